@@ -1,0 +1,28 @@
+//! Why a configuration was refused, with the path of the field to change.
+
+/// A configuration that cannot run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The text is not YAML of the expected shape: unknown key, wrong type, missing field.
+    #[error("{path}: {message}")]
+    Shape {
+        /// Path of the field, such as `listener.port`; `.` for the document itself.
+        path: String,
+        /// What the parser found.
+        message: String,
+    },
+    /// The value has the right type but cannot work.
+    #[error("{path}: {message}")]
+    Value {
+        /// Path of the field, such as `capacity.connections`.
+        path: &'static str,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+}
+
+impl ConfigError {
+    pub(crate) fn value(path: &'static str, message: impl Into<String>) -> Self {
+        Self::Value { path, message: message.into() }
+    }
+}

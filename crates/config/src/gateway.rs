@@ -1,0 +1,399 @@
+//! The gateway's configuration and the rules that make it runnable.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ConfigError, Millis, yaml};
+
+/// Everything a gateway process needs to know, rendered from one `WsGateway`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// `namespace/name` of the WsGateway, for logs and the console page.
+    pub name: String,
+    /// Where messages come from.
+    pub source: Source,
+    /// How subjects become channels.
+    #[serde(default)]
+    pub channels: Channels,
+    /// The port that clients see.
+    #[serde(default)]
+    pub listener: Listener,
+    /// The port that Kubernetes, Prometheus and the operator see.
+    #[serde(default)]
+    pub admin: Admin,
+    /// Liveness of idle connections.
+    #[serde(default)]
+    pub heartbeat: Heartbeat,
+    /// Limits of this process.
+    #[serde(default)]
+    pub capacity: Capacity,
+    /// Commands accepted from one connection.
+    #[serde(default)]
+    pub command_rate: CommandRate,
+    /// What is read from the stream before the gateway is ready.
+    #[serde(default)]
+    pub warmup: Warmup,
+    /// How connections are handed over on SIGTERM.
+    #[serde(default)]
+    pub drain: Drain,
+}
+
+/// Where messages come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SourceFile", into = "SourceFile")]
+pub enum Source {
+    /// A NATS JetStream stream, read by one consumer of this process.
+    JetStream(JetStreamSource),
+    /// Messages published inside this process: `wsgw dev`, tests, benches.
+    Memory(MemorySource),
+}
+
+/// [`Source`] as it stands in the file: one key, since YAML libraries write enums as tags.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SourceFile {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jet_stream: Option<JetStreamSource>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory: Option<MemorySource>,
+}
+
+impl TryFrom<SourceFile> for Source {
+    type Error = &'static str;
+
+    fn try_from(file: SourceFile) -> Result<Self, Self::Error> {
+        match (file.jet_stream, file.memory) {
+            (Some(source), None) => Ok(Self::JetStream(source)),
+            (None, Some(source)) => Ok(Self::Memory(source)),
+            _ => Err("must hold exactly one of jetStream, memory"),
+        }
+    }
+}
+
+impl From<Source> for SourceFile {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::JetStream(source) => Self { jet_stream: Some(source), memory: None },
+            Source::Memory(source) => Self { jet_stream: None, memory: Some(source) },
+        }
+    }
+}
+
+/// The stream to read. It must exist: the operator (or `wsgw dev`) makes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JetStreamSource {
+    /// `nats://host:port`, one to sixteen of one cluster.
+    pub servers: Vec<String>,
+    /// Name of the stream.
+    pub stream: String,
+}
+
+/// The in-process source; it has nothing to configure yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MemorySource {}
+
+/// How subjects become channels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Channels {
+    /// Prefix removed from a subject to name its channel: `odin.token.` makes `odin.token.BTC.trade` into
+    /// `BTC.trade`. Subjects without it keep their full name.
+    #[serde(default)]
+    pub strip_prefix: String,
+}
+
+/// The port that clients see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Listener {
+    /// Address to bind.
+    #[serde(default = "any_address")]
+    pub address: IpAddr,
+    /// Port to bind; 0 picks a free one, which is logged.
+    #[serde(default = "listener_port")]
+    pub port: u16,
+    /// Path of the WebSocket endpoint.
+    #[serde(default = "listener_path")]
+    pub path: String,
+}
+
+/// The port that Kubernetes, Prometheus and the operator see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Admin {
+    /// Address to bind.
+    #[serde(default = "any_address")]
+    pub address: IpAddr,
+    /// Port to bind; 0 picks a free one, which is logged.
+    #[serde(default = "admin_port")]
+    pub port: u16,
+}
+
+/// Liveness of idle connections: a WebSocket ping after `interval` of silence, then `timeout` for any sign of life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Heartbeat {
+    /// Silence from a client after which it is pinged (ms).
+    pub interval: Millis,
+    /// Silence after that ping that ends the connection with 4011 (ms).
+    pub timeout: Millis,
+}
+
+/// Limits of this process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Capacity {
+    /// Most connections; the next upgrade is answered 503 with Retry-After.
+    pub connections: u32,
+    /// Most subscriptions of one connection.
+    pub subscriptions_per_connection: u32,
+    /// Most bytes waiting for one client that reads slowly; beyond it the client is closed with 4008.
+    pub outbox_bytes_per_connection: u32,
+    /// Most bytes waiting for all slow clients of the process together.
+    pub outbox_bytes_total: u64,
+    /// Largest message accepted from a client (bytes); beyond it the client is closed with 1009.
+    pub command_bytes: u32,
+    /// Threads that hold connections; 0 = one per CPU of the container's quota.
+    pub shards: u16,
+}
+
+/// Commands accepted from one connection (generic cell rate); beyond it the client is closed with 4009.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CommandRate {
+    /// Sustained commands a second.
+    pub per_second: u32,
+    /// Commands that may arrive at once.
+    pub burst: u32,
+}
+
+/// What is read from the stream before the gateway is ready, so that `prev` is right from the first message on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Warmup {
+    /// Most messages read back.
+    pub messages: u64,
+}
+
+/// How connections are handed over on SIGTERM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Drain {
+    /// Time over which connections are told to reconnect elsewhere, evenly spread (ms). It must fit the pod's
+    /// grace period.
+    pub window: Millis,
+}
+
+fn any_address() -> IpAddr {
+    Ipv4Addr::UNSPECIFIED.into()
+}
+fn listener_port() -> u16 {
+    8080
+}
+fn listener_path() -> String {
+    "/ws".to_owned()
+}
+fn admin_port() -> u16 {
+    9090
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self { address: any_address(), port: listener_port(), path: listener_path() }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: any_address(), port: admin_port() }
+    }
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self { interval: Millis::from_secs(25), timeout: Millis::from_secs(10) }
+    }
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            subscriptions_per_connection: 128,
+            outbox_bytes_per_connection: 256 << 10,
+            // 1,000 clients at their limit: a tenth of the default capacity stalls before the pod protects itself.
+            outbox_bytes_total: 256 << 20,
+            command_bytes: 64 << 10,
+            shards: 0,
+        }
+    }
+}
+
+impl Default for CommandRate {
+    fn default() -> Self {
+        Self { per_second: 10, burst: 100 }
+    }
+}
+
+impl Default for Warmup {
+    fn default() -> Self {
+        Self { messages: 100_000 }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { window: Millis::from_secs(20) }
+    }
+}
+
+/// Paths that the gateway serves itself; the WebSocket endpoint cannot be one of them.
+const RESERVED_PATHS: [&str; 3] = ["/", "/health", "/stats"];
+
+impl GatewayConfig {
+    /// A configuration with every default, for a given name and source.
+    pub fn new(name: impl Into<String>, source: Source) -> Self {
+        Self {
+            name: name.into(),
+            source,
+            channels: Channels::default(),
+            listener: Listener::default(),
+            admin: Admin::default(),
+            heartbeat: Heartbeat::default(),
+            capacity: Capacity::default(),
+            command_rate: CommandRate::default(),
+            warmup: Warmup::default(),
+            drain: Drain::default(),
+        }
+    }
+
+    /// Reads and checks a configuration file.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = yaml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The file's text, as [`GatewayConfig::parse`] reads it.
+    pub fn render(&self) -> Result<String, ConfigError> {
+        yaml::to_string(self)
+    }
+
+    /// Refuses values that have the right type but cannot work.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if let Source::JetStream(source) = &self.source {
+            check_source(source)?;
+        }
+        let path = &self.listener.path;
+        if !path.starts_with('/') || path.contains(['?', '#', ' ', '{', '}']) || RESERVED_PATHS.contains(&path.as_str())
+        {
+            return Err(ConfigError::value(
+                "listener.path",
+                format!("must start with / and not be one of {RESERVED_PATHS:?}, such as /ws; got {path:?}"),
+            ));
+        }
+        if self.listener.port != 0 && self.listener.port == self.admin.port && self.listener.address == self.admin.address {
+            return Err(ConfigError::value("admin.port", "must differ from listener.port"));
+        }
+        for (path, value) in [("heartbeat.interval", self.heartbeat.interval), ("heartbeat.timeout", self.heartbeat.timeout)] {
+            if !(100..=3_600_000).contains(&value.0) {
+                return Err(ConfigError::value(path, format!("must be 100 to 3600000 ms; got {}", value.0)));
+            }
+        }
+        self.check_limits()
+    }
+
+    fn check_limits(&self) -> Result<(), ConfigError> {
+        let capacity = &self.capacity;
+        let limits = [
+            ("capacity.connections", capacity.connections, 1),
+            ("capacity.subscriptionsPerConnection", capacity.subscriptions_per_connection, 1),
+            // One frame of the largest command's answer must fit.
+            ("capacity.outboxBytesPerConnection", capacity.outbox_bytes_per_connection, 4 << 10),
+            ("capacity.commandBytes", capacity.command_bytes, 128),
+            ("commandRate.perSecond", self.command_rate.per_second, 1),
+            ("commandRate.burst", self.command_rate.burst, 1),
+        ];
+        for (path, value, least) in limits {
+            if value < least {
+                return Err(ConfigError::value(path, format!("must be at least {least}; got {value}")));
+            }
+        }
+        if capacity.outbox_bytes_total < u64::from(capacity.outbox_bytes_per_connection) {
+            return Err(ConfigError::value(
+                "capacity.outboxBytesTotal",
+                "must be at least capacity.outboxBytesPerConnection",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_source(source: &JetStreamSource) -> Result<(), ConfigError> {
+    if source.servers.is_empty() || source.servers.len() > 16 {
+        return Err(ConfigError::value("source.jetStream.servers", "must name 1 to 16 servers, such as nats://nats:4222"));
+    }
+    let name_ok = |c: char| !c.is_whitespace() && !c.is_control() && !".*>/\\".contains(c);
+    if source.stream.is_empty() || source.stream.len() > 255 || !source.stream.chars().all(name_ok) {
+        return Err(ConfigError::value(
+            "source.jetStream.stream",
+            format!("must be a stream name without spaces and . * > / \\; got {:?}", source.stream),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> GatewayConfig {
+        let source = JetStreamSource { servers: vec!["nats://nats:4222".into()], stream: "ODIN_TOKENS".into() };
+        GatewayConfig::new("trading/odin", Source::JetStream(source))
+    }
+
+    #[test]
+    fn what_is_rendered_is_read_back_unchanged() {
+        let config = example();
+        assert_eq!(GatewayConfig::parse(&config.render().unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_file_with_only_name_and_source_gets_every_default() {
+        let text = "name: a/b\nsource: { jetStream: { servers: ['nats://n:4222'], stream: S } }\n";
+        let config = GatewayConfig::parse(text).unwrap();
+        assert_eq!(config.listener.port, 8080);
+        assert_eq!(config.capacity.connections, 10_000);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_path() {
+        let text = "name: a\nsource: { memory: {} }\nlistener: { prot: 1 }\n";
+        let error = GatewayConfig::parse(text).unwrap_err().to_string();
+        assert!(error.starts_with("listener.prot: unknown field `prot`"), "{error}");
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_refused_with_their_path() {
+        let broken: [(&str, fn(&mut GatewayConfig)); 6] = [
+            ("listener.path", |c| c.listener.path = "/health".into()),
+            ("admin.port", |c| c.admin.port = 8080),
+            ("heartbeat.interval", |c| c.heartbeat.interval = Millis(5)),
+            ("capacity.connections", |c| c.capacity.connections = 0),
+            ("capacity.outboxBytesTotal", |c| c.capacity.outbox_bytes_total = 1),
+            ("source.jetStream.stream", |c| {
+                c.source = Source::JetStream(JetStreamSource { servers: vec!["x".into()], stream: "a.b".into() });
+            }),
+        ];
+        for (path, break_it) in broken {
+            let mut config = example();
+            break_it(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(path), "{path}: {error}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The one place that touches a YAML library, so that it can be exchanged (ADR 0003).
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::ConfigError;
+
+/// Reads one YAML (or JSON) document; the error names the path of the offending field.
+pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
+    let document = serde_yaml::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(document).map_err(|error| ConfigError::Shape {
+        path: error.path().to_string(),
+        message: error.inner().to_string(),
+    })
+}
+
+/// Writes a value as YAML.
+pub fn to_string<T: Serialize>(value: &T) -> Result<String, ConfigError> {
+    serde_yaml::to_string(value)
+        .map_err(|error| ConfigError::Shape { path: ".".to_owned(), message: error.to_string() })
+}
