@@ -1,1 +1,9 @@
-//! Skeleton.
+//! The process shell that operator and gateway share: logs, signals, readiness, and the admin HTTP server.
+//!
+//! Nothing here knows what the program does. State is owned by the values returned ([`readiness::Readiness`],
+//! [`admin::AdminServer`]); there are no globals but the log subscriber.
+
+pub mod admin;
+pub mod logs;
+pub mod readiness;
+pub mod shutdown;
