@@ -1,0 +1,37 @@
+//! The test harness: real servers on loopback, started for a test and gone after it.
+//!
+//! - [`Nats`]: a nats-server with JetStream.
+//! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager, with a small PKI of its own.
+//! - [`Chromium`]: a headless browser, driven over its debugging protocol.
+//! - [`wait_until`]: how a test waits for something. No test sleeps.
+//!
+//! In: the binaries that `hack/tools` finds or builds. Out: addresses, clients and files in a scratch
+//! folder. Whoever holds the value owns the server: dropping it ends the server. What no `Drop` reaches
+//! (a value in a `static`, a killed test process) is ended by the [`guardian`], a shell that outlives the
+//! test process by the moment it needs.
+//!
+//! Must hold: nothing is skipped. A missing binary is an error that says what to run.
+
+mod chromium;
+mod control_plane;
+mod guardian;
+mod nats;
+mod ports;
+mod scratch;
+mod tools;
+mod wait;
+
+pub use chromium::{Chromium, Page, Viewport};
+pub use control_plane::{ControlPlane, Identity};
+pub use guardian::{Guarded, Signal};
+pub use nats::Nats;
+pub use ports::free_port;
+pub use scratch::Scratch;
+pub use tools::{repository, tool};
+pub use wait::{wait_until, wait_until_some};
+
+/// Chooses the process's TLS implementation. Every client of the harness calls it; a second call does nothing.
+pub fn init_tls() {
+    // An error means that somebody installed one already, which is what is wanted.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}
