@@ -1,0 +1,45 @@
+{{/* The prefix of every name; 50 characters leave room for the suffixes. */}}
+{{- define "wsgateway.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "wsgateway.operatorName" -}}
+{{ include "wsgateway.fullname" . }}-operator
+{{- end -}}
+
+{{- define "wsgateway.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (include "wsgateway.operatorName" .) -}}
+{{- end -}}
+
+{{/* What selects the operator's pods. Must not change between versions: a Deployment's selector is immutable. */}}
+{{- define "wsgateway.selectorLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "wsgateway.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "wsgateway.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: wsgateway
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{/* An image by digest, else by tag, else by the chart's appVersion. In: dict "image" "context". */}}
+{{- define "wsgateway.image" -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" .image.repository .image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .image.repository (.image.tag | default .context.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
