@@ -100,9 +100,8 @@ impl Chromium {
 
     async fn blank(&self) -> Result<Page> {
         let connection = self.connection.clone();
-        let made = connection
-            .call(None, "Target.createTarget", json!({ "url": "about:blank" }))
-            .await?;
+        let made =
+            connection.call(None, "Target.createTarget", json!({ "url": "about:blank" })).await?;
         let target = text(&made, "targetId")?;
         let attached = connection
             .call(None, "Target.attachToTarget", json!({ "targetId": target, "flatten": true }))

@@ -147,7 +147,8 @@ impl ControlPlane {
         // The graceful end waits for open watches for up to a minute. Killed but not dropped: its port
         // stays known, and `start_apiserver` replaces it.
         drop(apiserver.signal(crate::Signal::Kill));
-        let gone = wait_until(START, "the end of kube-apiserver", async || !apiserver.alive()).await;
+        let gone =
+            wait_until(START, "the end of kube-apiserver", async || !apiserver.alive()).await;
         drop(gone);
     }
 
@@ -173,8 +174,7 @@ impl ControlPlane {
 async fn client(kubeconfig: &std::path::Path) -> Result<kube::Client> {
     init_tls();
     let file = Kubeconfig::read_from(kubeconfig)?;
-    let config =
-        kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
     Ok(kube::Client::try_from(config)?)
 }
 

@@ -103,14 +103,18 @@ impl Guarded {
         &self.log
     }
 
-    /// Whether it still runs. An ended program is a zombie until it is dropped, which counts as ended.
+    /// Whether it still runs. An ended program is a zombie until it is dropped, which counts as ended, but
+    /// only with its last thread: until then its ports are taken.
     #[must_use]
     pub fn alive(&self) -> bool {
         let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
             return false;
         };
         // The name in parentheses may hold anything; the state is the first field after it.
-        !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
+        let zombie = stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'));
+        let threads =
+            std::fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, Iterator::count);
+        !zombie || threads > 1
     }
 
     /// # Errors

@@ -3,10 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use tokio::{
-    io::AsyncReadExt,
-    net::TcpStream,
-};
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::{Guarded, Scratch, Signal, free_port, init_tls, tool, wait_until};
 

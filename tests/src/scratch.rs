@@ -1,8 +1,10 @@
-//! Scratch folders: removed after the test, kept when it failed.
+//! Scratch folders, and what becomes of the servers' logs.
 //!
-//! All of a process's folders lie in one root folder. A shell waits for the end of the process (see
-//! [`crate::guardian`]) and removes the root, unless a test panicked: then the root and every folder that
-//! was alive stay, with the servers' logs in them, and the panic says where.
+//! All of a process's folders lie in one root folder. A shell waits for the end of the process, however it
+//! ends (see [`crate::guardian`]), copies the logs to a fixed place, `wsgateway-tests/PROGRAM` in the
+//! temporary folder, where the next run of the same test program replaces them, and removes the root.
+//! The logs of a good run are kept too: a test that fails by returning an error cannot be told from one
+//! that passes, from in here.
 
 use std::{
     io::Write,
@@ -16,15 +18,12 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 
-/// Waits for its standard input to end, then removes the folder, unless the marker is in it. Again and
-/// again for a while: servers that are being ended at the same moment may still write.
+/// `$1` is the root, `$2` the place for the logs. Tries again and again for a while: servers that are
+/// being ended at the same moment may still write.
 const REMOVER: &str = r#"trap '' INT TERM HUP
 cat >/dev/null
-[ -e "$1/failed" ] && exit 0
-for _ in $(seq 100); do rm -rf "$1" 2>/dev/null && exit 0; sleep 0.1; done"#;
-
-/// The marker a panic leaves in the root.
-const FAILED: &str = "failed";
+rm -rf "$2"; mkdir -p "$2" && cd "$1" && find . -maxdepth 2 -name '*.log' -exec cp --parents {} "$2" \;
+cd /; for _ in $(seq 100); do rm -rf "$1" 2>/dev/null && exit 0; sleep 0.1; done"#;
 
 struct Root {
     path: PathBuf,
@@ -35,14 +34,14 @@ struct Root {
 static ROOT: OnceLock<Root> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A folder of one server or test. Dropping it removes it, unless a test has failed.
+/// A folder of one server or test. It is removed at the end of the process.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
 }
 
 impl Scratch {
-    /// A new empty folder whose name begins with `name`.
+    /// A new empty folder whose name begins with `name`. Files in it that end in `.log` outlive the run.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -71,21 +70,10 @@ impl Scratch {
     /// When it cannot be written.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.join(name);
-        std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, content)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if !failed() {
-            drop(std::fs::remove_dir_all(&self.path));
-        }
-    }
-}
-
-fn failed() -> bool {
-    ROOT.get().is_some_and(|root| root.path.join(FAILED).exists())
 }
 
 fn root() -> Result<&'static Path> {
@@ -93,33 +81,31 @@ fn root() -> Result<&'static Path> {
         return Ok(&root.path);
     }
     let made = make_root()?;
-    // Two tests at the same moment make two; the one that came second is removed by its remover,
-    // whose standard input ends right here.
+    // Two tests at the same moment make two; the second is removed by its own remover, whose standard
+    // input ends right here.
     drop(ROOT.set(made));
     ROOT.get().map(|root| root.path.as_path()).ok_or_else(|| anyhow!("the scratch root is gone"))
 }
 
 fn make_root() -> Result<Root> {
     let path = tempfile::Builder::new().prefix("wsgateway-tests-").tempdir()?.keep();
+    let logs = std::env::temp_dir().join("wsgateway-tests").join(program());
     let remover = Command::new("sh")
         .args(["-c", REMOVER, "remover"])
-        .arg(&path)
+        .args([&path, &logs])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .context("cannot run sh")?;
-    mark_failures(path.clone());
+    // Past the capture of a test's output: this is for whoever reads the whole run.
+    drop(writeln!(std::io::stderr(), "logs of the servers, after the run: {}", logs.display()));
     Ok(Root { path, _remover: remover })
 }
 
-/// A panic in this process keeps the folders and says where they are.
-fn mark_failures(root: PathBuf) {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        before(info);
-        if root.is_dir() && std::fs::write(root.join(FAILED), "").is_ok() {
-            drop(writeln!(std::io::stderr(), "files and logs of the servers are kept in {}", root.display()));
-        }
-    }));
+/// The test program's name without the hash that cargo appends.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.rsplit_once('-').map_or(name.clone(), |(name, _)| name.to_owned())
 }

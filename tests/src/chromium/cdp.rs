@@ -137,8 +137,9 @@ pub(super) fn describe_exception(details: &Value) -> String {
 }
 
 fn describe(value: &Value) -> String {
+    let value = value.get("value").unwrap_or(value);
     let text = value.as_str().or_else(|| value["description"].as_str());
-    text.map_or_else(|| value.get("value").unwrap_or(value).to_string(), str::to_owned)
+    text.map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Plain maps: a panic elsewhere leaves them in order.
