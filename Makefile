@@ -1,0 +1,82 @@
+# Every command that a person or CI runs. `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Arguments for the program under run, bench and e2e: make run ARGS="--port 9000"
+ARGS ?=
+
+.PHONY: help
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- to use
+
+.PHONY: run
+run: ## Live prices in the browser, without a cluster (ARGS="--port 9000")
+	@echo "building wsgw and the gateway: a few minutes the first time, seconds afterwards"
+	@begin=$$SECONDS; cargo build --locked -p wsgw; echo "built in $$((SECONDS - begin)) s, starting: wsgw dev $(ARGS)"
+	@exec cargo run --locked --quiet -p wsgw -- dev $(ARGS)
+
+# --- to check
+
+.PHONY: test
+test: ## Everything: lints, unit, golden, real servers, real browser
+	@hack/test
+
+.PHONY: test-unit
+test-unit: ## The tests that need no server and no browser
+	cargo test --locked --workspace --exclude wsgateway-tests
+
+.PHONY: lint
+lint: ## Format, clippy, dependency rule, licences, generated files
+	@hack/lint
+
+.PHONY: deps
+deps: ## The dependency rule alone
+	@hack/check-deps
+
+.PHONY: check-generated
+check-generated: ## Fail when a generated file is out of date
+	@hack/generate --check
+
+.PHONY: advisories
+advisories: ## Known vulnerabilities in dependencies (needs the internet)
+	hack/cargo-deny check advisories
+
+.PHONY: e2e
+e2e: ## Install, serve, scale and delete on the cluster of KUBECONFIG (IMAGE_LOAD="kind load ...")
+	@command -v kubectl >/dev/null || { echo "make e2e needs kubectl on PATH: install it" >&2; exit 1; }
+	@hack/e2e $(ARGS)
+
+.PHONY: bench
+bench: ## CPU and memory per delivery and connection, against the send floor
+	@hack/bench $(ARGS)
+
+# --- to change
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+.PHONY: generate
+generate: ## Write the CRD and install.yaml anew
+	@hack/generate
+
+# --- to prepare
+
+.PHONY: tools
+tools: ## Build the real servers for the tests, once per user (about 5 minutes cold)
+	@hack/tools
+
+.PHONY: tools-cluster
+tools-cluster: ## The same, and those that a whole cluster needs
+	@hack/tools test cluster
+
+.PHONY: chromium
+chromium: ## Install a browser for the tests of the page, if there is none
+	@hack/chromium
+
+.PHONY: clean
+clean: ## Remove what cargo built (the tools cache stays: it belongs to the user)
+	cargo clean
