@@ -12,7 +12,12 @@ const DEFAULT_FILTER: &str = "info,async_nats=warn";
 
 /// Installs the subscriber of the process. Later calls change nothing, so that tests may call it freely.
 pub fn init(program: &'static str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    init_with(program, DEFAULT_FILTER);
+}
+
+/// As [`init`], with another filter for when `RUST_LOG` is not set.
+pub fn init_with(program: &'static str, default_filter: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
     let text = match std::env::var(FORMAT_VARIABLE).as_deref() {
         Ok("text") => true,
         Ok("json") => false,

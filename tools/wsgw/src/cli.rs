@@ -1,0 +1,111 @@
+//! The flags. Help texts are documentation: each subcommand shows how it is used.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Run, check and translate WsGateway manifests on this machine; no cluster needed.
+#[derive(Debug, Parser)]
+#[command(name = "wsgw", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a gateway with a simulated market, and print the URL of its page
+    Dev(Dev),
+    /// Print the configuration file that the operator would mount into the gateway's pods
+    Render(Render),
+    /// Check a manifest and list every error with its field path
+    Check(Check),
+}
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  wsgw dev                                    the demo, with prices ticking
+  wsgw dev -f my-gateway.yaml --port 9000     your manifest, another port
+  wsgw dev --nats nats://127.0.0.1:4222       on a NATS server that runs already
+  wsgw dev --no-market                        publish yourself: nats pub odin.token.BTC.price '{\"price\":1}'
+
+Without --nats, nats-server 2.10 or newer is started with a temporary store and ended again. It is looked for
+in $NATS_SERVER, on PATH, and in the tools cache (make tools). Without one, messages stay in this process.";
+
+#[derive(Debug, Args)]
+#[command(after_help = DEV_EXAMPLES)]
+pub(crate) struct Dev {
+    /// Manifest with one WsGateway; - reads standard input [default: the built-in demo]
+    #[arg(short, long, value_name = "MANIFEST")]
+    pub(crate) file: Option<String>,
+    /// Use this NATS server; its stream is created or updated, and stays
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Option<String>,
+    /// Port of page and WebSocket; 0 picks a free one [default: 8080, or the next free one]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+    /// Port of metrics and probes; 0 picks a free one [default: 9090, or the next free one]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) admin_port: Option<u16>,
+    /// Address to listen on; 0.0.0.0 lets other machines connect, such as a phone
+    #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST.into())]
+    pub(crate) host: IpAddr,
+    /// Publish nothing
+    #[arg(long, conflicts_with = "rate")]
+    pub(crate) no_market: bool,
+    /// Messages a second that the simulated market publishes, 0.1 to 100000 [default: 16]
+    #[arg(long, value_name = "N", value_parser = parse_rate)]
+    pub(crate) rate: Option<f64>,
+}
+
+const RENDER_EXAMPLES: &str = "\
+Examples:
+  wsgw render -f manifests/samples/odin.yaml > gateway.yaml && gateway --config gateway.yaml
+  kubectl get wsgw odin -o yaml | wsgw render -f -";
+
+#[derive(Debug, Args)]
+#[command(after_help = RENDER_EXAMPLES)]
+pub(crate) struct Render {
+    /// Manifest with one WsGateway; - reads standard input
+    #[arg(short, long, value_name = "MANIFEST")]
+    pub(crate) file: String,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Example:
+  wsgw check -f my-gateway.yaml    ends with code 0 when the manifest is fine, else 1";
+
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub(crate) struct Check {
+    /// Manifest with one WsGateway; - reads standard input
+    #[arg(short, long, value_name = "MANIFEST")]
+    pub(crate) file: String,
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.1..=100_000.0).contains(&rate) => Ok(rate),
+        _ => Err("must be a number from 0.1 to 100000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_rate_outside_of_what_the_market_can_do_is_refused() {
+        for rate in ["0", "-1", "1e9", "NaN", "inf", "many"] {
+            assert!(Cli::try_parse_from(["wsgw", "dev", "--rate", rate]).is_err(), "{rate}");
+        }
+        assert!(Cli::try_parse_from(["wsgw", "dev", "--rate", "0.5"]).is_ok());
+    }
+}

@@ -1,0 +1,149 @@
+//! `wsgw dev`: a gateway on this machine, with a stream and a market to look at.
+//!
+//! Reads top to bottom: manifest → source (a NATS server, or this process) → ports → gateway → market → wait for
+//! Ctrl-C → stop in the opposite order. Everything that is started here ends here; a stream on a server of the user's
+//! own stays.
+
+mod nats_server;
+mod ports;
+mod publish;
+mod screen;
+mod source;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::app::{self, Options, Running};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wsgateway_config::{GatewayConfig, Millis};
+use wsgateway_crds::ValidGateway;
+use wsgateway_runtime::{logs, shutdown};
+
+use crate::cli::Dev;
+use crate::error::Error;
+use crate::manifest::Manifest;
+use crate::market::{Market, NATURAL_RATE};
+use publish::{Counters, Target};
+use source::Source;
+
+pub(crate) use nats_server::NatsServerError;
+
+/// Clients of a laptop are told to come back within this; a pod takes longer on purpose.
+const DRAIN: Millis = Millis(500);
+
+/// Between two status lines.
+const STATUS: Duration = Duration::from_secs(3);
+
+/// Without RUST_LOG the screen belongs to the status line.
+const LOG_FILTER: &str = "warn";
+
+pub(crate) fn run(options: &Dev) -> Result<(), Error> {
+    logs::init_with("wsgw", LOG_FILTER);
+    let manifest = match &options.file {
+        Some(path) => Manifest::read(path)?,
+        None => Manifest::demo(),
+    };
+    let gateway = manifest.gateway()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Threads)?;
+    runtime.block_on(async {
+        let stop = shutdown::watch().map_err(Error::Threads)?;
+        // Dropping the session ends whatever was started so far.
+        match or_stop(&stop, Session::start(options, &gateway)).await {
+            Some(session) => session?.serve(&stop).await,
+            None => Ok(()),
+        }
+    })
+}
+
+async fn or_stop<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = stop.cancelled() => None,
+    }
+}
+
+/// Everything that runs. Fields are dropped in this order: the gateway before the server that it reads.
+struct Session {
+    running: Running,
+    market: Option<JoinHandle<()>>,
+    counters: Arc<Counters>,
+    source: Source,
+}
+
+impl Session {
+    async fn start(options: &Dev, gateway: &ValidGateway) -> Result<Self, Error> {
+        let source = Source::open(options.nats.as_deref(), gateway).await?;
+        let config = local_config(options, gateway, &source)?;
+        let path = config.listener.path.clone();
+        let running = app::start(config, Options::default()).map_err(Box::new)?;
+        let counters = Arc::new(Counters::default());
+        let rate = (!options.no_market).then(|| options.rate.unwrap_or(NATURAL_RATE));
+        screen::welcome(&screen::Welcome {
+            name: &gateway.name,
+            client: running.client_addr,
+            admin: running.admin_addr,
+            path: &path,
+            source: source.describe(),
+            rate,
+            stream: &gateway.stream,
+        });
+        if rate.is_some() && !publish::any_captured(&gateway.stream.subjects) {
+            screen::note("the stream captures nothing of the simulated market: add odin.token.> to its subjects");
+        }
+        let market = rate.and_then(|rate| {
+            let market = Market::new(fastrand::u64(..), rate, publish::unix_us());
+            let target = source.target().or_else(|| running.memory().map(Target::Memory))?;
+            let subjects = gateway.stream.subjects.clone();
+            Some(tokio::spawn(publish::run(market, target, subjects, Arc::clone(&counters))))
+        });
+        Ok(Self { running, market, counters, source })
+    }
+
+    /// Until Ctrl-C, or until our own NATS server is gone.
+    async fn serve(self, stop: &CancellationToken) -> Result<(), Error> {
+        let mut status = screen::Status::new(self.counters.clone());
+        let outcome = loop {
+            tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                error = self.source.ended() => break Err(error.into()),
+                () = tokio::time::sleep(STATUS) => status.show(self.running.traffic(), STATUS),
+            }
+        };
+        screen::goodbye();
+        if let Some(market) = self.market {
+            market.abort();
+        }
+        // On a thread of its own, so that a second Ctrl-C is still heard here.
+        let running = self.running;
+        let stopped = tokio::task::spawn_blocking(move || running.shutdown()).await;
+        if stopped.is_err() {
+            tracing::error!("stopping panicked");
+        }
+        outcome
+    }
+}
+
+/// The pods' configuration with what is different on a laptop: source, addresses, a short drain.
+fn local_config(options: &Dev, gateway: &ValidGateway, source: &Source) -> Result<GatewayConfig, Error> {
+    let mut config = wsgateway_crds::gateway_config(gateway);
+    let (listener, admin) = (config.listener.port, config.admin.port);
+    config.source = source.for_gateway(&gateway.stream.name);
+    config.drain.window = DRAIN;
+    config.listener.address = options.host;
+    config.admin.address = options.host;
+    let wished_admin = options.admin_port.unwrap_or(admin);
+    config.listener.port = ports::choose(options.host, options.port, listener, wished_admin, "--port")?;
+    config.admin.port =
+        ports::choose(options.host, options.admin_port, admin, config.listener.port, "--admin-port")?;
+    for (flag, wish, usual, taken) in [
+        ("--port", options.port, listener, config.listener.port),
+        ("--admin-port", options.admin_port, admin, config.admin.port),
+    ] {
+        if wish.is_none() && taken != usual {
+            screen::note(&format!("port {usual} is taken: using {taken} (choose one with {flag})"));
+        }
+    }
+    Ok(config)
+}

@@ -1,0 +1,40 @@
+//! Why a command failed, and what to do.
+
+use std::fmt;
+
+use wsgateway_crds::FieldError;
+
+/// A failed command. Every text stands on its own after `wsgw: error: `.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot read {name}: {source}")]
+    Read { name: String, source: std::io::Error },
+    #[error("{name}: {count} documents of kind WsGateway; give one that holds exactly one")]
+    Documents { name: String, count: usize },
+    #[error("{name}: {errors}")]
+    Manifest { name: String, errors: FieldErrors },
+    #[error("cannot write the configuration: {0}")]
+    Render(#[from] wsgateway_config::ConfigError),
+    #[error("cannot start a thread: {0}")]
+    Threads(std::io::Error),
+    #[error("cannot write to standard output: {0}")]
+    Write(#[from] std::io::Error),
+    #[error("cannot listen on {address}: {source}; choose another port with {flag}")]
+    Port { address: std::net::SocketAddr, flag: &'static str, source: std::io::Error },
+    #[error("ports {first} to {last} are all taken; choose one with {flag}")]
+    NoPort { first: u16, last: u16, flag: &'static str },
+}
+
+/// Every error of a manifest: one stays on the line, several get a line each.
+#[derive(Debug)]
+pub(crate) struct FieldErrors(pub(crate) Vec<FieldError>);
+
+impl fmt::Display for FieldErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [only] = self.0.as_slice() {
+            return write!(f, "{only}");
+        }
+        write!(f, "{} errors", self.0.len())?;
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
