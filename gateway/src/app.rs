@@ -1,0 +1,254 @@
+//! The whole gateway, from a configuration: binds the ports, starts the threads, and stops them in order.
+//!
+//! Start: shards → source → admin port → client port. Stop: unready → no new connections → drain → threads end.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
+use wsgateway_config::{ConfigError, GatewayConfig, Source};
+use wsgateway_runtime::admin::{AdminError, AdminServer};
+use wsgateway_runtime::readiness::{Gate, Readiness};
+
+use crate::admission::Admission;
+use crate::encode::Encoder;
+use crate::hub::shard::Settings;
+use crate::hub::{self, Threads};
+use crate::http::{self, Site};
+use crate::metrics::{self, Rejections};
+use crate::resources;
+use crate::source::memory::{self, MemoryPublisher, MemoryStream};
+use crate::source::status::Status;
+use crate::source::{self, Sink};
+
+/// What is not in the configuration because it differs between pods of one gateway.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The pod's name, told to clients and in logs.
+    pub pod: String,
+}
+
+impl Default for Options {
+    /// `WSGATEWAY_POD`, else the host's name.
+    fn default() -> Self {
+        let from_environment = std::env::var("WSGATEWAY_POD").ok().filter(|pod| !pod.is_empty());
+        let from_kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let pod = from_environment.or_else(from_kernel).unwrap_or_else(|| "local".to_owned());
+        Self { pod: pod.trim().to_owned() }
+    }
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot run.
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// The client port is taken, or not ours to bind.
+    #[error("cannot listen on {address} for clients: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The admin port did not come up.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The system gave no thread, no epoll instance or no runtime.
+    #[error("cannot start the threads: {0}")]
+    Threads(#[from] std::io::Error),
+    /// Two metrics of the same name: a mistake of ours.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A gateway that runs until told otherwise. Dropped, it stops at once.
+#[derive(Debug)]
+pub struct Running {
+    /// The client port as bound.
+    pub client_addr: SocketAddr,
+    /// The admin port as bound.
+    pub admin_addr: SocketAddr,
+    memory: Option<MemoryPublisher>,
+    parts: Option<Parts>,
+    readiness: Readiness,
+    window: Duration,
+}
+
+#[derive(Debug)]
+struct Parts {
+    admission: Admission,
+    serving: Gate,
+    threads: Threads,
+    http: JoinHandle<()>,
+    source: JoinHandle<()>,
+    stop_http: CancellationToken,
+    stop_source: CancellationToken,
+    _admin: AdminServer,
+}
+
+/// Starts a gateway and returns as soon as its ports are bound; it becomes ready when its source is live.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running.
+pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartError> {
+    config.check()?;
+    let listener = bind(SocketAddr::new(config.listener.address, config.listener.port))?;
+    let client_addr = listener.local_addr()?;
+    let config_hash = crate::admin::config_hash(&config.render()?);
+
+    let shards = match config.capacity.shards {
+        0 => resources::whole_cpus(),
+        count => usize::from(count),
+    };
+    let settings = Settings::new(&config, shards, &options.pod, fastrand::u32(..));
+    let (hub, threads) = hub::start(&settings, shards)?;
+    let admission = Admission::new(config.capacity.connections);
+    let status = Status::new(stream_name(&config.source));
+    let (registry, readiness) = (Registry::new(), Readiness::new());
+    let serving = readiness.gate("serving");
+
+    metrics::register(&registry, hub.clone(), admission.clone(), status.clone())?;
+    let site = Arc::new(Site {
+        name: config.name.clone(),
+        path: config.listener.path.clone(),
+        config_hash,
+        started: Instant::now(),
+        admission: admission.clone(),
+        hub: hub.clone(),
+        status: status.clone(),
+        sampler: resources::Sampler::new(),
+        rejections: Rejections::register(&registry)?,
+    });
+    let admin = wsgateway_runtime::admin::serve(
+        SocketAddr::new(config.admin.address, config.admin.port),
+        registry,
+        readiness.clone(),
+        http::admin_routes(&site),
+    )?;
+    let (stop_http, stop_source) = (CancellationToken::new(), CancellationToken::new());
+    let encoder = Encoder::new(&config.channels.strip_prefix);
+    let sink = Sink { encoder, hub, status, gate: readiness.gate("source") };
+    let (memory, source) = start_source(&config, &options, sink, stop_source.clone())?;
+    let http = start_http(listener, &site, stop_http.clone())?;
+    serving.open();
+    tracing::info!(address = %client_addr, path = config.listener.path, shards, name = config.name, "listening");
+    Ok(Running {
+        client_addr,
+        admin_addr: admin.address,
+        memory,
+        readiness,
+        window: config.drain.window.into(),
+        parts: Some(Parts { admission, serving, threads, http, source, stop_http, stop_source, _admin: admin }),
+    })
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bind = |source| StartError::Bind { address, source };
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(bind)?;
+    socket.set_reuse_address(true).map_err(bind)?;
+    socket.bind(&address.into()).map_err(bind)?;
+    socket.listen(BACKLOG).map_err(bind)?;
+    socket.set_nonblocking(true).map_err(bind)?;
+    Ok(socket.into())
+}
+
+/// Connections that the kernel completes before we accept them: a pod's clients may all come at once. The system's
+/// own limit (net.core.somaxconn, 4,096 by default) applies as well.
+const BACKLOG: i32 = 16_384;
+
+fn stream_name(source: &Source) -> &str {
+    match source {
+        Source::JetStream(source) => &source.stream,
+        Source::Memory(_) => "memory",
+    }
+}
+
+type SourceThread = (Option<MemoryPublisher>, JoinHandle<()>);
+
+fn start_source(
+    config: &GatewayConfig,
+    options: &Options,
+    sink: Sink,
+    stop: CancellationToken,
+) -> std::io::Result<SourceThread> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name("source".to_owned());
+    match &config.source {
+        Source::JetStream(source) => {
+            let (source, warmup) = (source.clone(), config.warmup.messages);
+            let client = format!("wsgateway {} {}", config.name, options.pod);
+            let run = move || runtime.block_on(source::jetstream::run(source, client, warmup, sink, stop));
+            Ok((None, thread.spawn(run)?))
+        }
+        Source::Memory(_) => {
+            let (publisher, stream): (MemoryPublisher, MemoryStream) = memory::stream();
+            let run = move || runtime.block_on(memory::run(stream, sink, stop));
+            Ok((Some(publisher), thread.spawn(run)?))
+        }
+    }
+}
+
+fn start_http(listener: TcpListener, site: &Arc<Site>, stop: CancellationToken) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _context = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    let routes = http::client_routes(site);
+    let run = move || runtime.block_on(http::serve(listener, routes, stop));
+    std::thread::Builder::new().name("http".to_owned()).spawn(run)
+}
+
+impl Running {
+    /// Publishes into the in-process source; None when the source is another one.
+    pub fn memory(&self) -> Option<MemoryPublisher> {
+        self.memory.clone()
+    }
+
+    /// Whether the source is live and clients are served.
+    pub fn is_ready(&self) -> bool {
+        self.readiness.is_ready()
+    }
+
+    /// Turns unready, asks every client to reconnect elsewhere over the drain window, then stops. Blocks until done.
+    pub fn shutdown(mut self) {
+        if let Some(parts) = self.parts.take() {
+            let window = self.window;
+            parts.stop(|threads| threads.drain_and_stop(window, "restart"));
+        }
+    }
+
+    /// Stops at once; connections are dropped as they are.
+    pub fn abort(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            parts.stop(Threads::stop);
+        }
+    }
+}
+
+impl Parts {
+    fn stop(self, end_shards: impl FnOnce(Threads)) {
+        self.serving.close();
+        self.admission.close();
+        // Deliveries go on until the last client has left; the port stays open to say "draining".
+        end_shards(self.threads);
+        self.stop_http.cancel();
+        self.stop_source.cancel();
+        for (thread, name) in [(self.http, "http"), (self.source, "source")] {
+            if thread.join().is_err() {
+                tracing::error!(name, "a thread panicked");
+            }
+        }
+    }
+}

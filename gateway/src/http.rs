@@ -1,0 +1,96 @@
+//! The client port: upgrade, console page, health and statistics.
+//!
+//! Runs on one thread of its own. An upgraded socket leaves for a shard and is forgotten here; what remains are
+//! short requests, bounded in number and time.
+
+mod accept;
+mod health;
+mod upgrade;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+
+use crate::admission::Admission;
+use crate::hub::Hub;
+use crate::metrics::Rejections;
+use crate::resources::Sampler;
+use crate::source::status::Status;
+
+pub(crate) use accept::serve;
+
+/// What the routes need to know.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub name: String,
+    pub path: String,
+    pub config_hash: String,
+    pub started: Instant,
+    pub admission: Admission,
+    pub hub: Hub,
+    pub status: Status,
+    pub sampler: Sampler,
+    pub rejections: Rejections,
+}
+
+/// Routes of the client port.
+pub(crate) fn client_routes(site: &Arc<Site>) -> Router {
+    Router::new()
+        .route("/", get(console))
+        .route(&site.path, get(upgrade::upgrade).fallback(upgrade::upgrade))
+        .merge(shared_routes(site))
+        .fallback(unknown_path)
+        .with_state(Arc::clone(site))
+}
+
+/// Routes that the admin port adds to probes and metrics.
+pub(crate) fn admin_routes(site: &Arc<Site>) -> Router {
+    Router::new().route("/status", get(health::status)).with_state(Arc::clone(site)).merge(shared_routes(site))
+}
+
+fn shared_routes(site: &Arc<Site>) -> Router {
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/stats", get(health::stats))
+        .with_state(Arc::clone(site))
+}
+
+const CONSOLE: &str = include_str!("http/console/index.html");
+
+/// The page is one file with inline script and style, and talks to this host only.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+     connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+async fn console(State(site): State<Arc<Site>>) -> Response {
+    let page = CONSOLE.replace("{{ws_path}}", &site.path);
+    let mut response = Html(page).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+async fn unknown_path(State(site): State<Arc<Site>>) -> Response {
+    let message = format!("nothing here: the WebSocket endpoint is {}, the console page is /", site.path);
+    problem(StatusCode::NOT_FOUND, "not_found", &message, None)
+}
+
+/// A refusal as JSON; `retry_after_ms` also becomes a Retry-After header in whole seconds.
+fn problem(status: StatusCode, code: &str, message: &str, retry_after_ms: Option<u64>) -> Response {
+    let mut body = json!({ "code": code, "message": message });
+    if let (Some(after), Some(fields)) = (retry_after_ms, body.as_object_mut()) {
+        fields.insert("retryAfterMs".to_owned(), after.into());
+    }
+    let mut response = (status, axum::Json(body)).into_response();
+    if let Some(after) = retry_after_ms {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
+    }
+    response
+}

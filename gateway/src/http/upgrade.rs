@@ -1,0 +1,112 @@
+//! Upgrade: check the handshake, take a place, answer 101, and hand the raw socket to a shard.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Response as HttpResponse, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use wsgateway_proto::handshake::{self, Refusal};
+use wsgateway_proto::v1;
+
+use super::{Site, problem};
+use crate::admission::{Permit, Refused};
+use crate::hub::inbox::Handover;
+use crate::source::status::State as SourceState;
+
+/// Subprotocols served, and the one for clients that name none.
+const PROTOCOLS: [&str; 1] = [v1::PROTOCOL];
+
+/// Unsent bytes that the kernel keeps for a slow client before it says "full": without it, a stalled client hides
+/// in 4 MiB of kernel memory for a long time before the outbox sees it.
+const NOTSENT_LOWAT: u32 = 16 << 10;
+
+/// Advice to a client that found no room: long enough for another pod to be tried, or for this one to be warm.
+const RETRY_MS: u64 = 2_000;
+
+/// Route of the WebSocket endpoint, for every method.
+pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request) -> Response {
+    let checked =
+        handshake::check(request.method(), request.version(), request.headers(), &PROTOCOLS, v1::PROTOCOL);
+    let accepted = match checked {
+        Ok(accepted) => accepted,
+        Err(refusal) => return refuse_handshake(&site, &refusal),
+    };
+    if site.status.snapshot().epoch.is_empty() {
+        site.rejections.source_not_ready.inc();
+        let message = "the gateway has not read its stream yet: try again";
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message, Some(RETRY_MS));
+    }
+    let permit = match site.admission.admit() {
+        Ok(permit) => permit,
+        Err(refused) => return refuse_admission(&site, refused),
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(hand_over(Arc::clone(&site), upgrade, permit));
+    let mut response = HttpResponse::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accepted.accept);
+    if accepted.echo_protocol {
+        response = response.header(header::SEC_WEBSOCKET_PROTOCOL, accepted.protocol);
+    }
+    response.body(axum::body::Body::empty()).unwrap_or_else(|error| {
+        problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string(), None)
+    })
+}
+
+fn refuse_handshake(site: &Site, refusal: &Refusal) -> Response {
+    site.rejections.handshake.inc();
+    let mut response = problem(refusal.status(), refusal.code(), &refusal.to_string(), None).into_response();
+    let headers = response.headers_mut();
+    match refusal.status() {
+        StatusCode::UPGRADE_REQUIRED => {
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        _ => {}
+    }
+    response
+}
+
+fn refuse_admission(site: &Site, refused: Refused) -> Response {
+    let (code, message, count) = match refused {
+        Refused::Full => ("full", "every place is taken: try again, another pod may have room", &site.rejections.full),
+        Refused::Draining => ("draining", "this pod is about to stop: try again", &site.rejections.draining),
+    };
+    count.inc();
+    // Spread those who were turned away together.
+    let retry = RETRY_MS / 2 + fastrand::u64(0..RETRY_MS);
+    problem(StatusCode::SERVICE_UNAVAILABLE, code, message, Some(retry))
+}
+
+/// Waits for the 101 to be sent, then gives the socket away. If anything fails the permit's drop gives the place back.
+async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, permit: Permit) {
+    match upgrade.await {
+        Ok(upgraded) => match release(upgraded, permit) {
+            Ok(handover) => site.hub.adopt(handover),
+            Err(error) => tracing::warn!(%error, "cannot hand a socket to its shard"),
+        },
+        Err(error) => tracing::debug!(%error, "the client left during the upgrade"),
+    }
+}
+
+fn release(upgraded: Upgraded, permit: Permit) -> std::io::Result<Handover> {
+    let parts = upgraded
+        .downcast::<TokioIo<TcpStream>>()
+        .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
+    let stream = parts.io.into_inner().into_std()?;
+    socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
+    Ok(Handover { stream, leftover: parts.read_buf, permit })
+}
+
+/// Whether the source's state is worth a warning to people.
+pub(super) fn source_is_healthy(state: SourceState) -> bool {
+    state == SourceState::Live
+}

@@ -1,0 +1,134 @@
+//! Hub: the shards, and the one queue into each.
+//!
+//! A message costs the hub one queue entry per shard, never one per connection. Connections are given to the shard
+//! that holds the fewest. Owns the shards' inboxes and threads; a shard owns everything behind its inbox.
+
+pub(crate) mod counters;
+pub(crate) mod inbox;
+pub(crate) mod index;
+pub(crate) mod shard;
+mod trie;
+mod wheel;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::encode::Delivery;
+use counters::{Counters, Totals};
+use inbox::{Entry, Handover, Inbox};
+use shard::{Settings, Shard};
+
+/// No connection, no link: the end of a list of indices.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Handle to all shards. Clones see the same shards.
+#[derive(Clone, Debug)]
+pub(crate) struct Hub {
+    shards: Arc<[Lane]>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    inbox: Arc<Inbox>,
+    counters: Arc<Counters>,
+}
+
+/// The threads behind a [`Hub`].
+#[derive(Debug)]
+pub(crate) struct Threads {
+    hub: Hub,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Starts `count` shards.
+///
+/// # Errors
+/// When the system gives no epoll instance or no thread.
+pub(crate) fn start(settings: &Settings, count: usize) -> io::Result<(Hub, Threads)> {
+    let mut lanes = Vec::with_capacity(count);
+    let mut threads = Vec::with_capacity(count);
+    for number in 0..count {
+        let (shard, inbox, counters) = Shard::new(settings.clone(), number)?;
+        lanes.push(Lane { inbox, counters });
+        let name = format!("shard-{number}");
+        threads.push(std::thread::Builder::new().name(name).spawn(move || shard.run())?);
+    }
+    let hub = Hub { shards: lanes.into() };
+    Ok((hub.clone(), Threads { hub, threads }))
+}
+
+impl Hub {
+    /// Gives a message to every shard, in order. Waits while a shard's inbox is full: the stream keeps what we do
+    /// not take.
+    pub(crate) async fn deliver(&self, delivery: &Arc<Delivery>) {
+        for lane in self.shards.iter() {
+            lane.inbox.deliver(delivery).await;
+        }
+    }
+
+    /// The stream's identity, and the position after which messages follow.
+    pub(crate) fn open(&self, epoch: &Arc<str>, position: u64) {
+        self.tell(|| Entry::Opened { epoch: Arc::clone(epoch), position });
+    }
+
+    /// One frame for every connection.
+    pub(crate) fn broadcast(&self, frame: &Bytes) {
+        self.tell(|| Entry::Broadcast(frame.clone()));
+    }
+
+    /// Asks every connection to reconnect, evenly spread over `window`.
+    pub(crate) fn drain(&self, window: Duration, reason: &'static str) {
+        self.tell(|| Entry::Drain { window, reason });
+    }
+
+    /// Gives a fresh connection to the shard that holds the fewest.
+    pub(crate) fn adopt(&self, handover: Handover) {
+        if let Some(lane) = self.shards.iter().min_by_key(|lane| lane.counters.load()) {
+            lane.counters.expect_one();
+            lane.inbox.push(Entry::Adopt(Box::new(handover)));
+        }
+    }
+
+    /// Sums over all shards.
+    pub(crate) fn totals(&self) -> Totals {
+        self.shards.iter().map(|lane| lane.counters.totals()).sum()
+    }
+
+    /// Number of shards.
+    pub(crate) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    fn tell(&self, entry: impl Fn() -> Entry) {
+        for lane in self.shards.iter() {
+            lane.inbox.push(entry());
+        }
+    }
+}
+
+impl Threads {
+    /// Drains every connection within `window`, waits for the last one (at most `window` plus the time a closing
+    /// handshake may take), then ends the threads.
+    pub(crate) fn drain_and_stop(self, window: Duration, reason: &'static str) {
+        self.hub.drain(window, reason);
+        let deadline = Instant::now() + window + shard::CLOSE_TIMEOUT;
+        while self.hub.totals().connections > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.stop();
+    }
+
+    /// Ends the threads; connections are dropped as they are.
+    pub(crate) fn stop(self) {
+        self.hub.tell(|| Entry::Stop);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a shard panicked");
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a shard tells the world: numbers that it alone writes, once per turn, and anybody may read.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Close codes that are counted by name; everything else is "other".
+pub(crate) const CLOSE_CODES: [u16; 11] = [1000, 1001, 1002, 1003, 1006, 1007, 1009, 1012, 4008, 4009, 4011];
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// One shard's own tally, plain integers in its own cache lines.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub(crate) struct Totals {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Connections ended, by [`CLOSE_CODES`]; the last one is every other code.
+            pub closed: [u64; CLOSE_CODES.len() + 1],
+        }
+
+        /// The published copy of a shard's tally.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $($name: AtomicU64,)*
+            closed: [AtomicU64; CLOSE_CODES.len() + 1],
+            /// Connections given to the shard (written by the hub).
+            expected: AtomicU64,
+        }
+
+        impl Counters {
+            /// Publishes the tally.
+            pub(crate) fn publish(&self, totals: &Totals) {
+                $(self.$name.store(totals.$name, Relaxed);)*
+                for (published, value) in self.closed.iter().zip(totals.closed) {
+                    published.store(value, Relaxed);
+                }
+            }
+
+            /// The tally as last published.
+            pub(crate) fn totals(&self) -> Totals {
+                let mut totals = Totals { $($name: self.$name.load(Relaxed),)* ..Totals::default() };
+                for (value, published) in totals.closed.iter_mut().zip(&self.closed) {
+                    *value = published.load(Relaxed);
+                }
+                totals
+            }
+        }
+
+        impl std::iter::Sum for Totals {
+            fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+                all.fold(Self::default(), |mut sum, one| {
+                    $(sum.$name += one.$name;)*
+                    for (value, more) in sum.closed.iter_mut().zip(one.closed) {
+                        *value += more;
+                    }
+                    sum
+                })
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections held.
+    connections,
+    /// Connections ever adopted.
+    adopted,
+    /// Subscriptions held.
+    subscriptions,
+    /// Frames handed to sockets or outboxes, one per message and receiver.
+    deliveries,
+    /// Bytes of those frames.
+    delivered_bytes,
+    /// Write system calls for deliveries.
+    writes,
+    /// Messages taken from the inbox.
+    messages,
+    /// Commands taken from clients.
+    commands,
+    /// Commands answered with an error.
+    command_errors,
+    /// Bytes waiting in outboxes.
+    outbox_bytes,
+    /// Connections with an outbox.
+    outboxes,
+}
+
+impl Totals {
+    /// Counts the end of a connection.
+    pub(crate) fn count_close(&mut self, code: u16) {
+        let place = CLOSE_CODES.iter().position(|known| *known == code).unwrap_or(CLOSE_CODES.len());
+        if let Some(count) = self.closed.get_mut(place) {
+            *count += 1;
+        }
+    }
+
+    /// Connections ended because the client read too slowly.
+    pub(crate) fn slow_consumers(&self) -> u64 {
+        let place = CLOSE_CODES.iter().position(|code| *code == 4008);
+        place.and_then(|place| self.closed.get(place)).copied().unwrap_or(0)
+    }
+}
+
+impl Counters {
+    /// Connections held or on their way.
+    pub(crate) fn load(&self) -> u64 {
+        self.connections.load(Relaxed) + self.expected.load(Relaxed).saturating_sub(self.adopted.load(Relaxed))
+    }
+
+    /// One more connection is on its way to this shard.
+    pub(crate) fn expect_one(&self) {
+        self.expected.fetch_add(1, Relaxed);
+    }
+}

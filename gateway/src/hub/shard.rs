@@ -1,0 +1,313 @@
+//! Shard: one thread, one epoll, its own connections, index, timers and share of the outbox memory.
+//!
+//! A turn reads what sockets have, takes the inbox's batch, marks each message for its receivers, then writes once
+//! per connection that something is due to. No lock, no allocation and no wake-up per delivery. What must hold:
+//! a connection's output leaves in the order in which this thread produced it, so an acknowledgement's offset is
+//! exactly the position after which deliveries follow.
+
+mod deliver;
+mod drain;
+mod input;
+mod lifecycle;
+mod session;
+mod timers;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+use wsgateway_config::GatewayConfig;
+use wsgateway_proto::decoder::Limits;
+use wsgateway_proto::v1;
+
+use super::counters::{Counters, Totals};
+use super::inbox::{Entry, Inbox};
+use super::index::Index;
+use super::wheel::{Timer, Wheel};
+use crate::conn::Connection;
+use crate::conn::outbox::Bounds;
+use crate::conn::rate::RateLimit;
+use deliver::Due;
+use drain::Drain;
+
+/// Time a client gets to read its close frame and hang up.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Resolution of heartbeats and deadlines: coarse, so that an idle shard wakes ten times a second at most.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Socket events taken per poll: enough to amortise the system call, few enough to reach the inbox soon.
+const EVENTS: usize = 1_024;
+
+/// Bytes read from a socket at once. One buffer per shard, not per connection.
+const INPUT: usize = 64 << 10;
+
+const WAKE: Token = Token(usize::MAX);
+
+/// What a shard needs to know, the same for every shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Name told to clients: the pod's.
+    pub pod: Arc<str>,
+    /// Random number of this process, so that connection ids of two runs differ.
+    pub boot: u32,
+    bounds: Bounds,
+    rate: RateLimit,
+    decoder: Limits,
+    subscriptions: usize,
+    ping_after: u32,
+    pong_within: u32,
+    hello: v1::Limits,
+    heartbeat_ms: u64,
+}
+
+impl Settings {
+    /// Derives a shard's settings from the process's, for `shards` shards.
+    pub(crate) fn new(config: &GatewayConfig, shards: usize, pod: &str, boot: u32) -> Self {
+        let capacity = &config.capacity;
+        let per_connection = capacity.outbox_bytes_per_connection as usize;
+        let share = usize::try_from(capacity.outbox_bytes_total).unwrap_or(usize::MAX) / shards.max(1);
+        Self {
+            pod: pod.into(),
+            boot,
+            bounds: Bounds { per_connection, per_shard: share.max(per_connection) },
+            rate: RateLimit::new(config.command_rate.per_second, config.command_rate.burst),
+            decoder: Limits { message_bytes: capacity.command_bytes as usize, fragments: MAX_FRAGMENTS },
+            subscriptions: capacity.subscriptions_per_connection as usize,
+            ping_after: ticks(config.heartbeat.interval.into()),
+            pong_within: ticks(config.heartbeat.timeout.into()),
+            hello: v1::Limits {
+                subscriptions: capacity.subscriptions_per_connection,
+                command_bytes: capacity.command_bytes,
+                commands_per_second: config.command_rate.per_second,
+                outbox_bytes: capacity.outbox_bytes_per_connection,
+            },
+            heartbeat_ms: config.heartbeat.interval.0,
+        }
+    }
+}
+
+/// Fragments of one command: nobody splits 64 KiB into more, and each costs a header to parse.
+const MAX_FRAGMENTS: u32 = 1_024;
+
+fn ticks(span: Duration) -> u32 {
+    u32::try_from(span.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX).max(1)
+}
+
+/// The shard's time, read once a turn.
+#[derive(Debug)]
+struct Clock {
+    start: Instant,
+    now_us: u64,
+    tick: u32,
+}
+
+impl Clock {
+    fn update(&mut self) {
+        self.now_us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.tick = u32::try_from(self.now_us / TICK.as_micros() as u64).unwrap_or(u32::MAX);
+    }
+
+    fn until_next_tick(&self) -> Duration {
+        let tick_us = TICK.as_micros() as u64;
+        Duration::from_micros(tick_us - self.now_us % tick_us)
+    }
+}
+
+/// One thread's worth of connections.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    settings: Settings,
+    number: usize,
+    poll: Poll,
+    inbox: Arc<Inbox>,
+    published: Arc<Counters>,
+    totals: Totals,
+    clock: Clock,
+    connections: Slab<Connection>,
+    index: Index,
+    wheel: Wheel,
+    due: Due,
+    /// Identity of the stream, and the offset of the last message marked for its receivers.
+    epoch: Arc<str>,
+    position: u64,
+    /// Number of the last connection adopted.
+    serial: u32,
+    drain: Option<Drain>,
+    scratch: Scratch,
+    stopping: bool,
+}
+
+/// Buffers that every turn uses again.
+#[derive(Debug)]
+struct Scratch {
+    events: Events,
+    ready: Vec<Ready>,
+    batch: Vec<Entry>,
+    timers: Vec<Timer>,
+    /// Sockets that had more to read than one turn takes.
+    unread: Vec<Timer>,
+    input: Vec<u8>,
+    control: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    conn: u32,
+    readable: bool,
+    writable: bool,
+    hung_up: bool,
+}
+
+impl Shard {
+    /// A shard, and the two ends that others hold of it.
+    pub(crate) fn new(settings: Settings, number: usize) -> io::Result<(Self, Arc<Inbox>, Arc<Counters>)> {
+        let poll = Poll::new()?;
+        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), WAKE)?));
+        let published = Arc::new(Counters::default());
+        let shard = Self {
+            settings,
+            number,
+            poll,
+            inbox: Arc::clone(&inbox),
+            published: Arc::clone(&published),
+            totals: Totals::default(),
+            clock: Clock { start: Instant::now(), now_us: 0, tick: 0 },
+            connections: Slab::new(),
+            index: Index::default(),
+            wheel: Wheel::new(),
+            due: Due::default(),
+            epoch: "".into(),
+            position: 0,
+            serial: 0,
+            drain: None,
+            scratch: Scratch {
+                events: Events::with_capacity(EVENTS),
+                ready: Vec::with_capacity(EVENTS),
+                batch: Vec::new(),
+                timers: Vec::new(),
+                unread: Vec::new(),
+                input: vec![0; INPUT],
+                control: Vec::with_capacity(4 << 10),
+            },
+            stopping: false,
+        };
+        Ok((shard, inbox, published))
+    }
+
+    /// Works until told to stop.
+    pub(crate) fn run(mut self) {
+        while !self.stopping {
+            if let Err(error) = self.turn(self.patience()) {
+                // epoll itself failed: nothing can be served, and the liveness probe must find out.
+                tracing::error!(shard = self.number, %error, "the shard cannot wait for its sockets");
+                return;
+            }
+        }
+    }
+
+    /// How long the next poll may wait.
+    fn patience(&self) -> Option<Duration> {
+        if !self.scratch.unread.is_empty() {
+            Some(Duration::ZERO)
+        } else if self.connections.is_empty() {
+            None
+        } else {
+            Some(self.clock.until_next_tick())
+        }
+    }
+
+    /// One round of everything, waiting at most `patience` for something to do.
+    pub(crate) fn turn(&mut self, patience: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.scratch.events, patience) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        self.clock.update();
+        self.sockets();
+        self.work_inbox();
+        self.tick();
+        self.totals.connections = self.connections.len() as u64;
+        self.published.publish(&self.totals);
+        Ok(())
+    }
+
+    /// Everything that sockets have for us.
+    fn sockets(&mut self) {
+        let mut ready = std::mem::take(&mut self.scratch.ready);
+        ready.extend(self.scratch.events.iter().filter(|event| event.token() != WAKE).map(|event| Ready {
+            conn: event.token().0 as u32,
+            readable: event.is_readable() || event.is_error(),
+            writable: event.is_writable(),
+            hung_up: event.is_read_closed() || event.is_error(),
+        }));
+        // First those that were cut short last time, so that nobody is starved by fresh events.
+        let unread = std::mem::take(&mut self.scratch.unread);
+        for timer in unread {
+            if self.is_current(timer) {
+                self.read(timer.conn, true);
+            }
+        }
+        for event in ready.drain(..) {
+            if event.writable {
+                self.write_outbox(event.conn);
+            }
+            if event.readable {
+                self.read(event.conn, event.hung_up);
+            }
+        }
+        self.scratch.ready = ready;
+    }
+
+    /// Everything that the rest of the process has for us, in order.
+    fn work_inbox(&mut self) {
+        let mut batch = std::mem::take(&mut self.scratch.batch);
+        self.inbox.take(&mut batch);
+        for entry in batch.drain(..) {
+            if let Entry::Deliver(delivery) = entry {
+                self.mark(delivery);
+                continue;
+            }
+            // What is not a delivery must find the deliveries before it done.
+            self.flush();
+            match entry {
+                Entry::Deliver(_) => {}
+                Entry::Adopt(handover) => self.adopt(*handover),
+                Entry::Opened { epoch, position } => self.opened(epoch, position),
+                Entry::Broadcast(frame) => self.broadcast(&frame),
+                Entry::Drain { window, reason } => self.start_drain(window, reason),
+                Entry::Stop => self.stopping = true,
+            }
+        }
+        self.flush();
+        self.scratch.batch = batch;
+    }
+
+    /// The source is live at `position`. If it is another stream than before, its offsets mean nothing to the
+    /// clients we hold: they reconnect and learn the new epoch.
+    fn opened(&mut self, epoch: Arc<str>, position: u64) {
+        let replaced = !self.epoch.is_empty() && self.epoch != epoch;
+        self.epoch = epoch;
+        self.position = position;
+        if replaced {
+            self.start_drain(Duration::ZERO, "restart");
+            self.drain = None;
+        }
+    }
+
+    fn is_current(&self, timer: Timer) -> bool {
+        self.connections.get(timer.conn as usize).is_some_and(|conn| conn.serial == timer.serial)
+    }
+
+    fn register(&mut self, conn: u32, interest: Interest, again: bool) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(conn as usize) else { return Ok(()) };
+        let (registry, token) = (self.poll.registry(), Token(conn as usize));
+        if again {
+            registry.reregister(&mut connection.stream, token, interest)
+        } else {
+            registry.register(&mut connection.stream, token, interest)
+        }
+    }
+}

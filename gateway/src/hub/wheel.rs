@@ -1,0 +1,89 @@
+//! One timer wheel per shard, instead of a timer per connection.
+//!
+//! Each connection has one entry, which is visited when its earliest deadline might be due; the visitor decides from
+//! the connection's own state and puts the entry back. A sign of life costs nothing here: the visit is lazy.
+
+/// Ticks a turn of the wheel: with ticks of 100 ms, deadlines up to 51 s take one visit, later ones a few.
+const SLOTS: usize = 512;
+
+/// A connection's entry: its slot in the shard, and the serial that tells it from a later one there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timer {
+    pub conn: u32,
+    pub serial: u32,
+}
+
+/// Entries by the tick at which they are to be looked at.
+#[derive(Debug)]
+pub(crate) struct Wheel {
+    slots: Box<[Vec<Timer>]>,
+    /// Every tick before this one has been visited.
+    next: u32,
+}
+
+impl Wheel {
+    pub(crate) fn new() -> Self {
+        Self { slots: vec![Vec::new(); SLOTS].into(), next: 0 }
+    }
+
+    /// Looks at the entry again at `tick`, or as late as the wheel reaches, whichever is earlier.
+    pub(crate) fn insert(&mut self, timer: Timer, tick: u32) {
+        let furthest = self.next + SLOTS as u32 - 1;
+        let tick = tick.clamp(self.next, furthest);
+        if let Some(slot) = self.slots.get_mut(tick as usize % SLOTS) {
+            slot.push(timer);
+        }
+    }
+
+    /// Takes the entries of the next tick that is not after `now` into `due`; false when there is no such tick.
+    /// `due` must be empty; its memory is used again.
+    pub(crate) fn advance(&mut self, now: u32, due: &mut Vec<Timer>) -> bool {
+        debug_assert!(due.is_empty(), "the last tick must be done");
+        if self.next > now {
+            return false;
+        }
+        if let Some(slot) = self.slots.get_mut(self.next as usize % SLOTS) {
+            // Copied, not swapped: a slot keeps its memory only as long as it is worth it.
+            due.append(slot);
+            slot.shrink_to(due.len());
+        }
+        self.next += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visits(wheel: &mut Wheel, until: u32) -> Vec<u32> {
+        let (mut seen, mut due) = (Vec::new(), Vec::new());
+        while wheel.advance(until, &mut due) {
+            seen.extend(due.drain(..).map(|timer| timer.conn));
+        }
+        seen
+    }
+
+    #[test]
+    fn an_entry_is_visited_at_its_tick_and_not_before() {
+        let mut wheel = Wheel::new();
+        wheel.insert(Timer { conn: 1, serial: 1 }, 250);
+        assert!(visits(&mut wheel, 249).is_empty());
+        assert_eq!(visits(&mut wheel, 250), [1]);
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_is_visited_at_the_next_tick() {
+        let mut wheel = Wheel::new();
+        visits(&mut wheel, 1_000);
+        wheel.insert(Timer { conn: 7, serial: 1 }, 3);
+        assert_eq!(visits(&mut wheel, 1_001), [7]);
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_wheel_is_visited_early_rather_than_late() {
+        let mut wheel = Wheel::new();
+        wheel.insert(Timer { conn: 7, serial: 1 }, 1_000_000);
+        assert_eq!(visits(&mut wheel, SLOTS as u32), [7]);
+    }
+}

@@ -1,0 +1,22 @@
+//! The gateway: one JetStream consumer in, every browser out.
+//!
+//! Data flows one way: [`source`] → [`encode`] → [`hub`] (shards) → sockets. The HTTP side ([`http`]) admits a client
+//! and hands its raw socket to a shard, which owns it for life. [`app`] wires the stages and binds the ports.
+//!
+//! Threads: `http` (accept, upgrade), `source` (NATS, encode), `admin` (probes, metrics), and `shard-N` (the data
+//! plane, one per CPU). State has one owner each: a connection and its subscriptions belong to one shard, the stream
+//! position to the source, `prev` per channel to the encoder. What others see are counters and snapshots.
+
+mod admin;
+mod admission;
+pub mod app;
+pub mod cli;
+mod conn;
+mod encode;
+mod http;
+mod hub;
+mod metrics;
+mod resources;
+mod source;
+
+pub use source::memory::MemoryPublisher;

@@ -1,0 +1,148 @@
+//! Metrics: read from the owners' tallies when a scrape asks, never counted twice.
+//!
+//! No label carries a name that strangers choose; every label child exists from the start.
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::admission::Admission;
+use crate::hub::Hub;
+use crate::hub::counters::{CLOSE_CODES, Totals};
+use crate::source::status::{Snapshot, State, Status};
+
+/// Upgrades refused, by reason.
+#[derive(Clone, Debug)]
+pub(crate) struct Rejections {
+    pub handshake: IntCounter,
+    pub full: IntCounter,
+    pub draining: IntCounter,
+    pub source_not_ready: IntCounter,
+}
+
+impl Rejections {
+    /// Registers the counter with its four reasons.
+    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let options = Opts::new("wsgateway_upgrade_rejections_total", "Upgrades refused before a connection existed");
+        let counter = IntCounterVec::new(options, &["reason"])?;
+        registry.register(Box::new(counter.clone()))?;
+        let reason = |reason| counter.with_label_values(&[reason]);
+        Ok(Self {
+            handshake: reason("handshake"),
+            full: reason("full"),
+            draining: reason("draining"),
+            source_not_ready: reason("source_not_ready"),
+        })
+    }
+}
+
+type Read = fn(&Facts) -> u64;
+
+struct Facts {
+    totals: Totals,
+    source: Snapshot,
+    taken: u64,
+    capacity: u64,
+    shards: u64,
+}
+
+const GAUGES: [(&str, &str, Read); 8] = [
+    ("wsgateway_connections", "Connections held", |facts| facts.taken),
+    ("wsgateway_connections_capacity", "Most connections this pod holds", |facts| facts.capacity),
+    ("wsgateway_subscriptions", "Subscriptions held", |facts| facts.totals.subscriptions),
+    ("wsgateway_outbox_bytes", "Bytes waiting for slow clients", |facts| facts.totals.outbox_bytes),
+    ("wsgateway_outboxes", "Clients that bytes are waiting for", |facts| facts.totals.outboxes),
+    ("wsgateway_shards", "Threads that hold connections", |facts| facts.shards),
+    ("wsgateway_source_last_sequence", "Stream sequence of the last message taken", |facts| facts.source.last_sequence),
+    ("wsgateway_source_lag_messages", "Messages in the stream that wait for this pod", |facts| facts.source.lag_messages),
+];
+
+const COUNTERS: [(&str, &str, Read); 10] = [
+    ("wsgateway_connections_total", "Connections accepted", |facts| facts.totals.adopted),
+    ("wsgateway_deliveries_total", "Messages delivered, one per receiver", |facts| facts.totals.deliveries),
+    ("wsgateway_delivered_bytes_total", "Bytes of delivered frames", |facts| facts.totals.delivered_bytes),
+    ("wsgateway_delivery_writes_total", "Write system calls for deliveries", |facts| facts.totals.writes),
+    ("wsgateway_commands_total", "Commands and pings taken from clients", |facts| facts.totals.commands),
+    ("wsgateway_command_errors_total", "Commands answered with an error", |facts| facts.totals.command_errors),
+    ("wsgateway_source_messages_total", "Messages read from the stream", |facts| facts.source.messages),
+    ("wsgateway_source_duplicates_total", "Messages read twice and dropped", |facts| facts.source.duplicates),
+    ("wsgateway_source_lost_total", "Messages that the stream discarded unread", |facts| facts.source.lost),
+    ("wsgateway_source_restarts_total", "Times the consumer was made anew", |facts| facts.source.restarts),
+];
+
+/// Collects from the owners at scrape time.
+struct Live {
+    hub: Hub,
+    admission: Admission,
+    status: Status,
+    gauges: Vec<(IntGauge, Read)>,
+    counters: Vec<(IntCounter, Read)>,
+    state: IntGaugeVec,
+    closed: IntCounterVec,
+}
+
+/// Registers everything that is read at scrape time, and the process's own numbers.
+pub(crate) fn register(registry: &Registry, hub: Hub, admission: Admission, status: Status) -> prometheus::Result<()> {
+    let mut live = Live {
+        hub,
+        admission,
+        status,
+        gauges: Vec::new(),
+        counters: Vec::new(),
+        state: IntGaugeVec::new(Opts::new("wsgateway_source_state", "1 for the state the source is in"), &["state"])?,
+        closed: IntCounterVec::new(
+            Opts::new("wsgateway_disconnects_total", "Connections ended, by close code (1006: without one)"),
+            &["code"],
+        )?,
+    };
+    for (name, help, read) in GAUGES {
+        live.gauges.push((IntGauge::new(name, help)?, read));
+    }
+    for (name, help, read) in COUNTERS {
+        live.counters.push((IntCounter::new(name, help)?, read));
+    }
+    registry.register(Box::new(live))?;
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+}
+
+impl Collector for Live {
+    fn desc(&self) -> Vec<&Desc> {
+        let gauges = self.gauges.iter().flat_map(|(gauge, _)| gauge.desc());
+        let counters = self.counters.iter().flat_map(|(counter, _)| counter.desc());
+        gauges.chain(counters).chain(self.state.desc()).chain(self.closed.desc()).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let facts = Facts {
+            totals: self.hub.totals(),
+            source: self.status.snapshot(),
+            taken: self.admission.taken(),
+            capacity: self.admission.capacity(),
+            shards: self.hub.shards() as u64,
+        };
+        let mut families = Vec::new();
+        for (gauge, read) in &self.gauges {
+            gauge.set(i64::try_from(read(&facts)).unwrap_or(i64::MAX));
+            families.extend(gauge.collect());
+        }
+        for (counter, read) in &self.counters {
+            catch_up(counter, read(&facts));
+            families.extend(counter.collect());
+        }
+        for state in State::ALL {
+            self.state.with_label_values(&[state.name()]).set(i64::from(state == facts.source.state));
+        }
+        families.extend(self.state.collect());
+        let codes = CLOSE_CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
+        for (code, count) in codes.zip(facts.totals.closed) {
+            catch_up(&self.closed.with_label_values(&[code.as_str()]), count);
+        }
+        families.extend(self.closed.collect());
+        families
+    }
+}
+
+/// Brings a counter up to a tally that only grows.
+fn catch_up(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}

@@ -1,0 +1,74 @@
+//! Source: the one consumer of this process, and its position in the stream.
+//!
+//! In: JetStream ([`jetstream`]) or this process itself ([`memory`]). Out: every message once, in order, to a
+//! [`Sink`], which encodes it and hands it to the hub. What must hold: the position only moves forward within an
+//! epoch, and a message that cannot be had any more is reported, never skipped in silence.
+
+mod ack;
+pub(crate) mod jetstream;
+pub mod memory;
+mod position;
+pub(crate) mod status;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use wsgateway_proto::v1;
+use wsgateway_runtime::readiness::Gate;
+
+use crate::encode::{Encoder, Message};
+use crate::hub::Hub;
+use status::Status;
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The stage behind the source: encode, then hub.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub encoder: Encoder,
+    pub hub: Hub,
+    pub status: Status,
+    /// Opens when the source is live for the first time. It stays open while NATS is away: every pod would turn
+    /// unready at once, and clients are better off on a connection that goes on when NATS does.
+    pub gate: Gate,
+}
+
+impl Sink {
+    /// A stream (or another one than before) begins: what was known of its channels is void.
+    fn reset(&mut self) {
+        self.encoder.reset();
+    }
+
+    /// A message from before the live position.
+    fn warm(&mut self, subject: &str, sequence: u64) {
+        self.encoder.note(subject, sequence);
+    }
+
+    /// Everything after `position` will be delivered from now on.
+    fn live(&mut self, epoch: &Arc<str>, position: u64) {
+        self.hub.open(epoch, position);
+        self.status.live(epoch, position);
+        self.gate.open();
+    }
+
+    /// The next message.
+    async fn message(&mut self, message: &Message, lag: u64) {
+        let delivery = self.encoder.encode(message);
+        self.hub.deliver(&delivery).await;
+        self.status.delivered(message.sequence, lag);
+    }
+
+    /// Messages that the stream has discarded before we could read them: every client is told.
+    fn lost(&mut self, from: u64, to: u64) {
+        tracing::error!(from, to, "the stream discarded messages before they were read: raise its limits or capacity");
+        self.status.lost(to - from + 1);
+        let mut frame = Vec::new();
+        v1::gap(&mut frame, ">", from, to, "retention");
+        self.hub.broadcast(&Bytes::from(frame));
+    }
+}

@@ -1,0 +1,308 @@
+//! JetStream, with our own position: the consumer is disposable, the cursor is ours.
+//!
+//! One ephemeral push consumer per process, always created to start right behind our cursor. Whatever goes wrong
+//! (silence, a hole in its deliveries, a new connection, a deleted consumer) has the same answer: make another one.
+//! Flow control bounds what the server sends ahead of us, so a slow gateway holds messages back in the stream.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, push};
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::{self, stream};
+use async_nats::{Client, Event, Subscriber};
+use futures_util::StreamExt;
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use wsgateway_config::JetStreamSource;
+
+use super::position::{Begin, Cursor, Observed, begin};
+use super::status::{State, Status};
+use super::{Sink, ack};
+use crate::encode::Message;
+
+/// How often the server speaks up on a quiet stream.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Silence after which the consumer is taken for dead: three heartbeats missed.
+const SILENCE: Duration = Duration::from_secs(7);
+
+/// How long the server keeps a consumer that nobody listens to any more.
+const INACTIVE: Duration = Duration::from_secs(30);
+
+/// Longest wait for an answer of the JetStream API.
+const REQUEST: Duration = Duration::from_secs(5);
+
+/// Pause between two attempts, from the first to the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Why a consumer was given up. Each is tried again; the name is logged.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("connected to NATS again")]
+    Reconnected,
+    #[error("no sign of life from the consumer for {} s", SILENCE.as_secs())]
+    Silent,
+    #[error("a delivery is missing: expected {expected} of the consumer, got {got}")]
+    Hole { expected: u64, got: u64 },
+    #[error("the subscription ended")]
+    Closed,
+    #[error("the stream {0} does not exist")]
+    NoStream(String),
+    #[error("{what}: {why}")]
+    Refused { what: &'static str, why: String },
+}
+
+impl Ended {
+    fn refused(what: &'static str) -> impl Fn(Box<dyn std::error::Error>) -> Self {
+        move |why| Self::Refused { what, why: why.to_string() }
+    }
+}
+
+/// Reads the stream until cancelled, through every loss of the connection.
+pub(crate) async fn run(source: JetStreamSource, name: String, warmup: u64, sink: Sink, stop: CancellationToken) {
+    let connected = Arc::new(Notify::new());
+    let status = sink.status.clone();
+    let client = {
+        let (connected, status) = (Arc::clone(&connected), status.clone());
+        wsgateway_nats::connect(&source.servers, &name, move |event| on_event(&event, &connected, &status)).await
+    };
+    let client = match client {
+        Ok(client) => client,
+        // The addresses were never usable; say so until somebody changes the configuration.
+        Err(error) => return status.set(State::Error, Some(error.to_string())),
+    };
+    let mut reader = Reader {
+        jetstream: jetstream::with_prefix(client.clone(), "$JS.API"),
+        client,
+        source,
+        warmup,
+        sink,
+        cursor: None,
+        renamed: None,
+        connected,
+    };
+    stop.run_until_cancelled(reader.run()).await;
+}
+
+fn on_event(event: &Event, connected: &Notify, status: &Status) {
+    match event {
+        Event::Connected => connected.notify_one(),
+        Event::Disconnected => status.set(State::Connecting, Some("the connection to NATS was lost".to_owned())),
+        Event::ClientError(_) | Event::ServerError(_) => {
+            tracing::debug!(%event, "NATS");
+            if status.snapshot().state == State::Connecting {
+                status.set(State::Connecting, Some(event.to_string()));
+            }
+        }
+        event => tracing::info!(%event, "NATS"),
+    }
+}
+
+/// Owner of the position in the stream.
+struct Reader {
+    client: Client,
+    jetstream: jetstream::Context,
+    source: JetStreamSource,
+    warmup: u64,
+    sink: Sink,
+    cursor: Option<Cursor>,
+    /// A stream that lost its tail: the epoch by its creation time, and the one that we gave it instead.
+    renamed: Option<(String, Arc<str>)>,
+    connected: Arc<Notify>,
+}
+
+impl Reader {
+    async fn run(&mut self) {
+        let mut pause = PAUSE.0;
+        loop {
+            let started = Instant::now();
+            let Err(ended) = self.session().await;
+            self.sink.status.restarted();
+            match &ended {
+                Ended::NoStream(_) => self.sink.status.set(State::WaitingForStream, Some(ended.to_string())),
+                Ended::Refused { .. } if self.is_connected() => {
+                    self.sink.status.set(State::Error, Some(ended.to_string()));
+                }
+                Ended::Refused { .. } => {} // the connection's own state says more
+                _ => tracing::info!(reason = %ended, "reading the stream again from our own position"),
+            }
+            if started.elapsed() > PAUSE.1 {
+                pause = PAUSE.0;
+            }
+            // A new connection ends the wait: it is what most pauses wait for.
+            tokio::select! {
+                () = tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())) => {}
+                () = self.connected.notified() => {}
+            }
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// One consumer's life.
+    async fn session(&mut self) -> Result<Infallible, Ended> {
+        while !self.is_connected() {
+            self.connected.notified().await;
+        }
+        let stream = self.find_stream().await?;
+        let (plan, epoch) = self.plan(stream.cached_info());
+        let inbox = self.client.new_inbox();
+        let refused = Ended::refused("cannot subscribe");
+        let deliveries = self.client.subscribe(inbox.clone()).await.map_err(|error| refused(error.into()))?;
+        let waiting = self.create_consumer(&stream, inbox, plan.start).await?;
+        if plan.fresh {
+            self.sink.reset();
+            self.sink.status.set(State::Warming, None);
+        }
+        if let Some((from, to)) = plan.lost {
+            self.sink.lost(from, to);
+        }
+        self.read(deliveries, plan, epoch, waiting).await
+    }
+
+    /// Where to go on, and under which epoch.
+    fn plan(&mut self, info: &stream::Info) -> (Begin, Arc<str>) {
+        let created = wsgateway_nats::epoch(info.created);
+        let mut epoch: Arc<str> = match &self.renamed {
+            Some((from, to)) if *from == created => Arc::clone(to),
+            _ => created.as_str().into(),
+        };
+        let (first, last) = (info.state.first_sequence, info.state.last_sequence);
+        let plan = begin(self.cursor.as_ref(), Observed { epoch: &epoch, first, last }, self.warmup);
+        if plan.regressed {
+            tracing::error!(last, "the stream lost its tail: its numbers will come again, so clients start anew");
+            // Same creation time, other messages under the same numbers: for a client this is another stream.
+            epoch = format!("{created}-{last}").into();
+            self.renamed = Some((created, Arc::clone(&epoch)));
+        }
+        (plan, epoch)
+    }
+
+    async fn find_stream(&self) -> Result<stream::Stream, Ended> {
+        let request = tokio::time::timeout(REQUEST, self.jetstream.get_stream(&self.source.stream));
+        let Ok(answer) = request.await else {
+            return Err(Ended::Refused { what: "cannot look up the stream", why: "no answer from NATS".into() });
+        };
+        answer.map_err(|error| match error.kind() {
+            GetStreamErrorKind::JetStream(inner) if inner.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND => {
+                Ended::NoStream(self.source.stream.clone())
+            }
+            _ => Ended::refused("cannot look up the stream")(error.into()),
+        })
+    }
+
+    /// Returns how many messages wait behind `start`.
+    async fn create_consumer(&self, stream: &stream::Stream, inbox: String, start: u64) -> Result<u64, Ended> {
+        let config = push::Config {
+            deliver_subject: inbox,
+            description: Some("wsgateway: fan-out to browsers".to_owned()),
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start },
+            ack_policy: AckPolicy::None,
+            max_deliver: 1,
+            flow_control: true,
+            idle_heartbeat: HEARTBEAT,
+            inactive_threshold: INACTIVE,
+            memory_storage: true,
+            num_replicas: 1,
+            ..push::Config::default()
+        };
+        let request = tokio::time::timeout(REQUEST, stream.create_consumer(config));
+        let Ok(answer) = request.await else {
+            return Err(Ended::Refused { what: "cannot create a consumer", why: "no answer from NATS".into() });
+        };
+        let consumer = answer.map_err(|error| Ended::refused("cannot create a consumer")(error.into()))?;
+        Ok(consumer.cached_info().num_pending)
+    }
+
+    /// Reads deliveries until something is wrong with them.
+    async fn read(
+        &mut self,
+        mut deliveries: Subscriber,
+        plan: Begin,
+        epoch: Arc<str>,
+        waiting: u64,
+    ) -> Result<Infallible, Ended> {
+        let mut expected = 1;
+        let mut position = plan.start - 1;
+        // Nothing to read back: live at once, at the end of what the stream ever held.
+        let mut warm = plan.fresh && waiting > 0;
+        if !warm {
+            self.go_live(&epoch, position.max(plan.warm_until));
+        }
+        let mut watch = tokio::time::interval(HEARTBEAT);
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        let connected = Arc::clone(&self.connected);
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = connected.notified() => return Err(Ended::Reconnected),
+                delivery = deliveries.next() => delivery.ok_or(Ended::Closed)?,
+                now = watch.tick() => {
+                    if now.duration_since(heard) > SILENCE {
+                        return Err(Ended::Silent);
+                    }
+                    continue;
+                }
+            };
+            heard = Instant::now();
+            let Some(meta) = delivery.reply.as_deref().and_then(ack::parse) else {
+                self.answer_control(&delivery).await;
+                continue;
+            };
+            if meta.consumer_sequence != expected {
+                return Err(Ended::Hole { expected, got: meta.consumer_sequence });
+            }
+            expected += 1;
+            if meta.stream_sequence <= position {
+                self.sink.status.duplicate();
+                continue;
+            }
+            position = meta.stream_sequence;
+            if warm {
+                self.sink.warm(&delivery.subject, position);
+                if position >= plan.warm_until || meta.pending == 0 {
+                    warm = false;
+                    self.go_live(&epoch, position);
+                }
+                continue;
+            }
+            let message = Message {
+                subject: delivery.subject.as_str().into(),
+                sequence: position,
+                timestamp: meta.timestamp,
+                payload: delivery.payload,
+            };
+            self.sink.message(&message, meta.pending).await;
+            self.advance(position);
+        }
+    }
+
+    fn go_live(&mut self, epoch: &Arc<str>, position: u64) {
+        self.cursor = Some(Cursor { epoch: Arc::clone(epoch), position });
+        self.sink.live(epoch, position);
+    }
+
+    fn advance(&mut self, position: u64) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.position = position;
+        }
+    }
+
+    /// Flow control asks for an answer before more is sent; a heartbeat of a stalled consumer repeats the question.
+    async fn answer_control(&self, delivery: &async_nats::Message) {
+        let stalled = delivery.headers.as_ref().and_then(|headers| headers.get("Nats-Consumer-Stalled"));
+        let reply = stalled.map(|value| value.as_str().to_owned()).or_else(|| delivery.reply.as_ref().map(|r| r.to_string()));
+        if let Some(reply) = reply
+            && let Err(error) = self.client.publish(reply, bytes::Bytes::new()).await
+        {
+            tracing::debug!(%error, "answering flow control");
+        }
+    }
+}
