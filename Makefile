@@ -51,7 +51,7 @@ e2e: ## Install, serve, scale and delete on the cluster of KUBECONFIG (IMAGE_LOA
 
 .PHONY: bench
 bench: ## CPU and memory per delivery and connection, against the send floor
-	@hack/bench $(ARGS)
+	cargo run --locked --release -p wsgateway-bench -- $(ARGS)
 
 # --- to change
 

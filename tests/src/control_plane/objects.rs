@@ -49,23 +49,26 @@ impl ControlPlane {
     /// # Errors
     /// When the API server refuses it; the error says which rule.
     pub async fn apply_crd(&self, crd: &CustomResourceDefinition) -> Result<()> {
-        let crds = Api::<CustomResourceDefinition>::all(self.client().await?);
+        let client = self.client().await?;
+        let crds = Api::<CustomResourceDefinition>::all(client.clone());
         let name = crd.name_any();
         crds.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(crd))
             .await
             .with_context(|| format!("the API server refused {name}"))?;
-        let what = format!("{name} to be established");
-        wait_until(CONTROLLERS, &what, async || {
-            crds.get(&name).await.is_ok_and(|crd| established(&crd))
-        })
-        .await
+        for version in crd.spec.versions.iter().filter(|version| version.served) {
+            let group = format!("{}/{}", crd.spec.group, version.name);
+            let what = format!("{name} to be served in {group}");
+            wait_until(CONTROLLERS, &what, async || {
+                serves(&client, &group, &crd.spec.names.plural).await
+            })
+            .await?;
+        }
+        Ok(())
     }
 }
 
-fn established(crd: &CustomResourceDefinition) -> bool {
-    let conditions = crd.status.as_ref().and_then(|status| status.conditions.as_deref());
-    conditions
-        .unwrap_or_default()
-        .iter()
-        .any(|condition| condition.type_ == "Established" && condition.status == "True")
+/// Discovery names a kind a moment after its CRD is established, and only then clients find it.
+async fn serves(client: &kube::Client, group: &str, plural: &str) -> bool {
+    let resources = client.list_api_group_resources(group).await;
+    resources.is_ok_and(|list| list.resources.iter().any(|resource| resource.name == plural))
 }
