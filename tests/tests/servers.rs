@@ -12,8 +12,11 @@ use harness::{Chromium, ControlPlane, Nats, Scratch, Viewport, wait_until};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
     Api,
-    api::{ListParams, ObjectMeta, PostParams},
+    api::{DynamicObject, ListParams, ObjectMeta, PostParams},
+    core::GroupVersionKind,
+    discovery::pinned_kind,
 };
+use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -116,6 +119,27 @@ async fn a_config_map_makes_the_round_trip() -> anyhow::Result<()> {
     maps.create(&PostParams::default(), &sent).await?;
     assert_eq!(maps.get("greeting").await?.data, sent.data);
     plane.check_alive().await
+}
+
+#[tokio::test]
+async fn an_applied_crd_is_served_at_once() -> anyhow::Result<()> {
+    let plane = ControlPlane::shared().await?;
+    let crd = serde_json::from_value(json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": "widgets.test.dev" },
+        "spec": {
+            "group": "test.dev", "scope": "Namespaced",
+            "names": { "plural": "widgets", "singular": "widget", "kind": "Widget" },
+            "versions": [{ "name": "v1", "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": { "type": "object" } } }],
+        },
+    }))?;
+    plane.apply_crd(&crd).await?;
+    let kind = GroupVersionKind::gvk("test.dev", "v1", "Widget");
+    let (resource, _) = pinned_kind(&plane.client().await?, &kind).await?;
+    let widgets = Api::<DynamicObject>::all_with(plane.client().await?, &resource);
+    assert!(widgets.list(&ListParams::default()).await?.items.is_empty());
+    Ok(())
 }
 
 #[tokio::test]
