@@ -187,7 +187,7 @@ async fn who_may_view_or_edit_a_namespace_may_do_so_with_its_gateways() -> Resul
         ("admin", "get list watch create patch update delete", ""),
     ] {
         bind(plane, role, &namespace).await?;
-        let client = plane.client_as(role, &[]).await?;
+        let client = plane.client_as(&format!("{role}-user"), &[]).await?;
         wait_until(PATIENCE, &format!("{role} to include WsGateways"), async || {
             wrong(&client, &[(allowed, all)], true, &namespace)
                 .await
@@ -206,14 +206,14 @@ async fn who_may_view_or_edit_a_namespace_may_do_so_with_its_gateways() -> Resul
     Ok(())
 }
 
-/// Gives the user `role` the cluster's role of the same name in one namespace.
+/// Gives the user `ROLE-user` one of the cluster's own roles in one namespace.
 async fn bind(plane: &ControlPlane, role: &str, namespace: &str) -> Result<()> {
     let group = "rbac.authorization.k8s.io";
     let binding = json!({
         "apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
         "metadata": { "name": role, "namespace": namespace },
         "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": role },
-        "subjects": [{ "apiGroup": group, "kind": "User", "name": role }],
+        "subjects": [{ "apiGroup": group, "kind": "User", "name": format!("{role}-user") }],
     });
     let parameters = PatchParams::apply("chart-tests").force();
     apply(&plane.client().await?, &binding, namespace, &parameters).await?;
