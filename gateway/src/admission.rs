@@ -53,7 +53,10 @@ impl Admission {
             return Err(Refused::Draining);
         }
         let one_more = |taken: u64| (taken < places.capacity).then_some(taken + 1);
-        places.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).map_err(|_| Refused::Full)?;
+        places
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .map_err(|_| Refused::Full)?;
         places.admitted.fetch_add(1, Ordering::Relaxed);
         Ok(Permit { places: Arc::clone(places) })
     }

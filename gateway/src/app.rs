@@ -15,9 +15,9 @@ use wsgateway_runtime::readiness::{Gate, Readiness};
 
 use crate::admission::Admission;
 use crate::encode::Encoder;
+use crate::http::{self, Site};
 use crate::hub::shard::Settings;
 use crate::hub::{self, Threads};
-use crate::http::{self, Site};
 use crate::metrics::{self, Rejections};
 use crate::resources;
 use crate::source::memory::{self, MemoryPublisher, MemoryStream};
@@ -143,13 +143,24 @@ pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartEr
         memory,
         readiness,
         window: config.drain.window.into(),
-        parts: Some(Parts { admission, serving, threads, http, source, stop_http, stop_source, _admin: admin }),
+        parts: Some(Parts {
+            admission,
+            serving,
+            threads,
+            http,
+            source,
+            stop_http,
+            stop_source,
+            _admin: admin,
+        }),
     })
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     let bind = |source| StartError::Bind { address, source };
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(bind)?;
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
+            .map_err(bind)?;
     socket.set_reuse_address(true).map_err(bind)?;
     socket.bind(&address.into()).map_err(bind)?;
     socket.listen(BACKLOG).map_err(bind)?;
@@ -182,7 +193,9 @@ fn start_source(
         Source::JetStream(source) => {
             let (source, warmup) = (source.clone(), config.warmup.messages);
             let client = format!("wsgateway {} {}", config.name, options.pod);
-            let run = move || runtime.block_on(source::jetstream::run(source, client, warmup, sink, stop));
+            let run = move || {
+                runtime.block_on(source::jetstream::run(source, client, warmup, sink, stop))
+            };
             Ok((None, thread.spawn(run)?))
         }
         Source::Memory(_) => {
@@ -193,7 +206,11 @@ fn start_source(
     }
 }
 
-fn start_http(listener: TcpListener, site: &Arc<Site>, stop: CancellationToken) -> std::io::Result<JoinHandle<()>> {
+fn start_http(
+    listener: TcpListener,
+    site: &Arc<Site>,
+    stop: CancellationToken,
+) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = {
         let _context = runtime.enter();

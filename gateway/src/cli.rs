@@ -12,7 +12,9 @@ use crate::app::{self, Options, Running, StartError};
 
 /// Fans the messages of one JetStream stream out to WebSocket clients.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "\
+#[command(
+    version,
+    after_help = "\
 Examples:
   wsgw render -f manifest.yaml > gateway.yaml     the configuration that the operator would mount
   gateway --config gateway.yaml                   run it
@@ -22,7 +24,8 @@ Examples:
 Environment:
   RUST_LOG               log filter, such as info or gateway=debug (default info)
   WSGATEWAY_LOG_FORMAT   json or text (default: text on a terminal)
-  WSGATEWAY_POD          name told to clients (default: the host's name)")]
+  WSGATEWAY_POD          name told to clients (default: the host's name)"
+)]
 struct Arguments {
     /// GatewayConfig file, as `wsgw render` prints it
     #[arg(long, value_name = "FILE", env = "WSGATEWAY_CONFIG")]
@@ -68,8 +71,10 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
     if let Some(admin) = arguments.admin {
         (config.admin.address, config.admin.port) = (admin.ip(), admin.port());
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failed::Signals)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failed::Signals)?;
     // The handler stands before anything is started: the program is PID 1 in its container.
     let stop = runtime.block_on(async { shutdown::watch() }).map_err(Failed::Signals)?;
     let running = app::start(config, Options::default())?;
@@ -86,6 +91,7 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
 }
 
 fn read(path: &Path) -> Result<GatewayConfig, Failed> {
-    let text = std::fs::read_to_string(path).map_err(|source| Failed::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Failed::Read { path: path.to_owned(), source })?;
     GatewayConfig::parse(&text).map_err(|source| Failed::Parse { path: path.to_owned(), source })
 }

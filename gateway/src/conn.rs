@@ -10,8 +10,8 @@ use mio::net::TcpStream;
 use wsgateway_proto::decoder::Decoder;
 
 use crate::admission::Permit;
-use crate::hub::index::Subscription;
 use crate::hub::NONE;
+use crate::hub::index::Subscription;
 use outbox::Outbox;
 use rate::Rate;
 

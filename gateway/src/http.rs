@@ -44,14 +44,17 @@ pub(crate) fn client_routes(site: &Arc<Site>) -> Router {
     Router::new()
         .route("/", get(console))
         .route(&site.path, get(upgrade::upgrade).fallback(upgrade::upgrade))
-        .merge(shared_routes(site))
         .fallback(unknown_path)
         .with_state(Arc::clone(site))
+        .merge(shared_routes(site))
 }
 
 /// Routes that the admin port adds to probes and metrics.
 pub(crate) fn admin_routes(site: &Arc<Site>) -> Router {
-    Router::new().route("/status", get(health::status)).with_state(Arc::clone(site)).merge(shared_routes(site))
+    Router::new()
+        .route("/status", get(health::status))
+        .with_state(Arc::clone(site))
+        .merge(shared_routes(site))
 }
 
 fn shared_routes(site: &Arc<Site>) -> Router {
@@ -78,7 +81,8 @@ async fn console(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn unknown_path(State(site): State<Arc<Site>>) -> Response {
-    let message = format!("nothing here: the WebSocket endpoint is {}, the console page is /", site.path);
+    let message =
+        format!("nothing here: the WebSocket endpoint is {}, the console page is /", site.path);
     problem(StatusCode::NOT_FOUND, "not_found", &message, None)
 }
 
@@ -90,7 +94,9 @@ fn problem(status: StatusCode, code: &str, message: &str, retry_after_ms: Option
     }
     let mut response = (status, axum::Json(body)).into_response();
     if let Some(after) = retry_after_ms {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
     }
     response
 }

@@ -19,4 +19,4 @@ mod metrics;
 mod resources;
 mod source;
 
-pub use source::memory::MemoryPublisher;
+pub use source::memory::{MemoryPublisher, PublishError};

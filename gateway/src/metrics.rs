@@ -23,7 +23,10 @@ pub(crate) struct Rejections {
 impl Rejections {
     /// Registers the counter with its four reasons.
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let options = Opts::new("wsgateway_upgrade_rejections_total", "Upgrades refused before a connection existed");
+        let options = Opts::new(
+            "wsgateway_upgrade_rejections_total",
+            "Upgrades refused before a connection existed",
+        );
         let counter = IntCounterVec::new(options, &["reason"])?;
         registry.register(Box::new(counter.clone()))?;
         let reason = |reason| counter.with_label_values(&[reason]);
@@ -53,21 +56,43 @@ const GAUGES: [(&str, &str, Read); 8] = [
     ("wsgateway_outbox_bytes", "Bytes waiting for slow clients", |facts| facts.totals.outbox_bytes),
     ("wsgateway_outboxes", "Clients that bytes are waiting for", |facts| facts.totals.outboxes),
     ("wsgateway_shards", "Threads that hold connections", |facts| facts.shards),
-    ("wsgateway_source_last_sequence", "Stream sequence of the last message taken", |facts| facts.source.last_sequence),
-    ("wsgateway_source_lag_messages", "Messages in the stream that wait for this pod", |facts| facts.source.lag_messages),
+    ("wsgateway_source_last_sequence", "Stream sequence of the last message taken", |facts| {
+        facts.source.last_sequence
+    }),
+    ("wsgateway_source_lag_messages", "Messages in the stream that wait for this pod", |facts| {
+        facts.source.lag_messages
+    }),
 ];
 
 const COUNTERS: [(&str, &str, Read); 10] = [
     ("wsgateway_connections_total", "Connections accepted", |facts| facts.totals.adopted),
-    ("wsgateway_deliveries_total", "Messages delivered, one per receiver", |facts| facts.totals.deliveries),
-    ("wsgateway_delivered_bytes_total", "Bytes of delivered frames", |facts| facts.totals.delivered_bytes),
-    ("wsgateway_delivery_writes_total", "Write system calls for deliveries", |facts| facts.totals.writes),
-    ("wsgateway_commands_total", "Commands and pings taken from clients", |facts| facts.totals.commands),
-    ("wsgateway_command_errors_total", "Commands answered with an error", |facts| facts.totals.command_errors),
-    ("wsgateway_source_messages_total", "Messages read from the stream", |facts| facts.source.messages),
-    ("wsgateway_source_duplicates_total", "Messages read twice and dropped", |facts| facts.source.duplicates),
-    ("wsgateway_source_lost_total", "Messages that the stream discarded unread", |facts| facts.source.lost),
-    ("wsgateway_source_restarts_total", "Times the consumer was made anew", |facts| facts.source.restarts),
+    ("wsgateway_deliveries_total", "Messages delivered, one per receiver", |facts| {
+        facts.totals.deliveries
+    }),
+    ("wsgateway_delivered_bytes_total", "Bytes of delivered frames", |facts| {
+        facts.totals.delivered_bytes
+    }),
+    ("wsgateway_delivery_writes_total", "Write system calls for deliveries", |facts| {
+        facts.totals.writes
+    }),
+    ("wsgateway_commands_total", "Commands and pings taken from clients", |facts| {
+        facts.totals.commands
+    }),
+    ("wsgateway_command_errors_total", "Commands answered with an error", |facts| {
+        facts.totals.command_errors
+    }),
+    ("wsgateway_source_messages_total", "Messages read from the stream", |facts| {
+        facts.source.messages
+    }),
+    ("wsgateway_source_duplicates_total", "Messages read twice and dropped", |facts| {
+        facts.source.duplicates
+    }),
+    ("wsgateway_source_lost_total", "Messages that the stream discarded unread", |facts| {
+        facts.source.lost
+    }),
+    ("wsgateway_source_restarts_total", "Times the consumer was made anew", |facts| {
+        facts.source.restarts
+    }),
 ];
 
 /// Collects from the owners at scrape time.
@@ -82,16 +107,27 @@ struct Live {
 }
 
 /// Registers everything that is read at scrape time, and the process's own numbers.
-pub(crate) fn register(registry: &Registry, hub: Hub, admission: Admission, status: Status) -> prometheus::Result<()> {
+pub(crate) fn register(
+    registry: &Registry,
+    hub: Hub,
+    admission: Admission,
+    status: Status,
+) -> prometheus::Result<()> {
     let mut live = Live {
         hub,
         admission,
         status,
         gauges: Vec::new(),
         counters: Vec::new(),
-        state: IntGaugeVec::new(Opts::new("wsgateway_source_state", "1 for the state the source is in"), &["state"])?,
+        state: IntGaugeVec::new(
+            Opts::new("wsgateway_source_state", "1 for the state the source is in"),
+            &["state"],
+        )?,
         closed: IntCounterVec::new(
-            Opts::new("wsgateway_disconnects_total", "Connections ended, by close code (1006: without one)"),
+            Opts::new(
+                "wsgateway_disconnects_total",
+                "Connections ended, by close code (1006: without one)",
+            ),
             &["code"],
         )?,
     };
@@ -130,7 +166,9 @@ impl Collector for Live {
             families.extend(counter.collect());
         }
         for state in State::ALL {
-            self.state.with_label_values(&[state.name()]).set(i64::from(state == facts.source.state));
+            self.state
+                .with_label_values(&[state.name()])
+                .set(i64::from(state == facts.source.state));
         }
         families.extend(self.state.collect());
         let codes = CLOSE_CODES.iter().map(u16::to_string).chain(["other".to_owned()]);

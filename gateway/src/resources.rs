@@ -39,7 +39,13 @@ struct Sample {
 
 impl Sampler {
     pub(crate) fn new() -> Self {
-        Self { last: Mutex::new(Sample { at: Instant::now(), cpu_seconds: cpu_seconds(), percent: 0.0 }) }
+        Self {
+            last: Mutex::new(Sample {
+                at: Instant::now(),
+                cpu_seconds: cpu_seconds(),
+                percent: 0.0,
+            }),
+        }
     }
 
     /// Use now; CPU over the time since the last sample that is at least a second old.
@@ -65,7 +71,13 @@ pub(crate) fn whole_cpus() -> usize {
 fn cpus() -> f64 {
     let v2 = || parse_cpu_max(&fs::read_to_string("/sys/fs/cgroup/cpu.max").ok()?);
     let v1 = || {
-        let read = |name: &str| fs::read_to_string(format!("/sys/fs/cgroup/cpu/{name}")).ok()?.trim().parse::<f64>().ok();
+        let read = |name: &str| {
+            fs::read_to_string(format!("/sys/fs/cgroup/cpu/{name}"))
+                .ok()?
+                .trim()
+                .parse::<f64>()
+                .ok()
+        };
         let quota = read("cpu.cfs_quota_us")?;
         (quota > 0.0).then_some(quota / read("cpu.cfs_period_us")?)
     };
@@ -88,7 +100,10 @@ fn memory_limit() -> u64 {
 }
 
 fn resident() -> u64 {
-    fs::read_to_string("/proc/self/status").ok().and_then(|text| parse_kib(&text, "VmRSS:")).unwrap_or(0)
+    fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|text| parse_kib(&text, "VmRSS:"))
+        .unwrap_or(0)
 }
 
 /// The value of a line such as `VmRSS:     1234 kB`, in bytes.
@@ -98,7 +113,11 @@ fn parse_kib(text: &str, key: &str) -> Option<u64> {
 }
 
 fn cpu_seconds() -> f64 {
-    fs::read_to_string("/proc/self/stat").ok().and_then(|text| parse_cpu_ticks(&text)).unwrap_or(0.0) / TICKS_PER_SECOND
+    fs::read_to_string("/proc/self/stat")
+        .ok()
+        .and_then(|text| parse_cpu_ticks(&text))
+        .unwrap_or(0.0)
+        / TICKS_PER_SECOND
 }
 
 /// User and system ticks: the 12th and 13th field behind the name, which may itself hold spaces and parentheses.

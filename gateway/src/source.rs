@@ -6,7 +6,7 @@
 
 mod ack;
 pub(crate) mod jetstream;
-pub mod memory;
+pub(crate) mod memory;
 mod position;
 pub(crate) mod status;
 
@@ -65,7 +65,11 @@ impl Sink {
 
     /// Messages that the stream has discarded before we could read them: every client is told.
     fn lost(&mut self, from: u64, to: u64) {
-        tracing::error!(from, to, "the stream discarded messages before they were read: raise its limits or capacity");
+        tracing::error!(
+            from,
+            to,
+            "the stream discarded messages before they were read: raise its limits or capacity"
+        );
         self.status.lost(to - from + 1);
         let mut frame = Vec::new();
         v1::gap(&mut frame, ">", from, to, "retention");

@@ -289,19 +289,32 @@ impl GatewayConfig {
             check_source(source)?;
         }
         let path = &self.listener.path;
-        if !path.starts_with('/') || path.contains(['?', '#', ' ', '{', '}']) || RESERVED_PATHS.contains(&path.as_str())
+        if !path.starts_with('/')
+            || path.contains(['?', '#', ' ', '{', '}'])
+            || RESERVED_PATHS.contains(&path.as_str())
         {
             return Err(ConfigError::value(
                 "listener.path",
-                format!("must start with / and not be one of {RESERVED_PATHS:?}, such as /ws; got {path:?}"),
+                format!(
+                    "must start with / and not be one of {RESERVED_PATHS:?}, such as /ws; got {path:?}"
+                ),
             ));
         }
-        if self.listener.port != 0 && self.listener.port == self.admin.port && self.listener.address == self.admin.address {
+        if self.listener.port != 0
+            && self.listener.port == self.admin.port
+            && self.listener.address == self.admin.address
+        {
             return Err(ConfigError::value("admin.port", "must differ from listener.port"));
         }
-        for (path, value) in [("heartbeat.interval", self.heartbeat.interval), ("heartbeat.timeout", self.heartbeat.timeout)] {
+        for (path, value) in [
+            ("heartbeat.interval", self.heartbeat.interval),
+            ("heartbeat.timeout", self.heartbeat.timeout),
+        ] {
             if !(100..=3_600_000).contains(&value.0) {
-                return Err(ConfigError::value(path, format!("must be 100 to 3600000 ms; got {}", value.0)));
+                return Err(ConfigError::value(
+                    path,
+                    format!("must be 100 to 3600000 ms; got {}", value.0),
+                ));
             }
         }
         self.check_limits()
@@ -320,7 +333,10 @@ impl GatewayConfig {
         ];
         for (path, value, least) in limits {
             if value < least {
-                return Err(ConfigError::value(path, format!("must be at least {least}; got {value}")));
+                return Err(ConfigError::value(
+                    path,
+                    format!("must be at least {least}; got {value}"),
+                ));
             }
         }
         if capacity.outbox_bytes_total < u64::from(capacity.outbox_bytes_per_connection) {
@@ -335,10 +351,14 @@ impl GatewayConfig {
 
 fn check_source(source: &JetStreamSource) -> Result<(), ConfigError> {
     if source.servers.is_empty() || source.servers.len() > 16 {
-        return Err(ConfigError::value("source.jetStream.servers", "must name 1 to 16 servers, such as nats://nats:4222"));
+        return Err(ConfigError::value(
+            "source.jetStream.servers",
+            "must name 1 to 16 servers, such as nats://nats:4222",
+        ));
     }
     let name_ok = |c: char| !c.is_whitespace() && !c.is_control() && !".*>/\\".contains(c);
-    if source.stream.is_empty() || source.stream.len() > 255 || !source.stream.chars().all(name_ok) {
+    if source.stream.is_empty() || source.stream.len() > 255 || !source.stream.chars().all(name_ok)
+    {
         return Err(ConfigError::value(
             "source.jetStream.stream",
             format!("must be a stream name without spaces and . * > / \\; got {:?}", source.stream),
@@ -352,7 +372,10 @@ mod tests {
     use super::*;
 
     fn example() -> GatewayConfig {
-        let source = JetStreamSource { servers: vec!["nats://nats:4222".into()], stream: "ODIN_TOKENS".into() };
+        let source = JetStreamSource {
+            servers: vec!["nats://nats:4222".into()],
+            stream: "ODIN_TOKENS".into(),
+        };
         GatewayConfig::new("trading/odin", Source::JetStream(source))
     }
 
@@ -374,7 +397,10 @@ mod tests {
     fn an_unknown_key_is_refused_with_its_path() {
         let text = "name: a\nsource: { memory: {} }\nlistener: { prot: 1 }\n";
         let error = GatewayConfig::parse(text).unwrap_err().to_string();
-        assert!(error.starts_with("listener.prot: ") && error.contains("unknown field `prot`"), "{error}");
+        assert!(
+            error.starts_with("listener.prot: ") && error.contains("unknown field `prot`"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -386,7 +412,10 @@ mod tests {
             ("capacity.connections", |c| c.capacity.connections = 0),
             ("capacity.outboxBytesTotal", |c| c.capacity.outbox_bytes_total = 1),
             ("source.jetStream.stream", |c| {
-                c.source = Source::JetStream(JetStreamSource { servers: vec!["x".into()], stream: "a.b".into() });
+                c.source = Source::JetStream(JetStreamSource {
+                    servers: vec!["x".into()],
+                    stream: "a.b".into(),
+                });
             }),
         ];
         for (path, break_it) in broken {

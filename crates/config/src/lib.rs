@@ -13,7 +13,7 @@ pub mod yaml;
 pub use duration::Millis;
 pub use error::ConfigError;
 pub use gateway::{
-    Admin, Capacity, Channels, CommandRate, Drain, GatewayConfig, Heartbeat, JetStreamSource, Listener, MemorySource,
-    Source, Warmup,
+    Admin, Capacity, Channels, CommandRate, Drain, GatewayConfig, Heartbeat, JetStreamSource,
+    Listener, MemorySource, Source, Warmup,
 };
-pub use stream::{Compression, StreamConfig, Storage};
+pub use stream::{Compression, Storage, StreamConfig};

@@ -17,7 +17,8 @@ pub fn init(program: &'static str) {
 
 /// As [`init`], with another filter for when `RUST_LOG` is not set.
 pub fn init_with(program: &'static str, default_filter: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
     let text = match std::env::var(FORMAT_VARIABLE).as_deref() {
         Ok("text") => true,
         Ok("json") => false,

@@ -31,7 +31,9 @@ pub(crate) async fn serve(listener: TcpListener, routes: Router, stop: Cancellat
         loop {
             let Ok(place) = Arc::clone(&pending).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _peer)) => drop(tokio::spawn(connection(stream, routes.clone(), place))),
+                Ok((stream, _peer)) => {
+                    drop(tokio::spawn(connection(stream, routes.clone(), place)))
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;

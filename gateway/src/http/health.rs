@@ -83,8 +83,10 @@ pub(super) async fn health(State(site): State<Arc<Site>>) -> (StatusCode, Json<V
     };
     let (verdict, warnings, errors) = judge(&facts);
     let mib = |bytes: u64| (bytes as f64 / f64::from(1 << 20) * 10.0).round() / 10.0;
-    let (memory, capacity) =
-        (percent(facts.usage.memory, facts.usage.memory_limit), percent(facts.connections, facts.capacity));
+    let (memory, capacity) = (
+        percent(facts.usage.memory, facts.usage.memory_limit),
+        percent(facts.connections, facts.capacity),
+    );
     let nats = if source.state == SourceState::Live { "connected" } else { source.state.name() };
     let body = json!({
         "status": verdict,
@@ -112,7 +114,11 @@ pub(super) async fn health(State(site): State<Arc<Site>>) -> (StatusCode, Json<V
             "totalConnections": site.admission.admitted(),
         },
     });
-    let status = if verdict == Verdict::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let status = if verdict == Verdict::Unhealthy {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
     (status, Json(body))
 }
 
@@ -166,7 +172,8 @@ mod tests {
         let mut source = Status::new("S").snapshot();
         (source.state, source.epoch) = (state, epoch.to_owned());
         let usage = Usage { memory: 1, memory_limit: 100, cpu_percent: 1.0 };
-        let mut facts = Facts { source: &source, draining: false, connections: 1, capacity: 100, usage };
+        let mut facts =
+            Facts { source: &source, draining: false, connections: 1, capacity: 100, usage };
         change(&mut facts);
         judge(&facts).0
     }
@@ -184,8 +191,17 @@ mod tests {
 
     #[test]
     fn little_room_degrades_and_draining_is_unhealthy() {
-        assert_eq!(verdict(|facts| facts.connections = 95, SourceState::Live, "e"), Verdict::Degraded);
-        assert_eq!(verdict(|facts| facts.usage.memory = 95, SourceState::Live, "e"), Verdict::Degraded);
-        assert_eq!(verdict(|facts| facts.draining = true, SourceState::Live, "e"), Verdict::Unhealthy);
+        assert_eq!(
+            verdict(|facts| facts.connections = 95, SourceState::Live, "e"),
+            Verdict::Degraded
+        );
+        assert_eq!(
+            verdict(|facts| facts.usage.memory = 95, SourceState::Live, "e"),
+            Verdict::Degraded
+        );
+        assert_eq!(
+            verdict(|facts| facts.draining = true, SourceState::Live, "e"),
+            Verdict::Unhealthy
+        );
     }
 }

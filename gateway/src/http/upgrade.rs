@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response as HttpResponse, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -28,11 +28,16 @@ const RETRY_MS: u64 = 2_000;
 
 /// Route of the WebSocket endpoint, for every method.
 pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request) -> Response {
-    let checked =
-        handshake::check(request.method(), request.version(), request.headers(), &PROTOCOLS, v1::PROTOCOL);
+    let checked = handshake::check(
+        request.method(),
+        request.version(),
+        request.headers(),
+        &PROTOCOLS,
+        v1::PROTOCOL,
+    );
     let accepted = match checked {
         Ok(accepted) => accepted,
-        Err(refusal) => return refuse_handshake(&site, &refusal),
+        Err(refusal) => return refuse_handshake(&site, refusal),
     };
     if site.status.snapshot().epoch.is_empty() {
         site.rejections.source_not_ready.inc();
@@ -58,27 +63,25 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
     })
 }
 
-fn refuse_handshake(site: &Site, refusal: &Refusal) -> Response {
+fn refuse_handshake(site: &Site, refusal: Refusal) -> Response {
     site.rejections.handshake.inc();
-    let mut response = problem(refusal.status(), refusal.code(), &refusal.to_string(), None).into_response();
-    let headers = response.headers_mut();
-    match refusal.status() {
-        StatusCode::UPGRADE_REQUIRED => {
-            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        }
-        StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
-        }
-        _ => {}
+    let mut response = problem(refusal.status(), refusal.code(), &refusal.to_string(), None);
+    for (name, value) in refusal.headers() {
+        response.headers_mut().insert(*name, HeaderValue::from_static(value));
     }
     response
 }
 
 fn refuse_admission(site: &Site, refused: Refused) -> Response {
     let (code, message, count) = match refused {
-        Refused::Full => ("full", "every place is taken: try again, another pod may have room", &site.rejections.full),
-        Refused::Draining => ("draining", "this pod is about to stop: try again", &site.rejections.draining),
+        Refused::Full => (
+            "full",
+            "every place is taken: try again, another pod may have room",
+            &site.rejections.full,
+        ),
+        Refused::Draining => {
+            ("draining", "this pod is about to stop: try again", &site.rejections.draining)
+        }
     };
     count.inc();
     // Spread those who were turned away together.

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Close codes that are counted by name; everything else is "other".
-pub(crate) const CLOSE_CODES: [u16; 11] = [1000, 1001, 1002, 1003, 1006, 1007, 1009, 1012, 4008, 4009, 4011];
+pub(crate) const CLOSE_CODES: [u16; 11] =
+    [1000, 1001, 1002, 1003, 1006, 1007, 1009, 1012, 4008, 4009, 4011];
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -85,7 +86,8 @@ counters! {
 impl Totals {
     /// Counts the end of a connection.
     pub(crate) fn count_close(&mut self, code: u16) {
-        let place = CLOSE_CODES.iter().position(|known| *known == code).unwrap_or(CLOSE_CODES.len());
+        let place =
+            CLOSE_CODES.iter().position(|known| *known == code).unwrap_or(CLOSE_CODES.len());
         if let Some(count) = self.closed.get_mut(place) {
             *count += 1;
         }
@@ -101,7 +103,8 @@ impl Totals {
 impl Counters {
     /// Connections held or on their way.
     pub(crate) fn load(&self) -> u64 {
-        self.connections.load(Relaxed) + self.expected.load(Relaxed).saturating_sub(self.adopted.load(Relaxed))
+        self.connections.load(Relaxed)
+            + self.expected.load(Relaxed).saturating_sub(self.adopted.load(Relaxed))
     }
 
     /// One more connection is on its way to this shard.

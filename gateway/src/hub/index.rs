@@ -61,13 +61,14 @@ impl Index {
         self.by_text.get(text).copied()
     }
 
-    /// The text of a pattern.
-    pub(crate) fn text(&self, pattern: u32) -> &str {
-        self.patterns.get(pattern as usize).map_or("", |pattern| &pattern.text)
-    }
-
     /// Subscribes a connection, whose back-index will be at `place`. It must not be subscribed already.
-    pub(crate) fn subscribe(&mut self, text: &str, wildcard: bool, conn: u32, place: u32) -> Subscription {
+    pub(crate) fn subscribe(
+        &mut self,
+        text: &str,
+        wildcard: bool,
+        conn: u32,
+        place: u32,
+    ) -> Subscription {
         let number = match self.find(text) {
             Some(number) => number,
             None => self.create(text, wildcard),
@@ -96,7 +97,9 @@ impl Index {
     /// The connection's back-index for this subscription is at another place now.
     pub(crate) fn renumber(&mut self, subscription: Subscription, place: u32) {
         let pattern = self.patterns.get_mut(subscription.pattern as usize);
-        if let Some(who) = pattern.and_then(|pattern| pattern.subscribers.get_mut(subscription.place as usize)) {
+        if let Some(who) =
+            pattern.and_then(|pattern| pattern.subscribers.get_mut(subscription.place as usize))
+        {
             who.place = place;
         }
     }
@@ -125,7 +128,9 @@ impl Index {
     }
 
     fn create(&mut self, text: &str, wildcard: bool) -> u32 {
-        let number = self.patterns.insert(Pattern { text: text.into(), wildcard, subscribers: Vec::new() }) as u32;
+        let number =
+            self.patterns.insert(Pattern { text: text.into(), wildcard, subscribers: Vec::new() })
+                as u32;
         self.by_text.insert(text.into(), number);
         if wildcard {
             self.wildcards.insert(text, number);

@@ -68,13 +68,17 @@ impl Settings {
     pub(crate) fn new(config: &GatewayConfig, shards: usize, pod: &str, boot: u32) -> Self {
         let capacity = &config.capacity;
         let per_connection = capacity.outbox_bytes_per_connection as usize;
-        let share = usize::try_from(capacity.outbox_bytes_total).unwrap_or(usize::MAX) / shards.max(1);
+        let share =
+            usize::try_from(capacity.outbox_bytes_total).unwrap_or(usize::MAX) / shards.max(1);
         Self {
             pod: pod.into(),
             boot,
             bounds: Bounds { per_connection, per_shard: share.max(per_connection) },
             rate: RateLimit::new(config.command_rate.per_second, config.command_rate.burst),
-            decoder: Limits { message_bytes: capacity.command_bytes as usize, fragments: MAX_FRAGMENTS },
+            decoder: Limits {
+                message_bytes: capacity.command_bytes as usize,
+                fragments: MAX_FRAGMENTS,
+            },
             subscriptions: capacity.subscriptions_per_connection as usize,
             ping_after: ticks(config.heartbeat.interval.into()),
             pong_within: ticks(config.heartbeat.timeout.into()),
@@ -163,7 +167,10 @@ struct Ready {
 
 impl Shard {
     /// A shard, and the two ends that others hold of it.
-    pub(crate) fn new(settings: Settings, number: usize) -> io::Result<(Self, Arc<Inbox>, Arc<Counters>)> {
+    pub(crate) fn new(
+        settings: Settings,
+        number: usize,
+    ) -> io::Result<(Self, Arc<Inbox>, Arc<Counters>)> {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), WAKE)?));
         let published = Arc::new(Counters::default());
@@ -237,12 +244,14 @@ impl Shard {
     /// Everything that sockets have for us.
     fn sockets(&mut self) {
         let mut ready = std::mem::take(&mut self.scratch.ready);
-        ready.extend(self.scratch.events.iter().filter(|event| event.token() != WAKE).map(|event| Ready {
-            conn: event.token().0 as u32,
-            readable: event.is_readable() || event.is_error(),
-            writable: event.is_writable(),
-            hung_up: event.is_read_closed() || event.is_error(),
-        }));
+        ready.extend(self.scratch.events.iter().filter(|event| event.token() != WAKE).map(
+            |event| Ready {
+                conn: event.token().0 as u32,
+                readable: event.is_readable() || event.is_error(),
+                writable: event.is_writable(),
+                hung_up: event.is_read_closed() || event.is_error(),
+            },
+        ));
         // First those that were cut short last time, so that nobody is starved by fresh events.
         let unread = std::mem::take(&mut self.scratch.unread);
         for timer in unread {

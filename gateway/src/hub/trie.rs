@@ -111,7 +111,8 @@ mod tests {
     }
 
     fn channel_name() -> impl Strategy<Value = String> {
-        prop::collection::vec(prop_oneof![Just("a"), Just("b"), Just("c")], 1..5).prop_map(|tokens| tokens.join("."))
+        prop::collection::vec(prop_oneof![Just("a"), Just("b"), Just("c")], 1..5)
+            .prop_map(|tokens| tokens.join("."))
     }
 
     proptest! {

@@ -25,22 +25,35 @@ pub(super) fn parse(reply: &str) -> Option<Meta> {
     };
     let mut tokens = rest.split('.').skip(skip);
     let mut number = || tokens.next()?.parse::<u64>().ok();
-    let (stream_sequence, consumer_sequence, nanoseconds, pending) = (number()?, number()?, number()?, number()?);
-    Some(Meta { stream_sequence, consumer_sequence, timestamp: (nanoseconds / 1_000_000) as i64, pending })
+    let (stream_sequence, consumer_sequence, nanoseconds, pending) =
+        (number()?, number()?, number()?, number()?);
+    Some(Meta {
+        stream_sequence,
+        consumer_sequence,
+        timestamp: (nanoseconds / 1_000_000) as i64,
+        pending,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const META: Meta =
-        Meta { stream_sequence: 18_734, consumer_sequence: 12, timestamp: 1_640_995_200_123, pending: 3 };
+    const META: Meta = Meta {
+        stream_sequence: 18_734,
+        consumer_sequence: 12,
+        timestamp: 1_640_995_200_123,
+        pending: 3,
+    };
 
     #[test]
     fn both_forms_are_read() {
         assert_eq!(parse("$JS.ACK.ODIN.c1.1.18734.12.1640995200123456789.3"), Some(META));
         assert_eq!(parse("$JS.ACK.hub.AB12.ODIN.c1.1.18734.12.1640995200123456789.3"), Some(META));
-        assert_eq!(parse("$JS.ACK.hub.AB12.ODIN.c1.1.18734.12.1640995200123456789.3.token"), Some(META));
+        assert_eq!(
+            parse("$JS.ACK.hub.AB12.ODIN.c1.1.18734.12.1640995200123456789.3.token"),
+            Some(META)
+        );
     }
 
     #[test]

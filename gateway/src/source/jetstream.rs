@@ -62,12 +62,21 @@ impl Ended {
 }
 
 /// Reads the stream until cancelled, through every loss of the connection.
-pub(crate) async fn run(source: JetStreamSource, name: String, warmup: u64, sink: Sink, stop: CancellationToken) {
+pub(crate) async fn run(
+    source: JetStreamSource,
+    name: String,
+    warmup: u64,
+    sink: Sink,
+    stop: CancellationToken,
+) {
     let connected = Arc::new(Notify::new());
     let status = sink.status.clone();
     let client = {
         let (connected, status) = (Arc::clone(&connected), status.clone());
-        wsgateway_nats::connect(&source.servers, &name, move |event| on_event(&event, &connected, &status)).await
+        wsgateway_nats::connect(&source.servers, &name, move |event| {
+            on_event(&event, &connected, &status)
+        })
+        .await
     };
     let client = match client {
         Ok(client) => client,
@@ -90,7 +99,9 @@ pub(crate) async fn run(source: JetStreamSource, name: String, warmup: u64, sink
 fn on_event(event: &Event, connected: &Notify, status: &Status) {
     match event {
         Event::Connected => connected.notify_one(),
-        Event::Disconnected => status.set(State::Connecting, Some("the connection to NATS was lost".to_owned())),
+        Event::Disconnected => {
+            status.set(State::Connecting, Some("the connection to NATS was lost".to_owned()))
+        }
         Event::ClientError(_) | Event::ServerError(_) => {
             tracing::debug!(%event, "NATS");
             if status.snapshot().state == State::Connecting {
@@ -122,12 +133,16 @@ impl Reader {
             let Err(ended) = self.session().await;
             self.sink.status.restarted();
             match &ended {
-                Ended::NoStream(_) => self.sink.status.set(State::WaitingForStream, Some(ended.to_string())),
+                Ended::NoStream(_) => {
+                    self.sink.status.set(State::WaitingForStream, Some(ended.to_string()))
+                }
                 Ended::Refused { .. } if self.is_connected() => {
                     self.sink.status.set(State::Error, Some(ended.to_string()));
                 }
                 Ended::Refused { .. } => {} // the connection's own state says more
-                _ => tracing::info!(reason = %ended, "reading the stream again from our own position"),
+                _ => {
+                    tracing::info!(reason = %ended, "reading the stream again from our own position")
+                }
             }
             if started.elapsed() > PAUSE.1 {
                 pause = PAUSE.0;
@@ -154,7 +169,8 @@ impl Reader {
         let (plan, epoch) = self.plan(stream.cached_info());
         let inbox = self.client.new_inbox();
         let refused = Ended::refused("cannot subscribe");
-        let deliveries = self.client.subscribe(inbox.clone()).await.map_err(|error| refused(error.into()))?;
+        let deliveries =
+            self.client.subscribe(inbox.clone()).await.map_err(|error| refused(error.into()))?;
         let waiting = self.create_consumer(&stream, inbox, plan.start).await?;
         if plan.fresh {
             self.sink.reset();
@@ -174,9 +190,13 @@ impl Reader {
             _ => created.as_str().into(),
         };
         let (first, last) = (info.state.first_sequence, info.state.last_sequence);
-        let plan = begin(self.cursor.as_ref(), Observed { epoch: &epoch, first, last }, self.warmup);
+        let plan =
+            begin(self.cursor.as_ref(), Observed { epoch: &epoch, first, last }, self.warmup);
         if plan.regressed {
-            tracing::error!(last, "the stream lost its tail: its numbers will come again, so clients start anew");
+            tracing::error!(
+                last,
+                "the stream lost its tail: its numbers will come again, so clients start anew"
+            );
             // Same creation time, other messages under the same numbers: for a client this is another stream.
             epoch = format!("{created}-{last}").into();
             self.renamed = Some((created, Arc::clone(&epoch)));
@@ -187,10 +207,15 @@ impl Reader {
     async fn find_stream(&self) -> Result<stream::Stream, Ended> {
         let request = tokio::time::timeout(REQUEST, self.jetstream.get_stream(&self.source.stream));
         let Ok(answer) = request.await else {
-            return Err(Ended::Refused { what: "cannot look up the stream", why: "no answer from NATS".into() });
+            return Err(Ended::Refused {
+                what: "cannot look up the stream",
+                why: "no answer from NATS".into(),
+            });
         };
         answer.map_err(|error| match error.kind() {
-            GetStreamErrorKind::JetStream(inner) if inner.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND => {
+            GetStreamErrorKind::JetStream(inner)
+                if inner.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND =>
+            {
                 Ended::NoStream(self.source.stream.clone())
             }
             _ => Ended::refused("cannot look up the stream")(error.into()),
@@ -198,7 +223,12 @@ impl Reader {
     }
 
     /// Returns how many messages wait behind `start`.
-    async fn create_consumer(&self, stream: &stream::Stream, inbox: String, start: u64) -> Result<u64, Ended> {
+    async fn create_consumer(
+        &self,
+        stream: &stream::Stream,
+        inbox: String,
+        start: u64,
+    ) -> Result<u64, Ended> {
         let config = push::Config {
             deliver_subject: inbox,
             description: Some("wsgateway: fan-out to browsers".to_owned()),
@@ -214,9 +244,13 @@ impl Reader {
         };
         let request = tokio::time::timeout(REQUEST, stream.create_consumer(config));
         let Ok(answer) = request.await else {
-            return Err(Ended::Refused { what: "cannot create a consumer", why: "no answer from NATS".into() });
+            return Err(Ended::Refused {
+                what: "cannot create a consumer",
+                why: "no answer from NATS".into(),
+            });
         };
-        let consumer = answer.map_err(|error| Ended::refused("cannot create a consumer")(error.into()))?;
+        let consumer =
+            answer.map_err(|error| Ended::refused("cannot create a consumer")(error.into()))?;
         Ok(consumer.cached_info().num_pending)
     }
 
@@ -297,8 +331,11 @@ impl Reader {
 
     /// Flow control asks for an answer before more is sent; a heartbeat of a stalled consumer repeats the question.
     async fn answer_control(&self, delivery: &async_nats::Message) {
-        let stalled = delivery.headers.as_ref().and_then(|headers| headers.get("Nats-Consumer-Stalled"));
-        let reply = stalled.map(|value| value.as_str().to_owned()).or_else(|| delivery.reply.as_ref().map(|r| r.to_string()));
+        let stalled =
+            delivery.headers.as_ref().and_then(|headers| headers.get("Nats-Consumer-Stalled"));
+        let reply = stalled
+            .map(|value| value.as_str().to_owned())
+            .or_else(|| delivery.reply.as_ref().map(|r| r.to_string()));
         if let Some(reply) = reply
             && let Err(error) = self.client.publish(reply, bytes::Bytes::new()).await
         {

@@ -45,7 +45,12 @@ impl MemoryPublisher {
             mpsc::error::TrySendError::Closed(()) => PublishError::Stopped,
         })?;
         *last += 1;
-        place.send(Message { subject: subject.into(), sequence: *last, timestamp: unix_ms(), payload });
+        place.send(Message {
+            subject: subject.into(),
+            sequence: *last,
+            timestamp: unix_ms(),
+            payload,
+        });
         Ok(*last)
     }
 }

@@ -44,7 +44,13 @@ pub(super) fn begin(cursor: Option<&Cursor>, stream: Observed<'_>, warmup: u64) 
         Some(cursor) if !regressed => {
             let next = cursor.position + 1;
             let lost = (stream.first > next).then(|| (next, stream.first - 1));
-            Begin { start: next.max(stream.first), warm_until: cursor.position, fresh: false, regressed, lost }
+            Begin {
+                start: next.max(stream.first),
+                warm_until: cursor.position,
+                fresh: false,
+                regressed,
+                lost,
+            }
         }
         _ => {
             let start = (stream.last.saturating_sub(warmup) + 1).max(stream.first).max(1);

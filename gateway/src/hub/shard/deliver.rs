@@ -197,7 +197,11 @@ impl Shard {
     /// One frame for everybody, behind what is due already.
     pub(super) fn broadcast(&mut self, frame: &Bytes) {
         for conn in 0..self.connections.capacity() as u32 {
-            if self.connections.get(conn as usize).is_some_and(|connection| connection.phase == Phase::Open) {
+            if self
+                .connections
+                .get(conn as usize)
+                .is_some_and(|connection| connection.phase == Phase::Open)
+            {
                 self.send(conn, |out| out.extend_from_slice(frame));
             }
         }
@@ -212,7 +216,11 @@ impl Shard {
         let control = &mut self.scratch.control;
         control.clear();
         build(control);
-        let written = if connection.is_blocked() { Written::Part(0) } else { write_all(&mut connection.stream, control) };
+        let written = if connection.is_blocked() {
+            Written::Part(0)
+        } else {
+            write_all(&mut connection.stream, control)
+        };
         match written {
             Written::All => {}
             Written::Part(written) => {

@@ -34,12 +34,16 @@ impl Drain {
 
 impl Shard {
     pub(super) fn start_drain(&mut self, window: Duration, reason: &'static str) {
-        let mut waiting: Vec<Timer> =
-            self.connections.iter().map(|(conn, c)| Timer { conn: conn as u32, serial: c.serial }).collect();
+        let mut waiting: Vec<Timer> = self
+            .connections
+            .iter()
+            .map(|(conn, c)| Timer { conn: conn as u32, serial: c.serial })
+            .collect();
         fastrand::shuffle(&mut waiting);
         let window_us = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
         let total = waiting.len();
-        self.drain = Some(Drain { waiting, total, started_us: self.clock.now_us, window_us, reason });
+        self.drain =
+            Some(Drain { waiting, total, started_us: self.clock.now_us, window_us, reason });
         self.continue_drain();
     }
 

@@ -92,7 +92,9 @@ impl Shard {
         }
         if let Some(moved) = self.index.unsubscribe(ended) {
             let other = self.connections.get_mut(moved.who.conn as usize);
-            if let Some(subscription) = other.and_then(|c| c.subscriptions.get_mut(moved.who.place as usize)) {
+            if let Some(subscription) =
+                other.and_then(|c| c.subscriptions.get_mut(moved.who.place as usize))
+            {
                 subscription.place = moved.to;
             }
         }
