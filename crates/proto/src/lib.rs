@@ -1,1 +1,24 @@
-//! Skeleton.
+//! The wire, without sockets, clocks or threads.
+//!
+//! In: bytes that a socket produced, commands of a client, messages of a stream. Out: events,
+//! and bytes for a socket to send. Callers own every buffer that outlives a call; the only state
+//! held here is a [`decoder::Decoder`] per connection, 16 bytes while no message is unfinished.
+//!
+//! What must hold: whatever a peer sends, nothing here panics, blocks, recurses without bound or
+//! holds more than the limits it was given; and any way to cut a byte stream into reads yields
+//! the same events.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`frame`] | frames out: headers, masking, close frames (RFC 6455 section 5) |
+//! | [`decoder`] | frames in, either role |
+//! | [`handshake`] | the upgrade, both sides (RFC 6455 section 4) |
+//! | [`channel`] | channel names and patterns |
+//! | [`v1`] | commands and pushes of the protocol `wsgateway.v1` |
+#![forbid(unsafe_code)]
+
+pub mod channel;
+pub mod decoder;
+pub mod frame;
+pub mod handshake;
+pub mod v1;

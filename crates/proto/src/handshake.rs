@@ -1,0 +1,178 @@
+//! The upgrade from HTTP to WebSocket, both sides (RFC 6455 section 4).
+//!
+//! Server: the parts of a request in, what to answer out. Client: the bytes of a request out, the
+//! bytes of a response in. No state, no sockets; whoever reads the head bounds its size.
+
+mod client;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Method, StatusCode, Version};
+use sha1::{Digest, Sha1};
+use thiserror::Error;
+
+pub use client::{ClientHandshakeError, MAX_RESPONSE_HEAD, client_request, client_response};
+
+/// Appended to the client's key before hashing (RFC 6455 section 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The only version there is (RFC 6455 section 4.1).
+const VERSION: &str = "13";
+
+/// Bytes of a `Sec-WebSocket-Key` once decoded.
+const KEY_BYTES: usize = 16;
+
+/// Entries of `Sec-WebSocket-Protocol` that begin so carry a token and name no protocol.
+const TOKEN_PREFIX: &str = "bearer.";
+
+/// What `Sec-WebSocket-Accept` must say for a key.
+pub fn accept_key(key: &str) -> String {
+    let mut hash = Sha1::new();
+    hash.update(key.as_bytes());
+    hash.update(GUID);
+    STANDARD.encode(hash.finalize())
+}
+
+/// A good upgrade request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The value of `Sec-WebSocket-Accept`.
+    pub accept: String,
+    /// The subprotocol to speak.
+    pub protocol: &'static str,
+    /// The client named it, so `Sec-WebSocket-Protocol` must answer it; otherwise that header must
+    /// not be sent.
+    pub echo_protocol: bool,
+}
+
+/// Why a request is not upgraded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Some other method.
+    #[error("open a WebSocket with GET")]
+    NotGet,
+    /// HTTP/1.0, or HTTP/2 and later, where upgrades do not exist.
+    #[error("open a WebSocket over HTTP/1.1")]
+    NotHttp11,
+    /// `Upgrade: websocket` or `Connection: Upgrade` is missing.
+    #[error("this path speaks WebSocket: send Connection: Upgrade and Upgrade: websocket")]
+    NotUpgrade,
+    /// Not the version that RFC 6455 names.
+    #[error("send Sec-WebSocket-Version: 13")]
+    BadVersion,
+    /// Missing, sent twice, or not 16 bytes in base64.
+    #[error("send one Sec-WebSocket-Key: 16 random bytes in base64")]
+    BadKey,
+    /// The client named protocols and none is spoken here.
+    #[error("none of the protocols in Sec-WebSocket-Protocol is spoken here")]
+    NoCommonProtocol,
+}
+
+impl Refusal {
+    /// The status to answer with. To 426 belongs `Sec-WebSocket-Version: 13`, see
+    /// [`Self::headers`].
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::NotGet => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotUpgrade | Self::BadVersion => StatusCode::UPGRADE_REQUIRED,
+            Self::NotHttp11 | Self::BadKey | Self::NoCommonProtocol => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The `code` of the JSON body.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NotGet => "method_not_allowed",
+            Self::NotHttp11 => "http_1_1_required",
+            Self::NotUpgrade => "upgrade_required",
+            Self::BadVersion => "unsupported_version",
+            Self::BadKey => "invalid_key",
+            Self::NoCommonProtocol => "no_common_protocol",
+        }
+    }
+
+    /// Headers that the answer must carry, by name (RFC 9110 for 405 and 426, RFC 6455
+    /// section 4.4).
+    pub const fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::NotGet => &[("allow", "GET")],
+            Self::NotUpgrade | Self::BadVersion => &[
+                ("upgrade", "websocket"),
+                ("connection", "Upgrade"),
+                ("sec-websocket-version", VERSION),
+            ],
+            Self::NotHttp11 | Self::BadKey | Self::NoCommonProtocol => &[],
+        }
+    }
+}
+
+/// Checks an upgrade request and picks the subprotocol: the first that the client names among
+/// those `offered`, or `default` when it names none.
+///
+/// # Errors
+/// What to answer instead of 101.
+pub fn check(
+    method: &Method,
+    version: Version,
+    headers: &HeaderMap,
+    offered: &[&'static str],
+    default: &'static str,
+) -> Result<Accepted, Refusal> {
+    if method != Method::GET {
+        return Err(Refusal::NotGet);
+    }
+    if version != Version::HTTP_11 {
+        return Err(Refusal::NotHttp11);
+    }
+    let says = |name: HeaderName, word: &str| {
+        entries(headers, name).any(|entry| entry.eq_ignore_ascii_case(word))
+    };
+    if !says(header::UPGRADE, "websocket") || !says(header::CONNECTION, "upgrade") {
+        return Err(Refusal::NotUpgrade);
+    }
+    if single(headers, header::SEC_WEBSOCKET_VERSION) != Some(VERSION) {
+        return Err(Refusal::BadVersion);
+    }
+    let key = single(headers, header::SEC_WEBSOCKET_KEY)
+        .filter(|key| is_key(key))
+        .ok_or(Refusal::BadKey)?;
+    let mut named = entries(headers, header::SEC_WEBSOCKET_PROTOCOL)
+        .filter(|entry| !entry.starts_with(TOKEN_PREFIX))
+        .peekable();
+    let echo_protocol = named.peek().is_some();
+    let protocol = match echo_protocol {
+        false => default,
+        true => named
+            .find_map(|name| offered.iter().copied().find(|offer| *offer == name))
+            .ok_or(Refusal::NoCommonProtocol)?,
+    };
+    Ok(Accepted { accept: accept_key(key), protocol, echo_protocol })
+}
+
+/// The entries of a comma-separated header, over all its lines.
+fn entries(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+}
+
+/// The value of a header that is there exactly once.
+fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).into_iter();
+    let value = values.next()?.to_str().ok()?.trim();
+    values.next().is_none().then_some(value)
+}
+
+fn is_key(key: &str) -> bool {
+    // 16 bytes are 24 characters; the decoder asks for room by the character.
+    let mut bytes = [0; 24];
+    key.len() == 24 && STANDARD.decode_slice(key, &mut bytes) == Ok(KEY_BYTES)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! `wsgateway.v1`: JSON text frames, commands from clients and pushes to them.
+//!
+//! In: the text of a command, or the values of a push. Out: a [`Command`], or one complete server
+//! frame appended to the caller's buffer. No state. Commands borrow from their text; an answer
+//! never grows beyond what was asked.
+
+mod command;
+mod message;
+mod push;
+
+pub use command::{Command, CommandError, Id, MAX_CHANNELS, parse};
+pub use message::{Message, message};
+pub use push::{
+    Hello, Limits, error, established, gap, pong, reconnect, subscription_ack, unsubscription_ack,
+};
+
+/// The name of this protocol in `Sec-WebSocket-Protocol`.
+pub const PROTOCOL: &str = "wsgateway.v1";

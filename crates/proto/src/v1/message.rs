@@ -1,0 +1,179 @@
+//! The data push: encoded once for all clients, in one allocation of exactly its size.
+
+mod json;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+
+use crate::frame::{self, Opcode};
+
+/// One message of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Subject without the gateway's prefix.
+    pub channel: &'a str,
+    /// Its sequence in the stream.
+    pub offset: u64,
+    /// The sequence of the message before it on the same subject; 0 for the first.
+    pub prev: u64,
+    /// When the stream stored it, Unix ms.
+    pub ts: i64,
+    /// What the publisher sent, as it is.
+    pub payload: &'a [u8],
+}
+
+/// One complete server frame: header, envelope, payload.
+///
+/// `data` is the payload itself, byte for byte, if it is UTF-8 and JSON (nested up to
+/// [`json::MAX_DEPTH`] levels), else a base64 string with `"encoding":"base64"`.
+pub fn message(message: &Message<'_>) -> Bytes {
+    let (mut offset, mut prev, mut ts) = Default::default();
+    let parts: [&[u8]; 8] = [
+        b"{\"type\":\"message\",\"channel\":\"",
+        b"\",\"offset\":",
+        itoa::Buffer::format(&mut offset, message.offset).as_bytes(),
+        b",\"prev\":",
+        itoa::Buffer::format(&mut prev, message.prev).as_bytes(),
+        b",\"ts\":",
+        itoa::Buffer::format(&mut ts, message.ts).as_bytes(),
+        b",",
+    ];
+    let [open, rest @ ..] = parts;
+    let raw = json::is_json(message.payload);
+    let (before, data_len, after): (&[u8], usize, &[u8]) = match raw {
+        true => (b"\"data\":", message.payload.len(), b"}"),
+        false => (b"\"encoding\":\"base64\",\"data\":\"", base64_len(message.payload), b"\"}"),
+    };
+    let envelope =
+        parts.iter().map(|part| part.len()).sum::<usize>() + escaped_len(message.channel);
+    let header = frame::header(Opcode::Text, envelope + before.len() + data_len + after.len());
+    let size = header.len() + envelope + before.len() + data_len + after.len();
+
+    let mut out = Vec::with_capacity(size);
+    out.extend_from_slice(&header);
+    out.extend_from_slice(open);
+    push_escaped(&mut out, message.channel);
+    for part in rest {
+        out.extend_from_slice(part);
+    }
+    out.extend_from_slice(before);
+    match raw {
+        true => out.extend_from_slice(message.payload),
+        false => push_base64(&mut out, message.payload, data_len),
+    }
+    out.extend_from_slice(after);
+    debug_assert_eq!(out.len(), size, "an exact size turns into Bytes without a second allocation");
+    Bytes::from(out)
+}
+
+const fn base64_len(payload: &[u8]) -> usize {
+    payload.len().div_ceil(3) * 4
+}
+
+fn push_base64(out: &mut Vec<u8>, payload: &[u8], len: usize) {
+    let start = out.len();
+    out.resize(start + len, 0);
+    let room = out.get_mut(start..).unwrap_or_default();
+    let written = STANDARD.encode_slice(payload, room);
+    debug_assert_eq!(written.ok(), Some(len));
+}
+
+/// How a character must be written inside a JSON string, if not as itself.
+const fn escape_len(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    }
+}
+
+fn escaped_len(text: &str) -> usize {
+    text.bytes().map(escape_len).sum()
+}
+
+fn push_escaped(out: &mut Vec<u8>, text: &str) {
+    const HEX: [u8; 16] = *b"0123456789abcdef";
+    for byte in text.bytes() {
+        match escape_len(byte) {
+            1 => out.push(byte),
+            2 => out.extend_from_slice(&[b'\\', byte]),
+            _ => {
+                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::decoder::{Decoder, Event, Limits};
+    use crate::frame::Role;
+
+    fn text(message_: &Message<'_>) -> String {
+        let mut frame = message(message_).to_vec();
+        let (mut decoder, mut pos) = (Decoder::new(Role::Client), 0);
+        let limits = Limits { message_bytes: 1 << 24, fragments: 1 };
+        let text = match decoder.next(&mut frame, &mut pos, &limits) {
+            Ok(Some(Event::Text(text))) => text.to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(pos, frame.len(), "exactly one frame");
+        text
+    }
+
+    fn sample<'a>(channel: &'a str, payload: &'a [u8]) -> Message<'a> {
+        Message { channel, offset: 18_735, prev: 18_702, ts: 1_640_995_200_000, payload }
+    }
+
+    #[test]
+    fn json_goes_out_as_it_came_in() {
+        assert_eq!(
+            text(&sample("BTC.trade", b"{\"price\": 1.50 }")),
+            r#"{"type":"message","channel":"BTC.trade","offset":18735,"prev":18702,"ts":1640995200000,"data":{"price": 1.50 }}"#
+        );
+    }
+
+    #[test]
+    fn anything_else_goes_out_as_base64() {
+        for payload in [&b""[..], b"\xFF", b"hello", b"{\"a\":1", b"\"\xFF\"", b"{} {}"] {
+            let got: Value = serde_json::from_str(&text(&sample("BTC", payload))).unwrap();
+            assert_eq!(got["encoding"], "base64");
+            assert_eq!(got["data"], STANDARD.encode(payload), "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn the_extremes_of_the_numbers_fit() {
+        let message = Message { offset: u64::MAX, prev: 0, ts: i64::MIN, ..sample("c", b"null") };
+        let got: Value = serde_json::from_str(&text(&message)).unwrap();
+        assert_eq!(got["offset"], json!(u64::MAX));
+        assert_eq!(got["ts"], json!(i64::MIN));
+        assert_eq!(got["data"], Value::Null);
+    }
+
+    proptest! {
+        #[test]
+        fn every_channel_and_payload_makes_one_readable_frame(
+            channel: String,
+            payload: Vec<u8>,
+            pad in 0..70_000usize,
+        ) {
+            let padded = serde_json::to_vec(&" ".repeat(pad)).unwrap();
+            for payload in [&payload, &padded] {
+                let got: Value = serde_json::from_str(&text(&sample(&channel, payload))).unwrap();
+                prop_assert_eq!(&got["channel"], &json!(channel));
+                let want = match serde_json::from_slice::<Value>(payload) {
+                    Ok(value) => value,
+                    Err(_) => json!(STANDARD.encode(payload)),
+                };
+                prop_assert_eq!(&got["data"], &want);
+            }
+        }
+    }
+}

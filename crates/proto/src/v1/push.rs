@@ -1,0 +1,250 @@
+//! Pushes other than data: each appends one complete server text frame.
+
+use serde::{Serialize, Serializer, ser::SerializeSeq};
+use serde_json::value::RawValue;
+
+use super::command::Id;
+use crate::frame::{self, Opcode};
+
+/// The limits that a client is told when it connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Subscriptions of one connection.
+    pub subscriptions: u32,
+    /// Largest command in bytes.
+    pub command_bytes: u32,
+    /// Commands a second, in the long run.
+    pub commands_per_second: u32,
+    /// Bytes that may wait for one connection before it is closed with 4008.
+    pub outbox_bytes: u32,
+}
+
+/// The first push of every connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hello<'a> {
+    /// Names this connection in logs.
+    pub connection_id: &'a str,
+    /// The gateway that holds it.
+    pub pod: &'a str,
+    /// Changes when the stream is another one; offsets compare only within an epoch.
+    pub epoch: &'a str,
+    /// A ping comes after this long a silence.
+    pub heartbeat_ms: u64,
+    /// What this connection may do.
+    pub limits: Limits,
+    /// The gateway's clock, Unix ms.
+    pub ts: i64,
+}
+
+/// Every push: its type, then its fields.
+#[derive(Serialize)]
+struct Push<B> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    body: B,
+}
+
+/// Header space kept before a body is written: enough for any body below 64 KiB.
+const HEADER_SPACE: usize = 4;
+
+fn push(out: &mut Vec<u8>, kind: &'static str, body: impl Serialize) {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEADER_SPACE]);
+    let body_start = out.len();
+    if serde_json::to_writer(&mut *out, &Push { kind, body }).is_err() {
+        // Writing strings and numbers to memory cannot fail; a broken frame must not leave though.
+        out.truncate(start);
+        return;
+    }
+    let header = frame::header(Opcode::Text, out.len() - body_start);
+    out.splice(start..body_start, header.iter().copied());
+}
+
+/// `connection:established`: greets a new connection.
+pub fn established(out: &mut Vec<u8>, hello: &Hello<'_>) {
+    push(out, "connection:established", hello);
+}
+
+/// `subscription_ack`: everything after `offset` on the channels in `subscribed` will come.
+/// `count` is the number of subscriptions that the connection has now.
+pub fn subscription_ack(
+    out: &mut Vec<u8>,
+    id: Option<Id<'_>>,
+    subscribed: &[&str],
+    rejected: &[(&str, &'static str)],
+    count: usize,
+    offset: u64,
+) {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Id<'a>>,
+        subscribed: &'a [&'a str],
+        #[serde(serialize_with = "rejections")]
+        rejected: &'a [(&'a str, &'static str)],
+        count: usize,
+        offset: u64,
+    }
+    push(out, "subscription_ack", Body { id, subscribed, rejected, count, offset });
+}
+
+fn rejections<S: Serializer>(
+    rejected: &[(&str, &'static str)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Rejection<'a> {
+        channel: &'a str,
+        code: &'static str,
+    }
+    let mut list = serializer.serialize_seq(Some(rejected.len()))?;
+    for (channel, code) in rejected {
+        list.serialize_element(&Rejection { channel, code })?;
+    }
+    list.end()
+}
+
+/// `unsubscription_ack`: the channels that were subscribed and no longer are.
+pub fn unsubscription_ack(
+    out: &mut Vec<u8>,
+    id: Option<Id<'_>>,
+    unsubscribed: &[&str],
+    count: usize,
+) {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Id<'a>>,
+        unsubscribed: &'a [&'a str],
+        count: usize,
+    }
+    push(out, "unsubscription_ack", Body { id, unsubscribed, count });
+}
+
+/// `pong`: answers a `ping` or `heartbeat` with the client's timestamp and the gateway's clock.
+pub fn pong(out: &mut Vec<u8>, timestamp: Option<&RawValue>, ts: i64) {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        timestamp: Option<&'a RawValue>,
+        ts: i64,
+    }
+    push(out, "pong", Body { timestamp, ts });
+}
+
+/// `reconnect`: come back after `after_ms`, the close follows.
+pub fn reconnect(out: &mut Vec<u8>, after_ms: u64, reason: &str) {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body<'a> {
+        after_ms: u64,
+        reason: &'a str,
+    }
+    push(out, "reconnect", Body { after_ms, reason });
+}
+
+/// `gap`: the offsets `from` to `to`, both included, of a channel or pattern will not come.
+pub fn gap(out: &mut Vec<u8>, channel: &str, from: u64, to: u64, reason: &str) {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        channel: &'a str,
+        from: u64,
+        to: u64,
+        reason: &'a str,
+    }
+    push(out, "gap", Body { channel, from, to, reason });
+}
+
+/// `error`: a command was not carried out.
+pub fn error(out: &mut Vec<u8>, id: Option<Id<'_>>, code: &str, message: &str) {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Id<'a>>,
+        code: &'a str,
+        message: &'a str,
+    }
+    push(out, "error", Body { id, code, message });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decoder::{Decoder, Event, Limits as DecoderLimits};
+    use crate::frame::Role;
+    use crate::v1::{Command, parse};
+
+    /// The text of the one frame in `out`.
+    fn text(out: &mut [u8]) -> String {
+        let limits = DecoderLimits { message_bytes: 1 << 20, fragments: 1 };
+        let (mut decoder, mut pos) = (Decoder::new(Role::Client), 0);
+        let text = match decoder.next(out, &mut pos, &limits) {
+            Ok(Some(Event::Text(text))) => text.to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(pos, out.len(), "exactly one frame");
+        text
+    }
+
+    fn wrote(push: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = b"before".to_vec();
+        push(&mut out);
+        assert_eq!(&out[..6], b"before");
+        text(&mut out[6..])
+    }
+
+    #[test]
+    fn every_push_is_one_frame_of_the_documented_json() {
+        let Ok(Command::Subscribe { id, .. }) =
+            parse(r#"{"type":"subscribe","id":"a\"1","channels":[]}"#)
+        else {
+            panic!("a good command")
+        };
+        let time = serde_json::from_str::<&RawValue>("12.50").ok();
+        let limits =
+            Limits { subscriptions: 1, command_bytes: 2, commands_per_second: 3, outbox_bytes: 4 };
+        let hello =
+            Hello { connection_id: "c", pod: "p", epoch: "e", heartbeat_ms: 5, limits, ts: 6 };
+        for (got, want) in [
+            (
+                wrote(|out| established(out, &hello)),
+                r#"{"type":"connection:established","connectionId":"c","pod":"p","epoch":"e","heartbeatMs":5,"limits":{"subscriptions":1,"commandBytes":2,"commandsPerSecond":3,"outboxBytes":4},"ts":6}"#,
+            ),
+            (
+                wrote(|out| subscription_ack(out, id, &["a"], &[("\"", "invalid")], 1, 9)),
+                r#"{"type":"subscription_ack","id":"a\"1","subscribed":["a"],"rejected":[{"channel":"\"","code":"invalid"}],"count":1,"offset":9}"#,
+            ),
+            (
+                wrote(|out| unsubscription_ack(out, None, &[], 0)),
+                r#"{"type":"unsubscription_ack","unsubscribed":[],"count":0}"#,
+            ),
+            (wrote(|out| pong(out, time, 7)), r#"{"type":"pong","timestamp":12.50,"ts":7}"#),
+            (wrote(|out| pong(out, None, 7)), r#"{"type":"pong","ts":7}"#),
+            (
+                wrote(|out| reconnect(out, 250, "drain")),
+                r#"{"type":"reconnect","afterMs":250,"reason":"drain"}"#,
+            ),
+            (
+                wrote(|out| gap(out, ">", 3, 5, "retention")),
+                r#"{"type":"gap","channel":">","from":3,"to":5,"reason":"retention"}"#,
+            ),
+            (
+                wrote(|out| error(out, id, "unknown_type", "no")),
+                r#"{"type":"error","id":"a\"1","code":"unknown_type","message":"no"}"#,
+            ),
+        ] {
+            assert_eq!(got, want);
+        }
+    }
+
+    #[test]
+    fn a_push_of_any_length_has_the_right_header() {
+        for len in [0, 60, 100, 126, 1_000, 65_000, 65_536, 200_000] {
+            let reason = "x".repeat(len);
+            assert!(wrote(|out| reconnect(out, 1, &reason)).contains(&reason), "{len}");
+        }
+    }
+}
