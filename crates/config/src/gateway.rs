@@ -405,7 +405,8 @@ mod tests {
 
     #[test]
     fn values_that_cannot_work_are_refused_with_their_path() {
-        let broken: [(&str, fn(&mut GatewayConfig)); 6] = [
+        type Break = fn(&mut GatewayConfig);
+        let broken: [(&str, Break); 6] = [
             ("listener.path", |c| c.listener.path = "/health".into()),
             ("admin.port", |c| c.admin.port = 8080),
             ("heartbeat.interval", |c| c.heartbeat.interval = Millis(5)),
