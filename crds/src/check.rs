@@ -1,0 +1,62 @@
+//! From a manifest to a [`ValidGateway`], or every reason why not.
+
+mod errors;
+mod fleet;
+mod stream;
+
+use kube::ResourceExt as _;
+
+pub use errors::FieldError;
+
+use crate::{Derived, ValidGateway, WsGateway};
+use errors::Errors;
+
+/// Checks a WsGateway as a whole.
+///
+/// # Errors
+/// Every field that cannot work, with its path and what to write instead.
+pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
+    let mut errors = Errors::default();
+    let spec = &gateway.spec;
+    let name = gateway.name_any();
+    errors.ensure(
+        is_service_name(&name),
+        "metadata.name",
+        "becomes the name of Services: use up to 50 lower-case letters, digits and dashes, beginning with a letter and \
+         not ending with a dash",
+    );
+    let connections = errors.number(
+        "spec.capacity.connectionsPerPod",
+        spec.capacity.connections_per_pod,
+        1..=1_000_000,
+    );
+    let autoscaling = fleet::autoscaling(spec, &mut errors);
+    let target =
+        spec.autoscaling.as_ref().and_then(|autoscaling| autoscaling.target_connections_per_pod);
+    let valid = ValidGateway {
+        namespace: gateway.namespace().unwrap_or_else(|| "default".to_owned()),
+        name,
+        uid: gateway.uid().unwrap_or_default(),
+        generation: gateway.metadata.generation.unwrap_or_default(),
+        replicas: errors.number("spec.replicas", spec.replicas, 0..=1000),
+        servers: stream::servers(&spec.nats, &mut errors),
+        stream: stream::stream(&spec.stream, &mut errors),
+        adoption: spec.stream.adoption_policy,
+        deletion: spec.stream.deletion_policy,
+        strip_prefix: stream::strip_prefix(spec, &mut errors),
+        path: fleet::path(&spec.listener, &mut errors),
+        port: fleet::port(&spec.listener, &mut errors),
+        derived: Derived::new(connections, target.and_then(|target| u32::try_from(target).ok())),
+        autoscaling,
+        monitoring: fleet::monitoring(&spec.monitoring, &mut errors),
+        pod: fleet::pod(&spec.pod, &mut errors),
+    };
+    errors.finish(valid)
+}
+
+fn is_service_name(name: &str) -> bool {
+    name.len() <= 50
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}

@@ -1,0 +1,109 @@
+//! The resource itself and the rules that span its parts.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{Autoscaling, Capacity, Channels, Listener, Monitoring, Nats, Pod, Stream};
+use crate::status::WsGatewayStatus;
+
+/// API group.
+pub const GROUP: &str = "wsgateway.dev";
+/// API version.
+pub const VERSION: &str = "v1alpha1";
+
+/// A fleet of WebSocket gateways in front of one NATS JetStream stream.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "wsgateway.dev",
+    version = "v1alpha1",
+    kind = "WsGateway",
+    plural = "wsgateways",
+    shortname = "wsgw",
+    namespaced,
+    status = "WsGatewayStatus",
+    derive = "PartialEq",
+    doc = "A fleet of WebSocket gateways in front of one NATS JetStream stream.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether stream and gateways are as specified"
+    ),
+    printcolumn(
+        name = "Pods", type_ = "integer", json_path = ".status.readyReplicas",
+        description = "Gateway pods that take clients"
+    ),
+    printcolumn(
+        name = "Connections", type_ = "integer", json_path = ".status.connections",
+        description = "Client connections on all pods"
+    ),
+    printcolumn(
+        name = "Capacity", type_ = "integer", json_path = ".status.capacityPercent",
+        description = "Connections in percent of what the ready pods admit"
+    ),
+    printcolumn(name = "Stream", type_ = "string", json_path = ".spec.stream.name", description = "JetStream stream"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Epoch", type_ = "string", json_path = ".status.stream.epoch", priority = 1,
+        description = "Life of the stream that cursors belong to"
+    ),
+    printcolumn(
+        name = "Last-Seq", type_ = "integer", json_path = ".status.stream.lastSequence", priority = 1,
+        description = "Newest sequence of the stream"
+    ),
+    validation = Rule::new("self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name becomes the name of Services: use up to 50 lower-case letters, digits and dashes, \
+                  beginning with a letter and not ending with a dash"),
+)]
+#[x_kube(
+    validation = Rule::new(
+        "!has(self.autoscaling) || !has(self.autoscaling.targetConnectionsPerPod) || \
+         self.autoscaling.targetConnectionsPerPod <= self.capacity.connectionsPerPod"
+    )
+    .message("autoscaling.targetConnectionsPerPod must not exceed capacity.connectionsPerPod, or pods are full before \
+              the autoscaler adds one: lower the target (80 % is the default) or raise the capacity"),
+    validation = Rule::new(
+        "self.channels.stripPrefix == '' || self.stream.subjects.exists(s, s.startsWith(self.channels.stripPrefix) || \
+         s.contains('*') || (s.endsWith('>') && self.channels.stripPrefix.startsWith(s.substring(0, s.size() - 1))))"
+    )
+    .message("channels.stripPrefix covers none of stream.subjects: make it the common beginning of some of them, such \
+              as odin.token. for odin.token.>, or leave it empty"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct WsGatewaySpec {
+    /// Gateway pods wanted. Written by `kubectl scale` and, with `autoscaling`, by the HorizontalPodAutoscaler: leave it
+    /// out of Git then. With `autoscaling` it is kept between minReplicas and maxReplicas; 0 stops all pods and the
+    /// autoscaler. Default 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub replicas: i32,
+    /// The NATS servers that hold the stream.
+    pub nats: Nats,
+    /// The JetStream stream that feeds the gateways; the operator makes it and keeps it as specified.
+    pub stream: Stream,
+    /// How subjects become channels.
+    #[serde(default)]
+    pub channels: Channels,
+    /// The port that clients see.
+    #[serde(default)]
+    pub listener: Listener,
+    /// What one pod holds.
+    #[serde(default)]
+    pub capacity: Capacity,
+    /// Scale on connections. Absent: `replicas` pods, always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+    /// What Prometheus sees.
+    #[serde(default)]
+    pub monitoring: Monitoring,
+    /// The gateway's pods.
+    #[serde(default)]
+    pub pod: Pod,
+}
+
+fn one() -> i32 {
+    1
+}

@@ -1,0 +1,119 @@
+//! Schemas used by more than one field: strings with a unit, subjects, quantities of resources.
+//!
+//! Patterns are for tools that read the schema; the CEL rule beside each says in words what to write.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+/// Units as `time.ParseDuration` and CEL's `duration()` know them.
+const DURATION: &str = "[1-9][0-9]{0,8}(ms|s|m|h)";
+const SIZE: &str = "[1-9][0-9]{0,11}(Ki|Mi|Gi|Ti)?";
+/// First token plain and not one of the server's own (`$JS`, `$SYS`): NATS refuses streams over those.
+pub(crate) const SUBJECT: &str = r"^[^\s.*>$][^\s.*>]*(\.([^\s.*>]+|\*))*(\.>)?$";
+
+/// An amount of a resource; the API server has no better message for numbers that may be strings.
+const QUANTITY: &str =
+    r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][-+]?[0-9]{1,2})?$";
+
+fn matching(pattern: &str, max_length: u32, message: &str) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": max_length,
+        "pattern": pattern,
+        "x-kubernetes-validations": [matches_rule(pattern, message)],
+    })
+}
+
+fn matches_rule(pattern: &str, message: &str) -> Value {
+    let escaped = pattern.replace('\\', r"\\");
+    json!({ "rule": format!("self.matches('{escaped}')"), "message": message })
+}
+
+/// A duration that may be 0 for "unlimited".
+pub(crate) fn duration_or_zero(_: &mut SchemaGenerator) -> Schema {
+    let message = "write a number and a unit, such as 500ms, 30s, 10m or 24h, or 0 for no limit";
+    matching(&format!("^(0|{DURATION})$"), 16, message)
+}
+
+/// A duration above 0.
+pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
+    matching(
+        &format!("^{DURATION}$"),
+        16,
+        "write a number and a unit, such as 500ms, 30s, 10m or 24h",
+    )
+}
+
+/// An amount of bytes that may be 0 for "unlimited".
+pub(crate) fn size_or_zero(_: &mut SchemaGenerator) -> Schema {
+    let message = "write bytes with or without a binary unit, such as 4096, 64Ki, 50Mi or 2Gi, or 0 for no limit";
+    matching(&format!("^(0|{SIZE})$"), 16, message)
+}
+
+/// Subjects of a stream: a set, none of which swallows another.
+pub(crate) fn subjects(_: &mut SchemaGenerator) -> Schema {
+    let mut item = matching(
+        SUBJECT,
+        255,
+        "write a NATS subject such as odin.token.>: tokens between dots, * alone as a token, > only as the last one, \
+         and a plain first token that does not begin with $",
+    );
+    item.remove("minLength");
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 32,
+        "items": item,
+        "x-kubernetes-list-type": "set",
+        "x-kubernetes-validations": [{
+            "rule": "self.all(a, self.all(b, a == b || !a.endsWith('.>') || \
+                     !b.startsWith(a.substring(0, a.size() - 1))))",
+            "message": "one subject covers another, which NATS refuses: drop the narrower one (odin.> already holds \
+                        odin.token.>)",
+        }],
+    })
+}
+
+/// Addresses of NATS servers.
+pub(crate) fn servers(_: &mut SchemaGenerator) -> Schema {
+    let item = matching(
+        r"^nats://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]{0,4})?$",
+        255,
+        "write nats://host:port, such as nats://nats.messaging:4222, without user, password or path",
+    );
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "items": item,
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+/// Replicas of a stream: what a RAFT group can use.
+pub(crate) fn stream_replicas(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int32", "enum": [1, 3, 5] })
+}
+
+/// Amounts by resource name, as in a container's `resources`.
+pub(crate) fn amounts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {
+            "x-kubernetes-int-or-string": true,
+            "maxLength": 32,
+            "pattern": QUANTITY,
+        },
+    })
+}
+
+/// Labels of an object.
+pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "string", "maxLength": 63 },
+    })
+}

@@ -1,0 +1,90 @@
+//! A WsGateway that has passed every check. Nothing past [`crate::validate`] sees the manifest.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use wsgateway_config::StreamConfig;
+
+use crate::{AdoptionPolicy, DeletionPolicy, Derived, ImagePullPolicy, ServiceMonitorMode};
+
+/// A WsGateway that can be put into practice. Only [`crate::validate`] makes one.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ValidGateway {
+    /// Namespace; `default` when the manifest names none.
+    pub namespace: String,
+    /// Name, fit to name Services.
+    pub name: String,
+    /// Unique id that the API server gave; empty for a manifest that never met one.
+    pub uid: String,
+    /// Generation of the specification; 0 for a manifest that never met an API server.
+    pub generation: i64,
+    /// Pods wanted before autoscaling has its say.
+    pub replicas: i32,
+    /// NATS servers, as `nats://host:port`.
+    pub servers: Vec<String>,
+    /// The stream.
+    pub stream: StreamConfig,
+    /// What to do with a stream that we did not make.
+    pub adoption: AdoptionPolicy,
+    /// What becomes of the stream in the end.
+    pub deletion: DeletionPolicy,
+    /// What is left out of a subject to name its channel; empty, or ending with a dot.
+    pub strip_prefix: String,
+    /// Path of the WebSocket endpoint.
+    pub path: String,
+    /// Port of the clients.
+    pub port: u16,
+    /// What follows from the capacity.
+    pub derived: Derived,
+    /// Scaling on connections.
+    pub autoscaling: Option<ValidAutoscaling>,
+    /// What Prometheus sees.
+    pub monitoring: ValidMonitoring,
+    /// The pods.
+    pub pod: ValidPod,
+}
+
+/// Scaling on connections: 1 ≤ min ≤ max.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValidAutoscaling {
+    /// Fewest pods.
+    pub min: i32,
+    /// Most pods.
+    pub max: i32,
+}
+
+/// What Prometheus sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidMonitoring {
+    /// Whether a ServiceMonitor is made.
+    pub service_monitor: ServiceMonitorMode,
+    /// Time between two scrapes, in Prometheus' notation.
+    pub interval: String,
+    /// Labels of the ServiceMonitor.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The pods.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidPod {
+    /// Image, or the operator's default.
+    pub image: Option<String>,
+    /// When it is pulled, or Kubernetes' default.
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// Secrets to pull it with.
+    pub image_pull_secrets: Vec<String>,
+    /// Requests and limits instead of the derived ones.
+    pub resources: Option<(BTreeMap<String, Quantity>, BTreeMap<String, Quantity>)>,
+}
+
+impl ValidGateway {
+    /// Pods to run now: `replicas`, within the autoscaler's bounds if there is one. 0 stops all pods, as it stops a
+    /// HorizontalPodAutoscaler.
+    pub fn effective_replicas(&self) -> i32 {
+        match self.autoscaling {
+            Some(bounds) if self.replicas > 0 => self.replicas.clamp(bounds.min, bounds.max),
+            _ => self.replicas,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Every rule of the schema, accepted and refused, without a cluster; and that the CEL rules and `validate` agree.
+
+use rstest::rstest;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use wsgateway_config::yaml;
+use wsgateway_crds::{WsGateway, parse, validate};
+
+const SAMPLE: &str = include_str!("../../manifests/samples/odin.yaml");
+const REFUSED: &str = include_str!("refused.yaml");
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    change: Value,
+    message: String,
+    by: By,
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum By {
+    Cel,
+    Schema,
+}
+
+fn cases() -> Vec<Case> {
+    yaml::from_str(REFUSED).unwrap()
+}
+
+fn sample() -> Value {
+    yaml::from_str(SAMPLE).unwrap()
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, change: &Value) {
+    let Value::Object(change) = change else {
+        *target = change.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in change {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(key);
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
+}
+
+fn changed(change: &Value) -> Value {
+    let mut manifest = sample();
+    merge(&mut manifest, change);
+    manifest
+}
+
+fn cel(manifest: &Value, old: Option<&Value>) -> Vec<String> {
+    use kube::CustomResourceExt as _;
+    let crd = serde_json::to_value(WsGateway::crd()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    match kube::core::cel::Validator::new().validate(schema, manifest, old) {
+        Ok(()) => Vec::new(),
+        Err(errors) => errors
+            .into_vec()
+            .into_iter()
+            .map(|error| format!("{}: {}", error.field_path, error.message))
+            .collect(),
+    }
+}
+
+fn validated(manifest: &Value) -> Result<(), Vec<String>> {
+    let text = yaml::to_string(manifest).unwrap();
+    parse(&text)
+        .and_then(|gateway| validate(&gateway).map(drop))
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn cel_refuses_what_it_must_with_the_right_words() {
+    let cases: Vec<Case> = cases().into_iter().filter(|case| case.by == By::Cel).collect();
+    assert!(cases.len() >= 20);
+    for case in cases {
+        let errors = cel(&changed(&case.change), None);
+        assert!(
+            errors.iter().any(|error| error.contains(&case.message)),
+            "{}: {errors:?}",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
+    for case in cases() {
+        assert!(validated(&changed(&case.change)).is_err(), "{} was accepted", case.name);
+    }
+}
+
+#[rstest]
+#[case::as_it_is(json!({}))]
+#[case::no_limits(json!({ "spec": { "stream": { "maxAge": "0", "maxMessages": 0, "maxBytes": "0", "maxMessageSize": "0" } } }))]
+#[case::a_short_age_without_a_window(json!({ "spec": { "stream": { "maxAge": "100ms", "duplicateWindow": null } } }))]
+#[case::a_window_without_an_age(json!({ "spec": { "stream": { "maxAge": "0", "duplicateWindow": "24h" } } }))]
+#[case::one_message_fills_the_stream(json!({ "spec": { "stream": { "maxBytes": "64Ki", "maxMessageSize": "64Ki" } } }))]
+#[case::a_prefix_under_a_wildcard(json!({ "spec": { "stream": { "subjects": ["odin.*.>"] } } }))]
+#[case::a_prefix_under_a_wider_subject(json!({ "spec": { "stream": { "subjects": ["odin.>"] } } }))]
+#[case::no_prefix(json!({ "spec": { "channels": { "stripPrefix": "" } } }))]
+#[case::a_target_at_the_capacity(json!({ "spec": { "capacity": { "connectionsPerPod": 500 },
+    "autoscaling": { "minReplicas": 2, "maxReplicas": 2, "targetConnectionsPerPod": 500 } } }))]
+#[case::servers_by_address(json!({ "spec": { "nats": { "servers": ["nats://[::1]:4222", "nats://10.0.0.1", "nats://n:65535"] } } }))]
+#[case::labels_with_a_domain(json!({ "spec": { "monitoring": { "labels": { "example.com/team": "a.b_c-d", "empty": "" } } } }))]
+#[case::amounts_as_numbers(json!({ "spec": { "pod": { "resources": { "requests": { "cpu": 1, "memory": "1.5Gi" } } } } }))]
+#[case::stopped(json!({ "spec": { "replicas": 0 } }))]
+fn what_can_work_is_accepted_by_both(#[case] change: Value) {
+    let manifest = changed(&change);
+    assert_eq!(cel(&manifest, None), [""; 0]);
+    assert_eq!(validated(&manifest), Ok(()));
+}
+
+#[rstest]
+#[case::name(json!({ "spec": { "stream": { "name": "OTHER" } } }), "stream.name cannot change")]
+#[case::storage(json!({ "spec": { "stream": { "storage": "Memory" } } }), "stream.storage cannot change")]
+fn what_nats_cannot_change_is_immutable(#[case] change: Value, #[case] message: &str) {
+    let errors = cel(&changed(&change), Some(&sample()));
+    assert!(errors.iter().any(|error| error.contains(message)), "{errors:?}");
+}
+
+#[test]
+fn what_nats_can_change_may_change() {
+    let change = json!({ "spec": { "replicas": 3, "stream": { "maxAge": "10m", "replicas": 3, "compression": "S2" } } });
+    assert_eq!(cel(&changed(&change), Some(&sample())), [""; 0]);
+}
+
+#[test]
+fn all_errors_are_listed_at_once_with_their_path() {
+    let manifest = changed(&json!({ "spec": {
+        "listener": { "port": 9090 }, "stream": { "maxAge": "soon", "subjects": ["a.>", "a.b"] }, "channels": { "stripPrefix": "a" }
+    }}));
+    let errors = validated(&manifest).unwrap_err();
+    for path in [
+        "spec.stream.maxAge",
+        "spec.stream.subjects[1]",
+        "spec.channels.stripPrefix",
+        "spec.listener.port",
+    ] {
+        assert!(errors.iter().any(|error| error.starts_with(path)), "{path}: {errors:?}");
+    }
+}
+
+#[test]
+fn an_unknown_field_is_refused_with_the_known_ones() {
+    let errors =
+        validated(&changed(&json!({ "spec": { "stream": { "maxage": "1s" } } }))).unwrap_err();
+    assert!(errors[0].starts_with("spec.stream.maxage: unknown field; known are "), "{errors:?}");
+    assert!(errors[0].contains("maxAge"), "{errors:?}");
+}
+
+#[test]
+fn another_kind_is_refused() {
+    let errors = validated(&changed(&json!({ "kind": "Gateway" }))).unwrap_err();
+    assert_eq!(errors, ["kind: must be WsGateway"]);
+}
