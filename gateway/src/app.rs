@@ -17,7 +17,7 @@ use crate::admission::Admission;
 use crate::encode::Encoder;
 use crate::http::{self, Site};
 use crate::hub::shard::Settings;
-use crate::hub::{self, Threads};
+use crate::hub::{self, Hub, Threads};
 use crate::metrics::{self, Rejections};
 use crate::resources;
 use crate::source::memory::{self, MemoryPublisher, MemoryStream};
@@ -74,9 +74,19 @@ pub struct Running {
     /// The admin port as bound.
     pub admin_addr: SocketAddr,
     memory: Option<MemoryPublisher>,
+    hub: Hub,
     parts: Option<Parts>,
     readiness: Readiness,
     window: Duration,
+}
+
+/// What a gateway is doing, for those who run it in their own process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Connections held now.
+    pub connections: u64,
+    /// Frames handed to clients since the start, one per message and receiver.
+    pub deliveries: u64,
 }
 
 #[derive(Debug)]
@@ -132,7 +142,7 @@ pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartEr
     )?;
     let (stop_http, stop_source) = (CancellationToken::new(), CancellationToken::new());
     let encoder = Encoder::new(&config.channels.strip_prefix);
-    let sink = Sink { encoder, hub, status, gate: readiness.gate("source") };
+    let sink = Sink { encoder, hub: hub.clone(), status, gate: readiness.gate("source") };
     let (memory, source) = start_source(&config, &options, sink, stop_source.clone())?;
     let http = start_http(listener, &site, stop_http.clone())?;
     serving.open();
@@ -141,6 +151,7 @@ pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartEr
         client_addr,
         admin_addr: admin.address,
         memory,
+        hub,
         readiness,
         window: config.drain.window.into(),
         parts: Some(Parts {
@@ -225,6 +236,12 @@ impl Running {
     /// Publishes into the in-process source; None when the source is another one.
     pub fn memory(&self) -> Option<MemoryPublisher> {
         self.memory.clone()
+    }
+
+    /// Connections and deliveries, as the shards last published them.
+    pub fn traffic(&self) -> Traffic {
+        let totals = self.hub.totals();
+        Traffic { connections: totals.connections, deliveries: totals.deliveries }
     }
 
     /// Whether the source is live and clients are served.

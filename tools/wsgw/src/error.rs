@@ -3,6 +3,7 @@
 use std::fmt;
 
 use wsgateway_crds::FieldError;
+use wsgateway_nats::{Refusal, StreamError};
 
 /// A failed command. Every text stands on its own after `wsgw: error: `.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,16 @@ pub(crate) enum Error {
     Threads(std::io::Error),
     #[error("cannot write to standard output: {0}")]
     Write(#[from] std::io::Error),
+    #[error(transparent)]
+    NatsServer(#[from] crate::dev::NatsServerError),
+    #[error(transparent)]
+    Connect(#[from] wsgateway_nats::ConnectError),
+    #[error("stream {stream} on {url}: {source}")]
+    Stream { stream: String, url: String, source: StreamError },
+    #[error("stream {stream} on {url}: {refusal}")]
+    Refused { stream: String, url: String, refusal: Refusal },
+    #[error(transparent)]
+    Gateway(#[from] Box<gateway::app::StartError>),
     #[error("cannot listen on {address}: {source}; choose another port with {flag}")]
     Port { address: std::net::SocketAddr, flag: &'static str, source: std::io::Error },
     #[error("ports {first} to {last} are all taken; choose one with {flag}")]

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-pub(super) use find::{Found, find};
+pub(super) use find::find;
 
 /// `$1` is the store; the rest is the command. Only the server keeps stderr, so that its end is the server's. `read` is
 /// no child process, so the server's number stays its own until `wait`. The store is temporary: nothing to save.

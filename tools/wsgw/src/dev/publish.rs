@@ -1,10 +1,11 @@
 //! The thin shell around the market: takes what is due and publishes it.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use async_nats::jetstream::{self, context::PublishError, message::PublishMessage};
+use async_nats::jetstream::{self, context::{PublishAckFuture, PublishError}, message::PublishMessage};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use gateway::MemoryPublisher;
@@ -37,26 +38,26 @@ pub(super) struct Counters {
 /// Publishes for ever those messages of the market that `subjects` (the stream's) capture.
 pub(super) async fn run(mut market: Market, target: Target, subjects: Vec<String>, counters: Arc<Counters>) {
     let captured = |message: &Message| captured(&subjects, &message.subject);
-    let mut confirmations = FuturesUnordered::new();
+    let mut confirmations = FuturesUnordered::<<PublishAckFuture as IntoFuture>::IntoFuture>::new();
     loop {
         let now = unix_us();
         let pause = Duration::from_micros(market.next_due_us().saturating_sub(now)).min(LOOK);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             Some(confirmed) = confirmations.next() => {
-                count(&counters, confirmed);
+                count(&counters, confirmed.map(drop));
                 continue;
             }
         }
         for message in market.advance(unix_us()).into_iter().filter(captured) {
             match &target {
                 Target::Memory(publisher) => {
-                    publisher.publish(&message.subject, Bytes::from(message.payload));
-                    counters.published.fetch_add(1, Ordering::Relaxed);
+                    let taken = publisher.publish(&message.subject, Bytes::from(message.payload));
+                    count(&counters, taken.map(drop));
                 }
                 Target::JetStream(context) => {
                     if confirmations.len() >= UNCONFIRMED && let Some(confirmed) = confirmations.next().await {
-                        count(&counters, confirmed);
+                        count(&counters, confirmed.map(drop));
                     }
                     // In order: only the confirmation is waited for later.
                     let body =
@@ -80,9 +81,9 @@ fn captured(subjects: &[String], subject: &str) -> bool {
     subjects.iter().any(|pattern| channel::matches(pattern, subject))
 }
 
-fn count<T>(counters: &Counters, outcome: Result<T, PublishError>) {
+fn count(counters: &Counters, outcome: Result<(), impl Display>) {
     match outcome {
-        Ok(_) => counters.published.fetch_add(1, Ordering::Relaxed),
+        Ok(()) => counters.published.fetch_add(1, Ordering::Relaxed),
         Err(error) => {
             tracing::debug!(%error, "not published");
             counters.failed.fetch_add(1, Ordering::Relaxed)

@@ -2,7 +2,8 @@
 
 use async_nats::jetstream;
 use wsgateway_config::{JetStreamSource, MemorySource, Source as ConfigSource, StreamConfig};
-use wsgateway_crds::ValidGateway;
+use wsgateway_crds::{AdoptionPolicy, ValidGateway};
+use wsgateway_nats::{Adoption, Owner, Plan};
 
 use super::nats_server::{self, NatsServer, NatsServerError};
 use super::publish::Target;
@@ -75,4 +76,23 @@ impl Source {
             Self::Given { .. } | Self::Memory => std::future::pending().await,
         }
     }
+}
+
+/// Makes the stream as the manifest declares it, or changes it to that, under the rules that the operator follows.
+async fn make_stream(url: &str, gateway: &ValidGateway, desired: &StreamConfig) -> Result<async_nats::Client, Error> {
+    let client = wsgateway_nats::connect(&[url.to_owned()], "wsgw dev", |_| {}).await?;
+    let failed = |source| Error::Stream { stream: desired.name.clone(), url: url.to_owned(), source };
+    // The same in every run, so that the next one finds its stream again.
+    let owner = Owner::new("wsgw-dev", &gateway.namespace, &gateway.name, "dev");
+    let adoption = match gateway.adoption {
+        AdoptionPolicy::Fail => Adoption::Fail,
+        AdoptionPolicy::Adopt => Adoption::Adopt,
+    };
+    let observed = wsgateway_nats::observe(&client, &desired.name).await.map_err(failed)?;
+    let plan = wsgateway_nats::plan(desired, &owner, adoption, observed.as_ref());
+    if let Plan::Refused(refusal) = plan {
+        return Err(Error::Refused { stream: desired.name.clone(), url: url.to_owned(), refusal });
+    }
+    wsgateway_nats::apply(&client, &plan).await.map_err(failed)?;
+    Ok(client)
 }
