@@ -2,10 +2,19 @@
 //!
 //! In: server addresses, a [`wsgateway_config::StreamConfig`]. Out: a client that reconnects by itself, a stream that
 //! is as declared, or an error that knows its static reason and whether a retry can help. Judgement ([`plan`]) is
-//! pure; [`shell`] does the talking. State lives in NATS alone.
+//! pure; [`observe`], [`apply`], [`delete_if_owned`] and [`release`] do the talking. State lives in NATS alone.
 
+mod config;
 mod connect;
 mod epoch;
+mod error;
+mod owner;
+mod plan;
+mod shell;
 
 pub use connect::{ConnectError, connect};
 pub use epoch::epoch;
+pub use error::StreamError;
+pub use owner::{OWNER_KEY, Owner, Ownership};
+pub use plan::{Adoption, Change, Observed, Plan, Refusal, plan};
+pub use shell::{Ending, apply, delete_if_owned, observe, release};
