@@ -24,6 +24,8 @@ pub enum ClientHandshakeError {
         status: StatusCode,
         /// `Retry-After` in seconds, if it was sent so.
         retry_after: Option<u64>,
+        /// `Content-Length`: tells whether more of the body is on its way.
+        content_length: Option<u64>,
         /// Up to 512 bytes of the body: what had come with the head.
         body_head: String,
     },
@@ -89,8 +91,13 @@ pub fn client_response(bytes: &[u8], key: &str) -> Result<Option<usize>, ClientH
     if status != StatusCode::SWITCHING_PROTOCOLS {
         let body = bytes.get(used..).unwrap_or_default();
         let body_head = String::from_utf8_lossy(body.get(..BODY_HEAD).unwrap_or(body)).into_owned();
-        let retry_after = value("retry-after").and_then(|seconds| seconds.parse().ok());
-        return Err(ClientHandshakeError::Refused { status, retry_after, body_head });
+        let number = |name| value(name).and_then(|number| number.parse().ok());
+        return Err(ClientHandshakeError::Refused {
+            status,
+            retry_after: number("retry-after"),
+            content_length: number("content-length"),
+            body_head,
+        });
     }
     if value("sec-websocket-accept") != Some(&accept_key(key)) {
         return Err(ClientHandshakeError::BadAccept);

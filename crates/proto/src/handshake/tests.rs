@@ -140,12 +140,16 @@ fn a_response_is_awaited_then_accepted_or_refused() {
         client_response(b"HTTP/1.1 101 OK\r\n\r\n", KEY),
         Err(ClientHandshakeError::BadAccept)
     );
-    let full = format!("HTTP/1.1 503 Full\r\nRetry-After: 7\r\n\r\n{}", "x".repeat(600));
+    let full = format!(
+        "HTTP/1.1 503 Full\r\nRetry-After: 7\r\nContent-Length: 600\r\n\r\n{}",
+        "x".repeat(600)
+    );
     assert_eq!(
         client_response(full.as_bytes(), KEY),
         Err(ClientHandshakeError::Refused {
             status: StatusCode::SERVICE_UNAVAILABLE,
             retry_after: Some(7),
+            content_length: Some(600),
             body_head: "x".repeat(512),
         })
     );

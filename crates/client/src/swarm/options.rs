@@ -1,0 +1,105 @@
+//! What a swarm should do.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde_json::json;
+
+/// Connections that share a source address: the ports that the kernel gives out by itself are
+/// 28,232, and its search for a free one slows down near the end.
+const PER_SOURCE: usize = 20_000;
+
+/// The first messages of a connection, by its number.
+pub type Commands = Box<dyn Fn(usize) -> Vec<String> + Send>;
+
+/// How many connections, where to, and what to count.
+pub struct SwarmOptions {
+    /// How many.
+    pub connections: usize,
+    /// Path and query.
+    pub path: String,
+    /// `Sec-WebSocket-Protocol`, if any.
+    pub protocol: Option<String>,
+    /// Addresses to connect from, in turn; empty: the kernel chooses one, good for 28,000
+    /// connections. See [`loopback_sources`].
+    pub sources: Vec<IpAddr>,
+    /// Handshakes under way at once.
+    pub in_flight: usize,
+    /// Connections begun a second; `None`: as fast as they are answered.
+    pub per_second: Option<u32>,
+    /// Sent by each connection as soon as it is open.
+    pub commands: Commands,
+    /// Answer pings. Without, a server should close with 4011.
+    pub answer_pings: bool,
+    /// The largest message to take.
+    pub message_bytes: usize,
+    /// Name of a payload field that counts up by one on each channel, to be checked.
+    pub number_field: Option<String>,
+    /// Where payloads say when they were published, to be measured.
+    pub latency: Option<Latency>,
+}
+
+impl Default for SwarmOptions {
+    fn default() -> Self {
+        Self {
+            connections: 1,
+            path: "/ws".into(),
+            protocol: None,
+            sources: Vec::new(),
+            in_flight: 128,
+            per_second: None,
+            commands: Box::new(|_| Vec::new()),
+            answer_pings: true,
+            message_bytes: 16 << 20,
+            number_field: None,
+            latency: None,
+        }
+    }
+}
+
+/// A payload field with the time of publishing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Latency {
+    /// Its name.
+    pub field: String,
+    /// What it counts since the Unix epoch.
+    pub unit: Unit,
+}
+
+/// Unit of a time in a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// 10⁻⁹ s
+    Nanoseconds,
+    /// 10⁻⁶ s
+    Microseconds,
+    /// 10⁻³ s
+    Milliseconds,
+}
+
+impl Unit {
+    /// Nanoseconds in one of it.
+    pub const fn nanoseconds(self) -> u64 {
+        match self {
+            Self::Nanoseconds => 1,
+            Self::Microseconds => 1_000,
+            Self::Milliseconds => 1_000_000,
+        }
+    }
+}
+
+/// The same messages for every connection.
+pub fn every<T: Into<String>>(commands: impl IntoIterator<Item = T>) -> Commands {
+    let commands: Vec<String> = commands.into_iter().map(Into::into).collect();
+    Box::new(move |_| commands.clone())
+}
+
+/// A subscribe command of `wsgateway.v1`.
+pub fn subscribe(channels: &[&str]) -> String {
+    json!({ "type": "subscribe", "id": 1, "channels": channels }).to_string()
+}
+
+/// As many addresses of the loopback net as this many connections need: 127.0.0.1, 127.0.0.2 …
+pub fn loopback_sources(connections: usize) -> Vec<IpAddr> {
+    let count = connections.div_ceil(PER_SOURCE).clamp(1, 250) as u8;
+    (1..=count).map(|last| Ipv4Addr::new(127, 0, 0, last).into()).collect()
+}

@@ -1,0 +1,76 @@
+//! The bookkeeping that all connections of a swarm share.
+
+use std::time::SystemTime;
+
+use hdrhistogram::Histogram;
+use wsgateway_proto::decoder::Limits;
+
+use super::SwarmOptions;
+use crate::counters::Counters;
+use crate::envelope::{self, Envelope};
+
+/// The longest latency that is told apart: one minute. Longer ones count as that.
+const LONGEST_NS: u64 = 60_000_000_000;
+
+/// Sums, settings and scratch space.
+pub(super) struct Record {
+    pub(super) counters: Counters,
+    pub(super) latency: Option<LatencyRecord>,
+    pub(super) limits: Limits,
+    pub(super) answer_pings: bool,
+    /// The field's name in quotes with its colon, ready to search for.
+    pub(super) number_field: Option<String>,
+    pub(super) last_error: Option<String>,
+    /// What a connection is about to send.
+    pub(super) out: Vec<u8>,
+}
+
+pub(super) struct LatencyRecord {
+    field: String,
+    unit_ns: u64,
+    pub(super) histogram: Histogram<u64>,
+}
+
+impl Record {
+    pub(super) fn new(options: &SwarmOptions) -> Self {
+        let latency = options.latency.as_ref().and_then(|latency| {
+            Some(LatencyRecord {
+                field: quoted(&latency.field),
+                unit_ns: latency.unit.nanoseconds(),
+                // From a microsecond on, three digits exact: the arguments are constants in range.
+                histogram: Histogram::new_with_bounds(1_000, LONGEST_NS, 3).ok()?,
+            })
+        });
+        Self {
+            counters: Counters::default(),
+            latency,
+            limits: Limits { message_bytes: options.message_bytes, fragments: u32::MAX },
+            answer_pings: options.answer_pings,
+            number_field: options.number_field.as_deref().map(quoted),
+            last_error: None,
+            out: Vec::new(),
+        }
+    }
+
+    /// When what was just read arrived, if anyone wants to know: Unix ns.
+    pub(super) fn arrival(&self) -> u64 {
+        if self.latency.is_none() {
+            return 0;
+        }
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn latency(&mut self, envelope: &Envelope<'_>, arrival: u64) {
+        if let Some(latency) = &mut self.latency
+            && let Some(sent) = envelope::number_after(envelope.rest, &latency.field)
+        {
+            let span = arrival.saturating_sub(sent.saturating_mul(latency.unit_ns));
+            latency.histogram.saturating_record(span);
+        }
+    }
+}
+
+fn quoted(field: &str) -> String {
+    format!("\"{field}\":")
+}
