@@ -3,6 +3,7 @@
 //! - [`Nats`]: a nats-server with JetStream.
 //! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager, with a small PKI of its own.
 //! - [`Chromium`]: a headless browser, driven over its debugging protocol.
+//! - [`WsgwDev`]: our own `wsgw dev`, as a newcomer runs it.
 //! - [`wait_until`]: how a test waits for something. No test sleeps.
 //!
 //! In: the binaries that `hack/tools` finds or builds. Out: addresses, clients and files in a scratch
@@ -12,6 +13,7 @@
 //!
 //! Must hold: nothing is skipped. A missing binary is an error that says what to run.
 
+mod binary;
 mod chromium;
 mod control_plane;
 mod guardian;
@@ -20,7 +22,9 @@ mod ports;
 mod scratch;
 mod tools;
 mod wait;
+mod wsgw;
 
+pub use binary::binary;
 pub use chromium::{Chromium, Page, Viewport};
 pub use control_plane::{ControlPlane, Identity};
 pub use guardian::{Guarded, Signal};
@@ -29,6 +33,7 @@ pub use ports::free_port;
 pub use scratch::Scratch;
 pub use tools::{repository, tool};
 pub use wait::{wait_until, wait_until_some};
+pub use wsgw::{Ended, WsgwDev, wsgw};
 
 /// Chooses the process's TLS implementation. Every client of the harness calls it; a second call does nothing.
 pub fn init_tls() {

@@ -36,6 +36,10 @@ const DRAIN: Millis = Millis(500);
 /// Between two status lines.
 const STATUS: Duration = Duration::from_secs(3);
 
+/// Reaching the stream takes milliseconds; after this time a person should be told.
+const READY: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// Without RUST_LOG the screen belongs to the status line.
 const LOG_FILTER: &str = "warn";
 
@@ -78,6 +82,9 @@ impl Session {
         let config = local_config(options, gateway, &source)?;
         let path = config.listener.path.clone();
         let running = app::start(config, Options::default()).map_err(Box::new)?;
+        if tokio::time::timeout(READY, until_ready(&running)).await.is_err() {
+            screen::note("the gateway has not reached its stream yet, and refuses clients until it does");
+        }
         let counters = Arc::new(Counters::default());
         let rate = (!options.no_market).then(|| options.rate.unwrap_or(NATURAL_RATE));
         screen::welcome(&screen::Welcome {
@@ -122,6 +129,12 @@ impl Session {
             tracing::error!("stopping panicked");
         }
         outcome
+    }
+}
+
+async fn until_ready(running: &Running) {
+    while !running.is_ready() {
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -1,0 +1,252 @@
+//! `wsgw` as a process: what it prints, what it serves, and what it leaves behind (nothing).
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use futures_util::{SinkExt, StreamExt};
+use harness::{Nats, Scratch, WsgwDev, repository, wait_until, wsgw};
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, process::Command};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Free ports, so that tests do not meet.
+const ANY_PORT: [&str; 4] = ["--port", "0", "--admin-port", "0"];
+
+/// The first message that a client of these channels receives.
+async fn first_message(page: &str, channels: &[&str]) -> Result<Value> {
+    let mut request = format!("{}ws", page.replace("http://", "ws://")).into_client_request()?;
+    request.headers_mut().insert("Sec-WebSocket-Protocol", "wsgateway.v1".parse()?);
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await?;
+    let subscribe = json!({ "type": "subscribe", "id": 1, "channels": channels });
+    socket.send(Message::text(subscribe.to_string())).await?;
+    let message = async {
+        while let Some(frame) = socket.next().await {
+            let Message::Text(text) = frame? else { continue };
+            let push: Value = serde_json::from_str(&text)?;
+            if push["type"] == "message" {
+                return Ok(push);
+            }
+        }
+        anyhow::bail!("the gateway closed the connection")
+    };
+    tokio::time::timeout(SOON, message).await.context("no message")?
+}
+
+/// Whether a process runs whose command line holds `text`.
+fn runs(text: &str) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    processes.flatten().any(|process| {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(text)
+    })
+}
+
+/// Whether the temporary store of a `wsgw dev` exists.
+fn has_store(name: &str) -> bool {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return false };
+    entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(name))
+}
+
+#[tokio::test]
+async fn dev_serves_prices_from_a_nats_server_of_its_own_and_takes_it_along_on_ctrl_c() -> Result<()> {
+    let dev = WsgwDev::start(&ANY_PORT).await?;
+    let store = format!("wsgw-dev-{}-", dev.pid());
+    let message = first_message(dev.url(), &["BTC.price"]).await?;
+    assert_eq!(message["channel"], "BTC.price");
+    assert_eq!(message["data"]["type"], "price:update");
+    assert!(dev.output().contains("nats-server"), "{}", dev.output());
+    assert!(runs(&store) && has_store(&store), "no nats-server of {store}");
+
+    let ended = dev.interrupt().await?;
+
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    assert!(!runs(&store) && !has_store(&store), "{store} is still there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_dev_leaves_neither_server_nor_store_behind() -> Result<()> {
+    let dev = WsgwDev::start(&ANY_PORT).await?;
+    let store = format!("wsgw-dev-{}-", dev.pid());
+    ensure!(runs(&store) && has_store(&store), "no nats-server of {store}");
+
+    dev.kill9().await?;
+
+    wait_until(SOON, "the end of the nats-server", async || !runs(&store) && !has_store(&store)).await
+}
+
+#[tokio::test]
+async fn without_a_nats_server_dev_says_so_in_one_line_and_serves_from_this_process() -> Result<()> {
+    let scratch = Scratch::new("wsgw")?;
+    let mut command = wsgw()?;
+    command.env_remove("NATS_SERVER").env("PATH", "/nonexistent").env("XDG_CACHE_HOME", scratch.path());
+    command.arg("dev").args(ANY_PORT);
+    let dev = WsgwDev::spawn(command).await?;
+
+    let message = first_message(dev.url(), &["*.price"]).await?;
+
+    assert_eq!(message["data"]["type"], "price:update");
+    let told = dev.output();
+    let told: Vec<_> = told.lines().filter(|line| line.contains("no nats-server")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(dev.interrupt().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_on_a_server_of_the_users_own_is_as_declared_and_stays() -> Result<()> {
+    let nats = Nats::start().await?;
+    let url = nats.url();
+    let mut arguments = vec!["--nats", &url];
+    arguments.extend(ANY_PORT);
+    let dev = WsgwDev::start(&arguments).await?;
+    first_message(dev.url(), &["ETH.price"]).await?;
+    assert_eq!(dev.interrupt().await?.code, Some(0));
+
+    let jetstream = async_nats::jetstream::new(nats.client().await?);
+    let stream = jetstream.get_stream("ODIN_TOKENS").await?;
+    let config = &stream.cached_info().config;
+    assert_eq!((config.max_age, config.max_messages), (Duration::from_secs(30), 100_000));
+    assert_eq!(config.subjects, ["odin.token.>", "odin.global.>", "odin.trades.>", "odin.market.>"]);
+
+    // The next run finds its own stream again.
+    let again = WsgwDev::start(&arguments).await?;
+    first_message(again.url(), &["ETH.price"]).await?;
+    assert_eq!(again.interrupt().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_that_somebody_else_made_is_left_alone() -> Result<()> {
+    let nats = Nats::start().await?;
+    let jetstream = async_nats::jetstream::new(nats.client().await?);
+    let theirs = async_nats::jetstream::stream::Config {
+        name: "ODIN_TOKENS".to_owned(),
+        subjects: vec!["theirs.>".to_owned()],
+        ..Default::default()
+    };
+    jetstream.create_stream(theirs).await?;
+
+    let refused = WsgwDev::start(&["--nats", &nats.url()]).await.unwrap_err().to_string();
+
+    assert!(refused.contains("ODIN_TOKENS") && refused.contains("adoptionPolicy"), "{refused}");
+    let stream = jetstream.get_stream("ODIN_TOKENS").await?;
+    assert_eq!(stream.cached_info().config.subjects, ["theirs.>"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_taken_port_is_an_error_that_names_the_flag() -> Result<()> {
+    let taken = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+    let port = taken.local_addr()?.port().to_string();
+    for flag in ["--port", "--admin-port"] {
+        let error = WsgwDev::start(&[flag, &port]).await.unwrap_err().to_string();
+        assert!(error.contains(&port) && error.contains(&format!("with {flag}")), "{error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unreachable_nats_server_is_an_error_that_names_it() -> Result<()> {
+    let nobody = harness::free_port()?;
+    let url = format!("nats://127.0.0.1:{nobody}");
+    let error = WsgwDev::start(&["--nats", &url]).await.unwrap_err().to_string();
+    assert!(error.contains(&url) && error.contains("not reachable"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_sample_is_valid_and_served() -> Result<()> {
+    for (sample, channel) in [
+        ("odin", "SOL.price"),
+        ("odin-autoscaled", "SOL.price"),
+        ("minimal", "odin.token.SOL.price"),
+    ] {
+        let file = repository().join(format!("manifests/samples/{sample}.yaml"));
+        let file = file.to_str().context("a path in UTF-8")?;
+        let mut arguments = vec!["-f", file];
+        arguments.extend(ANY_PORT);
+        let dev = WsgwDev::start(&arguments).await?;
+        let message = first_message(dev.url(), &[channel]).await.context(sample)?;
+        assert_eq!(message["channel"], channel);
+    }
+    Ok(())
+}
+
+/// Output and exit code of `wsgw` with a manifest on standard input.
+async fn with_input(arguments: &[&str], manifest: &str) -> Result<(Option<i32>, String, String)> {
+    let mut command: Command = wsgw()?;
+    let mut child = command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut input = child.stdin.take().context("no standard input")?;
+    input.write_all(manifest.as_bytes()).await?;
+    drop(input);
+    let output = tokio::time::timeout(SOON, child.wait_with_output()).await??;
+    let text = |bytes| String::from_utf8(bytes);
+    Ok((output.status.code(), text(output.stdout)?, text(output.stderr)?))
+}
+
+fn demo() -> Result<String> {
+    Ok(std::fs::read_to_string(repository().join("manifests/samples/odin.yaml"))?)
+}
+
+#[tokio::test]
+async fn every_command_lists_all_errors_of_a_manifest_with_their_paths() -> Result<()> {
+    let broken = demo()?.replace("maxAge: 30s", "maxAge: soon").replace("nats://nats:4222", "nats");
+    for command in ["check", "render", "dev"] {
+        let (code, output, errors) = with_input(&[command, "-f", "-"], &broken).await?;
+        assert_eq!((code, output.as_str()), (Some(1), ""), "{command}");
+        for path in ["spec.stream.maxAge", "spec.nats.servers"] {
+            assert!(errors.contains(path), "{command}: {errors}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn manifests_that_cannot_work_are_refused_without_a_panic() -> Result<()> {
+    let demo = demo()?;
+    for (manifest, hint) in [
+        (String::new(), "documents of kind WsGateway"),
+        ("{".to_owned(), "line"),
+        ("\0".to_owned(), "control characters"),
+        ("apiVersion: v1\nkind: Pod\n".to_owned(), "apiVersion"),
+        (format!("{demo}\n---\n{demo}"), "2 documents"),
+        (demo.replace("maxAge", "maxage"), "spec.stream.maxage: unknown field"),
+        (demo.replace("Pod: 10000", "Pod: -1"), "spec.capacity.connectionsPerPod"),
+        (demo.replace("Pod: 10000", "Pod: many"), "connectionsPerPod"),
+        (demo.replace("name: odin\n", "name: Odin!\n"), "metadata.name"),
+        (demo.replace("subjects: [", "subjects: [\"a..b\", "), "spec.stream.subjects"),
+        ("a: &a [*a]\n".to_owned(), ""),
+        ("[".repeat(100_000), ""),
+    ] {
+        let (code, _, errors) = with_input(&["check", "-f", "-"], &manifest).await?;
+        let beginning: String = manifest.chars().take(60).collect();
+        assert_eq!(code, Some(1), "{beginning}: {errors}");
+        assert!(errors.starts_with("wsgw: error: ") && errors.contains(hint), "{beginning}: {errors}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_render_prints_is_what_the_gateway_reads() -> Result<()> {
+    let (code, config, errors) = with_input(&["render", "-f", "-"], &demo()?).await?;
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let config = wsgateway_config::GatewayConfig::parse(&config)?;
+    assert_eq!((config.name.as_str(), config.channels.strip_prefix.as_str()), ("default/odin", "odin.token."));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_missing_file_is_named() -> Result<()> {
+    let (code, _, errors) = with_input(&["check", "-f", "/nonexistent.yaml"], "").await?;
+    assert!(code == Some(1) && errors.contains("/nonexistent.yaml"), "{errors}");
+    assert!(!Path::new("/nonexistent.yaml").exists());
+    Ok(())
+}
