@@ -26,7 +26,7 @@ pub struct Message<'a> {
 /// One complete server frame: header, envelope, payload.
 ///
 /// `data` is the payload itself, byte for byte, if it is UTF-8 and JSON (nested up to
-/// [`json::MAX_DEPTH`] levels), else a base64 string with `"encoding":"base64"`.
+/// 512 levels), else a base64 string with `"encoding":"base64"`.
 pub fn message(message: &Message<'_>) -> Bytes {
     let (mut offset, mut prev, mut ts) = Default::default();
     let parts: [&[u8]; 8] = [
