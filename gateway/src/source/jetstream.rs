@@ -267,7 +267,8 @@ impl Reader {
         // Nothing to read back: live at once, at the end of what the stream ever held.
         let mut warm = plan.fresh && waiting > 0;
         if !warm {
-            self.go_live(&epoch, position.max(plan.warm_until));
+            position = position.max(plan.warm_until);
+            self.go_live(&epoch, position);
         }
         let mut watch = tokio::time::interval(HEARTBEAT);
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -298,14 +299,19 @@ impl Reader {
                 self.sink.status.duplicate();
                 continue;
             }
-            position = meta.stream_sequence;
+            let before = std::mem::replace(&mut position, meta.stream_sequence);
             if warm {
                 self.sink.warm(&delivery.subject, position);
                 if position >= plan.warm_until || meta.pending == 0 {
                     warm = false;
+                    position = position.max(plan.warm_until);
                     self.go_live(&epoch, position);
                 }
                 continue;
+            }
+            if position > before + 1 {
+                // No delivery is missing, so the stream discarded these before the consumer came to them.
+                self.sink.lost(before + 1, position - 1);
             }
             let message = Message {
                 subject: delivery.subject.as_str().into(),

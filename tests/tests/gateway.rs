@@ -1,0 +1,28 @@
+//! The gateway as its clients see it: started in-process on a real nats-server, or as the real program.
+//!
+//! In: messages published to JetStream. Judged: what arrives at WebSocket clients of two implementations that are not
+//! ours (tokio-tungstenite, and bytes written by hand) and at the raw client swarm of `crates/client`.
+
+/// The files of the folder `gateway/`.
+mod gateway {
+    // What the suites share.
+    mod client;
+    mod http;
+    mod link;
+    mod process;
+    mod raw;
+    mod rig;
+
+    // The suites, by topic.
+    mod binary;
+    mod delivery;
+    mod drain;
+    mod faults;
+    mod hostile;
+    mod limits;
+    mod memory;
+    mod payloads;
+    mod pressure;
+    mod swarm;
+    mod web;
+}

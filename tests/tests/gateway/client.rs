@@ -1,0 +1,129 @@
+//! A client of another implementation: tokio-tungstenite, and JSON values.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::rig::SOON;
+
+/// A connection that has been greeted.
+pub(super) struct Client {
+    socket: WebSocketStream<TcpStream>,
+    /// The `connection:established` push.
+    pub hello: Value,
+}
+
+impl Client {
+    /// Connects to `/ws` and reads the greeting.
+    pub(super) async fn connect(address: SocketAddr) -> Result<Self> {
+        Self::connect_over(TcpStream::connect(address).await?).await
+    }
+
+    /// The same over a TCP connection with options of the test's own.
+    pub(super) async fn connect_over(stream: TcpStream) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        let url = format!("ws://{}/ws", stream.peer_addr()?);
+        let mut request = url.into_client_request()?;
+        request.headers_mut().insert("sec-websocket-protocol", "wsgateway.v1".parse()?);
+        let (socket, response) = timeout(SOON, client_async(request, stream)).await??;
+        ensure!(response.status() == 101, "status {}", response.status());
+        let protocol = response.headers().get("sec-websocket-protocol");
+        ensure!(protocol.is_some_and(|name| name == "wsgateway.v1"), "protocol {protocol:?}");
+        let mut client = Self { socket, hello: Value::Null };
+        client.hello = client.next().await?;
+        ensure!(client.hello["type"] == "connection:established", "greeting {}", client.hello);
+        Ok(client)
+    }
+
+    /// The stream's epoch as the greeting told it.
+    pub(super) fn epoch(&self) -> &str {
+        self.hello["epoch"].as_str().unwrap_or_default()
+    }
+
+    /// Sends a command.
+    pub(super) async fn send(&mut self, command: &Value) -> Result<()> {
+        Ok(self.socket.send(Message::text(command.to_string())).await?)
+    }
+
+    /// Subscribes and returns the acknowledgement, which must be the next push.
+    pub(super) async fn subscribe(&mut self, channels: &[&str]) -> Result<Value> {
+        self.send(&json!({ "type": "subscribe", "id": 1, "channels": channels })).await?;
+        let ack = self.next().await?;
+        ensure!(ack["type"] == "subscription_ack", "not an acknowledgement: {ack}");
+        Ok(ack)
+    }
+
+    /// The text of the next text message.
+    pub(super) async fn text(&mut self) -> Result<String> {
+        loop {
+            let message = timeout(SOON, self.socket.next()).await.context("nothing arrived")?;
+            match message.context("the connection ended")?? {
+                Message::Text(text) => return Ok(text.as_str().to_owned()),
+                Message::Close(close) => bail!("closed: {close:?}"),
+                _ => {} // pings are answered by the library
+            }
+        }
+    }
+
+    /// The next push.
+    pub(super) async fn next(&mut self) -> Result<Value> {
+        let text = self.text().await?;
+        serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
+    }
+
+    /// The next push, which must be of a type.
+    pub(super) async fn expect(&mut self, kind: &str) -> Result<Value> {
+        let push = self.next().await?;
+        ensure!(push["type"] == kind, "expected {kind}, got {push}");
+        Ok(push)
+    }
+
+    /// Messages up to and including the first one on `channel`, which is left out.
+    pub(super) async fn messages_until(&mut self, channel: &str) -> Result<Vec<Value>> {
+        let mut messages = Vec::new();
+        loop {
+            let message = self.expect("message").await?;
+            if message["channel"] == channel {
+                return Ok(messages);
+            }
+            messages.push(message);
+        }
+    }
+
+    /// Everything up to the close frame, and its code.
+    pub(super) async fn until_closed(&mut self) -> Result<(Vec<Value>, u16)> {
+        let mut pushes = Vec::new();
+        loop {
+            let message = timeout(SOON, self.socket.next()).await.context("nothing arrived")?;
+            match message.context("the connection ended without a close frame")?? {
+                Message::Text(text) => pushes.push(serde_json::from_str(&text)?),
+                Message::Close(close) => {
+                    return Ok((pushes, close.context("a close frame without a code")?.code.into()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Closes with 1000 and reads the answer's code.
+    pub(super) async fn close(mut self) -> Result<u16> {
+        use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
+        let bye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        self.socket.close(Some(bye)).await?;
+        Ok(self.until_closed().await?.1)
+    }
+}
+
+/// What a message says, as one comparable value: offset, channel, prev, data.
+pub(super) fn essence(message: &Value) -> (u64, String, u64, Value) {
+    let number = |field: &str| message[field].as_u64().unwrap_or(u64::MAX);
+    let channel = message["channel"].as_str().unwrap_or_default().to_owned();
+    (number("offset"), channel, number("prev"), message["data"].clone())
+}

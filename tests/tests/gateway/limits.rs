@@ -1,0 +1,130 @@
+//! Bounds: connections, subscriptions, commands, silence.
+
+use anyhow::Result;
+use harness::wait_until;
+use serde_json::json;
+use wsgateway_config::Millis;
+
+use super::http;
+use super::raw::{Raw, frame};
+use super::rig::{Rig, SOON};
+
+#[tokio::test]
+async fn the_connection_above_capacity_is_told_to_come_back_and_gets_the_place_that_frees()
+-> Result<()> {
+    let rig = Rig::start_with(|config| config.capacity.connections = 2).await?;
+    let (first, mut second) = (rig.client().await?, rig.subscriber(&["a"]).await?);
+
+    let refused = http::refused_upgrade(rig.client_addr).await?;
+    assert_eq!((refused.status, refused.json()?["code"].as_str()), (503, Some("full")));
+    let seconds: u64 = refused.header("retry-after").unwrap_or("none").parse()?;
+    let ms = refused.json()?["retryAfterMs"].as_u64().unwrap_or(0);
+    assert!(ms > 0 && seconds == ms.div_ceil(1000), "{seconds} s, {ms} ms");
+    assert_eq!(rig.metric("wsgateway_upgrade_rejections_total{reason=\"full\"}").await?, 1);
+
+    assert_eq!(first.close().await?, 1000);
+    wait_until(SOON, "the freed place", async || rig.client().await.is_ok()).await?;
+    rig.publish("a", "1").await?;
+    second.expect("message").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_place_comes_back_whichever_way_a_client_leaves() -> Result<()> {
+    let rig = Rig::start_with(|config| config.capacity.connections = 20).await?;
+    for _ in 0..3 {
+        let mut raw = Vec::new();
+        for _ in 0..20 {
+            raw.push(Raw::connect(rig.client_addr).await?);
+        }
+        assert_eq!(rig.metric("wsgateway_connections").await?, 20);
+        for (number, client) in raw.iter_mut().enumerate() {
+            match number % 4 {
+                0 => client.write(&frame(0x88, &1000_u16.to_be_bytes())).await,
+                1 => client.finish().await?,
+                2 => client.write(b"garbage").await,
+                _ => {} // dropped below, with a subscription
+            }
+        }
+        drop(raw);
+        wait_until(SOON, "twenty free places", async || {
+            rig.metric("wsgateway_connections").await.is_ok_and(|taken| taken == 0)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn subscriptions_above_the_limit_are_rejected_one_by_one_and_the_others_hold() -> Result<()> {
+    let rig = Rig::start_with(|config| config.capacity.subscriptions_per_connection = 3).await?;
+    let mut client = rig.client().await?;
+    assert_eq!(client.hello["limits"]["subscriptions"], 3);
+    let ack = client.subscribe(&["a", "b..", "b", "a", "c", "d", "e"]).await?;
+    assert_eq!(ack["subscribed"], json!(["a", "b", "a", "c"]));
+    assert_eq!(
+        ack["rejected"],
+        json!([
+            { "channel": "b..", "code": "invalid_channel" },
+            { "channel": "d", "code": "too_many_subscriptions" },
+            { "channel": "e", "code": "too_many_subscriptions" },
+        ])
+    );
+    assert_eq!(ack["count"], 3);
+    for channel in ["d", "c"] {
+        rig.publish(channel, "1").await?;
+    }
+    assert_eq!(client.expect("message").await?["channel"], "c");
+    client.send(&json!({ "type": "unsubscribe", "channels": ["a"] })).await?;
+    client.expect("unsubscription_ack").await?;
+    assert_eq!(client.subscribe(&["d"]).await?["subscribed"], json!(["d"]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_answers_pings_stays_and_a_silent_one_is_closed_with_4011() -> Result<()> {
+    let rig = Rig::start_with(|config| {
+        config.heartbeat.interval = Millis(200);
+        // Long enough that the client below cannot miss it on a busy machine.
+        config.heartbeat.timeout = Millis(5_000);
+    })
+    .await?;
+    let mut lively = rig.subscriber(&["a"]).await?;
+    assert_eq!(lively.hello["heartbeatMs"], 200);
+    let mut silent = Raw::connect(rig.client_addr).await?;
+    let reader = tokio::spawn(async move {
+        lively.expect("message").await?;
+        anyhow::Ok(lively)
+    });
+
+    let ping = silent.frame().await?.expect("a ping");
+    assert_eq!(ping.opcode, 9);
+    assert_eq!(silent.close_code().await?, Some(4011));
+    assert_eq!(rig.metric("wsgateway_disconnects_total{code=\"4011\"}").await?, 1);
+
+    rig.publish("a", "1").await?;
+    assert_eq!(reader.await??.close().await?, 1000);
+    Ok(())
+}
+
+#[tokio::test]
+async fn any_sign_of_life_counts_as_the_answer_to_a_ping() -> Result<()> {
+    let rig = Rig::start_with(|config| {
+        config.heartbeat.interval = Millis(200);
+        config.heartbeat.timeout = Millis(3_000);
+    })
+    .await?;
+    let mut silent = Raw::connect(rig.client_addr).await?;
+    let mut talking = Raw::connect(rig.client_addr).await?;
+    let talker = tokio::spawn(async move {
+        // Never a pong: each ping is answered by a command.
+        for _ in 0..10 {
+            while talking.frame().await?.is_none_or(|frame| frame.opcode != 9) {}
+            talking.write(&frame(super::raw::TEXT, br#"{"type":"heartbeat"}"#)).await;
+        }
+        anyhow::Ok(talking)
+    });
+    assert_eq!(silent.close_code().await?, Some(4011));
+    talker.await??;
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! The real program, as a child process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::{Scratch, repository};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+use wsgateway_config::GatewayConfig;
+
+use super::rig::SOON;
+
+/// The gateway binary that cargo built beside this test program.
+pub(super) fn binary() -> Result<PathBuf> {
+    const ADVICE: &str = "run: cargo build -p gateway";
+    let test = std::env::current_exe()?;
+    let target = test.parent().and_then(Path::parent).context("a test program in target/*/deps")?;
+    let binary = target.join("gateway");
+    let built = std::fs::metadata(&binary)
+        .and_then(|metadata| metadata.modified())
+        .with_context(|| format!("{} is missing; {ADVICE}", binary.display()))?;
+    let sources = newest(&repository().join("gateway/src"))?;
+    ensure!(built >= sources, "{} is older than its sources; {ADVICE}", binary.display());
+    Ok(binary)
+}
+
+fn newest(folder: &Path) -> Result<SystemTime> {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let time = if entry.file_type()?.is_dir() {
+            self::newest(&entry.path())?
+        } else {
+            entry.metadata()?.modified()?
+        };
+        newest = newest.max(time);
+    }
+    Ok(newest)
+}
+
+/// A running gateway process. Dropping it kills it.
+pub(super) struct Process {
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+    pub client_addr: SocketAddr,
+    pub admin_addr: SocketAddr,
+    _scratch: Scratch,
+}
+
+impl Process {
+    /// Starts the program on free ports and reads them from its log.
+    pub(super) async fn start(config: &GatewayConfig) -> Result<Self> {
+        let scratch = Scratch::new("gateway")?;
+        let file = scratch.write("gateway.yaml", config.render()?)?;
+        let mut child = Command::new(binary()?)
+            .arg("--config")
+            .arg(file)
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .env("WSGATEWAY_LOG_FORMAT", "json")
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let stderr = child.stderr.take().context("no standard error")?;
+        let mut log = BufReader::new(stderr).lines();
+        let admin_addr = address(&mut log, "admin listening").await?;
+        let client_addr = address(&mut log, "listening").await?;
+        Ok(Self { child, log, client_addr, admin_addr, _scratch: scratch })
+    }
+
+    /// Process id, while it has not been waited for.
+    pub(super) fn pid(&self) -> Result<u32> {
+        self.child.id().context("the gateway has ended")
+    }
+
+    /// Sends a signal by its name.
+    pub(super) async fn signal(&self, name: &str) -> Result<()> {
+        let pid = self.pid()?.to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().await?;
+        ensure!(status.success(), "kill -{name} {pid}: {status}");
+        Ok(())
+    }
+
+    /// Waits for the end: the exit code.
+    pub(super) async fn exit_code(&mut self) -> Result<Option<i32>> {
+        Ok(timeout(SOON, self.child.wait()).await.context("the gateway does not end")??.code())
+    }
+
+    /// The next line of the log with this message, as JSON.
+    pub(super) async fn logged(&mut self, message: &str) -> Result<Value> {
+        timeout(SOON, logged(&mut self.log, message)).await.context("not logged")?
+    }
+
+    /// Resident memory (bytes).
+    pub(super) fn resident(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib = line.trim().trim_end_matches(" kB").parse::<u64>()?;
+        Ok(kib << 10)
+    }
+}
+
+/// Runs the program to its end.
+pub(super) async fn output(arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new(binary()?);
+    command.args(arguments).env("WSGATEWAY_LOG_FORMAT", "json").kill_on_drop(true);
+    Ok(timeout(SOON, command.output()).await.context("the gateway does not end")??)
+}
+
+async fn address(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> Result<SocketAddr> {
+    let line = timeout(SOON, logged(log, message)).await.context("no address was logged")??;
+    Ok(line["address"].as_str().with_context(|| format!("no address in {line}"))?.parse()?)
+}
+
+async fn logged(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> Result<Value> {
+    let mut seen = String::new();
+    while let Some(line) = log.next_line().await? {
+        let event = serde_json::from_str::<Value>(&line).unwrap_or_default();
+        if event["message"] == message {
+            return Ok(event);
+        }
+        seen.push_str(&line);
+        seen.push('\n');
+    }
+    bail!("the gateway ended without logging {message:?}:\n{seen}")
+}
