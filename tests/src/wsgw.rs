@@ -43,7 +43,10 @@ pub struct Ended {
 /// When it cannot be built, or nats-server is missing.
 pub fn wsgw() -> Result<Command> {
     let mut command = Command::new(binary("wsgw")?);
-    command.env("NATS_SERVER", tool("nats-server")?).env("WSGATEWAY_LOG_FORMAT", "text").kill_on_drop(true);
+    command
+        .env("NATS_SERVER", tool("nats-server")?)
+        .env("WSGATEWAY_LOG_FORMAT", "text")
+        .kill_on_drop(true);
     Ok(command)
 }
 

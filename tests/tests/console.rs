@@ -42,8 +42,14 @@ async fn screenshot(page: &Page, name: &str) -> Result<()> {
 
 /// Shows the page as it is under one of the browser's colour schemes.
 async fn colours(page: &Page, scheme: &str) -> Result<()> {
-    let features = serde_json::json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+    let features =
+        serde_json::json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
     page.call("Emulation.setEmulatedMedia", features).await.map(drop)
+}
+
+/// How wide the page is; wider than the viewport means scrolling sideways.
+async fn width(page: &Page) -> Result<u32> {
+    page.eval("document.documentElement.scrollWidth").await
 }
 
 /// Every token's price has changed `times` since the page was opened.
@@ -66,20 +72,30 @@ async fn all_five_prices_tick_and_the_page_says_how_well() -> Result<()> {
     let page = browser.open(dev.url(), Viewport::DESKTOP).await?;
 
     prices_change(&page, 2).await?;
-    page.wait_for("__wsgateway.p50 !== null && __wsgateway.rate > 0 && __wsgateway.trades > 0", SOON).await?;
+    page.wait_for(
+        "__wsgateway.p50 !== null && __wsgateway.rate > 0 && __wsgateway.trades > 0",
+        SOON,
+    )
+    .await?;
 
     let shown: Value = page.eval(SHOWN).await?;
     for token in TOKENS {
         assert!(shown[token].as_str().is_some_and(|price| !price.is_empty()), "{token} in {shown}");
     }
-    page.wait_for("document.getElementById('market').textContent.includes('volume 24h')", SOON).await?;
+    page.wait_for("document.getElementById('market').textContent.includes('volume 24h')", SOON)
+        .await?;
     page.wait_for("document.querySelectorAll('#trades tr').length >= 20", SOON).await?;
     let facts: Value = page.eval("__wsgateway").await?;
     for fact in ["connectionId", "pod", "epoch"] {
         assert!(facts[fact].as_str().is_some_and(|value| !value.is_empty()), "{fact} in {facts}");
     }
-    assert_eq!((&facts["gaps"], &facts["duplicates"], &facts["errors"]), (&0.into(), &0.into(), &0.into()), "{facts}");
+    assert_eq!(
+        (&facts["gaps"], &facts["duplicates"], &facts["errors"]),
+        (&0.into(), &0.into(), &0.into()),
+        "{facts}"
+    );
     assert_eq!(page.console_errors(), Vec::<String>::new());
+    colours(&page, "dark").await?;
     screenshot(&page, "desktop-dark").await?;
     colours(&page, "light").await?;
     screenshot(&page, "desktop-light").await
@@ -139,8 +155,7 @@ async fn a_phone_shows_everything_without_scrolling_sideways() -> Result<()> {
         let page = browser.open(dev.url(), viewport).await?;
         prices_change(&page, 2).await?;
         page.wait_for("document.querySelectorAll('#trades tr').length >= 10", SOON).await?;
-        let width: u32 = page.eval("document.documentElement.scrollWidth").await?;
-        assert!(width <= viewport.width, "{name}: {width} pixels wide");
+        assert_eq!(width(&page).await?, viewport.width, "{name}");
         screenshot(&page, name).await?;
         page.close().await?;
     }
@@ -157,7 +172,9 @@ async fn nothing_that_is_published_can_break_the_page_or_run_in_it() -> Result<(
 
     let jetstream = async_nats::jetstream::new(site.nats.client().await?);
     let script = r#"<img src=x onerror="window.broken=1"><script>window.broken=1</script>"#;
-    let named = |name: &str| format!(r#"{{"type":"price:update","tokenId":{name},"price":1.5,"volume24h":1}}"#);
+    let named = |name: &str| {
+        format!(r#"{{"type":"price:update","tokenId":{name},"price":1.5,"volume24h":1}}"#)
+    };
     let hostile = [
         named(&serde_json::to_string(script)?),
         named(r#""__proto__""#),
@@ -174,8 +191,14 @@ async fn nothing_that_is_published_can_break_the_page_or_run_in_it() -> Result<(
         format!("{}{}", "[".repeat(5_000), "]".repeat(5_000)),
     ];
     for payload in &hostile {
-        for subject in ["odin.token.HOSTILE.price", "odin.token.HOSTILE.trade", "odin.market.statistics"] {
-            jetstream.publish(subject, payload.clone().into()).await?.await.context(payload.clone())?;
+        for subject in
+            ["odin.token.HOSTILE.price", "odin.token.HOSTILE.trade", "odin.market.statistics"]
+        {
+            jetstream
+                .publish(subject, payload.clone().into())
+                .await?
+                .await
+                .context(payload.clone())?;
         }
     }
     // More tokens than the page will show.
@@ -190,6 +213,7 @@ async fn nothing_that_is_published_can_break_the_page_or_run_in_it() -> Result<(
                 document.querySelectorAll('.card').length > 24, Object.keys(Object.prototype).length > 0]")
         .await?;
     assert_eq!(injected, [false; 4]);
+    assert_eq!(width(&page).await?, Viewport::DESKTOP.width);
     screenshot(&page, "hostile").await?;
     assert_eq!(page.eval::<String>("__wsgateway.state").await?, "live");
     Ok(())

@@ -50,7 +50,8 @@ fn has_store(name: &str) -> bool {
 }
 
 #[tokio::test]
-async fn dev_serves_prices_from_a_nats_server_of_its_own_and_takes_it_along_on_ctrl_c() -> Result<()> {
+async fn dev_serves_prices_from_a_nats_server_of_its_own_and_takes_it_along_on_ctrl_c() -> Result<()>
+{
     let dev = WsgwDev::start(&ANY_PORT).await?;
     let store = format!("wsgw-dev-{}-", dev.pid());
     let message = first_message(dev.url(), &["BTC.price"]).await?;
@@ -74,14 +75,19 @@ async fn a_killed_dev_leaves_neither_server_nor_store_behind() -> Result<()> {
 
     dev.kill9().await?;
 
-    wait_until(SOON, "the end of the nats-server", async || !runs(&store) && !has_store(&store)).await
+    wait_until(SOON, "the end of the nats-server", async || !runs(&store) && !has_store(&store))
+        .await
 }
 
 #[tokio::test]
-async fn without_a_nats_server_dev_says_so_in_one_line_and_serves_from_this_process() -> Result<()> {
+async fn without_a_nats_server_dev_says_so_in_one_line_and_serves_from_this_process() -> Result<()>
+{
     let scratch = Scratch::new("wsgw")?;
     let mut command = wsgw()?;
-    command.env_remove("NATS_SERVER").env("PATH", "/nonexistent").env("XDG_CACHE_HOME", scratch.path());
+    command
+        .env_remove("NATS_SERVER")
+        .env("PATH", "/nonexistent")
+        .env("XDG_CACHE_HOME", scratch.path());
     command.arg("dev").args(ANY_PORT);
     let dev = WsgwDev::spawn(command).await?;
 
@@ -109,7 +115,10 @@ async fn a_stream_on_a_server_of_the_users_own_is_as_declared_and_stays() -> Res
     let stream = jetstream.get_stream("ODIN_TOKENS").await?;
     let config = &stream.cached_info().config;
     assert_eq!((config.max_age, config.max_messages), (Duration::from_secs(30), 100_000));
-    assert_eq!(config.subjects, ["odin.token.>", "odin.global.>", "odin.trades.>", "odin.market.>"]);
+    assert_eq!(
+        config.subjects,
+        ["odin.token.>", "odin.global.>", "odin.trades.>", "odin.market.>"]
+    );
 
     // The next run finds its own stream again.
     let again = WsgwDev::start(&arguments).await?;
@@ -229,7 +238,10 @@ async fn manifests_that_cannot_work_are_refused_without_a_panic() -> Result<()> 
         let (code, _, errors) = with_input(&["check", "-f", "-"], &manifest).await?;
         let beginning: String = manifest.chars().take(60).collect();
         assert_eq!(code, Some(1), "{beginning}: {errors}");
-        assert!(errors.starts_with("wsgw: error: ") && errors.contains(hint), "{beginning}: {errors}");
+        assert!(
+            errors.starts_with("wsgw: error: ") && errors.contains(hint),
+            "{beginning}: {errors}"
+        );
     }
     Ok(())
 }
@@ -239,7 +251,10 @@ async fn what_render_prints_is_what_the_gateway_reads() -> Result<()> {
     let (code, config, errors) = with_input(&["render", "-f", "-"], &demo()?).await?;
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     let config = wsgateway_config::GatewayConfig::parse(&config)?;
-    assert_eq!((config.name.as_str(), config.channels.strip_prefix.as_str()), ("default/odin", "odin.token."));
+    assert_eq!(
+        (config.name.as_str(), config.channels.strip_prefix.as_str()),
+        ("default/odin", "odin.token.")
+    );
     Ok(())
 }
 

@@ -50,7 +50,10 @@ pub(crate) fn run(options: &Dev) -> Result<(), Error> {
         None => Manifest::demo(),
     };
     let gateway = manifest.gateway()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Threads)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Threads)?;
     runtime.block_on(async {
         let stop = shutdown::watch().map_err(Error::Threads)?;
         // Dropping the session ends whatever was started so far.
@@ -83,7 +86,9 @@ impl Session {
         let path = config.listener.path.clone();
         let running = app::start(config, Options::default()).map_err(Box::new)?;
         if tokio::time::timeout(READY, until_ready(&running)).await.is_err() {
-            screen::note("the gateway has not reached its stream yet, and refuses clients until it does");
+            screen::note(
+                "the gateway has not reached its stream yet, and refuses clients until it does",
+            );
         }
         let counters = Arc::new(Counters::default());
         let rate = (!options.no_market).then(|| options.rate.unwrap_or(NATURAL_RATE));
@@ -97,7 +102,9 @@ impl Session {
             stream: &gateway.stream,
         });
         if rate.is_some() && !publish::any_captured(&gateway.stream.subjects) {
-            screen::note("the stream captures nothing of the simulated market: add odin.token.> to its subjects");
+            screen::note(
+                "the stream captures nothing of the simulated market: add odin.token.> to its subjects",
+            );
         }
         let market = rate.and_then(|rate| {
             let market = Market::new(fastrand::u64(..), rate, publish::unix_us());
@@ -139,7 +146,11 @@ async fn until_ready(running: &Running) {
 }
 
 /// The pods' configuration with what is different on a laptop: source, addresses, a short drain.
-fn local_config(options: &Dev, gateway: &ValidGateway, source: &Source) -> Result<GatewayConfig, Error> {
+fn local_config(
+    options: &Dev,
+    gateway: &ValidGateway,
+    source: &Source,
+) -> Result<GatewayConfig, Error> {
     let mut config = wsgateway_crds::gateway_config(gateway);
     let (listener, admin) = (config.listener.port, config.admin.port);
     config.source = source.for_gateway(&gateway.stream.name);
@@ -147,9 +158,15 @@ fn local_config(options: &Dev, gateway: &ValidGateway, source: &Source) -> Resul
     config.listener.address = options.host;
     config.admin.address = options.host;
     let wished_admin = options.admin_port.unwrap_or(admin);
-    config.listener.port = ports::choose(options.host, options.port, listener, wished_admin, "--port")?;
-    config.admin.port =
-        ports::choose(options.host, options.admin_port, admin, config.listener.port, "--admin-port")?;
+    config.listener.port =
+        ports::choose(options.host, options.port, listener, wished_admin, "--port")?;
+    config.admin.port = ports::choose(
+        options.host,
+        options.admin_port,
+        admin,
+        config.listener.port,
+        "--admin-port",
+    )?;
     for (flag, wish, usual, taken) in [
         ("--port", options.port, listener, config.listener.port),
         ("--admin-port", options.admin_port, admin, config.admin.port),

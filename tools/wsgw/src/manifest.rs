@@ -50,9 +50,10 @@ impl Manifest {
     /// The one WsGateway in it, checked.
     pub(crate) fn gateway(&self) -> Result<ValidGateway, Error> {
         let document = self.document()?;
-        parse(&document)
-            .and_then(|gateway| validate(&gateway))
-            .map_err(|errors| Error::Manifest { name: self.name.clone(), errors: FieldErrors(errors) })
+        parse(&document).and_then(|gateway| validate(&gateway)).map_err(|errors| Error::Manifest {
+            name: self.name.clone(),
+            errors: FieldErrors(errors),
+        })
     }
 
     fn document(&self) -> Result<String, Error> {
@@ -61,7 +62,9 @@ impl Manifest {
         if let [only] = documents.as_slice() {
             return Ok(only.clone());
         }
-        let is_ours = |text: &&String| yaml::from_str::<Header>(text).is_ok_and(|header| header.kind == "WsGateway");
+        let is_ours = |text: &&String| {
+            yaml::from_str::<Header>(text).is_ok_and(|header| header.kind == "WsGateway")
+        };
         let ours: Vec<_> = documents.iter().filter(is_ours).collect();
         match ours.as_slice() {
             [one] => Ok((*one).clone()),
@@ -85,7 +88,10 @@ fn split(text: &str) -> Vec<String> {
     let mut documents = vec![String::new()];
     for (before, line) in text.lines().enumerate() {
         // A line that begins so is a separator wherever it stands: block text is indented.
-        if line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t'])) {
+        if line
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
+        {
             documents.push("\n".repeat(before + 1));
         } else if let Some(document) = documents.last_mut() {
             document.push_str(line);
@@ -115,13 +121,19 @@ mod tests {
 
     #[test]
     fn the_one_wsgateway_among_other_documents_is_found() {
-        let text = format!("---\nkind: Namespace\n--- # next\n{DEMO}\n---\n# nothing\n---\nkind: Secret\n");
+        let text = format!(
+            "---\nkind: Namespace\n--- # next\n{DEMO}\n---\n# nothing\n---\nkind: Secret\n"
+        );
         assert_eq!(manifest(&text).gateway().unwrap().name, "odin");
     }
 
     #[test]
     fn two_wsgateways_or_none_among_documents_are_refused() {
-        for (text, count) in [(format!("{DEMO}---\n{DEMO}"), 2), ("kind: A\n---\nkind: B\n".to_owned(), 0), (String::new(), 0)] {
+        for (text, count) in [
+            (format!("{DEMO}---\n{DEMO}"), 2),
+            ("kind: A\n---\nkind: B\n".to_owned(), 0),
+            (String::new(), 0),
+        ] {
             let error = manifest(&text).gateway().unwrap_err().to_string();
             assert!(error.contains(&format!("{count} documents of kind WsGateway")), "{error}");
         }
@@ -146,8 +158,14 @@ mod tests {
 
     #[test]
     fn every_error_is_listed_with_its_path() {
-        let text = DEMO.replace("maxAge: 30s", "maxAge: soon").replace("nats://nats:4222", "nats//nats");
+        let text =
+            DEMO.replace("maxAge: 30s", "maxAge: soon").replace("nats://nats:4222", "nats//nats");
         let error = manifest(&text).gateway().unwrap_err().to_string();
-        assert!(error.contains("2 errors") && error.contains("spec.stream.maxAge") && error.contains("spec.nats.servers"), "{error}");
+        assert!(
+            error.contains("2 errors")
+                && error.contains("spec.stream.maxAge")
+                && error.contains("spec.nats.servers"),
+            "{error}"
+        );
     }
 }

@@ -78,7 +78,8 @@ impl Market {
     /// A market that opens at `now_us` (Unix time, µs) and publishes about `rate` messages a second.
     pub(crate) fn new(seed: u64, rate: f64, now_us: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let tokens: Vec<_> = PROFILES.iter().map(|profile| Token::open(profile, &mut rng, now_us)).collect();
+        let tokens: Vec<_> =
+            PROFILES.iter().map(|profile| Token::open(profile, &mut rng, now_us)).collect();
         let mut market = Self {
             run: rng.u32(..),
             rng,
@@ -103,8 +104,13 @@ impl Market {
 
     /// Every subject that a market publishes to.
     pub(crate) fn subjects() -> impl Iterator<Item = String> {
-        let of_token = |token: &str| ["price", "trade", "volume"].map(|kind| format!("odin.token.{token}.{kind}"));
-        PROFILES.iter().flat_map(move |profile| of_token(profile.id())).chain(["odin.market.statistics".to_owned()])
+        let of_token = |token: &str| {
+            ["price", "trade", "volume"].map(|kind| format!("odin.token.{token}.{kind}"))
+        };
+        PROFILES
+            .iter()
+            .flat_map(move |profile| of_token(profile.id()))
+            .chain(["odin.market.statistics".to_owned()])
     }
 
     /// When the next message is due (Unix time, µs).
@@ -121,7 +127,10 @@ impl Market {
         let oldest = now_us.saturating_sub(CATCH_UP_US);
         let mut messages = Vec::new();
         while messages.len() < BATCH {
-            let Some(next) = (0..self.schedule.len()).min_by_key(|i| self.schedule[*i].at_us) else { break };
+            let Some(next) = (0..self.schedule.len()).min_by_key(|i| self.schedule[*i].at_us)
+            else {
+                break;
+            };
             let Due { at_us, what } = self.schedule[next];
             if at_us > now_us {
                 break;
@@ -254,22 +263,32 @@ mod tests {
     fn the_same_seed_and_times_give_the_same_market() {
         let (mut one, mut two) = (Market::new(7, 20.0, START), Market::new(7, 20.0, START));
         assert_eq!(run(&mut one, 10), run(&mut two, 10));
-        assert_ne!(run(&mut Market::new(8, 20.0, START), 1), run(&mut Market::new(7, 20.0, START), 1));
+        assert_ne!(
+            run(&mut Market::new(8, 20.0, START), 1),
+            run(&mut Market::new(7, 20.0, START), 1)
+        );
     }
 
     #[test]
     fn all_five_tokens_have_a_price_at_once() {
-        let subjects: BTreeSet<_> =
-            Market::new(1, NATURAL_RATE, START).advance(START).into_iter().map(|message| message.subject).collect();
+        let subjects: BTreeSet<_> = Market::new(1, NATURAL_RATE, START)
+            .advance(START)
+            .into_iter()
+            .map(|message| message.subject)
+            .collect();
         for token in ["BTC", "ETH", "ODIN", "SOL", "DOGE"] {
-            assert!(subjects.contains(&format!("odin.token.{token}.price")), "{token} in {subjects:?}");
+            assert!(
+                subjects.contains(&format!("odin.token.{token}.price")),
+                "{token} in {subjects:?}"
+            );
         }
     }
 
     #[test]
     fn the_rate_is_about_what_was_asked_for() {
         for (rate, seconds) in [(NATURAL_RATE, 60), (500.0, 10), (20_000.0, 1)] {
-            let count = run(&mut Market::new(1, rate, START), seconds).len() as f64 / seconds as f64;
+            let count =
+                run(&mut Market::new(1, rate, START), seconds).len() as f64 / seconds as f64;
             assert!((rate * 0.85..rate * 1.15).contains(&count), "asked for {rate}, got {count}");
         }
     }
@@ -281,11 +300,16 @@ mod tests {
         for message in &messages {
             let payload = payload(message);
             assert_eq!(payload["nonce"], message.nonce.as_str());
-            assert!(payload["timestamp"].as_u64().is_some_and(|ms| (START / 1_000..=START / 1_000 + 60_000).contains(&ms)));
+            assert!(
+                payload["timestamp"]
+                    .as_u64()
+                    .is_some_and(|ms| (START / 1_000..=START / 1_000 + 60_000).contains(&ms))
+            );
             let kind = payload["type"].as_str().unwrap().to_owned();
             kinds.insert(kind, message.subject.rsplit('.').next().unwrap().to_owned());
         }
-        let subjects: BTreeSet<_> = messages.iter().map(|message| message.subject.clone()).collect();
+        let subjects: BTreeSet<_> =
+            messages.iter().map(|message| message.subject.clone()).collect();
         assert_eq!(subjects, Market::subjects().collect());
         let nonces: BTreeSet<_> = messages.iter().map(|message| &message.nonce).collect();
         assert_eq!(nonces.len(), messages.len());
@@ -295,7 +319,10 @@ mod tests {
             ("trade:executed", "trade"),
             ("volume:update", "volume"),
         ];
-        assert_eq!(kinds, expected.map(|(kind, subject)| (kind.to_owned(), subject.to_owned())).into());
+        assert_eq!(
+            kinds,
+            expected.map(|(kind, subject)| (kind.to_owned(), subject.to_owned())).into()
+        );
     }
 
     #[test]
@@ -303,8 +330,16 @@ mod tests {
         let first = &Market::new(3, NATURAL_RATE, START).advance(START)[0];
         let payload = payload(first);
         let keys: BTreeSet<_> = payload.as_object().unwrap().keys().map(String::as_str).collect();
-        let expected =
-            ["nonce", "price", "priceChange24h", "source", "timestamp", "tokenId", "type", "volume24h"];
+        let expected = [
+            "nonce",
+            "price",
+            "priceChange24h",
+            "source",
+            "timestamp",
+            "tokenId",
+            "type",
+            "volume24h",
+        ];
         assert_eq!(keys, expected.into());
         assert_eq!(payload["source"], "scheduler");
     }
@@ -320,7 +355,12 @@ mod tests {
         }
         for (token, opened) in market.tokens.iter().zip(opened) {
             let ratio = token.price() / opened;
-            assert!((0.5..2.0).contains(&ratio), "{} went from {opened} to {}", token.id(), token.price());
+            assert!(
+                (0.5..2.0).contains(&ratio),
+                "{} went from {opened} to {}",
+                token.id(),
+                token.price()
+            );
         }
     }
 
@@ -332,7 +372,8 @@ mod tests {
         let messages = market.advance(woken);
         assert!(messages.len() < 100, "{} messages of the past", messages.len());
         assert!(market.next_due_us() > woken);
-        let oldest = messages.iter().map(|message| payload(message)["timestamp"].as_u64().unwrap()).min();
+        let oldest =
+            messages.iter().map(|message| payload(message)["timestamp"].as_u64().unwrap()).min();
         assert!(oldest >= Some((woken - CATCH_UP_US) / 1_000));
     }
 

@@ -8,7 +8,13 @@ use crate::error::Error;
 const TRIES: u16 = 100;
 
 /// The port that was asked for, if it is free; without a wish the first free one from `default` on, but not `other`.
-pub(super) fn choose(host: IpAddr, wish: Option<u16>, default: u16, other: u16, flag: &'static str) -> Result<u16, Error> {
+pub(super) fn choose(
+    host: IpAddr,
+    wish: Option<u16>,
+    default: u16,
+    other: u16,
+    flag: &'static str,
+) -> Result<u16, Error> {
     if let Some(port) = wish {
         return try_bind(host, port).map(|()| port).map_err(|source| {
             let address = SocketAddr::new(host, port);

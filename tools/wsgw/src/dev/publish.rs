@@ -36,7 +36,12 @@ pub(super) struct Counters {
 }
 
 /// Publishes for ever those messages of the market that `subjects` (the stream's) capture.
-pub(super) async fn run(mut market: Market, target: Target, subjects: Vec<String>, counters: Arc<Counters>) {
+pub(super) async fn run(
+    mut market: Market,
+    target: Target,
+    subjects: Vec<String>,
+    counters: Arc<Counters>,
+) {
     let captured = |message: &Message| captured(&subjects, &message.subject);
     let mut confirmations = FuturesUnordered::<<PublishAckFuture as IntoFuture>::IntoFuture>::new();
     loop {
@@ -56,12 +61,15 @@ pub(super) async fn run(mut market: Market, target: Target, subjects: Vec<String
                     count(&counters, taken.map(drop));
                 }
                 Target::JetStream(context) => {
-                    if confirmations.len() >= UNCONFIRMED && let Some(confirmed) = confirmations.next().await {
+                    if confirmations.len() >= UNCONFIRMED
+                        && let Some(confirmed) = confirmations.next().await
+                    {
                         count(&counters, confirmed.map(drop));
                     }
                     // In order: only the confirmation is waited for later.
-                    let body =
-                        PublishMessage::build().payload(Bytes::from(message.payload)).message_id(message.nonce);
+                    let body = PublishMessage::build()
+                        .payload(Bytes::from(message.payload))
+                        .message_id(message.nonce);
                     match context.send_publish(message.subject, body).await {
                         Ok(confirmation) => confirmations.push(confirmation.into_future()),
                         Err(error) => count(&counters, Err(error)),

@@ -53,7 +53,10 @@ pub(super) fn note(text: &str) {
 }
 
 pub(super) fn goodbye() {
-    write(format_args!("{}wsgw: stopping\n", if std::io::stdout().is_terminal() { CLEAR } else { "" }));
+    write(format_args!(
+        "{}wsgw: stopping\n",
+        if std::io::stdout().is_terminal() { CLEAR } else { "" }
+    ));
 }
 
 /// Back to the beginning of the line, and empty it.
@@ -79,7 +82,8 @@ impl Status {
         }
         let published = self.counters.published.load(Ordering::Relaxed);
         let failed = self.counters.failed.load(Ordering::Relaxed);
-        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / elapsed.as_secs_f64();
+        let rate =
+            |now: u64, before: u64| now.saturating_sub(before) as f64 / elapsed.as_secs_f64();
         let line = format!(
             "{} connections · {:.0} messages/s published · {:.0} deliveries/s",
             traffic.connections,
@@ -87,14 +91,19 @@ impl Status {
             rate(traffic.deliveries, self.deliveries),
         );
         (self.published, self.deliveries) = (published, traffic.deliveries);
-        let trouble = if failed > 0 { format!(" · {failed} not published") } else { String::new() };
+        let trouble =
+            if failed > 0 { format!(" · {failed} not published") } else { String::new() };
         write(format_args!("{CLEAR}  {line}{trouble}"));
     }
 }
 
 /// The address as a browser on this machine reaches it.
 fn reachable(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() }
+    if address.ip().is_unspecified() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    }
 }
 
 fn write(text: Arguments<'_>) {

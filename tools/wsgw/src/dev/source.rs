@@ -42,7 +42,10 @@ impl Source {
             Self::Own { server, .. } => &server.url,
             Self::Memory => return ConfigSource::Memory(MemorySource {}),
         };
-        ConfigSource::JetStream(JetStreamSource { servers: vec![url.clone()], stream: stream.to_owned() })
+        ConfigSource::JetStream(JetStreamSource {
+            servers: vec![url.clone()],
+            stream: stream.to_owned(),
+        })
     }
 
     /// Where the market publishes; None when that is the gateway itself.
@@ -51,7 +54,9 @@ impl Source {
             Self::Given { client, .. } | Self::Own { client, .. } => client.clone(),
             Self::Memory => return None,
         };
-        let context = jetstream::ContextBuilder::new().max_ack_inflight(2 * super::publish::UNCONFIRMED).build(client);
+        let context = jetstream::ContextBuilder::new()
+            .max_ack_inflight(2 * super::publish::UNCONFIRMED)
+            .build(client);
         Some(Target::JetStream(context))
     }
 
@@ -79,9 +84,14 @@ impl Source {
 }
 
 /// Makes the stream as the manifest declares it, or changes it to that, under the rules that the operator follows.
-async fn make_stream(url: &str, gateway: &ValidGateway, desired: &StreamConfig) -> Result<async_nats::Client, Error> {
+async fn make_stream(
+    url: &str,
+    gateway: &ValidGateway,
+    desired: &StreamConfig,
+) -> Result<async_nats::Client, Error> {
     let client = wsgateway_nats::connect(&[url.to_owned()], "wsgw dev", |_| {}).await?;
-    let failed = |source| Error::Stream { stream: desired.name.clone(), url: url.to_owned(), source };
+    let failed =
+        |source| Error::Stream { stream: desired.name.clone(), url: url.to_owned(), source };
     // The same in every run, so that the next one finds its stream again.
     let owner = Owner::new("wsgw-dev", &gateway.namespace, &gateway.name, "dev");
     let adoption = match gateway.adoption {

@@ -68,5 +68,9 @@ pub(super) struct MarketStats<'a> {
 
 /// Packs a body for publishing. Bodies are plain structs of numbers and strings, which always have a JSON form.
 pub(super) fn pack(subject: String, body: &impl Serialize, nonce: &str) -> Message {
-    Message { subject, payload: serde_json::to_vec(body).unwrap_or_default(), nonce: nonce.to_owned() }
+    Message {
+        subject,
+        payload: serde_json::to_vec(body).unwrap_or_default(),
+        nonce: nonce.to_owned(),
+    }
 }

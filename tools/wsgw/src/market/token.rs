@@ -27,11 +27,46 @@ impl Profile {
 
 /// The tokens of the demo.
 pub(super) const PROFILES: [Profile; 5] = [
-    Profile { id: "BTC", price: 67_250.0, volatility: 4e-4, decimals: 2, supply: 19.9e6, volume: 31.4e9 },
-    Profile { id: "ETH", price: 3_480.0, volatility: 5e-4, decimals: 2, supply: 120.4e6, volume: 15.2e9 },
-    Profile { id: "ODIN", price: 0.042_1, volatility: 1.2e-3, decimals: 5, supply: 21e9, volume: 4.6e6 },
-    Profile { id: "SOL", price: 171.0, volatility: 7e-4, decimals: 3, supply: 468e6, volume: 3.1e9 },
-    Profile { id: "DOGE", price: 0.163_2, volatility: 9e-4, decimals: 5, supply: 145e9, volume: 1.2e9 },
+    Profile {
+        id: "BTC",
+        price: 67_250.0,
+        volatility: 4e-4,
+        decimals: 2,
+        supply: 19.9e6,
+        volume: 31.4e9,
+    },
+    Profile {
+        id: "ETH",
+        price: 3_480.0,
+        volatility: 5e-4,
+        decimals: 2,
+        supply: 120.4e6,
+        volume: 15.2e9,
+    },
+    Profile {
+        id: "ODIN",
+        price: 0.042_1,
+        volatility: 1.2e-3,
+        decimals: 5,
+        supply: 21e9,
+        volume: 4.6e6,
+    },
+    Profile {
+        id: "SOL",
+        price: 171.0,
+        volatility: 7e-4,
+        decimals: 3,
+        supply: 468e6,
+        volume: 3.1e9,
+    },
+    Profile {
+        id: "DOGE",
+        price: 0.163_2,
+        volatility: 9e-4,
+        decimals: 5,
+        supply: 145e9,
+        volume: 1.2e9,
+    },
 ];
 
 /// Share of the distance to the opening price (in logarithms) that is walked back in a second: with it, the deviation
@@ -105,7 +140,8 @@ impl Token {
     pub(super) fn walk(&mut self, rng: &mut Rng, now_us: u64) {
         let seconds = (now_us.saturating_sub(self.walked_us) as f64 / 1e6).min(LONGEST_STEP);
         self.walked_us = now_us;
-        self.deviation += self.profile.volatility * seconds.sqrt() * normal(rng) - PULL * seconds * self.deviation;
+        self.deviation += self.profile.volatility * seconds.sqrt() * normal(rng)
+            - PULL * seconds * self.deviation;
         // What was traded a day ago leaves the window as fast as it came.
         self.volume -= (self.volume - self.profile.volume) * seconds / DAY;
     }
@@ -143,5 +179,9 @@ fn significant(value: f64) -> f64 {
         return 0.0;
     }
     let decimals = 3 - value.log10().floor() as i32;
-    if decimals >= 0 { round(value, decimals) } else { (value / 10f64.powi(-decimals)).round() * 10f64.powi(-decimals) }
+    if decimals >= 0 {
+        round(value, decimals)
+    } else {
+        (value / 10f64.powi(-decimals)).round() * 10f64.powi(-decimals)
+    }
 }

@@ -27,7 +27,10 @@ pub(crate) fn find() -> Result<Option<Found>, NatsServerError> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|folder| folder.join("nats-server"));
-    Ok(on_path.chain(cached()).filter(|program| program.is_file()).find_map(|program| probe(&program)))
+    Ok(on_path
+        .chain(cached())
+        .filter(|program| program.is_file())
+        .find_map(|program| probe(&program)))
 }
 
 /// Where `make tools` puts it.
@@ -38,7 +41,12 @@ fn cached() -> Option<PathBuf> {
 }
 
 fn probe(program: &Path) -> Option<Found> {
-    let output = Command::new(program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let output = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
     let version = parse_version(&String::from_utf8_lossy(&output.stdout))?;
     Some(Found { program: program.to_owned(), version })
 }
