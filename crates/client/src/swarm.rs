@@ -43,10 +43,18 @@ const EVENTS: usize = 1_024;
 #[derive(Debug, Error)]
 pub enum SwarmError {
     /// The condition did not come true in time.
-    #[error("not reached within {within:?}: {counters}{}", last_error.as_deref().map(|e| format!("; last error: {e}")).unwrap_or_default())]
+    #[error("not reached within {within:?}: {counters}{}", because(.last_error))]
     Deadline {
         /// The time that was given.
         within: Duration,
+        /// What had been reached.
+        counters: Box<Counters>,
+        /// The latest failure of a connection.
+        last_error: Option<String>,
+    },
+    /// A connection that was needed was refused, failed or ended.
+    #[error("connections were refused or lost: {counters}{}", because(.last_error))]
+    Lost {
         /// What had been reached.
         counters: Box<Counters>,
         /// The latest failure of a connection.
@@ -71,6 +79,10 @@ pub enum SwarmError {
     /// The server takes nothing and too much is waiting.
     #[error("connection {0} has too much to send: the server does not read")]
     Full(usize),
+}
+
+fn because(last_error: &Option<String>) -> String {
+    last_error.as_ref().map(|error| format!("; last error: {error}")).unwrap_or_default()
 }
 
 /// What the poller said about a socket.
@@ -165,7 +177,9 @@ impl Swarm {
         while !condition(&self.record.counters) {
             let left = within.saturating_sub(start.elapsed());
             if left.is_zero() {
-                return Err(self.unreached(within));
+                let counters = Box::new(self.record.counters.clone());
+                let last_error = self.record.last_error.clone();
+                return Err(SwarmError::Deadline { within, counters, last_error });
             }
             self.turn(left)?;
         }
@@ -184,20 +198,20 @@ impl Swarm {
     }
 
     /// Runs until every connection is open and has had an answer to each of its commands.
-    /// Ends early, with the same error, once a connection was refused or failed.
     ///
     /// # Errors
-    /// As [`Self::run_until`].
+    /// As [`Self::run_until`], and [`SwarmError::Lost`] as soon as one is refused, fails or ends.
     pub fn run_until_subscribed(&mut self, within: Duration) -> Result<(), SwarmError> {
         let wanted = self.dialer.wanted() as u64;
         let lost = |c: &Counters| c.refused_in_all() + c.failed + c.closed() > 0;
         let commands = self.dialer.commands_in_all();
         let answered = |c: &Counters| c.opened == wanted && c.acks + c.errors >= commands;
         self.run_until(|c| lost(c) || answered(c), within)?;
-        match lost(self.counters()) {
-            true => Err(self.unreached(within)),
-            false => Ok(()),
+        if !lost(self.counters()) {
+            return Ok(());
         }
+        let counters = Box::new(self.record.counters.clone());
+        Err(SwarmError::Lost { counters, last_error: self.record.last_error.clone() })
     }
 
     /// Sends a text message on one connection.
@@ -259,14 +273,6 @@ impl Swarm {
     pub fn hang_up(&mut self, index: usize) {
         if let Some(connection) = self.connections.get_mut(index) {
             connection.end(&mut self.record, None);
-        }
-    }
-
-    fn unreached(&self, within: Duration) -> SwarmError {
-        SwarmError::Deadline {
-            within,
-            counters: Box::new(self.record.counters.clone()),
-            last_error: self.record.last_error.clone(),
         }
     }
 
