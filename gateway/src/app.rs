@@ -20,7 +20,7 @@ use crate::hub::shard::Settings;
 use crate::hub::{self, Hub, Threads};
 use crate::metrics::{self, Rejections};
 use crate::resources;
-use crate::source::memory::{self, MemoryPublisher, MemoryStream};
+use crate::source::memory::{self, MemoryPublisher};
 use crate::source::status::Status;
 use crate::source::{self, Sink};
 
@@ -116,10 +116,10 @@ pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartEr
         count => usize::from(count),
     };
     let settings = Settings::new(&config, shards, &options.pod, fastrand::u32(..));
-    let (hub, threads) = hub::start(&settings, shards)?;
+    let (registry, readiness) = (Registry::new(), Readiness::new());
+    let (hub, threads) = hub::start(&settings, shards, &readiness)?;
     let admission = Admission::new(config.capacity.connections);
     let status = Status::new(stream_name(&config.source));
-    let (registry, readiness) = (Registry::new(), Readiness::new());
     let serving = readiness.gate("serving");
 
     metrics::register(&registry, hub.clone(), admission.clone(), status.clone())?;
@@ -143,8 +143,11 @@ pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartEr
     let (stop_http, stop_source) = (CancellationToken::new(), CancellationToken::new());
     let encoder = Encoder::new(&config.channels.strip_prefix);
     let sink = Sink { encoder, hub: hub.clone(), status, gate: readiness.gate("source") };
-    let (memory, source) = start_source(&config, &options, sink, stop_source.clone())?;
-    let http = start_http(listener, &site, stop_http.clone())?;
+    let stop_on_error = stop_source.clone().drop_guard();
+    let (memory, source) = start_source(&config, &options, &readiness, sink, stop_source.clone())?;
+    let serve = http::serve(listener, http::client_routes(&site), stop_http.clone());
+    let http = vital_thread("http", &readiness, serve)?;
+    stop_on_error.disarm();
     serving.open();
     tracing::info!(address = %client_addr, path = config.listener.path, shards, name = config.name, "listening");
     Ok(Running {
@@ -190,46 +193,40 @@ fn stream_name(source: &Source) -> &str {
     }
 }
 
-type SourceThread = (Option<MemoryPublisher>, JoinHandle<()>);
+/// Runs a future on a thread and a runtime of its own. If it panics, /livez says so.
+fn vital_thread(
+    name: &'static str,
+    readiness: &Readiness,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let vital = readiness.vital(name);
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        runtime.block_on(work);
+        vital.finish();
+    })
+}
 
 fn start_source(
     config: &GatewayConfig,
     options: &Options,
+    readiness: &Readiness,
     sink: Sink,
     stop: CancellationToken,
-) -> std::io::Result<SourceThread> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = std::thread::Builder::new().name("source".to_owned());
+) -> std::io::Result<(Option<MemoryPublisher>, JoinHandle<()>)> {
     match &config.source {
         Source::JetStream(source) => {
-            let (source, warmup) = (source.clone(), config.warmup.messages);
             let client = format!("wsgateway {} {}", config.name, options.pod);
-            let run = move || {
-                runtime.block_on(source::jetstream::run(source, client, warmup, sink, stop))
-            };
-            Ok((None, thread.spawn(run)?))
+            let (source, warmup) = (source.clone(), config.warmup.messages);
+            let work = source::jetstream::run(source, client, warmup, sink, stop);
+            Ok((None, vital_thread("source", readiness, work)?))
         }
         Source::Memory(_) => {
-            let (publisher, stream): (MemoryPublisher, MemoryStream) = memory::stream();
-            let run = move || runtime.block_on(memory::run(stream, sink, stop));
-            Ok((Some(publisher), thread.spawn(run)?))
+            let (publisher, stream) = memory::stream();
+            let work = memory::run(stream, sink, stop);
+            Ok((Some(publisher), vital_thread("source", readiness, work)?))
         }
     }
-}
-
-fn start_http(
-    listener: TcpListener,
-    site: &Arc<Site>,
-    stop: CancellationToken,
-) -> std::io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = {
-        let _context = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
-    };
-    let routes = http::client_routes(site);
-    let run = move || runtime.block_on(http::serve(listener, routes, stop));
-    std::thread::Builder::new().name("http".to_owned()).spawn(run)
 }
 
 impl Running {

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use wsgateway_runtime::readiness::Readiness;
 
 use crate::encode::Delivery;
 use counters::{Counters, Totals};
@@ -48,14 +49,23 @@ pub(crate) struct Threads {
 ///
 /// # Errors
 /// When the system gives no epoll instance or no thread.
-pub(crate) fn start(settings: &Settings, count: usize) -> io::Result<(Hub, Threads)> {
+pub(crate) fn start(
+    settings: &Settings,
+    count: usize,
+    readiness: &Readiness,
+) -> io::Result<(Hub, Threads)> {
     let mut lanes = Vec::with_capacity(count);
     let mut threads = Vec::with_capacity(count);
     for number in 0..count {
         let (shard, inbox, counters) = Shard::new(settings.clone(), number)?;
         lanes.push(Lane { inbox, counters });
-        let name = format!("shard-{number}");
-        threads.push(std::thread::Builder::new().name(name).spawn(move || shard.run())?);
+        let vital = readiness.vital("shard");
+        let run = move || {
+            if shard.run().is_ok() {
+                vital.finish();
+            }
+        };
+        threads.push(std::thread::Builder::new().name(format!("shard-{number}")).spawn(run)?);
     }
     let hub = Hub { shards: lanes.into() };
     Ok((hub.clone(), Threads { hub, threads }))
@@ -124,8 +134,14 @@ impl Threads {
 
     /// Ends the threads; connections are dropped as they are.
     pub(crate) fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
         self.hub.tell(|| Entry::Stop);
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a shard panicked");
             }

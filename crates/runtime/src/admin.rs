@@ -61,7 +61,7 @@ pub fn serve(
     let bound = listener.local_addr().map_err(bind)?;
     let router = Router::new()
         .route("/metrics", get(metrics))
-        .route("/livez", get(async || "ok\n"))
+        .route("/livez", get(live))
         .route("/readyz", get(ready))
         .with_state(Probes { registry, readiness })
         .merge(extra);
@@ -104,14 +104,19 @@ impl Drop for AdminServer {
     }
 }
 
+async fn live(State(probes): State<Probes>) -> Response {
+    verdict("dead", &probes.readiness.dead())
+}
+
 async fn ready(State(probes): State<Probes>) -> Response {
-    let closed = probes.readiness.closed();
-    if closed.is_empty() {
-        "ok\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", closed.join(", ")))
-            .into_response()
+    verdict("not ready", &probes.readiness.closed())
+}
+
+fn verdict(what: &str, names: &[&str]) -> Response {
+    if names.is_empty() {
+        return "ok\n".into_response();
     }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{what}: {}\n", names.join(", "))).into_response()
 }
 
 async fn metrics(State(probes): State<Probes>) -> Response {

@@ -1,5 +1,6 @@
 //! Accepting: TCP connections of the client port, bounded in number until they are upgraded or closed.
 
+use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,12 @@ const HEAD_BYTES: usize = 32 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the client port until cancelled.
-pub(crate) async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
+pub(crate) async fn serve(listener: StdListener, routes: Router, stop: CancellationToken) {
+    // The socket is registered with the runtime that serves it: this one.
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "cannot watch the client port"),
+    };
     let pending = Arc::new(Semaphore::new(PENDING));
     let accepting = async {
         loop {

@@ -205,14 +205,17 @@ impl Shard {
     }
 
     /// Works until told to stop.
-    pub(crate) fn run(mut self) {
+    ///
+    /// # Errors
+    /// When epoll itself fails: then nothing can be served any more.
+    pub(crate) fn run(mut self) -> io::Result<()> {
         while !self.stopping {
             if let Err(error) = self.turn(self.patience()) {
-                // epoll itself failed: nothing can be served, and the liveness probe must find out.
                 tracing::error!(shard = self.number, %error, "the shard cannot wait for its sockets");
-                return;
+                return Err(error);
             }
         }
+        Ok(())
     }
 
     /// How long the next poll may wait.

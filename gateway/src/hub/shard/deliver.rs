@@ -156,7 +156,9 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn as usize) else { return false };
         let waiting = connection.outbox.as_ref().map_or(0, |outbox| outbox.bytes());
         let total = self.totals.outbox_bytes as usize;
-        if !started && !admits(&self.settings.bounds, waiting, total, frame.len()) {
+        // Behind a frame that was begun, the close frame is all that a closing connection gets: it always fits.
+        let bounded = !started && connection.phase == Phase::Open;
+        if bounded && !admits(&self.settings.bounds, waiting, total, frame.len()) {
             self.close(conn, 4008, "slow consumer: reconnect and resume");
             return false;
         }
