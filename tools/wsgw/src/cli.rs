@@ -27,7 +27,8 @@ Examples:
   wsgw dev                                    the demo, with prices ticking
   wsgw dev -f my-gateway.yaml --port 9000     your manifest, another port
   wsgw dev --nats nats://127.0.0.1:4222       on a NATS server that runs already
-  wsgw dev --no-market                        publish yourself: nats pub odin.token.BTC.price '{\"price\":1}'
+  wsgw dev --no-market                        publish yourself, to the server that is printed:
+                                              nats -s URL pub odin.token.BTC.price '{\"price\":1}'
 
 Without --nats, nats-server 2.10 or newer is started with a temporary store and ended again. It is looked for
 in $NATS_SERVER, on PATH, and in the tools cache (make tools). Without one, messages stay in this process.";

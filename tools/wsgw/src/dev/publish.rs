@@ -25,7 +25,7 @@ pub(super) enum Target {
     /// The source inside of this process.
     Memory(MemoryPublisher),
     /// The stream, with the nonce as `Nats-Msg-Id`.
-    JetStream(jetstream::Context),
+    JetStream(Box<jetstream::Context>),
 }
 
 /// What was published so far; read by the status line.

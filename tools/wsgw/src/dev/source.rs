@@ -57,7 +57,7 @@ impl Source {
         let context = jetstream::ContextBuilder::new()
             .max_ack_inflight(2 * super::publish::UNCONFIRMED)
             .build(client);
-        Some(Target::JetStream(context))
+        Some(Target::JetStream(Box::new(context)))
     }
 
     /// One line for the screen.
