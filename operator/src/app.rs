@@ -1,0 +1,140 @@
+//! The program without its process: tests run the real thing in theirs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wsgateway_runtime::admin::{self, AdminError, AdminServer};
+use wsgateway_runtime::readiness::{Gate, Readiness};
+
+use crate::Options;
+use crate::context::Context;
+use crate::controller::{self, Triggers};
+use crate::events::Events;
+use crate::fleet::Asker;
+use crate::metrics::Metrics;
+use crate::{discovery, nats};
+
+/// Reconciliations that still run after this long are abandoned: each of their steps may be repeated.
+const LAST_WORK: Duration = Duration::from_secs(10);
+
+/// Why the operator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No cluster to talk to.
+    #[error("cannot find a cluster: {0}; set KUBECONFIG, or run in a pod with a service account")]
+    Cluster(Box<dyn std::error::Error + Send + Sync>),
+    /// The admin port.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// Two metrics of one name.
+    #[error("cannot register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A client for the cluster that KUBECONFIG or the pod's service account names.
+///
+/// # Errors
+/// When neither does.
+pub async fn client() -> Result<Client, StartError> {
+    // Another provider may be there already: then that one serves.
+    let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Client::try_default().await.map_err(|error| StartError::Cluster(Box::new(error)))
+}
+
+/// An operator that has its ports and has not begun.
+pub struct App {
+    admin: AdminServer,
+    triggers: Triggers,
+    context: Arc<Context>,
+    monitors: watch::Sender<bool>,
+    watching: Gate,
+}
+
+/// Binds the admin port and sets up the watches.
+///
+/// # Errors
+/// When the port is taken.
+pub fn start(options: Options, client: Client) -> Result<App, StartError> {
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry)?;
+    let readiness = Readiness::new();
+    let watching = readiness.gate("watch");
+    let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
+    let (monitors, known) = watch::channel(false);
+    let triggers = controller::triggers(&client, &options, &known);
+    let context = Arc::new(Context {
+        events: Events::new(client.clone()),
+        client,
+        options,
+        children: triggers.children.clone(),
+        metrics,
+        monitors: known,
+        links: nats::Links::default(),
+        asker: Asker::default(),
+        written: crate::apply::Written::default(),
+        backoff: crate::backoff::Backoff::default(),
+    });
+    Ok(App { admin, triggers, context, monitors, watching })
+}
+
+impl App {
+    /// Bound address of /metrics, /livez and /readyz.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address
+    }
+
+    /// Reconciles until `stop` is cancelled: unready at once, running reconciliations end, the rest is dropped.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { admin, triggers, context, monitors, watching } = self;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            namespace = context.options.namespace,
+            gateway_image = context.options.gateway_image,
+            cluster = context.options.cluster,
+            "operator starts"
+        );
+        let every = Duration::from_secs(u64::from(context.options.discovery_seconds.get()));
+        let looking =
+            tokio::spawn(discovery::keep_looking(context.client.clone(), every, monitors));
+        let gateways = triggers.gateways.clone();
+        let ready_stop = stop.clone();
+        let ready = tokio::spawn(async move {
+            // Closes again when dropped.
+            if gateways.wait_until_ready().await.is_ok() {
+                watching.open();
+                tracing::info!("watching");
+                ready_stop.cancelled().await;
+            }
+        });
+        let forced = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_WORK).await;
+        };
+        tokio::select! {
+            () = controller::run(triggers, context, stop.clone()) => {}
+            () = forced => tracing::warn!("reconciliations did not end in time"),
+        }
+        looking.abort();
+        ready.abort();
+        drop(admin);
+        tracing::info!("operator stopped");
+    }
+}
+
+/// Starts, and runs until stopped.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(
+    options: Options,
+    client: Client,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    start(options, client)?.run(stop).await;
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! Stage: apply. Server-side apply of what should exist, removal of what we made and no longer want.
+//!
+//! Nothing is written at rest: an object whose desired state and resource version are those of our last write is left
+//! alone. Whatever changes it moves the version, wakes us through the watch, and is repaired. An object of somebody else
+//! under a name that we need is never taken over.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
+use kube::core::{ApiResource, DynamicObject};
+use kube::runtime::reflector::Store;
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wsgateway_crds::ValidGateway;
+
+use crate::FIELD_MANAGER;
+use crate::build::{Objects, child_name};
+use crate::children::{Children, seen};
+use crate::discovery::service_monitor_resource;
+use crate::error::{Error, Stage};
+use crate::metrics::{Deed, Metrics};
+
+/// What was last written: by kind, namespace and name, a hash of the desired object and the version that came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Written(Mutex<HashMap<(String, String, String), (u64, String)>>);
+
+impl Written {
+    fn matches(&self, key: &(String, String, String), hash: u64, version: &str) -> bool {
+        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.get(key).is_some_and(|(last, at)| *last == hash && at == version)
+    }
+
+    fn note(&self, key: (String, String, String), hash: u64, version: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (hash, version));
+    }
+
+    /// Forgets the objects of a WsGateway that is gone.
+    pub(crate) fn forget(&self, namespace: &str, gateway: &str) {
+        let names = [
+            gateway.to_owned(),
+            format!("{gateway}-admin"),
+            format!("{gateway}-config"),
+            child_name(gateway),
+        ];
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.retain(|(_, ns, name), _| ns != namespace || !names.contains(name));
+    }
+}
+
+/// What the stage needs.
+pub(crate) struct Applier<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) children: &'a Children,
+    pub(crate) written: &'a Written,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) gateway: &'a ValidGateway,
+    /// Whether the cluster knows ServiceMonitors.
+    pub(crate) monitors: bool,
+}
+
+impl Applier<'_> {
+    /// Applies all objects, in an order in which each finds what it names. Returns the Deployment as it is now.
+    pub(crate) async fn all(&self, objects: &Objects) -> Result<Deployment, Error> {
+        let known = self.children;
+        self.one(&known.service_accounts, &objects.service_account).await?;
+        self.one(&known.config_maps, &objects.config_map).await?;
+        self.one(&known.services, &objects.clients).await?;
+        self.one(&known.services, &objects.admin).await?;
+        self.one(&known.disruptions, &objects.disruption).await?;
+        let deployment = self.one(&known.deployments, &objects.deployment).await?;
+        match &objects.autoscaler {
+            Some(autoscaler) => drop(self.one(&known.autoscalers, autoscaler).await?),
+            None => {
+                let name = child_name(&self.gateway.name);
+                if let Some(autoscaler) = seen(&known.autoscalers, &self.gateway.namespace, &name) {
+                    let api: Api<k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler> =
+                        self.api();
+                    self.prune(&api, "HorizontalPodAutoscaler", &autoscaler.metadata).await?;
+                }
+            }
+        }
+        self.monitor(objects.monitor.as_ref()).await?;
+        match deployment {
+            Some(deployment) => Ok(deployment),
+            None => Ok(seen(
+                &known.deployments,
+                &self.gateway.namespace,
+                &child_name(&self.gateway.name),
+            )
+            .map(|deployment| (*deployment).clone())
+            .unwrap_or_default()),
+        }
+    }
+
+    fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.gateway.namespace)
+    }
+
+    /// `None`: it was as desired and has not been touched.
+    async fn one<K, S>(&self, store: &Store<S>, desired: &K) -> Result<Option<K>, Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
+        S: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        let api: Api<K> = self.api();
+        let name = desired.name_any();
+        let existing = match seen(store, &self.gateway.namespace, &name) {
+            Some(object) => Some(object.meta().clone()),
+            // The watch sees only what carries our label: anything else by this name is not in the store.
+            None => metadata_of(&api, &name, &K::kind(&())).await?,
+        };
+        self.write(&api, &K::kind(&()), existing.as_ref(), desired).await
+    }
+
+    /// A kind that may be unknown to the cluster, and is therefore not watched: looked at each time.
+    async fn monitor(&self, desired: Option<&DynamicObject>) -> Result<(), Error> {
+        if !self.monitors {
+            return Ok(());
+        }
+        let resource: ApiResource = service_monitor_resource();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.gateway.namespace, &resource);
+        let existing = metadata_of(&api, &child_name(&self.gateway.name), &resource.kind).await?;
+        match (desired, existing) {
+            (Some(desired), existing) => {
+                self.write(&api, &resource.kind, existing.as_ref(), desired).await.map(drop)
+            }
+            (None, Some(existing)) if self.is_ours(&existing) => {
+                self.prune(&api, &resource.kind, &existing).await
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    async fn write<K>(
+        &self,
+        api: &Api<K>,
+        kind: &str,
+        existing: Option<&ObjectMeta>,
+        desired: &K,
+    ) -> Result<Option<K>, Error>
+    where
+        K: Resource + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let name = desired.meta().name.clone().unwrap_or_default();
+        let key = (kind.to_owned(), self.gateway.namespace.clone(), name.clone());
+        let hash = hash_of(desired)?;
+        if let Some(existing) = existing {
+            if !self.is_ours(existing) {
+                return Err(Error::new(
+                    Stage::Apply,
+                    "NameTaken",
+                    format!(
+                        "{kind} {name} exists and does not belong to this WsGateway: rename or delete it, or use another \
+                         name for the WsGateway"
+                    ),
+                ));
+            }
+            if self.written.matches(
+                &key,
+                hash,
+                existing.resource_version.as_deref().unwrap_or_default(),
+            ) {
+                return Ok(None);
+            }
+        }
+        let applied = api
+            .patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(desired))
+            .await
+            .map_err(|error| Error::kube(Stage::Apply, &format!("{kind} {name}"), &error))?;
+        self.metrics.object(kind, Deed::Applied);
+        tracing::debug!(kind, name, "applied");
+        self.written.note(key, hash, applied.meta().resource_version.clone().unwrap_or_default());
+        Ok(Some(applied))
+    }
+
+    async fn prune<K>(&self, api: &Api<K>, kind: &str, existing: &ObjectMeta) -> Result<(), Error>
+    where
+        K: Resource + Clone + Debug + DeserializeOwned,
+    {
+        let name = existing.name.clone().unwrap_or_default();
+        if !self.is_ours(existing) {
+            return Ok(());
+        }
+        // Only the very object that we looked at.
+        let uid = Preconditions { uid: existing.uid.clone(), resource_version: None };
+        match api.delete(&name, &DeleteParams::background().preconditions(uid)).await {
+            Ok(_) => {
+                self.metrics.object(kind, Deed::Pruned);
+                tracing::info!(kind, name, "removed: no longer wanted");
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(Error::kube(Stage::Apply, &format!("{kind} {name}"), &error)),
+        }
+    }
+
+    fn is_ours(&self, object: &ObjectMeta) -> bool {
+        let owners = object.owner_references.as_deref().unwrap_or_default();
+        owners.iter().any(|owner| owner.controller == Some(true) && owner.uid == self.gateway.uid)
+    }
+}
+
+async fn metadata_of<K>(api: &Api<K>, name: &str, kind: &str) -> Result<Option<ObjectMeta>, Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    match api.get_metadata_opt(name).await {
+        Ok(object) => Ok(object.map(|object| object.metadata)),
+        Err(error) => Err(Error::kube(Stage::Apply, &format!("{kind} {name}"), &error)),
+    }
+}
+
+fn hash_of(object: &impl Serialize) -> Result<u64, Error> {
+    let text = serde_json::to_string(object)
+        .map_err(|error| Error::new(Stage::Build, "NotSerializable", error.to_string()))?;
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    Ok(hasher.finish())
+}

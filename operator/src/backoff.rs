@@ -1,0 +1,56 @@
+//! How long to wait after failures, per WsGateway, since the runtime's error policy has no memory of its own.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Failures in a row of each WsGateway; an entry lives from the first failure to the next success or the end.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    failures: Mutex<HashMap<(String, String), u32>>,
+}
+
+impl Backoff {
+    /// Counts a failure and says how long to wait; `jitter` is 0 to 1.
+    pub(crate) fn failed(&self, namespace: &str, name: &str, jitter: f64) -> Duration {
+        let mut failures = self.lock();
+        let count = failures.entry((namespace.to_owned(), name.to_owned())).or_default();
+        let wait = delay(*count, jitter);
+        *count = count.saturating_add(1);
+        wait
+    }
+
+    /// Forgets the failures.
+    pub(crate) fn succeeded(&self, namespace: &str, name: &str) {
+        self.lock().remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), u32>> {
+        // Valid after any panic: each change is one operation.
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Doubles from a second to a minute, over the upper half by `jitter`, so that a fleet does not return at once.
+fn delay(failures: u32, jitter: f64) -> Duration {
+    let full = FIRST.saturating_mul(1 << failures.min(16)).min(LONGEST);
+    full.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_to_a_minute_and_start_anew_after_a_success() {
+        let backoff = Backoff::default();
+        let waits: Vec<u64> = (0..8).map(|_| backoff.failed("a", "b", 1.0).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(backoff.failed("a", "other", 0.0), FIRST / 2);
+        backoff.succeeded("a", "b");
+        assert_eq!(backoff.failed("a", "b", 1.0), FIRST);
+    }
+}

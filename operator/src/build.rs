@@ -1,0 +1,57 @@
+//! Stage: build. Every object of a gateway as a pure function of the checked WsGateway, one file per object.
+
+mod autoscaler;
+mod config_map;
+mod deployment;
+mod disruption;
+mod meta;
+mod monitor;
+mod service_account;
+mod services;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::DynamicObject;
+use wsgateway_config::ConfigError;
+use wsgateway_crds::{ValidGateway, gateway_config};
+
+pub(crate) use meta::{MANAGED_BY, child_name, selector_text};
+
+/// Everything that should exist for a WsGateway; what should not is `None`.
+#[derive(Debug)]
+pub(crate) struct Objects {
+    pub(crate) service_account: ServiceAccount,
+    pub(crate) config_map: ConfigMap,
+    pub(crate) deployment: Deployment,
+    pub(crate) clients: Service,
+    pub(crate) admin: Service,
+    pub(crate) autoscaler: Option<HorizontalPodAutoscaler>,
+    pub(crate) disruption: PodDisruptionBudget,
+    pub(crate) monitor: Option<DynamicObject>,
+}
+
+/// Builds them. `default_image` runs when the WsGateway names no image; `monitors` says whether the cluster knows
+/// ServiceMonitors.
+pub(crate) fn objects(
+    gateway: &ValidGateway,
+    default_image: &str,
+    monitors: bool,
+) -> Result<Objects, ConfigError> {
+    let config = gateway_config(gateway);
+    let text = config.render()?;
+    Ok(Objects {
+        service_account: service_account::build(gateway),
+        config_map: config_map::build(gateway, &text),
+        deployment: deployment::build(gateway, &config, &text, default_image),
+        clients: services::clients(gateway),
+        admin: services::admin(gateway),
+        autoscaler: autoscaler::build(gateway),
+        disruption: disruption::build(gateway),
+        monitor: monitor::build(gateway, monitors),
+    })
+}
+
+#[cfg(test)]
+mod tests;

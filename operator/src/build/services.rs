@@ -1,0 +1,57 @@
+//! The Service for clients, and the headless one behind which Prometheus finds every pod.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use wsgateway_crds::{ADMIN_PORT, ValidGateway};
+
+use super::meta::{metadata, selector};
+
+/// Name of the client port in pods and Service.
+pub(super) const CLIENTS: &str = "ws";
+/// Name of the admin port in pods and Service.
+pub(super) const ADMIN: &str = "admin";
+
+pub(super) fn clients(gateway: &ValidGateway) -> Service {
+    let port = ServicePort {
+        // Tells proxies and meshes that connections are upgraded.
+        app_protocol: Some("kubernetes.io/ws".to_owned()),
+        ..port(CLIENTS, gateway.port)
+    };
+    service(
+        gateway,
+        gateway.name.clone(),
+        ServiceSpec { type_: Some("ClusterIP".to_owned()), ..spec(gateway, port) },
+    )
+}
+
+pub(super) fn admin(gateway: &ValidGateway) -> Service {
+    let spec = ServiceSpec {
+        cluster_ip: Some("None".to_owned()),
+        // Metrics of a pod that does not take clients are the interesting ones.
+        publish_not_ready_addresses: Some(true),
+        ..spec(gateway, port(ADMIN, ADMIN_PORT))
+    };
+    service(gateway, format!("{}-admin", gateway.name), spec)
+}
+
+fn service(gateway: &ValidGateway, name: String, spec: ServiceSpec) -> Service {
+    Service { metadata: metadata(gateway, name), spec: Some(spec), ..Service::default() }
+}
+
+fn spec(gateway: &ValidGateway, port: ServicePort) -> ServiceSpec {
+    ServiceSpec {
+        selector: Some(selector(&gateway.name)),
+        ports: Some(vec![port]),
+        ..ServiceSpec::default()
+    }
+}
+
+fn port(name: &str, port: u16) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port: i32::from(port),
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::String(name.to_owned())),
+        ..ServicePort::default()
+    }
+}

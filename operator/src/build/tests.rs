@@ -1,0 +1,82 @@
+//! Golden: every object of a small and of a full WsGateway, as YAML.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use wsgateway_config::yaml;
+use wsgateway_crds::{parse, validate};
+
+use super::*;
+
+const SAMPLE: &str = include_str!("../../../manifests/samples/odin.yaml");
+const FULL: &str = include_str!("full.yaml");
+
+fn built(manifest: &str, monitors: bool) -> Objects {
+    let mut gateway = parse(manifest).unwrap();
+    gateway.metadata.uid = Some("11111111-2222-3333-4444-555555555555".into());
+    let valid = validate(&gateway).unwrap();
+    objects(&valid, "registry.example.com/gateway:1", monitors).unwrap()
+}
+
+fn text(objects: &Objects) -> String {
+    let mut text = String::new();
+    let mut add = |object: &dyn erased::Yaml| writeln!(text, "---\n{}", object.yaml()).unwrap();
+    add(&objects.service_account);
+    add(&objects.config_map);
+    add(&objects.deployment);
+    add(&objects.clients);
+    add(&objects.admin);
+    add(&objects.disruption);
+    objects.autoscaler.iter().for_each(|object| add(object));
+    objects.monitor.iter().for_each(|object| add(object));
+    text
+}
+
+mod erased {
+    use super::*;
+
+    pub(super) trait Yaml {
+        fn yaml(&self) -> String;
+    }
+
+    impl<T: Serialize> Yaml for T {
+        fn yaml(&self) -> String {
+            yaml::to_string(self).unwrap()
+        }
+    }
+}
+
+#[test]
+fn the_sample_becomes_these_objects() {
+    insta::assert_snapshot!(text(&built(SAMPLE, false)));
+}
+
+#[test]
+fn a_wsgateway_with_every_field_becomes_these_objects() {
+    insta::assert_snapshot!(text(&built(FULL, true)));
+}
+
+#[test]
+fn without_autoscaling_there_is_no_autoscaler_and_without_the_kind_no_monitor() {
+    let objects = built(SAMPLE, false);
+    assert!(objects.autoscaler.is_none() && objects.monitor.is_none());
+}
+
+#[test]
+fn the_number_of_pods_stays_within_the_autoscalers_bounds_and_zero_stops_them() {
+    for (replicas, expected) in [(0, 0), (1, 2), (3, 3), (99, 5)] {
+        let manifest = FULL.replace("replicas: 4 #", &format!("replicas: {replicas} #"));
+        let spec = built(&manifest, true).deployment.spec.unwrap();
+        assert_eq!(spec.replicas, Some(expected), "from {replicas}");
+    }
+}
+
+#[test]
+fn a_change_of_the_configuration_changes_the_pod_template_and_a_change_of_scale_does_not() {
+    let template = |manifest: &str| built(manifest, true).deployment.spec.unwrap().template;
+    assert_ne!(
+        template(FULL),
+        template(&FULL.replace("connectionsPerPod: 500", "connectionsPerPod: 501"))
+    );
+    assert_eq!(template(FULL), template(&FULL.replace("replicas: 4 #", "replicas: 5 #")));
+}

@@ -1,0 +1,86 @@
+//! What the watches know about the objects that we made: one store per kind, filled by the controller's triggers.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use futures_util::Stream;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+
+use crate::build::MANAGED_BY;
+
+/// Stores of all kinds that we make. Metadata is enough but for Deployments, whose status is needed.
+#[derive(Clone, Debug)]
+pub(crate) struct Children {
+    pub(crate) service_accounts: Store<PartialObjectMeta<ServiceAccount>>,
+    pub(crate) config_maps: Store<PartialObjectMeta<ConfigMap>>,
+    pub(crate) services: Store<PartialObjectMeta<Service>>,
+    pub(crate) autoscalers: Store<PartialObjectMeta<HorizontalPodAutoscaler>>,
+    pub(crate) disruptions: Store<PartialObjectMeta<PodDisruptionBudget>>,
+    pub(crate) deployments: Store<Deployment>,
+}
+
+/// An `Api` of the watched namespace, or of all.
+pub(crate) fn api<K>(client: &Client, namespace: &str) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    if namespace.is_empty() {
+        Api::all(client.clone())
+    } else {
+        Api::namespaced(client.clone(), namespace)
+    }
+}
+
+fn ours() -> watcher::Config {
+    watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"))
+}
+
+/// A watch that fills a store, and emits each object that came, changed or went. Of a `PartialObjectMeta` only metadata
+/// is sent.
+pub(crate) fn watch<K>(
+    client: &Client,
+    namespace: &str,
+    writer: Writer<K>,
+) -> impl Stream<Item = watcher::Result<K>> + Send + 'static
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    watcher(api::<K>(client, namespace), ours())
+        .default_backoff()
+        .modify(|object| object.meta_mut().managed_fields = None)
+        .reflect(writer)
+        .touched_objects()
+}
+
+/// The object as the watch last saw it.
+pub(crate) fn seen<K>(store: &Store<K>, namespace: &str, name: &str) -> Option<std::sync::Arc<K>>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone + Default,
+{
+    store.get(&ObjectRef::new(name).within(namespace))
+}
+
+/// An empty store and its writer.
+pub(crate) fn pair<K>() -> (Store<K>, Writer<K>)
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone + Default,
+{
+    reflector::store()
+}

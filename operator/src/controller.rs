@@ -1,0 +1,95 @@
+//! Triggers: which change in the cluster wakes which WsGateway.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Config, Controller};
+use kube::runtime::reflector::Store;
+use kube::runtime::{Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
+use kube::{Client, Resource as _};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wsgateway_crds::WsGateway;
+
+use crate::Options;
+use crate::children::{self, Children, pair};
+use crate::context::Context;
+use crate::reconcile::{after_error, reconcile};
+
+/// Changes that come in a burst (a Deployment's status while pods start) are one look.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// A controller before it runs, and what its watches know.
+pub(crate) struct Triggers {
+    controller: Controller<DeserializeGuard<WsGateway>>,
+    pub(crate) gateways: Store<DeserializeGuard<WsGateway>>,
+    pub(crate) children: Children,
+}
+
+/// Sets up all watches. Nothing is asked before [`run`].
+pub(crate) fn triggers(
+    client: &Client,
+    options: &Options,
+    monitors: &watch::Receiver<bool>,
+) -> Triggers {
+    let namespace = options.namespace.as_str();
+    let (gateways, writer) = pair::<DeserializeGuard<WsGateway>>();
+    // The status is ours: its changes wake nobody. One unreadable object must not blind us for the others.
+    let changes =
+        predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
+    let main = watcher(children::api(client, namespace), watcher::Config::default())
+        .default_backoff()
+        .modify(|gateway: &mut DeserializeGuard<WsGateway>| {
+            gateway.meta_mut().managed_fields = None
+        })
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(changes, PredicateConfig::default());
+    let (service_accounts, service_account_writer) = pair();
+    let (config_maps, config_map_writer) = pair();
+    let (services, service_writer) = pair();
+    let (autoscalers, autoscaler_writer) = pair();
+    let (disruptions, disruption_writer) = pair();
+    let (deployments, deployment_writer) = pair();
+    // The kind came or went: all look again.
+    let turned = stream::unfold(monitors.clone(), |mut monitors| async move {
+        monitors.changed().await.ok()?;
+        Some(((), monitors))
+    });
+    let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
+    let controller = Controller::for_stream(main, gateways.clone())
+        .with_config(config)
+        .owns_stream(children::watch(client, namespace, service_account_writer))
+        .owns_stream(children::watch(client, namespace, config_map_writer))
+        .owns_stream(children::watch(client, namespace, service_writer))
+        .owns_stream(children::watch(client, namespace, autoscaler_writer))
+        .owns_stream(children::watch(client, namespace, disruption_writer))
+        .owns_stream(children::watch(client, namespace, deployment_writer))
+        .reconcile_all_on(turned);
+    let children =
+        Children { service_accounts, config_maps, services, autoscalers, disruptions, deployments };
+    Triggers { controller, gateways, children }
+}
+
+/// Runs until stopped, then lets running reconciliations end.
+pub(crate) fn run(
+    triggers: Triggers,
+    context: Arc<Context>,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send {
+    triggers
+        .controller
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(reconcile, after_error, context)
+        .for_each(|result| {
+            if let Err(error) = result {
+                // Those of reconciliations are logged where they are counted.
+                tracing::debug!(%error, "controller");
+            }
+            std::future::ready(())
+        })
+        .boxed()
+}

@@ -1,0 +1,34 @@
+//! Stage: dereference. What a WsGateway names or depends on, fetched once, before anything is judged.
+
+use std::time::Instant;
+
+use wsgateway_crds::ValidGateway;
+use wsgateway_nats::ConnectError;
+
+use crate::build::child_name;
+use crate::children::seen;
+use crate::context::Context;
+use crate::nats::Link;
+
+/// The surroundings of a WsGateway.
+pub(crate) struct World {
+    /// The connection to its NATS servers; it may be down.
+    pub(crate) link: Result<Link, ConnectError>,
+    /// Whether the cluster knows ServiceMonitors.
+    pub(crate) monitors: bool,
+    /// Whether its gateways have been made before.
+    pub(crate) deployed: bool,
+}
+
+pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
+    World {
+        link: context.links.get(&gateway.servers, Instant::now()).await,
+        monitors: *context.monitors.borrow(),
+        deployed: seen(
+            &context.children.deployments,
+            &gateway.namespace,
+            &child_name(&gateway.name),
+        )
+        .is_some(),
+    }
+}

@@ -1,0 +1,186 @@
+//! The end of a WsGateway: its stream is deleted or released, then the finalizer goes; owned objects follow by garbage
+//! collection. NATS being away delays this for a while, never for ever.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use wsgateway_crds::{DeletionPolicy, WsGateway};
+use wsgateway_nats::{Ending, delete_if_owned, release};
+
+use crate::build::selector_text;
+use crate::context::Context;
+use crate::error::{Error, Stage};
+use crate::metrics::Deed;
+use crate::status::{self, Findings, Verdict};
+use crate::{FINALIZER, FORCE_DELETE, stream};
+
+/// To give up a claim on a stream that stays is a courtesy: it is not worth a long wait.
+const RETAIN_PATIENCE: Duration = Duration::from_secs(30);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Whether the finalizer is there.
+pub(crate) fn is_guarded(gateway: &WsGateway) -> bool {
+    gateway.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Adds the finalizer, before anything exists that it has to look after.
+pub(crate) async fn guard(gateway: &WsGateway, context: &Context) -> Result<(), Error> {
+    if is_guarded(gateway) {
+        return Ok(());
+    }
+    let mut finalizers = gateway.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    set(gateway, &finalizers, context).await
+}
+
+async fn unguard(gateway: &WsGateway, context: &Context) -> Result<Action, Error> {
+    let finalizers: Vec<String> =
+        gateway.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+    set(gateway, &finalizers, context).await?;
+    let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
+    context.written.forget(&namespace, &name);
+    context.backoff.succeeded(&namespace, &name);
+    Ok(Action::await_change())
+}
+
+async fn set(gateway: &WsGateway, finalizers: &[String], context: &Context) -> Result<(), Error> {
+    let api: Api<WsGateway> =
+        Api::namespaced(context.client.clone(), &gateway.namespace().unwrap_or_default());
+    let name = gateway.name_any();
+    // With the version: a finalizer that somebody else adds at the same moment must not be lost.
+    let patch = json!({ "metadata": { "finalizers": finalizers, "resourceVersion": gateway.resource_version() } });
+    match api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => {
+            Err(Error::kube(Stage::Finalize, &format!("finalizer of WsGateway {name}"), &error))
+        }
+    }
+}
+
+/// Takes one step towards the end of a WsGateway that is being deleted.
+pub(crate) async fn run(gateway: &WsGateway, context: &Context) -> Result<Action, Error> {
+    if !is_guarded(gateway) {
+        return Ok(Action::await_change());
+    }
+    let forced = gateway.annotations().get(FORCE_DELETE).is_some_and(|value| value == "true");
+    if forced {
+        let note = format!("{} was left as it is: {FORCE_DELETE} is set", stream_words(gateway));
+        context.events.tell(gateway, false, "StreamLeftBehind", &note).await;
+        return unguard(gateway, context).await;
+    }
+    match end_stream(gateway, context).await {
+        Ok(ending) => {
+            let (reason, what) = match ending {
+                Ending::Deleted => ("StreamDeleted", "was deleted with its messages"),
+                Ending::Released => ("StreamRetained", "stays and is free to be adopted"),
+                Ending::NotFound => ("StreamNotFound", "did not exist any more"),
+                Ending::NotOurs => {
+                    ("StreamNotOurs", "belongs to somebody else and was not touched")
+                }
+            };
+            let note = format!("{} {what}", stream_words(gateway));
+            context.events.tell(gateway, true, reason, &note).await;
+            unguard(gateway, context).await
+        }
+        Err(trouble) => wait_or_leave(gateway, &trouble, context).await,
+    }
+}
+
+fn stream_words(gateway: &WsGateway) -> String {
+    format!("stream {}", gateway.spec.stream.name)
+}
+
+async fn end_stream(gateway: &WsGateway, context: &Context) -> Result<Ending, String> {
+    let spec = &gateway.spec;
+    let owner = stream::owner(
+        &context.options.cluster,
+        &gateway.namespace().unwrap_or_default(),
+        &gateway.name_any(),
+        &gateway.uid().unwrap_or_default(),
+    );
+    let link = context
+        .links
+        .get(&spec.nats.servers, Instant::now())
+        .await
+        .map_err(|error| error.to_string())?;
+    let ending = match spec.stream.deletion_policy {
+        DeletionPolicy::Delete => delete_if_owned(&link.client, &spec.stream.name, &owner).await,
+        DeletionPolicy::Retain => release(&link.client, &spec.stream.name, &owner).await,
+    };
+    match ending {
+        Ok(Ending::Deleted) => context.metrics.stream(Deed::StreamDeleted),
+        Ok(Ending::Released) => context.metrics.stream(Deed::StreamReleased),
+        _ => {}
+    }
+    ending.map_err(|error| error.to_string())
+}
+
+async fn wait_or_leave(
+    gateway: &WsGateway,
+    trouble: &str,
+    context: &Context,
+) -> Result<Action, Error> {
+    context.metrics.problem("finalize", "StreamNotEnded");
+    let patience = match gateway.spec.stream.deletion_policy {
+        DeletionPolicy::Delete => {
+            Duration::from_secs(u64::from(context.options.deletion_patience_seconds))
+        }
+        DeletionPolicy::Retain => RETAIN_PATIENCE,
+    };
+    let since = gateway.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+    let now = Timestamp::now();
+    if left(since, now, patience).is_zero() {
+        let note = format!(
+            "{} was left as it is, after {patience:?} of trying: {trouble}",
+            stream_words(gateway)
+        );
+        tracing::warn!(gateway = gateway.name_any(), trouble, "deleting without the stream");
+        context.events.tell(gateway, false, "StreamLeftBehind", &note).await;
+        return unguard(gateway, context).await;
+    }
+    let message = format!(
+        "deletion waits for NATS, at most {patience:?} ({trouble}); to go at once and leave the stream as it is: \
+         kubectl annotate wsgw {} {FORCE_DELETE}=true",
+        gateway.name_any()
+    );
+    let findings = Findings {
+        generation: gateway.metadata.generation.unwrap_or_default(),
+        selector: selector_text(&gateway.name_any()),
+        stream: Some(Verdict::no("DeletionWaitsForNats", message.clone())),
+        gateway: None,
+        ready: Some(Verdict::no("Deleting", message)),
+        stream_status: None,
+        fleet: None,
+    };
+    let status = status::compute(findings, gateway.status.as_ref(), now);
+    if gateway.status.as_ref() != Some(&status) {
+        status::write(&context.client, gateway, &status).await?;
+    }
+    Ok(Action::requeue(PAUSE.min(left(since, now, patience))))
+}
+
+/// What is left of the patience.
+fn left(since: Option<Timestamp>, now: Timestamp, patience: Duration) -> Duration {
+    let waited = since.map_or(Duration::ZERO, |since| now.duration_since(since).unsigned_abs());
+    patience.saturating_sub(waited)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let patience = Duration::from_secs(30);
+        assert_eq!(left(Some(at(100)), at(110), patience), Duration::from_secs(20));
+        assert_eq!(left(Some(at(100)), at(130), patience), Duration::ZERO);
+        assert_eq!(left(Some(at(100)), at(9_999), patience), Duration::ZERO);
+    }
+}

@@ -1,0 +1,237 @@
+//! The pipeline, top to bottom.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use wsgateway_crds::{FieldError, ServiceMonitorMode, ValidGateway, WsGateway, validate};
+
+use crate::apply::Applier;
+use crate::build::{objects, selector_text};
+use crate::context::Context;
+use crate::dereference::World;
+use crate::error::{Error, Stage};
+use crate::status::{self, Findings, Verdict};
+use crate::stream::Outcome;
+use crate::{dereference, finalize, fleet, stream};
+
+/// While something is not ready, the next look comes this early.
+const NOT_READY: Duration = Duration::from_secs(5);
+
+/// Reconciles one WsGateway, and counts it.
+pub(crate) async fn reconcile(
+    guarded: Arc<DeserializeGuard<WsGateway>>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    let gateway = match &guarded.0 {
+        Ok(gateway) => gateway,
+        Err(invalid) => {
+            // The CRD in the cluster is not ours: nothing to write a condition to.
+            tracing::error!(
+                name = invalid.metadata.name,
+                error = invalid.error,
+                "cannot read a WsGateway: apply our CRD"
+            );
+            context.metrics.problem("dereference", "Unreadable");
+            return Ok(Action::await_change());
+        }
+    };
+    let begun = Instant::now();
+    let result = if gateway.metadata.deletion_timestamp.is_some() {
+        finalize::run(gateway, &context).await.map(|action| (action, true))
+    } else {
+        converge(gateway, &context).await
+    };
+    let outcome = match &result {
+        Ok((_, true)) => "ok",
+        Ok((_, false)) => "not_ready",
+        Err(_) => "error",
+    };
+    context.metrics.reconciled(outcome, begun.elapsed().as_secs_f64());
+    result.map(|(action, _)| action)
+}
+
+/// What to do after an error: wait, longer each time.
+pub(crate) fn after_error(
+    guarded: Arc<DeserializeGuard<WsGateway>>,
+    error: &Error,
+    context: Arc<Context>,
+) -> Action {
+    let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
+    context.metrics.problem(error.stage.as_str(), error.reason);
+    let wait = context.backoff.failed(&namespace, &name, fastrand::f64());
+    tracing::warn!(
+        namespace,
+        name,
+        stage = error.stage.as_str(),
+        reason = error.reason,
+        error = error.message,
+        ?wait,
+        "will try again"
+    );
+    Action::requeue(wait)
+}
+
+/// dereference → validate → stream → build → apply → status. True: ready.
+async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, bool), Error> {
+    finalize::guard(gateway, context).await?;
+    let valid = match validate(gateway) {
+        Ok(valid) => valid,
+        Err(errors) => return refuse(gateway, &errors, context).await,
+    };
+    let world = dereference::look(&valid, context).await;
+    let stream = make_stream(&valid, &world, context).await;
+    let deployed = if stream.refused && !world.deployed {
+        // Somebody else's stream: its gateways are not ours to start.
+        Ok(None)
+    } else {
+        deploy(&valid, &world, context).await.map(Some)
+    };
+    let findings = findings(&valid, &world, &stream, &deployed, context).await?;
+    let ready = report(gateway, findings, context).await?;
+    deployed?;
+    Ok((next_look(&valid, ready, stream.retry, context), ready))
+}
+
+/// An invalid spec is a condition; only its change helps.
+async fn refuse(
+    gateway: &WsGateway,
+    errors: &[FieldError],
+    context: &Context,
+) -> Result<(Action, bool), Error> {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    context.metrics.problem("validate", "SpecInvalid");
+    let findings = Findings {
+        generation: gateway.metadata.generation.unwrap_or_default(),
+        selector: selector_text(&gateway.name_any()),
+        stream: None,
+        gateway: None,
+        ready: Some(Verdict::no("SpecInvalid", lines.join("; "))),
+        stream_status: None,
+        fleet: None,
+    };
+    report(gateway, findings, context).await?;
+    Ok((Action::await_change(), false))
+}
+
+async fn make_stream(valid: &ValidGateway, world: &World, context: &Context) -> Outcome {
+    match &world.link {
+        Ok(link) => {
+            let owner =
+                stream::owner(&context.options.cluster, &valid.namespace, &valid.name, &valid.uid);
+            stream::reconcile(valid, &owner, link, &context.metrics).await
+        }
+        Err(error) => Outcome {
+            status: None,
+            verdict: Verdict::no(error.reason(), error.to_string()),
+            refused: false,
+            retry: false,
+        },
+    }
+}
+
+async fn deploy(
+    valid: &ValidGateway,
+    world: &World,
+    context: &Context,
+) -> Result<Deployment, Error> {
+    let objects = objects(valid, &context.options.gateway_image, world.monitors)
+        .map_err(|error| Error::new(Stage::Build, "ConfigNotRendered", error.to_string()))?;
+    let applier = Applier {
+        client: &context.client,
+        children: &context.children,
+        written: &context.written,
+        metrics: &context.metrics,
+        gateway: valid,
+        monitors: world.monitors,
+    };
+    applier.all(&objects).await
+}
+
+async fn findings(
+    valid: &ValidGateway,
+    world: &World,
+    stream: &Outcome,
+    deployed: &Result<Option<Deployment>, Error>,
+    context: &Context,
+) -> Result<Findings, Error> {
+    let (gateway, fleet) = match deployed {
+        Ok(Some(deployment)) => {
+            let load = context.asker.load(&context.client, &valid.namespace, &valid.name).await?;
+            (
+                fleet::verdict(deployment, valid.effective_replicas()),
+                Some(fleet::count(deployment, load)),
+            )
+        }
+        Ok(None) => {
+            (Verdict::no("WaitingForStream", "gateways start once the stream is ours"), None)
+        }
+        Err(error) => (Verdict::no(error.reason, error.message.clone()), None),
+    };
+    let monitor_missing =
+        valid.monitoring.service_monitor == ServiceMonitorMode::Always && !world.monitors;
+    let ready = (monitor_missing && stream.verdict.holds && gateway.holds).then(|| {
+        Verdict::no(
+            "ServiceMonitorUnknown",
+            "monitoring.serviceMonitor is Always, but the cluster does not know the kind ServiceMonitor: install the \
+             Prometheus operator, or use Auto",
+        )
+    });
+    Ok(Findings {
+        generation: valid.generation,
+        selector: selector_text(&valid.name),
+        stream: Some(stream.verdict.clone()),
+        gateway: Some(gateway),
+        ready,
+        stream_status: stream.status.clone(),
+        fleet,
+    })
+}
+
+/// Writes the status if it changed, tells of transitions, and returns whether the WsGateway is ready.
+async fn report(gateway: &WsGateway, findings: Findings, context: &Context) -> Result<bool, Error> {
+    let previous = gateway.status.as_ref();
+    let status = status::compute(findings, previous, Timestamp::now());
+    if previous != Some(&status) {
+        status::write(&context.client, gateway, &status).await?;
+        for condition in status::transitions(previous, &status) {
+            let good = condition.status == "True";
+            tracing::info!(
+                namespace = gateway.namespace(),
+                name = gateway.name_any(),
+                condition = condition.type_,
+                status = condition.status,
+                reason = condition.reason,
+                message = condition.message,
+                "condition"
+            );
+            // Ready repeats what the others say.
+            if condition.type_ != status::READY || condition.reason == "SpecInvalid" {
+                context.events.tell(gateway, good, &condition.reason, &condition.message).await;
+            }
+        }
+    }
+    Ok(status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == status::READY && condition.status == "True"))
+}
+
+fn next_look(valid: &ValidGateway, ready: bool, retry: bool, context: &Context) -> Action {
+    if retry {
+        return Action::requeue(context.backoff.failed(
+            &valid.namespace,
+            &valid.name,
+            fastrand::f64(),
+        ));
+    }
+    context.backoff.succeeded(&valid.namespace, &valid.name);
+    let rest = Duration::from_secs(u64::from(context.options.resync_seconds.get()));
+    let wait = if ready { rest } else { rest.min(NOT_READY) };
+    // Spread, so that a fleet that started together does not ask together for ever.
+    Action::requeue(wait.mul_f64(0.9 + 0.2 * fastrand::f64()))
+}
