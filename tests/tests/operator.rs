@@ -1,0 +1,22 @@
+//! The operator on a real API server with real controllers, and a real nats-server.
+//!
+//! Each test has a namespace, a NATS and an operator of its own, which looks at that namespace only. There is no node:
+//! pods are objects whose status a test sets where it matters.
+
+#[path = "operator/world.rs"]
+mod world;
+
+#[path = "operator/end.rs"]
+mod end;
+#[path = "operator/objects.rs"]
+mod objects;
+#[path = "operator/rights.rs"]
+mod rights;
+#[path = "operator/scale.rs"]
+mod scale;
+#[path = "operator/schema.rs"]
+mod schema;
+#[path = "operator/stream.rs"]
+mod stream;
+#[path = "operator/trouble.rs"]
+mod trouble;

@@ -1,0 +1,119 @@
+//! The end of a WsGateway and of its stream.
+
+use anyhow::Result;
+use harness::wait_until;
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::json;
+use wsgateway_crds::WsGateway;
+
+use crate::world::{ODIN, SOON, World};
+
+#[tokio::test]
+async fn a_retained_stream_stays_and_can_be_adopted() -> Result<()> {
+    let world = World::new("retain").await?;
+    world.create(&json!({})).await?;
+    world.stream_ready().await?;
+    world.object::<Deployment>("odin-gateway", |_| true).await?;
+    world.jetstream().await?.publish("odin.token.BTC.price", "1".into()).await?.await?;
+
+    world.delete(ODIN).await?;
+
+    world.gone::<WsGateway>(ODIN).await?;
+    world.gone::<Deployment>("odin-gateway").await?;
+    let info = world.stream().await?;
+    assert!(!info.config.metadata.contains_key("wsgateway.dev/owner"));
+    assert_eq!(info.state.messages, 1);
+
+    world.create(&json!({ "spec": { "stream": { "adoptionPolicy": "Adopt" } } })).await?;
+    world.stream_ready().await
+}
+
+#[tokio::test]
+async fn a_stream_that_should_go_goes() -> Result<()> {
+    let world = World::new("delete").await?;
+    world.create(&json!({ "spec": { "stream": { "deletionPolicy": "Delete" } } })).await?;
+    world.stream_ready().await?;
+
+    world.delete(ODIN).await?;
+
+    world.gone::<WsGateway>(ODIN).await?;
+    assert!(world.stream().await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn somebody_elses_stream_survives_a_wsgateway_that_would_delete_it() -> Result<()> {
+    let world = World::new("survive").await?;
+    let theirs = async_nats::jetstream::stream::Config {
+        name: "ODIN_TOKENS".to_owned(),
+        subjects: vec!["theirs".to_owned()],
+        ..Default::default()
+    };
+    world.jetstream().await?.create_stream(theirs).await?;
+    world.create(&json!({ "spec": { "stream": { "deletionPolicy": "Delete" } } })).await?;
+    world.condition(ODIN, "StreamReady", "False", "StreamForeign").await?;
+
+    world.delete(ODIN).await?;
+
+    world.gone::<WsGateway>(ODIN).await?;
+    assert_eq!(world.stream().await?.config.subjects, ["theirs"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_nats_deletion_waits_says_so_and_can_be_forced() -> Result<()> {
+    let mut world = World::new("forced").await?;
+    world.create(&json!({ "spec": { "stream": { "deletionPolicy": "Delete" } } })).await?;
+    world.stream_ready().await?;
+    world.nats.stop().await?;
+
+    world.delete(ODIN).await?;
+
+    let message = world.condition(ODIN, "StreamReady", "False", "DeletionWaitsForNats").await?;
+    assert!(
+        message.contains("kubectl annotate wsgw odin wsgateway.dev/force-delete=true"),
+        "{message}"
+    );
+    world
+        .edit(&json!({ "metadata": { "annotations": { "wsgateway.dev/force-delete": "true" } } }))
+        .await?;
+    world.gone::<WsGateway>(ODIN).await?;
+    world.nats.restart().await?;
+    assert!(world.stream().await.is_ok(), "nobody deleted it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_nats_deletion_ends_when_patience_does() -> Result<()> {
+    let mut world = World::without_operator("patience").await?;
+    let mut options = crate::world::options(&world.namespace);
+    options.deletion_patience_seconds = 1;
+    world.start_operator_with(options, world.client.clone()).await?;
+    world.create(&json!({ "spec": { "stream": { "deletionPolicy": "Delete" } } })).await?;
+    world.stream_ready().await?;
+    world.nats.stop().await?;
+
+    world.delete(ODIN).await?;
+
+    world.gone::<WsGateway>(ODIN).await
+}
+
+#[tokio::test]
+async fn a_stopped_operator_leaves_everything_running() -> Result<()> {
+    let mut world = World::new("stopped").await?;
+    world.create(&json!({})).await?;
+    world.stream_ready().await?;
+    world.object::<Deployment>("odin-gateway", |_| true).await?;
+
+    world.stop_operator().await?;
+
+    assert!(world.stream().await.is_ok());
+    assert!(world.api::<Deployment>().get_opt("odin-gateway").await?.is_some());
+    // And takes up where it left.
+    world.edit(&json!({ "spec": { "stream": { "maxAge": "2m" } } })).await?;
+    world.start_operator().await?;
+    wait_until(SOON, "the new age", async || {
+        world.stream().await.is_ok_and(|info| info.config.max_age.as_secs() == 120)
+    })
+    .await
+}

@@ -1,0 +1,209 @@
+//! The objects of a gateway: made, kept, changed with the specification, and never taken from somebody else.
+
+use anyhow::Result;
+use harness::wait_until;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::json;
+use wsgateway_config::GatewayConfig;
+
+use crate::world::{ODIN, SOON, World};
+
+#[tokio::test]
+async fn the_sample_becomes_stream_objects_and_true_conditions() -> Result<()> {
+    let world = World::new("sample").await?;
+    world.create(&json!({})).await?;
+
+    let config_map = world.object::<ConfigMap>("odin-config", |_| true).await?;
+    let config = GatewayConfig::parse(&config_map.data.unwrap_or_default()["gateway.yaml"])?;
+    assert_eq!(config.name, format!("{}/odin", world.namespace));
+    world.object::<ServiceAccount>("odin-gateway", |_| true).await?;
+    world.object::<Service>("odin", |_| true).await?;
+    world.object::<Service>("odin-admin", |_| true).await?;
+    world.object::<PodDisruptionBudget>("odin-gateway", |_| true).await?;
+    world.stream_ready().await?;
+    world.condition(ODIN, "GatewayReady", "False", "PodsNotReady").await?;
+    world.condition(ODIN, "Ready", "False", "PodsNotReady").await?;
+
+    world.run_pods(1, "127.0.0.1").await?;
+
+    world.condition(ODIN, "GatewayReady", "True", "PodsReady").await?;
+    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
+    let status = world.status(ODIN).await.expect("it is there");
+    assert_eq!(
+        (status.replicas, status.ready_replicas, status.observed_generation),
+        (1, 1, Some(1))
+    );
+    let stream = status.stream.expect("NATS was asked");
+    assert_eq!(stream.epoch, wsgateway_nats::epoch(world.stream().await?.created));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_changed_specification_reaches_stream_config_and_pods() -> Result<()> {
+    let world = World::new("edit").await?;
+    world.create(&json!({})).await?;
+    let before = world.object::<Deployment>("odin-gateway", |_| true).await?;
+    world.stream_ready().await?;
+
+    world
+        .edit(&json!({ "spec": { "replicas": 3, "stream": { "maxAge": "1m" }, "capacity": { "connectionsPerPod": 77 } } }))
+        .await?;
+
+    world.stream_becomes("an age of a minute", |info| info.config.max_age.as_secs() == 60).await?;
+    world
+        .object::<ConfigMap>("odin-config", |map| {
+            map.data.as_ref().is_some_and(|data| data["gateway.yaml"].contains("connections: 77"))
+        })
+        .await?;
+    let template =
+        |deployment: &Deployment| deployment.spec.as_ref().map(|spec| spec.template.clone());
+    world
+        .object::<Deployment>("odin-gateway", |deployment| {
+            deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(3)
+                && template(deployment) != template(&before)
+        })
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_or_altered_object_is_repaired() -> Result<()> {
+    let world = World::new("drift").await?;
+    world.create(&json!({})).await?;
+    let first = world.object::<Service>("odin", |_| true).await?;
+    world.object::<Deployment>("odin-gateway", |_| true).await?;
+    world.stream_ready().await?;
+
+    world.api::<Service>().delete("odin", &DeleteParams::default()).await?;
+    world.object::<Service>("odin", |service| service.uid() != first.uid()).await?;
+
+    let tampered = json!({ "spec": { "template": { "spec": { "enableServiceLinks": true, "containers": [
+        { "name": "gateway", "image": "example.com/evil:1" }
+    ] } } } });
+    world
+        .api::<Deployment>()
+        .patch("odin-gateway", &PatchParams::default(), &Patch::Strategic(&tampered))
+        .await?;
+    let image = |deployment: &Deployment| {
+        deployment
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.template.spec.as_ref()?.containers[0].image.clone())
+    };
+    world
+        .object::<Deployment>("odin-gateway", |d| {
+            image(d).as_deref() == Some("example.com/gateway:test")
+        })
+        .await?;
+
+    let unlabel = json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": null } } });
+    world
+        .api::<ConfigMap>()
+        .patch("odin-config", &PatchParams::default(), &Patch::Merge(&unlabel))
+        .await?;
+    world
+        .object::<ConfigMap>("odin-config", |map| {
+            map.labels().contains_key("app.kubernetes.io/managed-by")
+        })
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_written_at_rest() -> Result<()> {
+    let world = World::new("rest").await?;
+    world.create(&json!({})).await?;
+    world.stream_ready().await?;
+    world.run_pods(1, "127.0.0.1").await?;
+    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
+    let versions = async || -> Result<Vec<Option<String>>> {
+        Ok(vec![
+            world.api::<wsgateway_crds::WsGateway>().get(ODIN).await?.resource_version(),
+            world.api::<Service>().get("odin").await?.resource_version(),
+            world.api::<Deployment>().get("odin-gateway").await?.resource_version(),
+            world.api::<ConfigMap>().get("odin-config").await?.resource_version(),
+        ])
+    };
+
+    // Whatever was still under way when it became ready has settled after two looks.
+    let settled = world.counter("wsgateway_operator_reconciles_total").await? + 2.0;
+    wait_until(SOON, "two looks", async || {
+        world.counter("wsgateway_operator_reconciles_total").await.is_ok_and(|now| now >= settled)
+    })
+    .await?;
+    let before = versions().await?;
+    let looks = async || world.counter("wsgateway_operator_reconciles_total").await;
+    let (start, writes) =
+        (looks().await?, world.counter("wsgateway_operator_objects_total").await?);
+    wait_until(SOON, "three more looks", async || {
+        looks().await.is_ok_and(|now| now >= start + 3.0)
+    })
+    .await?;
+
+    assert_eq!(versions().await?, before);
+    assert_eq!(world.counter("wsgateway_operator_objects_total").await?, writes);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_is_not_taken_over() -> Result<()> {
+    let world = World::new("taken").await?;
+    let service: Service = serde_json::from_value(json!({
+        "metadata": { "name": "odin" }, "spec": { "ports": [{ "port": 1 }], "selector": { "app": "theirs" } }
+    }))?;
+    let theirs = world.api::<Service>().create(&PostParams::default(), &service).await?;
+
+    world.create(&json!({})).await?;
+
+    let message = world.condition(ODIN, "GatewayReady", "False", "NameTaken").await?;
+    assert!(message.contains("Service odin exists and does not belong"), "{message}");
+    let now = world.api::<Service>().get("odin").await?;
+    assert_eq!(now.resource_version(), theirs.resource_version());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_monitor_is_made_once_the_cluster_knows_the_kind_and_goes_when_unwanted()
+-> Result<()> {
+    let world = World::new("monitor").await?;
+    world.create(&json!({ "spec": { "monitoring": { "serviceMonitor": "Always", "labels": { "release": "p" } } } })).await?;
+    world.stream_ready().await?;
+    world.run_pods(1, "127.0.0.1").await?;
+    world.condition(ODIN, "Ready", "False", "ServiceMonitorUnknown").await?;
+
+    let crd: CustomResourceDefinition = serde_json::from_value(json!({
+        "metadata": { "name": "servicemonitors.monitoring.coreos.com" },
+        "spec": {
+            "group": "monitoring.coreos.com", "scope": "Namespaced",
+            "names": { "kind": "ServiceMonitor", "plural": "servicemonitors" },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }]
+        }
+    }))?;
+    world.plane.apply_crd(&crd).await?;
+
+    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "monitoring.coreos.com",
+        "v1",
+        "ServiceMonitor",
+    ));
+    let monitors: Api<DynamicObject> =
+        Api::namespaced_with(world.client.clone(), &world.namespace, &resource);
+    let monitor = monitors.get("odin-gateway").await?;
+    assert_eq!(monitor.labels()["release"], "p");
+    assert_eq!(monitor.data["spec"]["endpoints"][0]["port"], "admin");
+
+    world.edit(&json!({ "spec": { "monitoring": { "serviceMonitor": "Never" } } })).await?;
+    wait_until(SOON, "the end of the monitor", async || {
+        monitors.get_opt("odin-gateway").await.is_ok_and(|monitor| monitor.is_none())
+    })
+    .await
+}

@@ -1,0 +1,71 @@
+//! Scaling: by hand through the scale subresource, and by the autoscaler.
+
+use anyhow::Result;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use wsgateway_crds::WsGateway;
+
+use crate::world::{ODIN, World};
+
+fn replicas(deployment: &Deployment) -> Option<i32> {
+    deployment.spec.as_ref()?.replicas
+}
+
+#[tokio::test]
+async fn kubectl_scale_reaches_the_pods() -> Result<()> {
+    let world = World::new("scale").await?;
+    world.create(&json!({})).await?;
+    world.object::<Deployment>("odin-gateway", |d| replicas(d) == Some(1)).await?;
+
+    let api = world.api::<WsGateway>();
+    api.patch_scale(
+        ODIN,
+        &PatchParams::default(),
+        &Patch::Merge(json!({ "spec": { "replicas": 2 } })),
+    )
+    .await?;
+
+    world.object::<Deployment>("odin-gateway", |d| replicas(d) == Some(2)).await?;
+    world.run_pods(2, "127.0.0.1").await?;
+    world.condition(ODIN, "GatewayReady", "True", "PodsReady").await?;
+    let scale = api.get_scale(ODIN).await?;
+    let status = scale.status.expect("the status is set");
+    assert_eq!(status.replicas, 2);
+    assert_eq!(
+        status.selector.as_deref(),
+        Some(
+            "app.kubernetes.io/component=gateway,app.kubernetes.io/instance=odin,app.kubernetes.io/name=wsgateway"
+        )
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_autoscaler_can_scale_the_wsgateway_and_goes_when_unwanted() -> Result<()> {
+    let world = World::new("autoscale").await?;
+    world
+        .create(&json!({ "spec": { "autoscaling": { "minReplicas": 2, "maxReplicas": 4 } } }))
+        .await?;
+    world.object::<Deployment>("odin-gateway", |d| replicas(d) == Some(2)).await?;
+
+    let autoscaler = world
+        .object::<HorizontalPodAutoscaler>("odin-gateway", |autoscaler| {
+            let conditions =
+                autoscaler.status.as_ref().and_then(|status| status.conditions.as_deref());
+            conditions
+                .unwrap_or_default()
+                .iter()
+                .any(|c| c.type_ == "AbleToScale" && c.status == "True")
+        })
+        .await?;
+    let metrics = autoscaler.spec.and_then(|spec| spec.metrics).unwrap_or_default();
+    let target = metrics[0].pods.as_ref().and_then(|pods| pods.target.average_value.clone());
+    assert_eq!(target.map(|quantity| quantity.0).as_deref(), Some("8k"));
+
+    world.edit(&json!({ "spec": { "autoscaling": null } })).await?;
+
+    world.gone::<HorizontalPodAutoscaler>("odin-gateway").await?;
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! The stream: as specified, and never somebody else's.
+
+use anyhow::Result;
+use async_nats::jetstream::stream::{Config, StorageType};
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::json;
+use wsgateway_crds::Ownership;
+
+use crate::world::{ODIN, World};
+
+const OWNER: &str = "wsgateway.dev/owner";
+
+fn foreign() -> Config {
+    Config {
+        name: "ODIN_TOKENS".to_owned(),
+        subjects: vec!["somebody.else.>".to_owned()],
+        max_messages: 7,
+        ..Config::default()
+    }
+}
+
+#[tokio::test]
+async fn the_stream_is_as_specified_and_says_whose_it_is() -> Result<()> {
+    let world = World::new("stream").await?;
+    let gateway = world
+        .create(&json!({ "spec": { "stream": { "compression": "S2", "storage": "Memory" } } }))
+        .await?;
+    world.stream_ready().await?;
+
+    let config = world.stream().await?.config;
+
+    assert_eq!(config.max_age.as_secs(), 30);
+    assert_eq!(config.max_messages, 100_000);
+    assert_eq!(config.max_bytes, 50 << 20);
+    assert_eq!(config.max_message_size, 64 << 10);
+    assert_eq!(config.storage, StorageType::Memory);
+    assert_eq!(config.subjects.len(), 4);
+    let uid = gateway.metadata.uid.unwrap_or_default();
+    assert_eq!(config.metadata[OWNER], format!("default/{}/odin/{uid}", world.namespace));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_changed_by_hand_is_repaired() -> Result<()> {
+    let world = World::new("hand").await?;
+    world.create(&json!({})).await?;
+    world.stream_ready().await?;
+    let mut config = world.stream().await?.config;
+    config.max_messages = 5;
+
+    world.jetstream().await?.update_stream(&config).await?;
+
+    world.stream_becomes("100000 messages", |info| info.config.max_messages == 100_000).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_foreign_stream_is_left_alone_until_adopted() -> Result<()> {
+    let world = World::new("foreign").await?;
+    world.jetstream().await?.create_stream(foreign()).await?;
+    world.create(&json!({})).await?;
+
+    let message = world.condition(ODIN, "StreamReady", "False", "StreamForeign").await?;
+    assert!(message.contains("set stream.adoptionPolicy to Adopt"), "{message}");
+    world.condition(ODIN, "GatewayReady", "False", "WaitingForStream").await?;
+    assert_eq!(world.stream().await?.config.max_messages, 7);
+    assert!(world.api::<Deployment>().get_opt("odin-gateway").await?.is_none());
+    let status = world.status(ODIN).await.and_then(|status| status.stream).expect("NATS was asked");
+    assert_eq!(status.ownership, Ownership::Foreign);
+
+    world.edit(&json!({ "spec": { "stream": { "adoptionPolicy": "Adopt" } } })).await?;
+
+    world.stream_ready().await?;
+    let config = world.stream().await?.config;
+    assert_eq!(config.max_messages, 100_000);
+    assert!(config.metadata.contains_key(OWNER));
+    world.object::<Deployment>("odin-gateway", |_| true).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_second_of_two_wsgateways_on_one_stream_is_refused_even_if_it_would_adopt() -> Result<()>
+{
+    let world = World::new("second").await?;
+    world.create(&json!({})).await?;
+    world.stream_ready().await?;
+
+    let change = json!({ "metadata": { "name": "thor" }, "spec": { "stream": { "adoptionPolicy": "Adopt" } } });
+    world.create(&change).await?;
+
+    let message = world.condition("thor", "StreamReady", "False", "StreamOwnedByOther").await?;
+    assert!(message.contains(&format!("default/{}/odin/", world.namespace)), "{message}");
+    world.stream_ready().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_nats_cannot_change_is_refused_with_its_fields() -> Result<()> {
+    let world = World::new("immutable-stream").await?;
+    let config = Config { storage: StorageType::Memory, ..foreign() };
+    world.jetstream().await?.create_stream(config).await?;
+    world.create(&json!({ "spec": { "stream": { "adoptionPolicy": "Adopt" } } })).await?;
+
+    let message = world.condition(ODIN, "StreamReady", "False", "StreamImmutable").await?;
+    assert!(message.contains("storage: Memory -> File"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn subjects_of_another_stream_are_a_condition_that_names_it() -> Result<()> {
+    let world = World::new("overlap").await?;
+    let other = Config {
+        name: "OTHER".to_owned(),
+        subjects: vec!["odin.market.>".to_owned()],
+        ..Config::default()
+    };
+    world.jetstream().await?.create_stream(other).await?;
+    world.create(&json!({})).await?;
+
+    let message = world.condition(ODIN, "StreamReady", "False", "SubjectsOverlap").await?;
+    assert!(message.contains("change stream.subjects"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn more_copies_than_servers_is_a_condition() -> Result<()> {
+    let world = World::new("copies").await?;
+    world.create(&json!({ "spec": { "stream": { "replicas": 3 } } })).await?;
+    world.condition(ODIN, "StreamReady", "False", "ReplicasUnavailable").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_only_the_operator_can_see_is_wrong_is_a_condition_and_then_ready_once_fixed()
+-> Result<()> {
+    let world = World::new("invalid").await?;
+    let change =
+        json!({ "spec": { "stream": { "subjects": ["odin.token.*.price", "odin.token.BTC.*"] } } });
+    world.create(&change).await?;
+
+    let message = world.condition(ODIN, "Ready", "False", "SpecInvalid").await?;
+    assert!(
+        message.contains("spec.stream.subjects[1]: odin.token.BTC.* overlaps odin.token.*.price"),
+        "{message}"
+    );
+
+    world.edit(&json!({ "spec": { "stream": { "subjects": ["odin.token.*.price"] } } })).await?;
+    world.stream_ready().await
+}

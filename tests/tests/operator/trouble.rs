@@ -1,0 +1,72 @@
+//! Servers that are away, and come back.
+
+use anyhow::Result;
+use harness::{ControlPlane, Nats};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::CustomResourceExt as _;
+use serde_json::json;
+use wsgateway_crds::WsGateway;
+
+use crate::world::{ODIN, World};
+
+#[tokio::test]
+async fn nats_down_at_the_start_is_a_condition_and_its_return_is_noticed() -> Result<()> {
+    let mut world = World::without_operator("nats-down").await?;
+    world.nats.stop().await?;
+    world.start_operator().await?;
+    world.create(&json!({})).await?;
+
+    world.condition(ODIN, "StreamReady", "False", "NatsUnreachable").await?;
+    // The pods do not wait for the stream: they wait themselves.
+    world.object::<Deployment>("odin-gateway", |_| true).await?;
+
+    world.nats.restart().await?;
+    world.stream_ready().await
+}
+
+#[tokio::test]
+async fn nats_without_jetstream_is_a_condition_that_says_what_to_do() -> Result<()> {
+    let mut world = World::without_operator("no-jetstream").await?;
+    world.nats =
+        Nats::start_with("accounts { A { users = [{ user: a, password: a }] } }\nno_auth_user: a")
+            .await?;
+    world.start_operator().await?;
+    world.create(&json!({})).await?;
+
+    let message = world.condition(ODIN, "StreamReady", "False", "JetStreamNotEnabled").await?;
+    assert!(message.contains("enable it for the account"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nats_that_forbids_streams_is_a_condition_that_names_the_permission() -> Result<()> {
+    let mut world = World::without_operator("forbidden").await?;
+    let config = "accounts { A { jetstream: enabled, users = [{ user: a, password: a, \
+                  permissions: { publish: { deny: [\"$JS.API.>\"] } } }] } }\nno_auth_user: a";
+    world.nats = Nats::start_with(config).await?;
+    world.start_operator().await?;
+    world.create(&json!({})).await?;
+
+    let message = world.condition(ODIN, "StreamReady", "False", "NatsPermissionDenied").await?;
+    assert!(message.contains("allow $JS.API.STREAM.*"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_operator_goes_on_after_a_restart_of_the_api_server() -> Result<()> {
+    let plane: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start().await?));
+    plane.apply_crd(&WsGateway::crd()).await?;
+    let mut world = World::on(plane, "restart").await?;
+    world.start_operator().await?;
+    world.create(&json!({})).await?;
+    world.stream_ready().await?;
+
+    plane.restart_apiserver().await?;
+    world.edit(&json!({ "spec": { "stream": { "maxAge": "3m" } } })).await?;
+
+    world
+        .stream_becomes("an age of three minutes", |info| info.config.max_age.as_secs() == 180)
+        .await?;
+    world.stop_operator().await?;
+    Ok(())
+}

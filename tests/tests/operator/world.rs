@@ -1,0 +1,278 @@
+//! A namespace with an operator and a NATS, and what tests do in it.
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use async_nats::jetstream::{self, stream::Info};
+use harness::{ControlPlane, Identity, Nats, wait_until, wait_until_some};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, CustomResourceExt as _, Resource, ResourceExt as _};
+use operator::Options;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wsgateway_config::yaml;
+use wsgateway_crds::{WsGateway, WsGatewayStatus};
+
+/// Far above what anything here needs, for a machine that compiles at the same time.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SAMPLE: &str = include_str!("../../../manifests/samples/odin.yaml");
+/// Name of the WsGateway of [`SAMPLE`].
+pub(crate) const ODIN: &str = "odin";
+
+pub(crate) struct World {
+    pub(crate) plane: &'static ControlPlane,
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) nats: Nats,
+    operator: Option<Running>,
+}
+
+struct Running {
+    admin: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// A flag of the operator for tests: it looks again every second, and gives up soon.
+pub(crate) fn options(namespace: &str) -> Options {
+    use clap::Parser as _;
+    let arguments = [
+        "operator",
+        "--gateway-image",
+        "example.com/gateway:test",
+        "--admin",
+        "127.0.0.1:0",
+        "--namespace",
+        namespace,
+        "--resync-seconds",
+        "1",
+        "--discovery-seconds",
+        "1",
+    ];
+    operator::Cli::parse_from(arguments).options
+}
+
+impl World {
+    /// With a running operator.
+    pub(crate) async fn new(name: &str) -> Result<Self> {
+        let mut world = Self::without_operator(name).await?;
+        world.start_operator().await?;
+        Ok(world)
+    }
+
+    pub(crate) async fn without_operator(name: &str) -> Result<Self> {
+        let plane = ControlPlane::shared().await?;
+        plane.apply_crd(&WsGateway::crd()).await?;
+        Self::on(plane, name).await
+    }
+
+    pub(crate) async fn on(plane: &'static ControlPlane, name: &str) -> Result<Self> {
+        let client = plane.client().await?;
+        let namespace = plane.namespace(name).await?;
+        Ok(Self { plane, client, namespace, nats: Nats::start().await?, operator: None })
+    }
+
+    pub(crate) async fn start_operator(&mut self) -> Result<()> {
+        self.start_operator_with(options(&self.namespace), self.client.clone()).await
+    }
+
+    pub(crate) async fn start_operator_with(
+        &mut self,
+        options: Options,
+        client: Client,
+    ) -> Result<()> {
+        let stop = CancellationToken::new();
+        let app = operator::app::start(options, client)?;
+        let admin = app.admin_address();
+        let task = tokio::spawn(app.run(stop.clone()));
+        self.operator = Some(Running { admin, stop, task });
+        Ok(())
+    }
+
+    /// A client to which RBAC applies.
+    pub(crate) async fn client_as(&self, identity: &Identity) -> Result<Client> {
+        let file = kube::config::Kubeconfig::read_from(self.plane.kubeconfig_as(identity)?)?;
+        let config = kube::Config::from_custom_kubeconfig(file, &Default::default()).await?;
+        Ok(Client::try_from(config)?)
+    }
+
+    pub(crate) async fn stop_operator(&mut self) -> Result<()> {
+        if let Some(running) = self.operator.take() {
+            running.stop.cancel();
+            running.task.await?;
+        }
+        Ok(())
+    }
+
+    /// An answer of the operator's admin port, head and body.
+    pub(crate) async fn admin(&self, path: &str) -> Result<String> {
+        let address = self.operator.as_ref().context("no operator runs")?.admin;
+        let mut socket = tokio::net::TcpStream::connect(address).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
+
+    /// Sum of all series of one of the operator's counters.
+    pub(crate) async fn counter(&self, name: &str) -> Result<f64> {
+        let answer = self.admin("/metrics").await?;
+        let series = answer.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+        Ok(series.filter_map(|line| line.rsplit(' ').next()?.trim().parse::<f64>().ok()).sum())
+    }
+
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The sample, at this world's NATS, changed.
+    pub(crate) fn manifest(&self, change: &Value) -> Value {
+        let mut manifest: Value = yaml::from_str(SAMPLE).expect("the sample is YAML");
+        merge(&mut manifest, &json!({ "spec": { "nats": { "servers": [self.nats.url()] } } }));
+        merge(&mut manifest, change);
+        manifest
+    }
+
+    pub(crate) async fn create(&self, change: &Value) -> Result<WsGateway> {
+        let gateway = serde_json::from_value(self.manifest(change))?;
+        Ok(self.api::<WsGateway>().create(&PostParams::default(), &gateway).await?)
+    }
+
+    pub(crate) async fn edit(&self, change: &Value) -> Result<WsGateway> {
+        Ok(self
+            .api::<WsGateway>()
+            .patch(ODIN, &PatchParams::default(), &Patch::Merge(change))
+            .await?)
+    }
+
+    pub(crate) async fn delete(&self, name: &str) -> Result<()> {
+        self.api::<WsGateway>().delete(name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn status(&self, name: &str) -> Option<WsGatewayStatus> {
+        self.api::<WsGateway>().get_opt(name).await.ok()??.status
+    }
+
+    /// Waits for a condition of a WsGateway with this status and reason, and returns its message.
+    pub(crate) async fn condition(
+        &self,
+        name: &str,
+        kind: &str,
+        state: &str,
+        reason: &str,
+    ) -> Result<String> {
+        let what = format!("{name}: {kind}={state} {reason}");
+        let found = wait_until_some(SOON, &what, async || {
+            let conditions = self.status(name).await?.conditions;
+            let found = |c: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+                c.type_ == kind && c.status == state && c.reason == reason
+            };
+            conditions.iter().find(found).map(|condition| condition.message.clone())
+        })
+        .await;
+        match found {
+            Ok(message) => Ok(message),
+            Err(error) => Err(error.context(format!("{:#?}", self.status(name).await))),
+        }
+    }
+
+    pub(crate) async fn stream_ready(&self) -> Result<()> {
+        self.condition(ODIN, "StreamReady", "True", "StreamAsSpecified").await.map(drop)
+    }
+
+    /// Waits until an object passes, and returns it.
+    pub(crate) async fn object<K>(&self, name: &str, passes: impl Fn(&K) -> bool) -> Result<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let api = self.api::<K>();
+        wait_until_some(SOON, &format!("{} {name}", K::kind(&())), async || {
+            api.get_opt(name).await.ok().flatten().filter(&passes)
+        })
+        .await
+    }
+
+    pub(crate) async fn gone<K>(&self, name: &str) -> Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let api = self.api::<K>();
+        wait_until(SOON, &format!("the end of {} {name}", K::kind(&())), async || {
+            api.get_opt(name).await.is_ok_and(|object| object.is_none())
+        })
+        .await
+    }
+
+    pub(crate) async fn jetstream(&self) -> Result<jetstream::Context> {
+        Ok(jetstream::new(self.nats.client().await?))
+    }
+
+    /// The stream as NATS reports it.
+    pub(crate) async fn stream(&self) -> Result<Info> {
+        Ok(self.jetstream().await?.get_stream("ODIN_TOKENS").await?.cached_info().clone())
+    }
+
+    pub(crate) async fn stream_becomes(
+        &self,
+        what: &str,
+        passes: impl Fn(&Info) -> bool,
+    ) -> Result<Info> {
+        wait_until_some(SOON, what, async || self.stream().await.ok().filter(&passes)).await
+    }
+
+    /// Sets the status of all pods of the sample as a kubelet would, once there are `count` of them.
+    pub(crate) async fn run_pods(&self, count: usize, address: &str) -> Result<()> {
+        let pods = self.api::<Pod>();
+        let selector = ListParams::default().labels("app.kubernetes.io/instance=odin");
+        let names = wait_until_some(SOON, &format!("{count} pods"), async || {
+            let list = pods.list(&selector).await.ok()?;
+            (list.items.len() == count)
+                .then(|| list.items.iter().map(|pod| pod.name_any()).collect::<Vec<_>>())
+        })
+        .await?;
+        for name in names {
+            let status = json!({ "status": {
+                "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }],
+                "conditions": [{ "type": "Ready", "status": "True" }],
+            }});
+            pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// RFC 7396.
+pub(crate) fn merge(target: &mut Value, change: &Value) {
+    let Value::Object(change) = change else {
+        *target = change.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in change {
+        if value.is_null() {
+            target.as_object_mut().expect("an object").remove(key);
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
+}
