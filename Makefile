@@ -51,7 +51,8 @@ e2e: ## Install, serve, scale and delete on the cluster of KUBECONFIG (IMAGE_LOA
 
 .PHONY: bench
 bench: ## CPU and memory per delivery and connection, against the send floor
-	cargo run --locked --release -p wsgateway-bench -- $(ARGS)
+	cargo build --locked --release -p gateway -p wsgateway-bench
+	cargo run --locked --release -p wsgateway-bench -- fanout $(ARGS)
 
 # --- to change
 

@@ -1,0 +1,96 @@
+//! The floor: the least that a server can do per delivery, which is one `send` of a frame that is ready.
+//!
+//! It speaks just enough of the protocol for the same clients: handshake and one acknowledgement. Then each
+//! byte on its control connection makes it send the next message to everybody, in a loop, without epoll, index,
+//! outbox or NATS.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use wsgateway_proto::handshake::accept_key;
+use wsgateway_proto::v1;
+
+use crate::error::{Error, io};
+use crate::load::{CHANNEL, payload};
+
+/// How many connections to wait for, and what to send.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Connections to accept before anything is sent
+    #[arg(long)]
+    connections: usize,
+    /// Bytes of a payload
+    #[arg(long)]
+    payload: usize,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
+    let bind = || TcpListener::bind("127.0.0.1:0").map_err(io("cannot listen"));
+    let (clients, control) = (bind()?, bind()?);
+    let address = |listener: &TcpListener| listener.local_addr().map_err(io("no address"));
+    println!("clients {}\ncontrol {}", address(&clients)?, address(&control)?);
+    let mut sockets = Vec::with_capacity(arguments.connections);
+    for _ in 0..arguments.connections {
+        let (socket, _) = clients.accept().map_err(io("cannot accept"))?;
+        sockets.push(greet(socket).map_err(io("handshake"))?);
+    }
+    let (mut control, _) = control.accept().map_err(io("cannot accept"))?;
+    let (payload, mut offset, mut orders) = (payload(arguments.payload), 0, [0; 256]);
+    loop {
+        let count = control.read(&mut orders).map_err(io("control connection"))?;
+        if count == 0 {
+            return Ok(());
+        }
+        for _ in 0..count {
+            offset += 1;
+            let ts = 1_640_995_200_000;
+            let message =
+                v1::Message { channel: CHANNEL, offset, prev: offset - 1, ts, payload: &payload };
+            let frame = v1::message(&message);
+            for socket in &mut sockets {
+                if socket.write(&frame).ok() != Some(frame.len()) {
+                    return Err(Error::FloorBlocked);
+                }
+            }
+        }
+    }
+}
+
+/// Handshake and acknowledgement, as the gateway would send them.
+fn greet(mut socket: TcpStream) -> std::io::Result<TcpStream> {
+    socket.set_nodelay(true)?;
+    let request = read_until(&mut socket, |bytes| bytes.ends_with(b"\r\n\r\n"))?;
+    let request = String::from_utf8_lossy(&request);
+    let header = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim().to_owned())
+    };
+    let key = request.lines().find_map(header).unwrap_or_default();
+    write!(
+        socket,
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {}\r\nSec-WebSocket-Protocol: {}\r\n\r\n",
+        accept_key(&key),
+        v1::PROTOCOL
+    )?;
+    // Whatever it subscribes to, in one masked frame of less than 64 KiB.
+    read_until(&mut socket, |bytes| match bytes {
+        [_, length, ..] if length & 0x7f < 126 => bytes.len() == 6 + usize::from(length & 0x7f),
+        [_, _, high, low, ..] => bytes.len() == 8 + usize::from(u16::from_be_bytes([*high, *low])),
+        _ => false,
+    })?;
+    let mut answer = Vec::new();
+    v1::subscription_ack(&mut answer, None, &[CHANNEL], &[], 1, 0);
+    socket.write_all(&answer)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn read_until(socket: &mut TcpStream, done: impl Fn(&[u8]) -> bool) -> std::io::Result<Vec<u8>> {
+    let (mut bytes, mut byte) = (Vec::new(), [0]);
+    while !done(&bytes) {
+        socket.read_exact(&mut byte)?;
+        bytes.extend(byte);
+    }
+    Ok(bytes)
+}

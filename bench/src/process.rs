@@ -1,0 +1,143 @@
+//! Child processes, pinned to cores, and what the kernel knows of them.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, io};
+
+/// Longest wait for a server.
+const START: Duration = Duration::from_secs(30);
+/// Between two looks at a server that starts.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A server process; dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    log: PathBuf,
+    what: &'static str,
+}
+
+impl Server {
+    /// Starts a program with both outputs in a log file.
+    pub(crate) fn start(
+        what: &'static str,
+        mut command: Command,
+        log: PathBuf,
+    ) -> Result<Self, Error> {
+        let file = File::create(&log).map_err(io("cannot write a log"))?;
+        let twin = file.try_clone().map_err(io("cannot write a log"))?;
+        let child = command.stdin(Stdio::null()).stdout(file).stderr(twin).spawn();
+        Ok(Self { child: child.map_err(io("cannot start a server"))?, log, what })
+    }
+
+    /// Process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until `find` finds what it looks for in the log.
+    pub(crate) fn wait_for<T>(
+        &mut self,
+        mut find: impl FnMut(&str) -> Option<T>,
+    ) -> Result<T, Error> {
+        let deadline = Instant::now() + START;
+        loop {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            if let Some(found) = find(&log) {
+                return Ok(found);
+            }
+            let ended = self.child.try_wait().is_ok_and(|status| status.is_some());
+            if ended || Instant::now() > deadline {
+                return Err(Error::Start { what: self.what, log });
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error means that it has ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A command that runs on one core, where `taskset` can be had and there are several.
+pub(crate) fn pinned(core: Option<usize>, program: &Path) -> Command {
+    match core {
+        Some(core) => {
+            let mut command = Command::new("taskset");
+            command.args(["-c", &core.to_string()]).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
+/// The cores for server and clients; None when they cannot be kept apart.
+pub(crate) fn cores() -> Option<(usize, usize)> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let taskset = Command::new("taskset").arg("--version").stdout(Stdio::null()).status();
+    (cores >= 2 && taskset.is_ok_and(|status| status.success())).then_some((1, 0))
+}
+
+/// CPU time of all threads of a process, as its scheduler counts it (ns).
+pub(crate) fn cpu_ns(pid: u32) -> Result<u64, Error> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).map_err(io("cannot read CPU times"))?;
+    let mut sum = 0;
+    for task in tasks.flatten() {
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        sum += text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(sum)
+}
+
+/// Resident memory of a process (bytes).
+pub(crate) fn resident(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+/// Status and body of `GET path`.
+pub(crate) fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(START))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Ok((status, text.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned())))
+}
+
+/// A folder that is removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new folder of this process.
+    pub(crate) fn new() -> Result<Self, Error> {
+        let path = std::env::temp_dir().join(format!("wsgateway-bench-{}", std::process::id()));
+        fs::create_dir_all(&path).map_err(io("cannot make a scratch folder"))?;
+        Ok(Self(path))
+    }
+
+    /// A path in it.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What is left lies in the temporary folder.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
