@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use gateway::app::{self, Options};
@@ -12,7 +12,10 @@ use wsgateway_config::{GatewayConfig, MemorySource, Millis, Source};
 
 /// Counts what is allocated on shard threads while counting is on.
 mod counting {
-    #![expect(unsafe_code, reason = "an allocator is unsafe by its trait; this one only counts and passes on")]
+    #![expect(
+        unsafe_code,
+        reason = "an allocator is unsafe by its trait; this one only counts and passes on"
+    )]
 
     use std::alloc::{GlobalAlloc, Layout, System};
     use std::cell::Cell;
@@ -148,17 +151,14 @@ fn allocations(connections: usize) -> Result<u64> {
     config.drain.window = Millis(0);
     let gateway = app::start(config, Options { pod: "pod-1".to_owned() })?;
     let publisher = gateway.memory().context("an in-process source")?;
+    let deadline = Instant::now() + SOON;
+    while !gateway.is_ready() {
+        ensure!(Instant::now() < deadline, "the gateway does not become ready");
+        std::thread::yield_now();
+    }
     let mut clients = Vec::new();
     for _ in 0..connections {
-        // The source is live a moment after the start; until then an upgrade is refused.
-        let mut tries = 0;
-        clients.push(loop {
-            match Client::subscribe(gateway.client_addr) {
-                Ok(client) => break client,
-                Err(error) if tries == 1_000 => return Err(error),
-                Err(_) => tries += 1,
-            }
-        });
+        clients.push(Client::subscribe(gateway.client_addr)?);
     }
     let mut rounds = |count: usize| -> Result<()> {
         for _ in 0..count {
@@ -173,7 +173,8 @@ fn allocations(connections: usize) -> Result<u64> {
     done?;
     // The counter counts: a command makes a shard allocate.
     let client = clients.first_mut().context("a client")?;
-    let (done, some) = counting::on_shards(|| client.command(br#"{"type":"subscribe","channels":["x"]}"#));
+    let (done, some) =
+        counting::on_shards(|| client.command(br#"{"type":"subscribe","channels":["x"]}"#));
     done?;
     ensure!(some > 0, "the allocator does not count");
     gateway.abort();

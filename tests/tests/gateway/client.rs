@@ -105,7 +105,10 @@ impl Client {
             match message.context("the connection ended without a close frame")?? {
                 Message::Text(text) => pushes.push(serde_json::from_str(&text)?),
                 Message::Close(close) => {
-                    return Ok((pushes, close.context("a close frame without a code")?.code.into()));
+                    return Ok((
+                        pushes,
+                        close.context("a close frame without a code")?.code.into(),
+                    ));
                 }
                 _ => {}
             }

@@ -28,10 +28,11 @@ const INTERESTS: [Interest; 5] = [
 /// The messages that a channel list makes: channel, sequence, the sequence before it on that channel.
 fn expected(channels: &[String], sequences: &[u64]) -> Vec<(u64, String, u64, Value)> {
     let mut last = std::collections::HashMap::new();
-    let with_prev = channels.iter().zip(sequences).enumerate().map(|(number, (channel, sequence))| {
-        let prev = last.insert(channel.clone(), *sequence).unwrap_or(0);
-        (*sequence, channel.clone(), prev, json!({ "n": number }))
-    });
+    let with_prev =
+        channels.iter().zip(sequences).enumerate().map(|(number, (channel, sequence))| {
+            let prev = last.insert(channel.clone(), *sequence).unwrap_or(0);
+            (*sequence, channel.clone(), prev, json!({ "n": number }))
+        });
     with_prev.collect()
 }
 
@@ -94,7 +95,10 @@ async fn subscribing_twice_is_one_subscription_and_one_delivery() -> Result<()> 
     let rig = Rig::start().await?;
     let mut client = rig.subscriber(&["a", "a", END]).await?;
     let ack = client.subscribe(&["a"]).await?;
-    assert_eq!((&ack["subscribed"], &ack["count"], &ack["id"]), (&json!(["a"]), &json!(2), &json!(1)));
+    assert_eq!(
+        (&ack["subscribed"], &ack["count"], &ack["id"]),
+        (&json!(["a"]), &json!(2), &json!(1))
+    );
     rig.publish("a", "1").await?;
     rig.publish(END, "1").await?;
     assert_eq!(client.messages_until(END).await?.len(), 1);

@@ -205,10 +205,10 @@ async fn what_the_stream_discarded_while_the_link_was_cut_is_told_as_a_gap() -> 
     assert_eq!((&gap["channel"], &gap["reason"]), (&Value::from(">"), &Value::from("retention")));
     assert_eq!((gap["from"].as_u64(), gap["to"].as_u64()), (Some(4), Some(8)));
     let got = receive(&mut client, 2).await?;
-    assert_eq!(got.iter().map(|(offset, _, data)| (*offset, *data)).collect::<Vec<_>>(), [
-        (9, 8),
-        (10, 9)
-    ]);
+    assert_eq!(
+        got.iter().map(|(offset, _, data)| (*offset, *data)).collect::<Vec<_>>(),
+        [(9, 8), (10, 9)]
+    );
     assert_eq!(rig.metric("wsgateway_source_lost_total").await?, 5);
     Ok(())
 }
@@ -236,7 +236,10 @@ async fn a_gateway_that_was_frozen_while_the_stream_overtook_it_names_every_miss
     let mut small = stream_config();
     small.max_messages = 50;
     jetstream.update_stream(small).await?;
-    let gateway = Process::start(&config(&nats.url())).await?;
+    let mut config = config(&nats.url());
+    // This client is not the slow one here.
+    config.capacity.outbox_bytes_per_connection = 128 << 20;
+    let gateway = Process::start(&config).await?;
     ready(gateway.admin_addr).await?;
     let mut client = Client::connect(gateway.client_addr).await?;
     client.subscribe(&["a", "end"]).await?;

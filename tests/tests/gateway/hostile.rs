@@ -38,23 +38,33 @@ fn bad_frames() -> Vec<BadFrames> {
         ("a length with the top bit set", head(TEXT, 1 << 63), 1002),
         ("a claim of 4 EiB", head(TEXT, 1 << 62), 1009),
         ("a claim of one byte above the limit", head(TEXT, LIMIT as u64 + 1), 1009),
-        ("fragments that exceed the limit together", {
-            let half = vec![b' '; LIMIT / 2 + 1];
-            [frame(0x01, &half), frame(0x80, &half)].concat()
-        }, 1009),
-        ("endless empty fragments", {
-            [frame(0x01, b""), frame(0x00, b"").repeat(5_000)].concat()
-        }, 1009),
+        (
+            "fragments that exceed the limit together",
+            {
+                let half = vec![b' '; LIMIT / 2 + 1];
+                [frame(0x01, &half), frame(0x80, &half)].concat()
+            },
+            1009,
+        ),
+        (
+            "endless empty fragments",
+            { [frame(0x01, b""), frame(0x00, b"").repeat(5_000)].concat() },
+            1009,
+        ),
         ("text that is not UTF-8", frame(TEXT, b"\"\xff\""), 1007),
         ("a character cut by the end of the message", frame(TEXT, b"\"\xe2\x82"), 1007),
-        ("text that is not UTF-8 over fragments", {
-            [frame(0x01, b"\"\xe2"), frame(0x80, b"\"")].concat()
-        }, 1007),
+        (
+            "text that is not UTF-8 over fragments",
+            { [frame(0x01, b"\"\xe2"), frame(0x80, b"\"")].concat() },
+            1007,
+        ),
         ("a surrogate in UTF-8", frame(TEXT, b"\"\xed\xa0\x80\""), 1007),
         ("a continuation of nothing", frame(0x80, ping), 1002),
-        ("a message inside a fragmented message", {
-            [frame(0x01, b"{"), frame(TEXT, ping)].concat()
-        }, 1002),
+        (
+            "a message inside a fragmented message",
+            { [frame(0x01, b"{"), frame(TEXT, ping)].concat() },
+            1002,
+        ),
         ("a binary message", frame(0x82, ping), 1003),
         ("a second HTTP request", b"GET /ws HTTP/1.1\r\nHost: test\r\n\r\n".to_vec(), 1002),
         ("random bytes", vec![0xd3, 0x7e, 0x11, 0x00, 0xc4, 0x5a], 1002),
@@ -85,7 +95,11 @@ fn bad_commands() -> Vec<BadCommand> {
         ("no channels", r#"{"type":"subscribe"}"#, "invalid_command"),
         ("one channel without a list", r#"{"type":"subscribe","channels":"a"}"#, "invalid_command"),
         ("channels of numbers", r#"{"type":"subscribe","channels":[1]}"#, "invalid_command"),
-        ("half a surrogate pair", r#"{"type":"subscribe","channels":["\ud800"]}"#, "invalid_command"),
+        (
+            "half a surrogate pair",
+            r#"{"type":"subscribe","channels":["\ud800"]}"#,
+            "invalid_command",
+        ),
         ("an id that is a list", r#"{"type":"ping","id":[1]}"#, "invalid_command"),
         ("a resume", r#"{"type":"resume","offset":1}"#, "not_supported"),
         ("a replay", r#"{"type":"replay","from":1,"to":2}"#, "not_supported"),

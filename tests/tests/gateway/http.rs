@@ -20,7 +20,8 @@ pub(super) struct Answer {
 
 impl Answer {
     fn parse(text: &str) -> Result<Self> {
-        let (head, body) = text.split_once("\r\n\r\n").with_context(|| format!("no head in {text:?}"))?;
+        let (head, body) =
+            text.split_once("\r\n\r\n").with_context(|| format!("no head in {text:?}"))?;
         let status = head.split(' ').nth(1).context("no status")?.parse()?;
         Ok(Self { status, head: head.to_owned(), body: body.to_owned() })
     }
@@ -41,7 +42,8 @@ impl Answer {
 
 /// `GET path`.
 pub(super) async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
-    request(address, &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")).await
+    request(address, &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
+        .await
 }
 
 /// Sends a request as it stands and reads the answer to its end.
@@ -61,12 +63,8 @@ pub(super) fn upgrade_request(more: &str) -> String {
     )
 }
 
-/// Asks for an upgrade that is expected to be refused.
+/// Asks for an upgrade that is expected to be refused, on a connection that ends with the answer.
 pub(super) async fn refused_upgrade(address: SocketAddr) -> Result<Answer> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(upgrade_request("").as_bytes()).await?;
-    stream.shutdown().await?;
-    let mut bytes = Vec::new();
-    timeout(SOON, stream.read_to_end(&mut bytes)).await.context("no end of the answer")??;
-    Answer::parse(&String::from_utf8_lossy(&bytes))
+    let closing = upgrade_request("").replace("Connection: Upgrade", "Connection: Upgrade, close");
+    request(address, &closing).await
 }

@@ -16,7 +16,8 @@ async fn connect(gateway: &Process, names: std::ops::Range<usize>) -> Result<Vec
     let mut connections = Vec::new();
     for n in names {
         let mut raw = Raw::connect(gateway.client_addr).await?;
-        let command = format!(r#"{{"type":"subscribe","channels":["T{}.price","all","*.trade"]}}"#, n % 500);
+        let command =
+            format!(r#"{{"type":"subscribe","channels":["T{}.price","all","*.trade"]}}"#, n % 500);
         raw.write(&frame(TEXT, command.as_bytes())).await;
         assert_eq!(raw.json().await?["count"], 3);
         connections.push(raw);

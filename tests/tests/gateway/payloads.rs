@@ -20,17 +20,8 @@ const TELLING_JSON: [&str; 8] = [
 ];
 
 /// Bytes that are no JSON text.
-const NO_JSON: [&[u8]; 9] = [
-    b"",
-    b" ",
-    b"{",
-    b"{\"a\":1} x",
-    b"NaN",
-    b"\"\x01\"",
-    b"\"\xff\"",
-    b"\xff\xfe",
-    b"\0",
-];
+const NO_JSON: [&[u8]; 9] =
+    [b"", b" ", b"{", b"{\"a\":1} x", b"NaN", b"\"\x01\"", b"\"\xff\"", b"\xff\xfe", b"\0"];
 
 /// The text behind `"data":` up to the end of the envelope.
 fn data(push: &str) -> Result<&str> {

@@ -24,7 +24,8 @@ async fn with_small_buffer(address: SocketAddr) -> Result<TcpStream> {
 /// Numbered payloads of 16 KiB.
 fn large(count: u64) -> impl Iterator<Item = (String, Vec<u8>)> {
     let filler = "x".repeat(16 << 10);
-    (0..count).map(move |n| ("a".to_owned(), json!({ "n": n, "x": filler }).to_string().into_bytes()))
+    (0..count)
+        .map(move |n| ("a".to_owned(), json!({ "n": n, "x": filler }).to_string().into_bytes()))
 }
 
 fn numbers(messages: &[Value]) -> Vec<u64> {
@@ -51,7 +52,8 @@ async fn a_client_that_never_reads_is_closed_with_4008_and_the_others_miss_nothi
         let heard = heard.clone();
         tokio::spawn(async move {
             for n in 0_u64.. {
-                let message = other.expect("message").await.map(|message| message["data"]["n"] == n);
+                let message =
+                    other.expect("message").await.map(|message| message["data"]["n"] == n);
                 if heard.send(message).is_err() {
                     return;
                 }
@@ -80,7 +82,11 @@ async fn a_client_that_never_reads_is_closed_with_4008_and_the_others_miss_nothi
 
     let (got, code) = reading.context("the slow client was not closed")?.await??;
     assert_eq!(code, 4008);
-    assert_eq!(numbers(&got), (0..got.len() as u64).collect::<Vec<_>>(), "in order, from the first");
+    assert_eq!(
+        numbers(&got),
+        (0..got.len() as u64).collect::<Vec<_>>(),
+        "in order, from the first"
+    );
     assert!(!got.is_empty() && got.len() < 300, "{} messages", got.len());
     wait_until(SOON, "an empty outbox", async || {
         rig.metric("wsgateway_outbox_bytes").await.is_ok_and(|bytes| bytes == 0)
@@ -91,7 +97,8 @@ async fn a_client_that_never_reads_is_closed_with_4008_and_the_others_miss_nothi
 
 #[tokio::test]
 async fn a_client_that_pauses_within_its_bound_gets_everything_in_order() -> Result<()> {
-    let rig = Rig::start_with(|config| config.capacity.outbox_bytes_per_connection = 8 << 20).await?;
+    let rig =
+        Rig::start_with(|config| config.capacity.outbox_bytes_per_connection = 8 << 20).await?;
     let mut slow = Client::connect_over(with_small_buffer(rig.client_addr).await?).await?;
     slow.subscribe(&["a", "end"]).await?;
     rig.publish_all(large(300)).await?;

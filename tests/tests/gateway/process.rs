@@ -99,7 +99,8 @@ impl Process {
     /// Resident memory (bytes).
     pub(super) fn resident(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kib = line.trim().trim_end_matches(" kB").parse::<u64>()?;
         Ok(kib << 10)
     }

@@ -30,7 +30,7 @@ fn run(address: SocketAddr, subscribed: oneshot::Sender<()>) -> Result<Counters>
     };
     let mut swarm = Swarm::connect(address, options)?;
     swarm.run_until_subscribed(SOON)?;
-    drop(subscribed.send(()));
+    ensure!(subscribed.send(()).is_ok(), "the test has ended");
     swarm.run_until(|counters| counters.messages >= CLIENTS * MESSAGES, SOON)?;
     let before = swarm.counters().other;
     swarm.send_all(r#"{"type":"ping"}"#)?;
@@ -51,8 +51,10 @@ async fn a_thousand_clients_get_every_message_once_in_order_and_the_gateway_coun
     if ready.await.is_ok() {
         let channel = |n: u64| format!("T{}.price", n % 4);
         // Numbered per channel, which the swarm checks beside `offset` and `prev`.
-        rig.publish_all((0..MESSAGES).map(|n| (channel(n), json!({ "n": n / 4 }).to_string().into())))
-            .await?;
+        rig.publish_all(
+            (0..MESSAGES).map(|n| (channel(n), json!({ "n": n / 4 }).to_string().into())),
+        )
+        .await?;
     }
     let counters = swarm.await??;
     assert!(counters.is_faultless(), "{counters}");

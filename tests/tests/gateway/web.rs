@@ -10,7 +10,8 @@ use super::rig::{PREFIX, Rig, SOON, STREAM};
 #[tokio::test]
 async fn a_wrong_handshake_is_refused_with_a_status_and_a_json_reason() -> Result<()> {
     let rig = Rig::start().await?;
-    let good = upgrade_request("Connection: close\r\n").replace("Connection: Upgrade", "Connection: upgrade, close");
+    let good = upgrade_request("Connection: close\r\n")
+        .replace("Connection: Upgrade", "Connection: upgrade, close");
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
     let cases: [(&str, String, u16); 10] = [
         ("POST", good.replace("GET", "POST"), 405),
@@ -22,7 +23,14 @@ async fn a_wrong_handshake_is_refused_with_a_status_and_a_json_reason() -> Resul
         ("no key", good.replace(&format!("{key}\r\n"), ""), 400),
         ("a short key", good.replace(key, "Sec-WebSocket-Key: c2hvcnQ="), 400),
         ("two keys", good.replace(key, &format!("{key}\r\n{key}")), 400),
-        ("a protocol not spoken here", good.replace("Connection: close\r\n", "Connection: close\r\nSec-WebSocket-Protocol: mqtt\r\n"), 400),
+        (
+            "a protocol not spoken here",
+            good.replace(
+                "Connection: close\r\n",
+                "Connection: close\r\nSec-WebSocket-Protocol: mqtt\r\n",
+            ),
+            400,
+        ),
     ];
     for (name, text, status) in cases {
         let answer = request(rig.client_addr, &text).await?;
@@ -46,7 +54,11 @@ async fn an_unknown_path_is_404_with_a_json_hint() -> Result<()> {
     let rig = Rig::start().await?;
     for path in ["/nothing", "/ws/", "/wsx", "/metrics", "/status", "//"] {
         let answer = get(rig.client_addr, path).await?;
-        assert_eq!((answer.status, answer.json()?["code"].as_str()), (404, Some("not_found")), "{path}");
+        assert_eq!(
+            (answer.status, answer.json()?["code"].as_str()),
+            (404, Some("not_found")),
+            "{path}"
+        );
     }
     Ok(())
 }
@@ -55,7 +67,9 @@ async fn an_unknown_path_is_404_with_a_json_hint() -> Result<()> {
 async fn bytes_that_are_no_http_end_their_connection_and_nothing_else() -> Result<()> {
     let rig = Rig::start().await?;
     let long = format!("GET /{} HTTP/1.1\r\nHost: test\r\n\r\n", "x".repeat(1 << 20));
-    for garbage in ["\0\0\0\0\r\n\r\n", "\x16\x03\x01\x02\0\x01\0\r\n\r\n", "SSH-2.0-x\r\n\r\n", &long] {
+    for garbage in
+        ["\0\0\0\0\r\n\r\n", "\x16\x03\x01\x02\0\x01\0\r\n\r\n", "SSH-2.0-x\r\n\r\n", &long]
+    {
         // Answered with a status of the 400s, or just hung up on.
         if let Ok(Answer { status, .. }) = request(rig.client_addr, garbage).await {
             assert!((400..500).contains(&status), "{status}");
@@ -79,10 +93,21 @@ async fn health_has_the_fields_that_clients_of_earlier_systems_read() -> Result<
         let health = answer.json()?;
         assert_eq!((answer.status, health["healthy"].as_bool()), (200, Some(true)), "{health}");
         for path in [
-            "status", "checks.nats.status", "checks.nats.healthy", "checks.capacity.current",
-            "checks.capacity.max", "checks.capacity.percentage", "checks.capacity.healthy",
-            "checks.memory.used_mb", "checks.memory.limit_mb", "checks.memory.percentage",
-            "checks.cpu.percentage", "warnings", "errors", "uptime", "websocket.currentConnections",
+            "status",
+            "checks.nats.status",
+            "checks.nats.healthy",
+            "checks.capacity.current",
+            "checks.capacity.max",
+            "checks.capacity.percentage",
+            "checks.capacity.healthy",
+            "checks.memory.used_mb",
+            "checks.memory.limit_mb",
+            "checks.memory.percentage",
+            "checks.cpu.percentage",
+            "warnings",
+            "errors",
+            "uptime",
+            "websocket.currentConnections",
         ] {
             assert!(has(&health, path), "no {path} in {health}");
         }
@@ -98,7 +123,10 @@ async fn a_full_gateway_says_so_in_its_health_and_stays_healthy() -> Result<()> 
     let rig = Rig::start_with(|config| config.capacity.connections = 1).await?;
     let _client = rig.client().await?;
     let health = get(rig.client_addr, "/health").await?.json()?;
-    assert_eq!((health["status"].as_str(), health["healthy"].as_bool()), (Some("degraded"), Some(true)));
+    assert_eq!(
+        (health["status"].as_str(), health["healthy"].as_bool()),
+        (Some("degraded"), Some(true))
+    );
     assert!(health["warnings"].to_string().contains("capacity at 100 %"), "{health}");
     Ok(())
 }
@@ -140,7 +168,9 @@ async fn every_counter_agrees_with_what_the_clients_counted() -> Result<()> {
         let equal = async || rig.metric(name).await.is_ok_and(|metric| metric == value);
         wait_until(SOON, &format!("{name} to be {value}"), equal).await?;
     }
-    for (field, value) in [("messagesSent", received), ("currentConnections", 4), ("bytesSent", bytes)] {
+    for (field, value) in
+        [("messagesSent", received), ("currentConnections", 4), ("bytesSent", bytes)]
+    {
         assert_eq!(rig.stat(field).await?, value, "{field}");
     }
     Ok(())
@@ -154,11 +184,20 @@ async fn the_status_for_the_operator_names_stream_epoch_and_configuration() -> R
     client.expect("message").await?;
     let status = get(rig.admin_addr, "/status").await?.json()?;
     let source = &status["source"];
-    assert_eq!((status["ready"].as_bool(), status["draining"].as_bool()), (Some(true), Some(false)));
-    assert_eq!((status["connections"].as_u64(), status["capacity"].as_u64()), (Some(1), Some(10_000)));
+    assert_eq!(
+        (status["ready"].as_bool(), status["draining"].as_bool()),
+        (Some(true), Some(false))
+    );
+    assert_eq!(
+        (status["connections"].as_u64(), status["capacity"].as_u64()),
+        (Some(1), Some(10_000))
+    );
     assert_eq!((source["state"].as_str(), source["stream"].as_str()), (Some("live"), Some(STREAM)));
     assert_eq!(source["epoch"], client.epoch());
-    assert_eq!((source["lastSequence"].as_u64(), source["lagMessages"].as_u64()), (Some(sequence), Some(0)));
+    assert_eq!(
+        (source["lastSequence"].as_u64(), source["lagMessages"].as_u64()),
+        (Some(sequence), Some(0))
+    );
     assert_eq!(status["configHash"].as_str().map(str::len), Some(16), "{PREFIX}: {status}");
     Ok(())
 }
