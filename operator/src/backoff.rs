@@ -1,4 +1,5 @@
-//! How long to wait after failures, per WsGateway, since the runtime's error policy has no memory of its own.
+//! How long to wait after failures: per WsGateway, since the runtime's error policy has no memory of its own, and per
+//! watch, so that each comes back by itself.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,6 +7,8 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
+/// An API server that is back should not wait for us: a watch costs it one request.
+const LONGEST_OF_A_WATCH: Duration = Duration::from_secs(8);
 
 /// Failures in a row of each WsGateway; an entry lives from the first failure to the next success or the end.
 #[derive(Debug, Default)]
@@ -18,7 +21,7 @@ impl Backoff {
     pub(crate) fn failed(&self, namespace: &str, name: &str, jitter: f64) -> Duration {
         let mut failures = self.lock();
         let count = failures.entry((namespace.to_owned(), name.to_owned())).or_default();
-        let wait = delay(*count, jitter);
+        let wait = delay(*count, LONGEST, jitter);
         *count = count.saturating_add(1);
         wait
     }
@@ -34,10 +37,32 @@ impl Backoff {
     }
 }
 
-/// Doubles from a second to a minute, over the upper half by `jitter`, so that a fleet does not return at once.
-fn delay(failures: u32, jitter: f64) -> Duration {
-    let full = FIRST.saturating_mul(1 << failures.min(16)).min(LONGEST);
+/// Doubles from a second to `longest`, over the upper half by `jitter`, so that a fleet does not return at once.
+fn delay(failures: u32, longest: Duration, jitter: f64) -> Duration {
+    let full = FIRST.saturating_mul(1 << failures.min(16)).min(longest);
     full.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
+}
+
+/// Pauses of one watch.
+#[derive(Debug, Default)]
+pub(crate) struct WatchBackoff {
+    failures: u32,
+}
+
+impl Iterator for WatchBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = delay(self.failures, LONGEST_OF_A_WATCH, fastrand::f64());
+        self.failures = self.failures.saturating_add(1);
+        Some(wait)
+    }
+}
+
+impl kube::runtime::utils::Backoff for WatchBackoff {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use futures_util::Stream;
+use std::future::{Ready, ready};
+
+use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -15,6 +17,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use crate::backoff::WatchBackoff;
 use crate::build::MANAGED_BY;
 
 /// Stores of all kinds that we make. Metadata is enough but for Deployments, whose status is needed.
@@ -61,10 +64,25 @@ where
         + 'static,
 {
     watcher(api::<K>(client, namespace), ours())
-        .default_backoff()
+        .backoff(WatchBackoff::default())
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .touched_objects()
+        .filter_map(good)
+}
+
+/// Keeps trouble of one watch from the controller, which would pause all of them for it. The watch itself goes on, with
+/// its own backoff.
+pub(crate) fn good<K: Resource<DynamicType = ()>>(
+    item: watcher::Result<K>,
+) -> Ready<Option<watcher::Result<K>>> {
+    ready(match item {
+        Ok(object) => Some(Ok(object)),
+        Err(error) => {
+            tracing::warn!(%error, kind = %K::kind(&()), "a watch is interrupted");
+            None
+        }
+    })
 }
 
 /// The object as the watch last saw it.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use wsgateway_crds::WsGateway;
 
 use crate::Options;
+use crate::backoff::WatchBackoff;
 use crate::children::{self, Children, pair};
 use crate::context::Context;
 use crate::reconcile::{after_error, reconcile};
@@ -41,13 +42,14 @@ pub(crate) fn triggers(
     let changes =
         predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
     let main = watcher(children::api(client, namespace), watcher::Config::default())
-        .default_backoff()
+        .backoff(WatchBackoff::default())
         .modify(|gateway: &mut DeserializeGuard<WsGateway>| {
             gateway.meta_mut().managed_fields = None
         })
         .reflect(writer)
         .applied_objects()
-        .predicate_filter(changes, PredicateConfig::default());
+        .predicate_filter(changes, PredicateConfig::default())
+        .filter_map(children::good);
     let (service_accounts, service_account_writer) = pair();
     let (config_maps, config_map_writer) = pair();
     let (services, service_writer) = pair();
