@@ -111,10 +111,7 @@ pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartEr
     let client_addr = listener.local_addr()?;
     let config_hash = crate::admin::config_hash(&config.render()?);
 
-    let shards = match config.capacity.shards {
-        0 => resources::whole_cpus(),
-        count => usize::from(count),
-    };
+    let shards = shard_count(&config, resources::whole_cpus());
     let settings = Settings::new(&config, shards, &options.pod, fastrand::u32(..));
     let (registry, readiness) = (Registry::new(), Readiness::new());
     let (hub, threads) = hub::start(&settings, shards, &readiness)?;
@@ -168,6 +165,18 @@ pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartEr
             _admin: admin,
         }),
     })
+}
+
+/// Connections that make one more shard worth its thread: a container without a CPU quota sees every core of its
+/// node, and a pod of 10,000 connections has no use for 64 of them.
+const CONNECTIONS_PER_SHARD: u32 = 2_500;
+
+/// As configured; else one per CPU, as far as there are connections for them.
+fn shard_count(config: &GatewayConfig, cpus: usize) -> usize {
+    match config.capacity.shards {
+        0 => cpus.min(config.capacity.connections.div_ceil(CONNECTIONS_PER_SHARD) as usize).max(1),
+        count => usize::from(count),
+    }
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -281,5 +290,23 @@ impl Parts {
                 tracing::error!(name, "a thread panicked");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wsgateway_config::MemorySource;
+
+    use super::*;
+
+    #[test]
+    fn shards_follow_the_cpus_as_far_as_there_are_connections_for_them() {
+        let mut config = GatewayConfig::new("n", Source::Memory(MemorySource {}));
+        config.capacity.connections = 10_000;
+        assert_eq!([1, 2, 64].map(|cpus| shard_count(&config, cpus)), [1, 2, 4]);
+        config.capacity.connections = 100;
+        assert_eq!(shard_count(&config, 64), 1);
+        config.capacity.shards = 3;
+        assert_eq!(shard_count(&config, 64), 3);
     }
 }

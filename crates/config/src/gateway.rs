@@ -157,7 +157,8 @@ pub struct Capacity {
     pub outbox_bytes_total: u64,
     /// Largest message accepted from a client (bytes); beyond it the client is closed with 1009.
     pub command_bytes: u32,
-    /// Threads that hold connections; 0 = one per CPU of the container's quota.
+    /// Threads that hold connections; 0 = one per CPU of the container's quota, as far as there are connections for
+    /// them.
     pub shards: u16,
 }
 
