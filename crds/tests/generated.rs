@@ -7,7 +7,7 @@ use wsgateway_crds::{CRD_NAME, crd_yaml, gateway_config, parse, validate};
 const COMMITTED: &str = include_str!("../wsgateways.yaml");
 
 fn crd() -> Value {
-    yaml::from_str(&crd_yaml().unwrap()).unwrap()
+    yaml::from_str(&crd_yaml().expect("the CRD is YAML")).expect("YAML that is read back")
 }
 
 fn spec_schema(crd: &Value) -> &Value {

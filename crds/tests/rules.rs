@@ -25,11 +25,11 @@ enum By {
 }
 
 fn cases() -> Vec<Case> {
-    yaml::from_str(REFUSED).unwrap()
+    yaml::from_str(REFUSED).expect("a table of cases")
 }
 
 fn sample() -> Value {
-    yaml::from_str(SAMPLE).unwrap()
+    yaml::from_str(SAMPLE).expect("the sample is YAML")
 }
 
 /// RFC 7396.
@@ -43,7 +43,7 @@ fn merge(target: &mut Value, change: &Value) {
     }
     for (key, value) in change {
         if value.is_null() {
-            target.as_object_mut().unwrap().remove(key);
+            target.as_object_mut().expect("an object").remove(key);
         } else {
             merge(&mut target[key], value);
         }
@@ -58,7 +58,7 @@ fn changed(change: &Value) -> Value {
 
 fn cel(manifest: &Value, old: Option<&Value>) -> Vec<String> {
     use kube::CustomResourceExt as _;
-    let crd = serde_json::to_value(WsGateway::crd()).unwrap();
+    let crd = serde_json::to_value(WsGateway::crd()).expect("the CRD is JSON");
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     match kube::core::cel::Validator::new().validate(schema, manifest, old) {
         Ok(()) => Vec::new(),
@@ -71,7 +71,7 @@ fn cel(manifest: &Value, old: Option<&Value>) -> Vec<String> {
 }
 
 fn validated(manifest: &Value) -> Result<(), Vec<String>> {
-    let text = yaml::to_string(manifest).unwrap();
+    let text = yaml::to_string(manifest).expect("the manifest is YAML");
     parse(&text)
         .and_then(|gateway| validate(&gateway).map(drop))
         .map_err(|errors| errors.iter().map(ToString::to_string).collect())

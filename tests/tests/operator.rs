@@ -8,8 +8,14 @@ mod world;
 
 #[path = "operator/end.rs"]
 mod end;
+#[path = "operator/live.rs"]
+mod live;
+#[path = "operator/load.rs"]
+mod load;
 #[path = "operator/objects.rs"]
 mod objects;
+#[path = "operator/pods.rs"]
+mod pods;
 #[path = "operator/rights.rs"]
 mod rights;
 #[path = "operator/scale.rs"]

@@ -47,9 +47,12 @@ fn limit(number: u64) -> i64 {
     if number == 0 { -1 } else { i64::try_from(number).unwrap_or(i64::MAX) }
 }
 
+/// Name of a declared field, and its value as text.
+type Field = (&'static str, fn(&Config) -> String);
+
 /// Every declared field in which `from` is not `to`.
 pub(crate) fn differences(from: &Config, to: &Config) -> Vec<Change> {
-    let fields: [(&'static str, fn(&Config) -> String); 14] = [
+    let fields: [Field; 14] = [
         ("subjects", |config| {
             config
                 .subjects

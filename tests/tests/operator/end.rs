@@ -1,8 +1,16 @@
 //! The end of a WsGateway and of its stream.
 
+use std::fmt::Debug;
+
 use anyhow::Result;
 use harness::wait_until;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use wsgateway_crds::WsGateway;
 
@@ -26,6 +34,52 @@ async fn a_retained_stream_stays_and_can_be_adopted() -> Result<()> {
 
     world.create(&json!({ "spec": { "stream": { "adoptionPolicy": "Adopt" } } })).await?;
     world.stream_ready().await
+}
+
+/// Waits until an object of the WsGateway is there, and checks that it says so.
+async fn owned<K>(world: &World, name: &str, uid: Option<&str>) -> Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let object = world.object::<K>(name, |_| true).await?;
+    let owner = &object.owner_references()[0];
+    assert_eq!(
+        (owner.kind.as_str(), owner.name.as_str(), Some(owner.uid.as_str()), owner.controller),
+        ("WsGateway", ODIN, uid, Some(true)),
+        "{} {name}",
+        K::kind(&())
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_object_belongs_to_the_wsgateway_and_goes_with_it() -> Result<()> {
+    let world = World::new("owned").await?;
+    let autoscaled = json!({ "spec": { "autoscaling": { "minReplicas": 1, "maxReplicas": 2 } } });
+    let uid = world.create(&autoscaled).await?.uid();
+    let uid = uid.as_deref();
+    owned::<ConfigMap>(&world, "odin-config", uid).await?;
+    owned::<ServiceAccount>(&world, "odin-gateway", uid).await?;
+    owned::<Service>(&world, "odin", uid).await?;
+    owned::<Service>(&world, "odin-admin", uid).await?;
+    owned::<PodDisruptionBudget>(&world, "odin-gateway", uid).await?;
+    owned::<Deployment>(&world, "odin-gateway", uid).await?;
+    owned::<HorizontalPodAutoscaler>(&world, "odin-gateway", uid).await?;
+    world.pods(1).await?;
+
+    world.delete(ODIN).await?;
+
+    world.gone::<ConfigMap>("odin-config").await?;
+    world.gone::<ServiceAccount>("odin-gateway").await?;
+    world.gone::<Service>("odin").await?;
+    world.gone::<Service>("odin-admin").await?;
+    world.gone::<PodDisruptionBudget>("odin-gateway").await?;
+    world.gone::<Deployment>("odin-gateway").await?;
+    world.gone::<HorizontalPodAutoscaler>("odin-gateway").await?;
+    world.pods(0).await.map(drop)
 }
 
 #[tokio::test]

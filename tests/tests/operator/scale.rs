@@ -69,3 +69,28 @@ async fn the_autoscaler_can_scale_the_wsgateway_and_goes_when_unwanted() -> Resu
     world.gone::<HorizontalPodAutoscaler>("odin-gateway").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn an_autoscaler_that_is_added_or_changed_later_follows() -> Result<()> {
+    let world = World::new("autoscale-later").await?;
+    world.create(&json!({})).await?;
+    world.object::<Deployment>("odin-gateway", |d| replicas(d) == Some(1)).await?;
+
+    for (least, most, target) in [(2, 4, "900"), (3, 5, "800")] {
+        let autoscaling = json!({ "minReplicas": least, "maxReplicas": most, "targetConnectionsPerPod": target.parse::<i32>()? });
+        world.edit(&json!({ "spec": { "autoscaling": autoscaling } })).await?;
+
+        world
+            .object::<HorizontalPodAutoscaler>("odin-gateway", |autoscaler| {
+                autoscaler.spec.as_ref().is_some_and(|spec| {
+                    let metric = spec.metrics.as_ref().and_then(|metrics| metrics[0].pods.as_ref());
+                    let value = metric.and_then(|pods| pods.target.average_value.as_ref());
+                    (spec.min_replicas, spec.max_replicas) == (Some(least), most)
+                        && value.is_some_and(|value| value.0 == target)
+                })
+            })
+            .await?;
+        world.object::<Deployment>("odin-gateway", |d| replicas(d) == Some(least)).await?;
+    }
+    Ok(())
+}

@@ -1,12 +1,16 @@
 //! The stream: as specified, and never somebody else's.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use async_nats::jetstream::stream::{Config, StorageType};
+use harness::wait_until;
 use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt as _;
 use serde_json::json;
 use wsgateway_crds::Ownership;
 
-use crate::world::{ODIN, World};
+use crate::world::{ODIN, SOON, World};
 
 const OWNER: &str = "wsgateway.dev/owner";
 
@@ -146,4 +150,28 @@ async fn what_only_the_operator_can_see_is_wrong_is_a_condition_and_then_ready_o
 
     world.edit(&json!({ "spec": { "stream": { "subjects": ["odin.token.*.price"] } } })).await?;
     world.stream_ready().await
+}
+
+#[tokio::test]
+async fn a_refusal_is_looked_at_as_rarely_as_a_success_and_written_once() -> Result<()> {
+    let world = World::new("calm").await?;
+    let config = Config { storage: StorageType::Memory, ..foreign() };
+    world.jetstream().await?.create_stream(config).await?;
+    world.create(&json!({ "spec": { "stream": { "adoptionPolicy": "Adopt" } } })).await?;
+    world.condition(ODIN, "StreamReady", "False", "StreamImmutable").await?;
+    let version = async || -> Result<_> {
+        Ok(world.api::<wsgateway_crds::WsGateway>().get(ODIN).await?.resource_version())
+    };
+    let looks = async || world.counter("wsgateway_operator_reconciles_total").await;
+
+    let (written, start, since) = (version().await?, looks().await?, Instant::now());
+    wait_until(SOON, "five more looks", async || looks().await.is_ok_and(|n| n >= start + 5.0))
+        .await?;
+
+    let made = looks().await? - start;
+    let seconds = since.elapsed().as_secs_f64();
+    // A look a second, a tenth of jitter; one may have been under way, and one more is the fence post.
+    assert!(made <= seconds / 0.9 + 2.0, "{made} looks in {seconds} s");
+    assert_eq!(version().await?, written);
+    Ok(())
 }

@@ -25,6 +25,20 @@ async fn nats_down_at_the_start_is_a_condition_and_its_return_is_noticed() -> Re
 }
 
 #[tokio::test]
+async fn a_wsgateway_without_its_nats_does_not_hold_up_another() -> Result<()> {
+    let world = World::new("neighbours").await?;
+    let closed = format!("nats://127.0.0.1:{}", harness::free_port()?);
+    let lost = json!({ "metadata": { "name": "lost" }, "spec": { "nats": { "servers": [closed] } } });
+    world.create(&lost).await?;
+    world.condition("lost", "StreamReady", "False", "NatsUnreachable").await?;
+
+    world.create(&json!({})).await?;
+
+    world.stream_ready().await?;
+    world.condition("lost", "StreamReady", "False", "NatsUnreachable").await.map(drop)
+}
+
+#[tokio::test]
 async fn nats_without_jetstream_is_a_condition_that_says_what_to_do() -> Result<()> {
     let mut world = World::without_operator("no-jetstream").await?;
     world.nats =

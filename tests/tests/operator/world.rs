@@ -238,22 +238,33 @@ impl World {
         wait_until_some(SOON, what, async || self.stream().await.ok().filter(&passes)).await
     }
 
-    /// Sets the status of all pods of the sample as a kubelet would, once there are `count` of them.
-    pub(crate) async fn run_pods(&self, count: usize, address: &str) -> Result<()> {
+    /// Names of the pods of the sample, once there are `count` of them.
+    pub(crate) async fn pods(&self, count: usize) -> Result<Vec<String>> {
         let pods = self.api::<Pod>();
         let selector = ListParams::default().labels("app.kubernetes.io/instance=odin");
-        let names = wait_until_some(SOON, &format!("{count} pods"), async || {
+        wait_until_some(SOON, &format!("{count} pods"), async || {
             let list = pods.list(&selector).await.ok()?;
             (list.items.len() == count)
                 .then(|| list.items.iter().map(|pod| pod.name_any()).collect::<Vec<_>>())
         })
-        .await?;
-        for name in names {
-            let status = json!({ "status": {
-                "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }],
-                "conditions": [{ "type": "Ready", "status": "True" }],
-            }});
-            pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await?;
+        .await
+    }
+
+    /// Sets the status of a pod as a kubelet would once it is ready.
+    pub(crate) async fn run_pod(&self, name: &str, address: &str) -> Result<()> {
+        let status = json!({ "status": {
+            "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }],
+            "conditions": [{ "type": "Ready", "status": "True" }],
+        }});
+        let parameters = PatchParams::default();
+        self.api::<Pod>().patch_status(name, &parameters, &Patch::Merge(&status)).await?;
+        Ok(())
+    }
+
+    /// The same for all pods of the sample, once there are `count` of them.
+    pub(crate) async fn run_pods(&self, count: usize, address: &str) -> Result<()> {
+        for name in self.pods(count).await? {
+            self.run_pod(&name, address).await?;
         }
         Ok(())
     }
