@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
+    task::JoinHandle,
 };
 
 use crate::{binary, tool, wait_until_some};
@@ -25,6 +26,7 @@ pub struct WsgwDev {
     child: Child,
     pid: u32,
     output: Arc<Mutex<String>>,
+    readers: [JoinHandle<()>; 2],
     url: String,
 }
 
@@ -70,15 +72,22 @@ impl WsgwDev {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let pid = child.id().context("wsgw has ended already")?;
         let output = Arc::new(Mutex::new(String::new()));
-        collect(child.stdout.take(), &output);
-        collect(child.stderr.take(), &output);
-        let url = wait_until_some(START, "the URL of wsgw dev", async || {
-            url_in(&lock(&output)).or_else(|| child.try_wait().ok()?.map(|_ended| String::new()))
-        })
-        .await
-        .with_context(|| lock(&output).clone())?;
-        anyhow::ensure!(!url.is_empty(), "wsgw dev ended:\n{}", lock(&output));
-        Ok(Self { child, pid, output, url })
+        let readers =
+            [collect(child.stdout.take(), &output), collect(child.stderr.take(), &output)];
+        let mut dev = Self { child, pid, output, readers, url: String::new() };
+        let started =
+            wait_until_some(START, "the URL of wsgw dev", async || match dev.url_told() {
+                Some(url) => Some(Some(url)),
+                None => dev.child.try_wait().ok()?.map(|_ended| None),
+            })
+            .await
+            .with_context(|| dev.output())?;
+        if let Some(url) = started {
+            dev.url = url;
+            return Ok(dev);
+        }
+        dev.read_all().await;
+        bail!("wsgw dev ended:\n{}", dev.output())
     }
 
     /// The page, such as `http://127.0.0.1:8080/`.
@@ -122,28 +131,40 @@ impl WsgwDev {
         let status = tokio::time::timeout(STOP, self.child.wait())
             .await
             .with_context(|| format!("wsgw dev does not end. Its output:\n{}", self.output()))??;
+        self.read_all().await;
         Ok(Ended { code: status.code(), output: self.output() })
+    }
+
+    /// What it wrote last may still be in the pipes when it has ended.
+    async fn read_all(&mut self) {
+        for reader in &mut self.readers {
+            drop(reader.await);
+        }
+    }
+
+    fn url_told(&self) -> Option<String> {
+        let output = self.output();
+        let (_, rest) = output.split_once("is live:")?;
+        // A whole line, so that the URL is not cut.
+        let (line, _) = rest.split_once('\n')?;
+        Some(line.trim().to_owned())
     }
 }
 
-fn collect(stream: Option<impl AsyncRead + Unpin + Send + 'static>, output: &Arc<Mutex<String>>) {
-    let Some(stream) = stream else { return };
+fn collect(
+    stream: Option<impl AsyncRead + Unpin + Send + 'static>,
+    output: &Arc<Mutex<String>>,
+) -> JoinHandle<()> {
     let output = Arc::clone(output);
     tokio::spawn(async move {
+        let Some(stream) = stream else { return };
         let mut lines = BufReader::new(stream).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             let mut output = lock(&output);
             output.push_str(&line);
             output.push('\n');
         }
-    });
-}
-
-fn url_in(output: &str) -> Option<String> {
-    let (_, rest) = output.split_once("is live:")?;
-    // A whole line, so that the URL is not cut.
-    let (line, _) = rest.split_once('\n')?;
-    Some(line.trim().to_owned())
+    })
 }
 
 fn lock(output: &Mutex<String>) -> std::sync::MutexGuard<'_, String> {
