@@ -76,7 +76,8 @@ async fn the_status_follows_the_connections_of_the_gateways_that_answer() -> Res
 #[tokio::test]
 async fn a_price_comes_through_stream_and_gateway_made_from_one_manifest() -> Result<()> {
     let world = World::new("price").await?;
-    world.create(&json!({})).await?;
+    // Without an age, so that the message is still there when the status is looked at.
+    world.create(&json!({ "spec": { "stream": { "maxAge": "0" } } })).await?;
     world.stream_ready().await?;
     let pods = world.pods(1).await?;
     let gateway = run(&world, &pods[0], address(3)).await?;
@@ -88,9 +89,8 @@ async fn a_price_comes_through_stream_and_gateway_made_from_one_manifest() -> Re
     });
     let mut client = subscribed.await??;
 
-    let ack =
-        world.jetstream().await?.publish("odin.token.BTC.price", "{\"price\":1}".into()).await?;
-    let sequence = ack.await?.sequence;
+    let jetstream = world.jetstream().await?;
+    let stored = jetstream.publish("odin.token.BTC.price", "{\"price\":1}".into()).await?.await?;
 
     let message =
         tokio::task::spawn_blocking(move || client.next_of_type("message", SOON)).await??;
@@ -100,7 +100,7 @@ async fn a_price_comes_through_stream_and_gateway_made_from_one_manifest() -> Re
         world.status(ODIN).await?.stream.filter(|stream| stream.last_sequence > 0)
     })
     .await?;
-    assert_eq!(u64::try_from(stream.last_sequence)?, sequence);
+    assert_eq!(u64::try_from(stream.last_sequence)?, stored.sequence);
     assert_eq!((stream.messages, stream.consumers), (1, 1));
     Ok(())
 }

@@ -12,7 +12,8 @@ use crate::world::{ODIN, SOON, World};
 #[tokio::test]
 async fn pods_run_where_only_restricted_ones_may() -> Result<()> {
     let world = World::new("restricted").await?;
-    let strict = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
+    let strict =
+        json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
     Api::<Namespace>::all(world.client.clone())
         .patch(&world.namespace, &PatchParams::default(), &Patch::Merge(&strict))
         .await?;

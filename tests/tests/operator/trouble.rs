@@ -3,7 +3,9 @@
 use anyhow::Result;
 use harness::{ControlPlane, Nats};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::CustomResourceExt as _;
+use kube::api::{DynamicObject, PostParams};
+use kube::core::ApiResource;
+use kube::{Api, CustomResourceExt as _};
 use serde_json::json;
 use wsgateway_crds::WsGateway;
 
@@ -28,7 +30,8 @@ async fn nats_down_at_the_start_is_a_condition_and_its_return_is_noticed() -> Re
 async fn a_wsgateway_without_its_nats_does_not_hold_up_another() -> Result<()> {
     let world = World::new("neighbours").await?;
     let closed = format!("nats://127.0.0.1:{}", harness::free_port()?);
-    let lost = json!({ "metadata": { "name": "lost" }, "spec": { "nats": { "servers": [closed] } } });
+    let lost =
+        json!({ "metadata": { "name": "lost" }, "spec": { "nats": { "servers": [closed] } } });
     world.create(&lost).await?;
     world.condition("lost", "StreamReady", "False", "NatsUnreachable").await?;
 
@@ -83,4 +86,31 @@ async fn the_operator_goes_on_after_a_restart_of_the_api_server() -> Result<()> 
         .await?;
     world.stop_operator().await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn one_unreadable_wsgateway_does_not_blind_the_operator_for_the_others() -> Result<()> {
+    let plane: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start().await?));
+    // A CRD of another time, which lets anything through.
+    let mut loose = serde_json::to_value(WsGateway::crd())?;
+    let schema = &mut loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    schema["properties"]["spec"] = json!({
+        "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+        "properties": { "replicas": { "type": "integer" } },
+    });
+    schema.as_object_mut().expect("an object").remove("x-kubernetes-validations");
+    plane.apply_crd(&serde_json::from_value(loose)?).await?;
+    let mut world = World::on(plane, "blind").await?;
+    let resource = ApiResource::erase::<WsGateway>(&());
+    let any: Api<DynamicObject> =
+        Api::namespaced_with(world.client.clone(), &world.namespace, &resource);
+    let bad =
+        DynamicObject::new("bad", &resource).data(json!({ "spec": { "nats": "everywhere" } }));
+    any.create(&PostParams::default(), &bad).await?;
+
+    world.start_operator().await?;
+    world.create(&json!({})).await?;
+
+    world.stream_ready().await?;
+    world.stop_operator().await
 }
