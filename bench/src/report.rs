@@ -56,7 +56,8 @@ impl Report {
         let machine = Machine {
             cpu: model.map_or("unknown", |(_, name)| name).to_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            // The version without the builder's own marks.
+            kernel: read("/proc/sys/kernel/osrelease").split(['-', '\n']).take(1).collect(),
             pinned,
         };
         Self { load: *load, machine, rounds: Vec::new() }

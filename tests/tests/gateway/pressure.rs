@@ -102,10 +102,11 @@ async fn a_client_that_pauses_within_its_bound_gets_everything_in_order() -> Res
     let mut slow = Client::connect_over(with_small_buffer(rig.client_addr).await?).await?;
     slow.subscribe(&["a", "end"]).await?;
     rig.publish_all(large(300)).await?;
-    wait_until(SOON, "an outbox", async || {
-        rig.metric("wsgateway_outbox_bytes").await.is_ok_and(|bytes| bytes > 1 << 20)
+    wait_until(SOON, "every message in the outbox", async || {
+        rig.metric("wsgateway_deliveries_total").await.is_ok_and(|count| count == 300)
     })
     .await?;
+    assert!(rig.metric("wsgateway_outbox_bytes").await? > 1 << 20, "the client was not slow");
     // An answer of its own waits behind what was due before.
     slow.send(&json!({ "type": "ping", "timestamp": 1 })).await?;
     wait_until(SOON, "the command", async || {

@@ -103,17 +103,39 @@ async fn health_has_the_fields_that_clients_of_earlier_systems_read() -> Result<
             "checks.memory.used_mb",
             "checks.memory.limit_mb",
             "checks.memory.percentage",
+            "checks.memory.healthy",
             "checks.cpu.percentage",
+            "checks.cpu.healthy",
             "warnings",
             "errors",
             "uptime",
             "websocket.currentConnections",
+            "websocket.totalConnections",
         ] {
             assert!(has(&health, path), "no {path} in {health}");
         }
         assert_eq!(health["checks"]["nats"]["status"], "connected");
         assert_eq!(health["websocket"]["currentConnections"], 1);
         assert_eq!(health["errors"], Value::Array(Vec::new()));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn stats_have_the_fields_that_clients_of_earlier_systems_read() -> Result<()> {
+    let rig = Rig::start().await?;
+    let _client = rig.subscriber(&["a"]).await?;
+    for address in [rig.client_addr, rig.admin_addr] {
+        let stats = get(address, "/stats").await?.json()?;
+        for field in
+            ["currentConnections", "totalConnections", "messagesSent", "messagesReceived", "uptime"]
+        {
+            assert!(stats[field].is_number(), "no {field} in {stats}");
+        }
+        assert_eq!(
+            (&stats["currentConnections"], &stats["totalConnections"]),
+            (&1.into(), &1.into())
+        );
     }
     Ok(())
 }
