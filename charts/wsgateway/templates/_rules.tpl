@@ -1,41 +1,44 @@
 {{/*
-What the operator may do, and nothing else. Least privilege: one line of reason per rule.
+What the operator may do, and nothing else. Children go by garbage collection, so only what a changed spec makes
+superfluous is deleted by the operator itself.
 */}}
 {{- define "wsgateway.operatorRules" -}}
 # What it reconciles: watches the specs, sets and clears its finalizer.
 - apiGroups: [wsgateway.dev]
   resources: [wsgateways]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 # What it reports.
 - apiGroups: [wsgateway.dev]
   resources: [wsgateways/status]
-  verbs: [get, patch]
+  verbs: [patch]
 # Owner references with blockOwnerDeletion, where the cluster enforces OwnerReferencesPermissionEnforcement.
 - apiGroups: [wsgateway.dev]
   resources: [wsgateways/finalizers]
   verbs: [update]
-# What it builds: server-side apply (create, patch), repair of drift (watch), removal of what is no longer wanted.
+# What it builds: server-side apply (create, patch), repair of drift (list, watch), and whether somebody else has an
+# object by that name (get).
 - apiGroups: [""]
   resources: [configmaps, services, serviceaccounts]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [policy]
-  resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch, delete]
+# Not watched: the cluster may not know the kind.
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, create, patch, delete]
 # Whose connections it adds up.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list]
-# What it tells: events, old and new interface.
-- apiGroups: ["", events.k8s.io]
+  verbs: [list]
+# What it tells.
+- apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- end -}}

@@ -23,17 +23,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the operator does: verbs, then group/resource or group/resource/subresource.
 const NEEDED: &[(&str, &str)] = &[
-    ("get list watch patch", "wsgateway.dev/wsgateways"),
-    ("get patch", "wsgateway.dev/wsgateways/status"),
+    ("list watch patch", "wsgateway.dev/wsgateways"),
+    ("patch", "wsgateway.dev/wsgateways/status"),
     ("update", "wsgateway.dev/wsgateways/finalizers"),
-    ("get list watch create patch delete", "/configmaps"),
-    ("get list watch create patch delete", "/services"),
-    ("get list watch create patch delete", "/serviceaccounts"),
-    ("get list watch create patch delete", "apps/deployments"),
+    ("get list watch create patch", "/configmaps"),
+    ("get list watch create patch", "/services"),
+    ("get list watch create patch", "/serviceaccounts"),
+    ("get list watch create patch", "apps/deployments"),
+    ("get list watch create patch", "policy/poddisruptionbudgets"),
     ("get list watch create patch delete", "autoscaling/horizontalpodautoscalers"),
-    ("get list watch create patch delete", "policy/poddisruptionbudgets"),
-    ("get list watch create patch delete", "monitoring.coreos.com/servicemonitors"),
-    ("get list", "/pods"),
+    ("get create patch delete", "monitoring.coreos.com/servicemonitors"),
+    ("list", "/pods"),
     ("create patch", "events.k8s.io/events"),
 ];
 
@@ -54,7 +54,8 @@ const DENIED: &[(&str, &str)] = &[
     ("get create patch delete", "apiextensions.k8s.io/customresourcedefinitions"),
     ("create patch", "admissionregistration.k8s.io/validatingwebhookconfigurations"),
     ("impersonate", "/users"),
-    ("deletecollection", "/configmaps"),
+    ("delete deletecollection update", "/configmaps"),
+    ("delete deletecollection", "apps/deployments"),
 ];
 
 async fn may(client: &Client, verb: &str, what: &str, namespace: &str) -> Result<bool> {
@@ -160,7 +161,7 @@ async fn the_operator_makes_a_config_map_but_reads_no_secret_and_deletes_no_name
     let map = ConfigMap { metadata, ..ConfigMap::default() };
     let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
     maps.create(&PostParams::default(), &map).await?;
-    maps.delete("made", &DeleteParams::default()).await?;
+    forbidden(maps.delete("made", &DeleteParams::default()).await.err())?;
 
     let secrets = Api::<Secret>::namespaced(client.clone(), &namespace);
     forbidden(secrets.list(&ListParams::default()).await.err())?;

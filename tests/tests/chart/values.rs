@@ -118,6 +118,7 @@ fn bad_values_are_refused_by_name() {
         (&["gateway.image.pullPolicy=Always"], "'pullPolicy' not allowed"),
         (&["operator.resources.limits.memory=lots"], "/operator/resources/limits/memory"),
         (&["operator.log.format=xml"], "/operator/log/format"),
+        (&["operator.clusterName=a/b"], "/operator/clusterName"),
         (&["metrics.service.port=0"], "/metrics/service/port"),
         (&["metrics.serviceMonitor.interval=often"], "/metrics/serviceMonitor/interval"),
         (
