@@ -24,6 +24,8 @@ pub(crate) enum Error {
     NatsServer(#[from] crate::dev::NatsServerError),
     #[error(transparent)]
     Connect(#[from] wsgateway_nats::ConnectError),
+    #[error("no NATS server answers at {url}: start one there, or leave out --nats")]
+    Unreachable { url: String },
     #[error("stream {stream} on {url}: {source}")]
     Stream { stream: String, url: String, source: StreamError },
     #[error("stream {stream} on {url}: {refusal}")]
