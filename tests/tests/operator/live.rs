@@ -1,7 +1,5 @@
 //! The real gateway, run from the very file that the operator rendered, in the place of a pod.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use anyhow::{Context as _, Result};
 use futures_util::{SinkExt as _, StreamExt as _};
 use harness::wait_until;
@@ -10,21 +8,19 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use wsgateway_config::GatewayConfig;
 
-use crate::world::{ODIN, SOON, World};
-
-/// The pod's address: loopback, but nobody else's, since every gateway has the same admin port.
-const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 93, 17, 5));
+use crate::world::{ODIN, SOON, World, pod_address};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_manifest_to_live_messages_and_a_status_that_counts_connections() -> Result<()> {
     let world = World::new("live").await?;
     world.create(&json!({ "spec": { "capacity": { "connectionsPerPod": 4 } } })).await?;
+    let pod = pod_address(3);
     let map = world.object::<ConfigMap>("odin-config", |_| true).await?;
     let mut config = GatewayConfig::parse(&map.data.context("a file")?["gateway.yaml"])?;
-    (config.listener.address, config.listener.port, config.admin.address) = (POD, 0, POD);
+    (config.listener.address, config.listener.port, config.admin.address) = (pod, 0, pod);
     let gateway = gateway::app::start(config, gateway::app::Options { pod: "odin-0".to_owned() })?;
     world.stream_ready().await?;
-    world.run_pods(1, &POD.to_string()).await?;
+    world.run_pods(1, &pod.to_string()).await?;
     world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
 
     let url = format!("ws://{}/ws", gateway.client_addr);

@@ -3,55 +3,49 @@
 use anyhow::{Context as _, Result};
 use harness::{Identity, tool};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-use kube::Api;
-use kube::api::PostParams;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use kube::api::{DynamicObject, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::json;
+use wsgateway_config::yaml;
 use wsgateway_crds::WsGateway;
 
 use crate::world::{ODIN, World};
 
-/// The object of a kind that the chart's template for the operator's rights renders to.
-fn rendered<K: DeserializeOwned>(namespace: &str, kind: &str) -> Result<K> {
+/// Gives what the chart's template for the operator's rights renders to, and returns a client of the account it names.
+async fn granted(world: &World, values: &[&str]) -> Result<Client> {
+    let namespace = world.namespace.as_str();
     let output = std::process::Command::new(tool("helm")?)
-        .args([
-            "template",
-            &format!("rights-{namespace}"),
-            "charts/wsgateway",
-            "--namespace",
-            namespace,
-        ])
-        .args(["--show-only", "templates/rbac.yaml"])
+        .args(["template", &format!("rights-{namespace}"), "charts/wsgateway"])
+        .args(["--namespace", namespace, "--show-only", "templates/rbac.yaml"])
+        .args(values.iter().flat_map(|value| ["--set", value]))
         .current_dir(harness::repository())
         .output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout)?;
-    for document in text.split("\n---") {
-        let value: Value = wsgateway_config::yaml::from_str(document)?;
-        if value["kind"] == kind {
-            return Ok(serde_json::from_value(value)?);
+    let mut account = None;
+    for document in String::from_utf8(output.stdout)?.split("\n---") {
+        let object: DynamicObject = serde_json::from_value(yaml::from_str(document)?)?;
+        let kind = object.types.as_ref().context("no kind")?.kind.clone();
+        let resource =
+            ApiResource::from_gvk(&GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", &kind));
+        let client = world.client.clone();
+        let api: Api<DynamicObject> = match object.metadata.namespace.as_deref() {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        api.create(&PostParams::default(), &object).await?;
+        if let Some(name) = object.data["subjects"][0]["name"].as_str() {
+            account = Some(name.to_owned());
         }
     }
-    anyhow::bail!("the chart renders no {kind}")
+    let account = account.context("the chart binds nobody")?;
+    world.client_as(&Identity::service_account(namespace, &account)).await
 }
 
 #[tokio::test]
 async fn the_chart_gives_the_operator_enough_rights_from_creation_to_deletion() -> Result<()> {
     let mut world = World::without_operator("rights").await?;
-    let role: ClusterRole = rendered(&world.namespace, "ClusterRole")?;
-    let binding: ClusterRoleBinding = rendered(&world.namespace, "ClusterRoleBinding")?;
-    let account = binding
-        .subjects
-        .as_ref()
-        .and_then(|subjects| subjects.first())
-        .context("a subject")?
-        .name
-        .clone();
-    Api::all(world.client.clone()).create(&PostParams::default(), &role).await?;
-    Api::all(world.client.clone()).create(&PostParams::default(), &binding).await?;
-    let identity = Identity::service_account(&world.namespace, &account);
-    let client = world.client_as(&identity).await?;
+    let client = granted(&world, &[]).await?;
     world.start_operator_with(crate::world::options(&world.namespace), client).await?;
 
     let autoscaled = json!({ "spec": { "autoscaling": { "minReplicas": 1, "maxReplicas": 2 } } });
@@ -71,6 +65,23 @@ async fn the_chart_gives_the_operator_enough_rights_from_creation_to_deletion() 
         "{:?}",
         events.items.iter().map(|event| &event.reason)
     );
+    world.delete(ODIN).await?;
+    world.gone::<WsGateway>(ODIN).await?;
+    world.stop_operator().await
+}
+
+#[tokio::test]
+async fn rights_in_one_namespace_are_enough_for_an_operator_that_watches_only_that() -> Result<()> {
+    let mut world = World::without_operator("narrow").await?;
+    let here = format!("watchNamespace={}", world.namespace);
+    let client = granted(&world, &[&here]).await?;
+    world.start_operator_with(crate::world::options(&world.namespace), client).await?;
+
+    world.create(&json!({})).await?;
+
+    world.stream_ready().await?;
+    world.run_pods(1, "127.0.0.1").await?;
+    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
     world.delete(ODIN).await?;
     world.gone::<WsGateway>(ODIN).await?;
     world.stop_operator().await

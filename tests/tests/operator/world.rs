@@ -1,7 +1,7 @@
 //! A namespace with an operator and a NATS, and what tests do in it.
 
 use std::fmt::Debug;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -268,6 +268,13 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// A loopback address for a pod, of this run alone: the admin port is the same for all gateways.
+pub(crate) fn pod_address(number: u8) -> IpAddr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    // 127.0.x.x is for everybody.
+    Ipv4Addr::new(127, high.max(1), low, number).into()
 }
 
 /// RFC 7396.
