@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 use async_nats::jetstream;
-use harness::{Nats, wait_until, wait_until_some};
+use futures_util::TryStreamExt;
+use harness::{Nats, Signal, wait_until, wait_until_some};
 use serde_json::Value;
 
 use super::client::Client;
@@ -226,6 +227,41 @@ async fn what_is_published_while_the_link_is_cut_arrives_when_it_is_whole_again(
         let wanted: Vec<_> = (round * 20..(round + 1) * 20).map(|n| (n + 1, n, n)).collect();
         assert_eq!(receive(&mut client, 20).await?, wanted, "round {round}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_consumer_that_somebody_deleted_is_replaced_and_nothing_is_missed() -> Result<()> {
+    let rig = Rig::start().await?;
+    let mut client = rig.subscriber(&["a"]).await?;
+    publish(&rig.nats, 0..3).await?;
+    receive(&mut client, 3).await?;
+
+    let stream = rig.jetstream.get_stream(STREAM).await?;
+    let names: Vec<String> = stream.consumer_names().try_collect().await?;
+    assert_eq!(names.len(), 1, "one consumer per gateway: {names:?}");
+    stream.delete_consumer(&names[0]).await?;
+    publish(&rig.nats, 3..6).await?;
+    assert_eq!(receive(&mut client, 3).await?, [(4, 3, 3), (5, 4, 4), (6, 5, 5)]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn over_a_freeze_of_nats_longer_than_the_gateways_patience_nothing_is_missed() -> Result<()> {
+    let mut rig = Rig::start().await?;
+    let mut client = rig.subscriber(&["a"]).await?;
+    publish(&rig.nats, 0..3).await?;
+    receive(&mut client, 3).await?;
+    let restarts = rig.metric("wsgateway_source_restarts_total").await?;
+
+    rig.nats.signal(Signal::Stop)?;
+    wait_until(SOON, "a gateway that gives its consumer up", async || {
+        rig.metric("wsgateway_source_restarts_total").await.is_ok_and(|count| count > restarts)
+    })
+    .await?;
+    rig.nats.signal(Signal::Cont)?;
+    publish(&rig.nats, 3..6).await?;
+    assert_eq!(receive(&mut client, 3).await?, [(4, 3, 3), (5, 4, 4), (6, 5, 5)]);
     Ok(())
 }
 
