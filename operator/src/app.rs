@@ -66,7 +66,8 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let watching = readiness.gate("watch");
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
     let (monitors, known) = watch::channel(false);
-    let triggers = controller::triggers(&client, &options, &known);
+    let links = nats::Links::default();
+    let triggers = controller::triggers(&client, &options, &known, links.connected());
     let context = Arc::new(Context {
         events: Events::new(client.clone()),
         client,
@@ -74,7 +75,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         children: triggers.children.clone(),
         metrics,
         monitors: known,
-        links: nats::Links::default(),
+        links,
         asker: Asker::default(),
         written: crate::apply::Written::default(),
         backoff: crate::backoff::Backoff::default(),

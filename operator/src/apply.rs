@@ -26,17 +26,20 @@ use crate::discovery::service_monitor_resource;
 use crate::error::{Error, Stage};
 use crate::metrics::{Deed, Metrics};
 
-/// What was last written: by kind, namespace and name, a hash of the desired object and the version that came of it.
+/// Kind, namespace and name.
+type Key = (String, String, String);
+
+/// What was last written: a hash of the desired object, and the version that came of it.
 #[derive(Debug, Default)]
-pub(crate) struct Written(Mutex<HashMap<(String, String, String), (u64, String)>>);
+pub(crate) struct Written(Mutex<HashMap<Key, (u64, String)>>);
 
 impl Written {
-    fn matches(&self, key: &(String, String, String), hash: u64, version: &str) -> bool {
+    fn matches(&self, key: &Key, hash: u64, version: &str) -> bool {
         let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         written.get(key).is_some_and(|(last, at)| *last == hash && at == version)
     }
 
-    fn note(&self, key: (String, String, String), hash: u64, version: String) {
+    fn note(&self, key: Key, hash: u64, version: String) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (hash, version));
     }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::reflector::Store;
@@ -35,6 +35,7 @@ pub(crate) fn triggers(
     client: &Client,
     options: &Options,
     monitors: &watch::Receiver<bool>,
+    connected: watch::Receiver<u64>,
 ) -> Triggers {
     let namespace = options.namespace.as_str();
     let (gateways, writer) = pair::<DeserializeGuard<WsGateway>>();
@@ -56,11 +57,8 @@ pub(crate) fn triggers(
     let (autoscalers, autoscaler_writer) = pair();
     let (disruptions, disruption_writer) = pair();
     let (deployments, deployment_writer) = pair();
-    // The kind came or went: all look again.
-    let turned = stream::unfold(monitors.clone(), |mut monitors| async move {
-        monitors.changed().await.ok()?;
-        Some(((), monitors))
-    });
+    // A kind came or went, a NATS is back: all look again.
+    let look_again = stream::select(changes_of(monitors.clone()), changes_of(connected));
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
     let controller = Controller::for_stream(main, gateways.clone())
         .with_config(config)
@@ -70,10 +68,20 @@ pub(crate) fn triggers(
         .owns_stream(children::watch(client, namespace, autoscaler_writer))
         .owns_stream(children::watch(client, namespace, disruption_writer))
         .owns_stream(children::watch(client, namespace, deployment_writer))
-        .reconcile_all_on(turned);
+        .reconcile_all_on(look_again);
     let children =
         Children { service_accounts, config_maps, services, autoscalers, disruptions, deployments };
     Triggers { controller, gateways, children }
+}
+
+fn changes_of<T: Send + Sync + 'static>(
+    watched: watch::Receiver<T>,
+) -> impl Stream<Item = ()> + Send + 'static {
+    stream::unfold(watched, |mut watched| async move {
+        watched.changed().await.ok()?;
+        Some(((), watched))
+    })
+    .boxed()
 }
 
 /// Runs until stopped, then lets running reconciliations end.

@@ -1,6 +1,6 @@
 //! Stage: dereference. What a WsGateway names or depends on, fetched once, before anything is judged.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wsgateway_crds::ValidGateway;
 use wsgateway_nats::ConnectError;
@@ -9,6 +9,9 @@ use crate::build::child_name;
 use crate::children::seen;
 use crate::context::Context;
 use crate::nats::Link;
+
+/// Right after a start the watches have not told yet what exists; a watch that never does must not hold us up for ever.
+const FIRST_LIST: Duration = Duration::from_secs(5);
 
 /// The surroundings of a WsGateway.
 pub(crate) struct World {
@@ -21,6 +24,11 @@ pub(crate) struct World {
 }
 
 pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
+    let told =
+        tokio::time::timeout(FIRST_LIST, context.children.deployments.wait_until_ready()).await;
+    if told.is_err() {
+        tracing::warn!("Deployments are not listed yet");
+    }
     World {
         link: context.links.get(&gateway.servers, Instant::now()).await,
         monitors: *context.monitors.borrow(),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ClientError, Event, ServerError};
+use tokio::sync::watch;
 use wsgateway_nats::ConnectError;
 
 /// A connection that no WsGateway has used for this long is closed.
@@ -27,10 +28,17 @@ impl Link {
 /// Connections by their list of servers.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
+    /// Counts connections that came up: whoever waits for NATS looks again then.
+    connected: watch::Sender<u64>,
     links: tokio::sync::Mutex<HashMap<Vec<String>, (Link, Instant)>>,
 }
 
 impl Links {
+    /// Changes whenever a connection comes up.
+    pub(crate) fn connected(&self) -> watch::Receiver<u64> {
+        self.connected.subscribe()
+    }
+
     /// The connection to these servers, made at the first call. It may not be up yet.
     pub(crate) async fn get(&self, servers: &[String], now: Instant) -> Result<Link, ConnectError> {
         let mut links = self.links.lock().await;
@@ -41,12 +49,14 @@ impl Links {
         }
         let trouble = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&trouble);
+        let connected = self.connected.clone();
         let client = wsgateway_nats::connect(servers, "wsgateway-operator", move |event| {
             let mut trouble = noted.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
                 Event::Connected => {
                     tracing::info!("connected to NATS");
                     *trouble = None;
+                    connected.send_modify(|times| *times = times.wrapping_add(1));
                 }
                 Event::Disconnected => tracing::warn!("disconnected from NATS"),
                 Event::ServerError(ServerError::Other(text))

@@ -91,7 +91,7 @@ async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, boo
     } else {
         deploy(&valid, &world, context).await.map(Some)
     };
-    let findings = findings(&valid, &world, &stream, &deployed, context).await?;
+    let findings = findings(&valid, &world, &stream, &deployed, context).await;
     let ready = report(gateway, findings, context).await?;
     deployed?;
     Ok((next_look(&valid, ready, stream.retry, context), ready))
@@ -152,16 +152,26 @@ async fn deploy(
     applier.all(&objects).await
 }
 
+/// Connections are told when they can be had: their absence keeps nobody from the rest of the status.
+async fn load(valid: &ValidGateway, context: &Context) -> Option<(i64, i64)> {
+    let load = context.asker.load(&context.client, &valid.namespace, &valid.name).await;
+    load.unwrap_or_else(|error| {
+        context.metrics.problem(error.stage.as_str(), error.reason);
+        tracing::warn!(%error, "cannot list the pods of a gateway");
+        None
+    })
+}
+
 async fn findings(
     valid: &ValidGateway,
     world: &World,
     stream: &Outcome,
     deployed: &Result<Option<Deployment>, Error>,
     context: &Context,
-) -> Result<Findings, Error> {
+) -> Findings {
     let (gateway, fleet) = match deployed {
         Ok(Some(deployment)) => {
-            let load = context.asker.load(&context.client, &valid.namespace, &valid.name).await?;
+            let load = load(valid, context).await;
             (
                 fleet::verdict(deployment, valid.effective_replicas()),
                 Some(fleet::count(deployment, load)),
@@ -181,7 +191,7 @@ async fn findings(
              Prometheus operator, or use Auto",
         )
     });
-    Ok(Findings {
+    Findings {
         generation: valid.generation,
         selector: selector_text(&valid.name),
         stream: Some(stream.verdict.clone()),
@@ -189,7 +199,7 @@ async fn findings(
         ready,
         stream_status: stream.status.clone(),
         fleet,
-    })
+    }
 }
 
 /// Writes the status if it changed, tells of transitions, and returns whether the WsGateway is ready.
