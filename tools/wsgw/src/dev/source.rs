@@ -3,7 +3,7 @@
 use async_nats::jetstream;
 use wsgateway_config::{JetStreamSource, MemorySource, Source as ConfigSource, StreamConfig};
 use wsgateway_crds::{AdoptionPolicy, ValidGateway};
-use wsgateway_nats::{Adoption, Owner, Plan};
+use wsgateway_nats::{Adoption, Owner, Plan, StreamError};
 
 use super::nats_server::{self, NatsServer, NatsServerError};
 use super::publish::Target;
@@ -90,8 +90,10 @@ async fn make_stream(
     desired: &StreamConfig,
 ) -> Result<async_nats::Client, Error> {
     let client = wsgateway_nats::connect(&[url.to_owned()], "wsgw dev", |_| {}).await?;
-    let failed =
-        |source| Error::Stream { stream: desired.name.clone(), url: url.to_owned(), source };
+    let failed = |source| match source {
+        StreamError::Unreachable => Error::Unreachable { url: url.to_owned() },
+        source => Error::Stream { stream: desired.name.clone(), url: url.to_owned(), source },
+    };
     // The same in every run, so that the next one finds its stream again.
     let owner = Owner::new("wsgw-dev", &gateway.namespace, &gateway.name, "dev");
     let adoption = match gateway.adoption {
