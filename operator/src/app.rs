@@ -102,11 +102,11 @@ impl App {
         let every = Duration::from_secs(u64::from(context.options.discovery_seconds.get()));
         let looking =
             tokio::spawn(discovery::keep_looking(context.client.clone(), every, monitors));
-        let gateways = triggers.gateways.clone();
+        let mut listed = triggers.listed.clone();
         let ready_stop = stop.clone();
         let ready = tokio::spawn(async move {
             // Closes again when dropped.
-            if gateways.wait_until_ready().await.is_ok() {
+            if listed.wait_for(|listed| *listed).await.is_ok() {
                 watching.open();
                 tracing::info!("watching");
                 ready_stop.cancelled().await;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Config, Controller};
-use kube::runtime::reflector::Store;
 use kube::runtime::{Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Client, Resource as _};
 use tokio::sync::watch;
@@ -26,7 +25,8 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// A controller before it runs, and what its watches know.
 pub(crate) struct Triggers {
     controller: Controller<DeserializeGuard<WsGateway>>,
-    pub(crate) gateways: Store<DeserializeGuard<WsGateway>>,
+    /// True from the end of the first list of WsGateways.
+    pub(crate) listed: watch::Receiver<bool>,
     pub(crate) children: Children,
 }
 
@@ -42,12 +42,19 @@ pub(crate) fn triggers(
     // The status is ours: its changes wake nobody. One unreadable object must not blind us for the others.
     let changes =
         predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
+    let (tell, listed) = watch::channel(false);
     let main = watcher(children::api(client, namespace), watcher::Config::default())
         .backoff(WatchBackoff::default())
         .modify(|gateway: &mut DeserializeGuard<WsGateway>| {
             gateway.meta_mut().managed_fields = None
         })
         .reflect(writer)
+        // The store's `wait_until_ready` wakes only the one that asked last, and the controller asks, too.
+        .inspect(move |event| {
+            if matches!(event, Ok(watcher::Event::InitDone)) {
+                tell.send_replace(true);
+            }
+        })
         .applied_objects()
         .predicate_filter(changes, PredicateConfig::default())
         .filter_map(children::good);
@@ -60,7 +67,7 @@ pub(crate) fn triggers(
     // A kind came or went, a NATS is back: all look again.
     let look_again = stream::select(changes_of(monitors.clone()), changes_of(connected));
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
-    let controller = Controller::for_stream(main, gateways.clone())
+    let controller = Controller::for_stream(main, gateways)
         .with_config(config)
         .owns_stream(children::watch(client, namespace, service_account_writer))
         .owns_stream(children::watch(client, namespace, config_map_writer))
@@ -71,7 +78,7 @@ pub(crate) fn triggers(
         .reconcile_all_on(look_again);
     let children =
         Children { service_accounts, config_maps, services, autoscalers, disruptions, deployments };
-    Triggers { controller, gateways, children }
+    Triggers { controller, listed, children }
 }
 
 fn changes_of<T: Send + Sync + 'static>(

@@ -12,6 +12,8 @@ use crate::nats::Link;
 
 /// Right after a start the watches have not told yet what exists; a watch that never does must not hold us up for ever.
 const FIRST_LIST: Duration = Duration::from_secs(5);
+/// The store wakes only the one that asked last; of several that wait, the others look again after this long.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The surroundings of a WsGateway.
 pub(crate) struct World {
@@ -24,9 +26,11 @@ pub(crate) struct World {
 }
 
 pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
-    let told =
-        tokio::time::timeout(FIRST_LIST, context.children.deployments.wait_until_ready()).await;
-    if told.is_err() {
+    let deployments = &context.children.deployments;
+    let told = tokio::time::timeout(FIRST_LIST, async {
+        while tokio::time::timeout(ASK_AGAIN, deployments.wait_until_ready()).await.is_err() {}
+    });
+    if told.await.is_err() {
         tracing::warn!("Deployments are not listed yet");
     }
     World {
