@@ -290,14 +290,16 @@ impl GatewayConfig {
             check_source(source)?;
         }
         let path = &self.listener.path;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
         if !path.starts_with('/')
-            || path.contains(['?', '#', ' ', '{', '}'])
+            || !path.chars().all(plain)
             || RESERVED_PATHS.contains(&path.as_str())
         {
             return Err(ConfigError::value(
                 "listener.path",
                 format!(
-                    "must start with / and not be one of {RESERVED_PATHS:?}, such as /ws; got {path:?}"
+                    "must start with /, hold letters, digits and - . _ ~ / only, and not be one of \
+                     {RESERVED_PATHS:?}, such as /ws; got {path:?}"
                 ),
             ));
         }
@@ -407,8 +409,9 @@ mod tests {
     #[test]
     fn values_that_cannot_work_are_refused_with_their_path() {
         type Break = fn(&mut GatewayConfig);
-        let broken: [(&str, Break); 6] = [
+        let broken: [(&str, Break); 7] = [
             ("listener.path", |c| c.listener.path = "/health".into()),
+            ("listener.path", |c| c.listener.path = "/ws\"><script>".into()),
             ("admin.port", |c| c.admin.port = 8080),
             ("heartbeat.interval", |c| c.heartbeat.interval = Millis(5)),
             ("capacity.connections", |c| c.capacity.connections = 0),

@@ -7,9 +7,12 @@ use crate::ConfigError;
 /// Reads one YAML (or JSON) document; the error names the path of the offending field.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
     let document = serde_yaml::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(document).map_err(|error| ConfigError::Shape {
-        path: error.path().to_string(),
-        message: error.inner().to_string(),
+    serde_path_to_error::deserialize(document).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.inner().to_string();
+        // The library names a path of its own, often the same one.
+        let message = message.strip_prefix(&format!("{path}: ")).unwrap_or(&message).to_owned();
+        ConfigError::Shape { path, message }
     })
 }
 
