@@ -22,6 +22,9 @@ use tokio_tungstenite::{connect_async, tungstenite::Message};
 const LIMIT: Duration = Duration::from_secs(180);
 /// Between two attempts to connect: short, because "apply to first price" is measured with it.
 const RETRY: Duration = Duration::from_millis(50);
+/// For one attempt: a connection request that falls between a pod's start and the Service's rules is lost, and its
+/// repetition would take seconds.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Acknowledgements of JetStream that may be outstanding.
 const WINDOW: usize = 100;
 
@@ -212,7 +215,7 @@ async fn session(options: &Options, run: u64, board: &watch::Sender<Seen>) -> En
 
 async fn frames(options: &Options, run: u64, board: &watch::Sender<Seen>) -> Result<(), End> {
     let (mut socket, _) =
-        timeout(Duration::from_secs(2), connect_async(&options.gateway)).await??;
+        timeout(PATIENCE, connect_async(&options.gateway)).await??;
     let subscribe = json!({ "type": "subscribe", "id": 1, "channels": [options.channel] });
     socket.send(Message::text(subscribe.to_string())).await?;
     let mut session = Session::default();
