@@ -214,8 +214,7 @@ async fn session(options: &Options, run: u64, board: &watch::Sender<Seen>) -> En
 }
 
 async fn frames(options: &Options, run: u64, board: &watch::Sender<Seen>) -> Result<(), End> {
-    let (mut socket, _) =
-        timeout(PATIENCE, connect_async(&options.gateway)).await??;
+    let (mut socket, _) = timeout(PATIENCE, connect_async(&options.gateway)).await??;
     let subscribe = json!({ "type": "subscribe", "id": 1, "channels": [options.channel] });
     socket.send(Message::text(subscribe.to_string())).await?;
     let mut session = Session::default();
