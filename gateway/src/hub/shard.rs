@@ -304,8 +304,10 @@ impl Shard {
         self.epoch = epoch;
         self.position = position;
         if replaced {
+            let draining = self.drain.take();
             self.start_drain(Duration::ZERO, "restart");
-            self.drain = None;
+            // Whoever arrives during a shutdown is still to be sent away.
+            self.drain = draining;
         }
     }
 

@@ -4,6 +4,8 @@
 //! (silence, a hole in its deliveries, a new connection, a deleted consumer) has the same answer: make another one.
 //! Flow control bounds what the server sends ahead of us, so a slow gateway holds messages back in the stream.
 
+mod feed;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,22 +14,17 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, push};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, stream};
 use async_nats::{Client, Event, Subscriber};
-use futures_util::StreamExt;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::JetStreamSource;
+
+use feed::{Feed, HEARTBEAT, SILENCE};
 
 use super::position::{Begin, Cursor, Observed, begin};
 use super::status::{State, Status};
 use super::{Sink, ack};
 use crate::encode::Message;
-
-/// How often the server speaks up on a quiet stream.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-
-/// Silence after which the consumer is taken for dead: three heartbeats missed.
-const SILENCE: Duration = Duration::from_secs(7);
 
 /// How long the server keeps a consumer that nobody listens to any more.
 const INACTIVE: Duration = Duration::from_secs(30);
@@ -47,6 +44,8 @@ enum Ended {
     Silent,
     #[error("a delivery is missing: expected {expected} of the consumer, got {got}")]
     Hole { expected: u64, got: u64 },
+    #[error("what was to be read back was discarded meanwhile")]
+    Emptied,
     #[error("the subscription ended")]
     Closed,
     #[error("the stream {0} does not exist")]
@@ -257,7 +256,7 @@ impl Reader {
     /// Reads deliveries until something is wrong with them.
     async fn read(
         &mut self,
-        mut deliveries: Subscriber,
+        deliveries: Subscriber,
         plan: Begin,
         epoch: Arc<str>,
         waiting: u64,
@@ -270,25 +269,15 @@ impl Reader {
             position = position.max(plan.warm_until);
             self.go_live(&epoch, position);
         }
-        let mut watch = tokio::time::interval(HEARTBEAT);
-        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut heard = Instant::now();
-        let connected = Arc::clone(&self.connected);
+        let mut feed = Feed::new(deliveries, Arc::clone(&self.connected));
         loop {
-            let delivery = tokio::select! {
-                biased;
-                () = connected.notified() => return Err(Ended::Reconnected),
-                delivery = deliveries.next() => delivery.ok_or(Ended::Closed)?,
-                now = watch.tick() => {
-                    if now.duration_since(heard) > SILENCE {
-                        return Err(Ended::Silent);
-                    }
-                    continue;
-                }
-            };
-            heard = Instant::now();
+            let delivery = feed.next().await?;
             let Some(meta) = delivery.reply.as_deref().and_then(ack::parse) else {
                 self.answer_control(&delivery).await;
+                if warm && feed::is_idle(&delivery) {
+                    // The server has nothing to say: what waited for us has expired since we asked.
+                    return Err(Ended::Emptied);
+                }
                 continue;
             };
             if meta.consumer_sequence != expected {
@@ -337,11 +326,10 @@ impl Reader {
 
     /// Flow control asks for an answer before more is sent; a heartbeat of a stalled consumer repeats the question.
     async fn answer_control(&self, delivery: &async_nats::Message) {
-        let stalled =
-            delivery.headers.as_ref().and_then(|headers| headers.get("Nats-Consumer-Stalled"));
-        let reply = stalled
-            .map(|value| value.as_str().to_owned())
-            .or_else(|| delivery.reply.as_ref().map(|r| r.to_string()));
+        let reply = match feed::stalled(delivery) {
+            Some(reply) => Some(reply.to_owned()),
+            None => delivery.reply.as_ref().map(ToString::to_string),
+        };
         if let Some(reply) = reply
             && let Err(error) = self.client.publish(reply, bytes::Bytes::new()).await
         {

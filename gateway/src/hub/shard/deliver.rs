@@ -141,11 +141,12 @@ impl Shard {
     fn park(&mut self, conn: u32, mut link: u32, mut offset: usize) {
         while let Some((frame, next)) = self.due.frame(link) {
             let rest = frame.slice(offset..);
-            self.totals.deliveries += 1;
-            self.totals.delivered_bytes += rest.len() as u64;
+            let bytes = rest.len() as u64;
             if !self.enqueue(conn, rest, offset > 0) {
                 return;
             }
+            self.totals.deliveries += 1;
+            self.totals.delivered_bytes += bytes;
             (link, offset) = (next, 0);
         }
     }
