@@ -1,0 +1,157 @@
+//! The rules that make a configuration runnable; each refusal names the field and what would be right.
+
+use super::{GatewayConfig, JetStreamSource, Source};
+use crate::ConfigError;
+
+/// Paths that the gateway serves itself; the WebSocket endpoint cannot be one of them.
+const RESERVED_PATHS: [&str; 3] = ["/", "/health", "/stats"];
+
+impl GatewayConfig {
+    /// Refuses values that have the right type but cannot work.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if let Source::JetStream(source) = &self.source {
+            check_source(source)?;
+        }
+        let path = &self.listener.path;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+        if !path.starts_with('/')
+            || !path.chars().all(plain)
+            || RESERVED_PATHS.contains(&path.as_str())
+        {
+            return Err(ConfigError::value(
+                "listener.path",
+                format!(
+                    "must start with /, hold letters, digits and - . _ ~ / only, and not be one of \
+                     {RESERVED_PATHS:?}, such as /ws; got {path:?}"
+                ),
+            ));
+        }
+        if self.listener.port != 0
+            && self.listener.port == self.admin.port
+            && self.listener.address == self.admin.address
+        {
+            return Err(ConfigError::value("admin.port", "must differ from listener.port"));
+        }
+        for (path, value) in [
+            ("heartbeat.interval", self.heartbeat.interval),
+            ("heartbeat.timeout", self.heartbeat.timeout),
+        ] {
+            if !(100..=3_600_000).contains(&value.0) {
+                return Err(ConfigError::value(
+                    path,
+                    format!("must be 100 to 3600000 ms; got {}", value.0),
+                ));
+            }
+        }
+        self.check_limits()
+    }
+
+    fn check_limits(&self) -> Result<(), ConfigError> {
+        let capacity = &self.capacity;
+        let limits = [
+            ("capacity.connections", capacity.connections, 1),
+            ("capacity.subscriptionsPerConnection", capacity.subscriptions_per_connection, 1),
+            // One frame of the largest command's answer must fit.
+            ("capacity.outboxBytesPerConnection", capacity.outbox_bytes_per_connection, 4 << 10),
+            ("capacity.commandBytes", capacity.command_bytes, 128),
+            ("commandRate.perSecond", self.command_rate.per_second, 1),
+            ("commandRate.burst", self.command_rate.burst, 1),
+        ];
+        for (path, value, least) in limits {
+            if value < least {
+                return Err(ConfigError::value(
+                    path,
+                    format!("must be at least {least}; got {value}"),
+                ));
+            }
+        }
+        if capacity.outbox_bytes_total < u64::from(capacity.outbox_bytes_per_connection) {
+            return Err(ConfigError::value(
+                "capacity.outboxBytesTotal",
+                "must be at least capacity.outboxBytesPerConnection",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_source(source: &JetStreamSource) -> Result<(), ConfigError> {
+    if source.servers.is_empty() || source.servers.len() > 16 {
+        return Err(ConfigError::value(
+            "source.jetStream.servers",
+            "must name 1 to 16 servers, such as nats://nats:4222",
+        ));
+    }
+    let name_ok = |c: char| !c.is_whitespace() && !c.is_control() && !".*>/\\".contains(c);
+    if source.stream.is_empty() || source.stream.len() > 255 || !source.stream.chars().all(name_ok)
+    {
+        return Err(ConfigError::value(
+            "source.jetStream.stream",
+            format!("must be a stream name without spaces and . * > / \\; got {:?}", source.stream),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Millis;
+
+    fn example() -> GatewayConfig {
+        let source = JetStreamSource {
+            servers: vec!["nats://nats:4222".into()],
+            stream: "ODIN_TOKENS".into(),
+        };
+        GatewayConfig::new("trading/odin", Source::JetStream(source))
+    }
+
+    #[test]
+    fn what_is_rendered_is_read_back_unchanged() {
+        let config = example();
+        assert_eq!(GatewayConfig::parse(&config.render().unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_file_with_only_name_and_source_gets_every_default() {
+        let text = "name: a/b\nsource: { jetStream: { servers: ['nats://n:4222'], stream: S } }\n";
+        let config = GatewayConfig::parse(text).unwrap();
+        assert_eq!(config.listener.port, 8080);
+        assert_eq!(config.capacity.connections, 10_000);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_path() {
+        let text = "name: a\nsource: { memory: {} }\nlistener: { prot: 1 }\n";
+        let error = GatewayConfig::parse(text).unwrap_err().to_string();
+        assert!(
+            error.starts_with("listener.prot: ") && error.contains("unknown field `prot`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_refused_with_their_path() {
+        type Break = fn(&mut GatewayConfig);
+        let broken: [(&str, Break); 7] = [
+            ("listener.path", |c| c.listener.path = "/health".into()),
+            ("listener.path", |c| c.listener.path = "/ws\"><script>".into()),
+            ("admin.port", |c| c.admin.port = 8080),
+            ("heartbeat.interval", |c| c.heartbeat.interval = Millis(5)),
+            ("capacity.connections", |c| c.capacity.connections = 0),
+            ("capacity.outboxBytesTotal", |c| c.capacity.outbox_bytes_total = 1),
+            ("source.jetStream.stream", |c| {
+                c.source = Source::JetStream(JetStreamSource {
+                    servers: vec!["x".into()],
+                    stream: "a.b".into(),
+                });
+            }),
+        ];
+        for (path, break_it) in broken {
+            let mut config = example();
+            break_it(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(path), "{path}: {error}");
+        }
+    }
+}
