@@ -10,7 +10,10 @@ use async_nats::jetstream::{Error as ServerAnswer, ErrorCode};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
     /// No connection.
-    #[error("NATS is not reachable; it is tried again until it is")]
+    #[error(
+        "NATS is not reachable; it is tried again until it is. If this lasts, check nats.servers: on Kubernetes a \
+         server's host is SERVICE.NAMESPACE"
+    )]
     Unreachable,
     /// Connected, but no answer in time: an overloaded server, an election, or an account that may not ask.
     #[error(

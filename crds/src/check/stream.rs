@@ -19,7 +19,7 @@ pub(super) fn servers(nats: &Nats, errors: &mut Errors) -> Vec<String> {
     errors.ensure(
         (1..=16).contains(&nats.servers.len()),
         PATH,
-        "name 1 to 16 servers, such as nats://nats:4222",
+        "name 1 to 16 servers, such as nats://nats.messaging:4222",
     );
     for (at, server) in nats.servers.iter().enumerate() {
         errors.ensure(

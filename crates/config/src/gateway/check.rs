@@ -79,7 +79,7 @@ fn check_source(source: &JetStreamSource) -> Result<(), ConfigError> {
     if source.servers.is_empty() || source.servers.len() > 16 {
         return Err(ConfigError::value(
             "source.jetStream.servers",
-            "must name 1 to 16 servers, such as nats://nats:4222",
+            "must name 1 to 16 servers, such as nats://nats.messaging:4222",
         ));
     }
     let name_ok = |c: char| !c.is_whitespace() && !c.is_control() && !".*>/\\".contains(c);
@@ -100,7 +100,7 @@ mod tests {
 
     fn example() -> GatewayConfig {
         let source = JetStreamSource {
-            servers: vec!["nats://nats:4222".into()],
+            servers: vec!["nats://nats.messaging:4222".into()],
             stream: "ODIN_TOKENS".into(),
         };
         GatewayConfig::new("trading/odin", Source::JetStream(source))
