@@ -207,7 +207,9 @@ fn demo() -> Result<String> {
 
 #[tokio::test]
 async fn every_command_lists_all_errors_of_a_manifest_with_their_paths() -> Result<()> {
-    let broken = demo()?.replace("maxAge: 30s", "maxAge: soon").replace("nats://nats.messaging:4222", "nats");
+    let broken = demo()?
+        .replace("maxAge: 30s", "maxAge: soon")
+        .replace("nats://nats.messaging:4222", "nats");
     for command in ["check", "render", "dev"] {
         let (code, output, errors) = with_input(&[command, "-f", "-"], &broken).await?;
         assert_eq!((code, output.as_str()), (Some(1), ""), "{command}");

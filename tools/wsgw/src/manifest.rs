@@ -158,8 +158,9 @@ mod tests {
 
     #[test]
     fn every_error_is_listed_with_its_path() {
-        let text =
-            DEMO.replace("maxAge: 30s", "maxAge: soon").replace("nats://nats.messaging:4222", "nats//nats");
+        let text = DEMO
+            .replace("maxAge: 30s", "maxAge: soon")
+            .replace("nats://nats.messaging:4222", "nats//nats");
         let error = manifest(&text).gateway().unwrap_err().to_string();
         assert!(
             error.contains("2 errors")
