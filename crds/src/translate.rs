@@ -12,7 +12,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         JetStreamSource { servers: gateway.servers.clone(), stream: gateway.stream.name.clone() };
     let name = format!("{}/{}", gateway.namespace, gateway.name);
     GatewayConfig {
-        channels: Channels { strip_prefix: gateway.strip_prefix.clone() },
+        channels: Channels { strip_prefix: gateway.strip_prefix.clone(), ..Channels::default() },
         listener: Listener {
             port: gateway.port,
             path: gateway.path.clone(),

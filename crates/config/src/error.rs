@@ -14,15 +14,15 @@ pub enum ConfigError {
     /// The value has the right type but cannot work.
     #[error("{path}: {message}")]
     Value {
-        /// Path of the field, such as `capacity.connections`.
-        path: &'static str,
+        /// Path of the field, such as `capacity.connections` or `channels.rules[2].match`.
+        path: String,
         /// What is wrong, and what would be right.
         message: String,
     },
 }
 
 impl ConfigError {
-    pub(crate) fn value(path: &'static str, message: impl Into<String>) -> Self {
-        Self::Value { path, message: message.into() }
+    pub(crate) fn value(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Value { path: path.into(), message: message.into() }
     }
 }

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConfigError, Millis, yaml};
 
+mod channels;
 mod check;
+
+pub use channels::{Channels, Delivery, MAX_BATCH_WINDOW, MAX_RULES, Rule};
 
 /// Everything a gateway process needs to know, rendered from one `WsGateway`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +19,7 @@ pub struct GatewayConfig {
     pub name: String,
     /// Where messages come from.
     pub source: Source,
-    /// How subjects become channels.
+    /// How subjects become channels, and how their messages are treated.
     #[serde(default)]
     pub channels: Channels,
     /// The port that clients see.
@@ -34,6 +37,9 @@ pub struct GatewayConfig {
     /// Commands accepted from one connection.
     #[serde(default)]
     pub command_rate: CommandRate,
+    /// Patience with clients that read slowly.
+    #[serde(default)]
+    pub slow_consumer: SlowConsumer,
     /// What is read from the stream before the gateway is ready.
     #[serde(default)]
     pub warmup: Warmup,
@@ -98,16 +104,6 @@ pub struct JetStreamSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MemorySource {}
 
-/// How subjects become channels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Channels {
-    /// Prefix removed from a subject to name its channel: `odin.token.` makes `odin.token.BTC.trade` into
-    /// `BTC.trade`. Subjects without it keep their full name.
-    #[serde(default)]
-    pub strip_prefix: String,
-}
-
 /// The port that clients see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -121,6 +117,9 @@ pub struct Listener {
     /// Path of the WebSocket endpoint.
     #[serde(default = "listener_path")]
     pub path: String,
+    /// Whether clients that offer permessage-deflate get it.
+    #[serde(default = "yes")]
+    pub compression: bool,
 }
 
 /// The port that Kubernetes, Prometheus and the operator see.
@@ -153,7 +152,8 @@ pub struct Capacity {
     pub connections: u32,
     /// Most subscriptions of one connection.
     pub subscriptions_per_connection: u32,
-    /// Most bytes waiting for one client that reads slowly; beyond it the client is closed with 4008.
+    /// Most bytes waiting for one client that reads slowly; one that reaches it is closed with 4008. From half of it
+    /// on the client is under pressure: see [`SlowConsumer`] and [`Delivery`].
     pub outbox_bytes_per_connection: u32,
     /// Most bytes waiting for all slow clients of the process together.
     pub outbox_bytes_total: u64,
@@ -172,6 +172,15 @@ pub struct CommandRate {
     pub per_second: u32,
     /// Commands that may arrive at once.
     pub burst: u32,
+}
+
+/// Patience with clients that read slowly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SlowConsumer {
+    /// Time that a client may have more than half of `capacity.outboxBytesPerConnection` waiting before it is closed
+    /// with 4008 (ms).
+    pub grace: Millis,
 }
 
 /// What is read from the stream before the gateway is ready, so that `prev` is right from the first message on.
@@ -203,10 +212,18 @@ fn listener_path() -> String {
 fn admin_port() -> u16 {
     9090
 }
+fn yes() -> bool {
+    true
+}
 
 impl Default for Listener {
     fn default() -> Self {
-        Self { address: any_address(), port: listener_port(), path: listener_path() }
+        Self {
+            address: any_address(),
+            port: listener_port(),
+            path: listener_path(),
+            compression: yes(),
+        }
     }
 }
 
@@ -242,6 +259,13 @@ impl Default for CommandRate {
     }
 }
 
+impl Default for SlowConsumer {
+    fn default() -> Self {
+        // Long enough for a phone that changes cells, short enough that stalled clients do not pile up.
+        Self { grace: Millis::from_secs(5) }
+    }
+}
+
 impl Default for Warmup {
     fn default() -> Self {
         Self { messages: 100_000 }
@@ -266,6 +290,7 @@ impl GatewayConfig {
             heartbeat: Heartbeat::default(),
             capacity: Capacity::default(),
             command_rate: CommandRate::default(),
+            slow_consumer: SlowConsumer::default(),
             warmup: Warmup::default(),
             drain: Drain::default(),
         }

@@ -7,13 +7,16 @@
 mod duration;
 mod error;
 mod gateway;
+mod pattern;
 mod stream;
 pub mod yaml;
 
 pub use duration::Millis;
 pub use error::ConfigError;
 pub use gateway::{
-    Admin, Capacity, Channels, CommandRate, Drain, GatewayConfig, Heartbeat, JetStreamSource,
-    Listener, MemorySource, Source, Warmup,
+    Admin, Capacity, Channels, CommandRate, Delivery, Drain, GatewayConfig, Heartbeat,
+    JetStreamSource, Listener, MAX_BATCH_WINDOW, MAX_RULES, MemorySource, Rule, SlowConsumer,
+    Source, Warmup,
 };
+pub use pattern::{MAX_PATTERN_BYTES, covers, is_pattern};
 pub use stream::{Compression, Storage, StreamConfig};

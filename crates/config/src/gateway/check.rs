@@ -1,7 +1,12 @@
 //! The rules that make a configuration runnable; each refusal names the field and what would be right.
 
 use super::{GatewayConfig, JetStreamSource, Source};
-use crate::ConfigError;
+use crate::{ConfigError, Millis};
+
+/// The timer wheels of the gateway are no finer.
+const SHORTEST: Millis = Millis(100);
+const HOUR: Millis = Millis::from_secs(3_600);
+const MOST_GRACE: Millis = Millis::from_secs(60);
 
 /// Paths that the gateway serves itself; the WebSocket endpoint cannot be one of them.
 const RESERVED_PATHS: [&str; 3] = ["/", "/health", "/stats"];
@@ -32,17 +37,20 @@ impl GatewayConfig {
         {
             return Err(ConfigError::value("admin.port", "must differ from listener.port"));
         }
-        for (path, value) in [
-            ("heartbeat.interval", self.heartbeat.interval),
-            ("heartbeat.timeout", self.heartbeat.timeout),
+        for (path, value, most) in [
+            ("heartbeat.interval", self.heartbeat.interval, HOUR),
+            ("heartbeat.timeout", self.heartbeat.timeout, HOUR),
+            // 0 would close a client for one burst; the hard bound is there for those that never read.
+            ("slowConsumer.grace", self.slow_consumer.grace, MOST_GRACE),
         ] {
-            if !(100..=3_600_000).contains(&value.0) {
+            if value < SHORTEST || value > most {
                 return Err(ConfigError::value(
                     path,
-                    format!("must be 100 to 3600000 ms; got {}", value.0),
+                    format!("must be {} to {} ms; got {}", SHORTEST.0, most.0, value.0),
                 ));
             }
         }
+        self.channels.check()?;
         self.check_limits()
     }
 
@@ -96,7 +104,7 @@ fn check_source(source: &JetStreamSource) -> Result<(), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Millis;
+    use crate::{Delivery, Rule};
 
     fn example() -> GatewayConfig {
         let source = JetStreamSource {
@@ -106,9 +114,14 @@ mod tests {
         GatewayConfig::new("trading/odin", Source::JetStream(source))
     }
 
+    fn rule(pattern: &str, delivery: Delivery, window: u64) -> Rule {
+        Rule { r#match: pattern.to_owned(), delivery, batch_window: Millis(window) }
+    }
+
     #[test]
     fn what_is_rendered_is_read_back_unchanged() {
-        let config = example();
+        let mut config = example();
+        config.channels.rules.push(rule("*.price", Delivery::Latest, 100));
         assert_eq!(GatewayConfig::parse(&config.render().unwrap()).unwrap(), config);
     }
 
@@ -118,6 +131,31 @@ mod tests {
         let config = GatewayConfig::parse(text).unwrap();
         assert_eq!(config.listener.port, 8080);
         assert_eq!(config.capacity.connections, 10_000);
+        assert!(config.listener.compression);
+        assert_eq!(config.slow_consumer.grace, Millis(5_000));
+        assert_eq!(config.channels.rules, []);
+    }
+
+    #[test]
+    fn a_rule_needs_no_more_than_what_it_matches() {
+        let text = "name: a\nsource: { memory: {} }\nchannels: { rules: [{ match: '*.price', delivery: Latest }, \
+                    { match: '>', batchWindow: 50 }] }\n";
+        let rules = GatewayConfig::parse(text).unwrap().channels.rules;
+        assert_eq!(rules[0], rule("*.price", Delivery::Latest, 0));
+        assert_eq!(rules[1], rule(">", Delivery::Every, 50));
+    }
+
+    #[test]
+    fn a_rule_behind_a_broader_one_is_refused_with_the_rule_that_hides_it() {
+        let mut config = example();
+        let rules = ["BTC.price", "*.price", "ETH.price"];
+        config.channels.rules = rules.map(|pattern| rule(pattern, Delivery::Latest, 0)).into();
+        let error = config.check().unwrap_err().to_string();
+        assert!(
+            error.starts_with("channels.rules[2].match: ETH.price never gets its turn"),
+            "{error}"
+        );
+        assert!(error.contains("rules[1] (*.price)"), "{error}");
     }
 
     #[test]
@@ -133,11 +171,25 @@ mod tests {
     #[test]
     fn values_that_cannot_work_are_refused_with_their_path() {
         type Break = fn(&mut GatewayConfig);
-        let broken: [(&str, Break); 7] = [
+        let broken: [(&str, Break); 14] = [
             ("listener.path", |c| c.listener.path = "/health".into()),
             ("listener.path", |c| c.listener.path = "/ws\"><script>".into()),
             ("admin.port", |c| c.admin.port = 8080),
             ("heartbeat.interval", |c| c.heartbeat.interval = Millis(5)),
+            ("heartbeat.timeout", |c| c.heartbeat.timeout = Millis(3_600_001)),
+            ("slowConsumer.grace", |c| c.slow_consumer.grace = Millis(0)),
+            ("slowConsumer.grace", |c| c.slow_consumer.grace = Millis(60_001)),
+            ("channels.rules: ", |c| {
+                c.channels.rules =
+                    (0..65).map(|n| rule(&n.to_string(), Delivery::Every, 0)).collect();
+            }),
+            ("channels.rules[0].match", |c| {
+                c.channels.rules = vec![rule("BT*", Delivery::Every, 0)];
+            }),
+            ("channels.rules[0].match", |c| c.channels.rules = vec![rule("", Delivery::Every, 0)]),
+            ("channels.rules[0].batchWindow", |c| {
+                c.channels.rules = vec![rule(">", Delivery::Every, 1_001)];
+            }),
             ("capacity.connections", |c| c.capacity.connections = 0),
             ("capacity.outboxBytesTotal", |c| c.capacity.outbox_bytes_total = 1),
             ("source.jetStream.stream", |c| {
