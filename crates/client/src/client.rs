@@ -11,7 +11,7 @@ use serde_json::Value;
 use thiserror::Error;
 use wsgateway_proto::decoder::{Decoder, Event, Limits, Violation};
 use wsgateway_proto::frame::{self, Opcode, Role};
-use wsgateway_proto::handshake::{self, ClientHandshakeError};
+use wsgateway_proto::handshake::{self, ClientHandshakeError, ClientOffer};
 
 use crate::{handshake_key, mask_key};
 
@@ -70,6 +70,8 @@ impl From<Event<'_>> for Received {
         match event {
             Event::Text(text) => Self::Text(text.into()),
             Event::Binary(bytes) => Self::Binary(bytes.into()),
+            // Compression is never offered, so the decoder refuses it before.
+            Event::Deflated(_, bytes) => Self::Binary(bytes.into()),
             Event::Ping(bytes) => Self::Ping(bytes.into()),
             Event::Pong(bytes) => Self::Pong(bytes.into()),
             Event::Close(None) => Self::Close(1005, String::new()),
@@ -131,7 +133,11 @@ impl Client {
         let mut client = Self {
             stream,
             decoder: Decoder::new(Role::Client),
-            limits: Limits { message_bytes: options.message_bytes, fragments: u32::MAX },
+            limits: Limits {
+                message_bytes: options.message_bytes,
+                fragments: u32::MAX,
+                deflate: false,
+            },
             input: Vec::new(),
             position: 0,
             answer_pings: options.answer_pings,
@@ -139,13 +145,15 @@ impl Client {
         let key = handshake_key();
         client.send_raw(&request(addr, &key, options))?;
         loop {
-            match handshake::client_response(&client.input, &key) {
-                Ok(Some(used)) => {
-                    client.input.drain(..used);
+            match handshake::client_response(&client.input, &offer(&key, options)) {
+                Ok(Some(upgraded)) => {
+                    client.input.drain(..upgraded.head_bytes);
                     return Ok(client);
                 }
                 Ok(None) => {}
-                Err(error) => return Err(client.refusal(error, &key, &deadline)),
+                Err(error) => {
+                    return Err(client.refusal(error, &offer(&key, options), &deadline));
+                }
             }
             if client.fill(&deadline)? == 0 {
                 return Err(ClientError::Ended(Received::End));
@@ -302,13 +310,13 @@ impl Client {
     fn refusal(
         &mut self,
         mut error: ClientHandshakeError,
-        key: &str,
+        offer: &ClientOffer<'_>,
         deadline: &Deadline,
     ) -> ClientError {
         while let ClientHandshakeError::Refused { body_head, content_length, .. } = &error
             && (body_head.len() as u64) < content_length.unwrap_or(0).min(512)
             && self.fill(deadline).is_ok_and(|count| count > 0)
-            && let Err(longer) = handshake::client_response(&self.input, key)
+            && let Err(longer) = handshake::client_response(&self.input, offer)
         {
             error = longer;
         }
@@ -316,9 +324,13 @@ impl Client {
     }
 }
 
+fn offer<'a>(key: &'a str, options: &'a ClientOptions) -> ClientOffer<'a> {
+    ClientOffer { key, protocol: options.protocol.as_deref(), deflate: false }
+}
+
 fn request(addr: SocketAddr, key: &str, options: &ClientOptions) -> Vec<u8> {
-    let protocol = options.protocol.as_deref();
-    let mut request = handshake::client_request(&addr.to_string(), &options.path, key, protocol);
+    let offer = offer(key, options);
+    let mut request = handshake::client_request(&addr.to_string(), &options.path, &offer);
     // Before the empty line that ends the head.
     request.truncate(request.len().saturating_sub(2));
     for (name, value) in &options.headers {

@@ -15,7 +15,7 @@ use crate::Received;
 /// Long enough for a loaded machine; only a failing test waits for it.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-const LIMITS: Limits = Limits { message_bytes: 1 << 20, fragments: 64 };
+const LIMITS: Limits = Limits { message_bytes: 1 << 20, fragments: 64, deflate: false };
 
 /// The server's end of a connection.
 pub(crate) struct Peer {
@@ -72,7 +72,7 @@ impl Peer {
         let offered = [v1::PROTOCOL];
         let (method, version) = (http::Method::GET, http::Version::HTTP_11);
         let accepted =
-            handshake::check(&method, version, &headers, &offered, v1::PROTOCOL).unwrap();
+            handshake::check(&method, version, &headers, &offered, v1::PROTOCOL, false).unwrap();
         self.raw(
             format!(
                 "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -108,7 +108,7 @@ impl Peer {
     pub(crate) fn acknowledge(&mut self, offset: u64) {
         let Received::Text(text) = self.next() else { panic!("no command") };
         match v1::parse(&text) {
-            Ok(v1::Command::Subscribe { id, channels }) => {
+            Ok(v1::Command::Subscribe { id, channels, .. }) => {
                 let channels: Vec<&str> = channels.iter().map(AsRef::as_ref).collect();
                 let count = channels.len();
                 self.push(|out| v1::subscription_ack(out, id, &channels, &[], count, offset));

@@ -11,7 +11,7 @@
 
 mod header;
 mod partial;
-mod rules;
+pub(crate) mod rules;
 
 use thiserror::Error;
 
@@ -22,10 +22,13 @@ use partial::Partial;
 /// What one connection may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest message in bytes, all fragments together.
+    /// Largest message in bytes, all fragments together. A compressed one is measured as it
+    /// comes; the inflater measures what becomes of it.
     pub message_bytes: usize,
     /// Most frames in one fragmented message.
     pub fragments: u32,
+    /// The handshake agreed on permessage-deflate: messages may come compressed (RFC 7692).
+    pub deflate: bool,
 }
 
 /// What a peer sent. Borrows from the input or from the decoder: use it before the next call.
@@ -35,6 +38,9 @@ pub enum Event<'a> {
     Text(&'a str),
     /// A whole binary message.
     Binary(&'a [u8]),
+    /// A whole message, text or binary as the opcode says, still compressed: give it to an
+    /// [`Inflater`](crate::deflate::Inflater). Comes only where [`Limits::deflate`] is set.
+    Deflated(Opcode, &'a [u8]),
     /// Answer it with a pong of the same payload.
     Ping(&'a [u8]),
     /// An answer to a ping, or a sign of life unasked.
@@ -76,11 +82,18 @@ const FAILED_BEFORE: Violation =
 /// Where the payload of a finished event lies.
 enum Done {
     /// At this place of the input, already unmasked.
-    InPlace(Opcode, std::ops::Range<usize>),
+    InPlace(Form, std::ops::Range<usize>),
     /// A control frame that came in pieces.
-    Control(Opcode),
+    Control(Form),
     /// A message that came in pieces.
-    Message(Opcode),
+    Message(Form),
+}
+
+/// What the first frame of an event says about all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Form {
+    opcode: Opcode,
+    deflated: bool,
 }
 
 /// Decoder of one direction of one connection.
@@ -125,16 +138,16 @@ impl Decoder {
         let advanced = self.advance(input, pos, limits);
         let event = advanced.and_then(|done| match done {
             None => Ok(None),
-            Some(Done::InPlace(opcode, range)) => {
-                rules::event(opcode, input.get(range).unwrap_or_default()).map(Some)
+            Some(Done::InPlace(form, range)) => {
+                rules::event(form, input.get(range).unwrap_or_default()).map(Some)
             }
-            Some(Done::Control(opcode)) => {
+            Some(Done::Control(form)) => {
                 let control = self.partial.as_deref().map_or(&[][..], Partial::control);
-                rules::event(opcode, control).map(Some)
+                rules::event(form, control).map(Some)
             }
-            Some(Done::Message(opcode)) => {
+            Some(Done::Message(form)) => {
                 let message = self.partial.as_deref().map_or(&[][..], Partial::message);
-                rules::event(opcode, message).map(Some)
+                rules::event(form, message).map(Some)
             }
         });
         match event {
@@ -161,7 +174,7 @@ impl Decoder {
         while *pos < input.len() {
             let done = match self.partial.as_deref_mut().filter(|partial| partial.in_frame()) {
                 Some(partial) => partial.payload(input, pos, limits)?,
-                None => match self.header(input, pos)? {
+                None => match self.header(input, pos, limits)? {
                     Some(header) => self.begin(header, input, pos, limits)?,
                     None => None,
                 },
@@ -183,16 +196,22 @@ impl Decoder {
     }
 
     /// Reads a frame header; what there is of an incomplete one is kept.
-    fn header(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<FrameHeader>, Violation> {
+    fn header(
+        &mut self,
+        input: &[u8],
+        pos: &mut usize,
+        limits: &Limits,
+    ) -> Result<Option<FrameHeader>, Violation> {
+        let parse = |bytes: &[u8]| FrameHeader::parse(bytes, self.role, limits.deflate);
         let rest = input.get(*pos..).unwrap_or_default();
         if let Some(partial) = self.partial.as_deref_mut().filter(|p| p.in_header()) {
-            return partial.header(rest, pos, self.role);
+            return partial.header(rest, pos, parse);
         }
-        if let Some((header, used)) = FrameHeader::parse(rest, self.role)? {
+        if let Some((header, used)) = parse(rest)? {
             *pos += used;
             return Ok(Some(header));
         }
-        self.partial.get_or_insert_default().header(rest, pos, self.role)
+        self.partial.get_or_insert_default().header(rest, pos, parse)
     }
 
     /// Starts a frame: hands it out in place if that can be done, else makes it the current one.
@@ -217,7 +236,7 @@ impl Decoder {
             frame::mask(payload, header.key, 0);
             let range = *pos..end;
             *pos = end;
-            return Ok(Some(Done::InPlace(header.opcode, range)));
+            return Ok(Some(Done::InPlace(header.form(), range)));
         }
         let partial = self.partial.get_or_insert_default();
         partial.begin(header);

@@ -12,6 +12,8 @@ pub const MAX_CONTROL_PAYLOAD: usize = 125;
 const MAX_CLOSE_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 
 const FIN: u8 = 0x80;
+/// RSV1: the message is compressed (RFC 7692 section 6).
+const DEFLATED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
@@ -103,6 +105,13 @@ pub const fn header(opcode: Opcode, len: usize) -> Header {
     Header { bytes, len: used }
 }
 
+/// The header of a compressed message that fits one unmasked frame (RSV1 set).
+pub(crate) const fn deflated_header(opcode: Opcode, len: usize) -> Header {
+    let mut header = header(opcode, len);
+    header.bytes[0] |= DEFLATED;
+    header
+}
+
 /// Appends one complete unmasked frame, as a server sends it.
 pub fn write(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     let header = header(opcode, payload.len());
@@ -124,6 +133,18 @@ pub fn write_masked(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: [u8;
     let start = out.len();
     out.extend_from_slice(payload);
     mask(&mut out[start..], key, 0);
+}
+
+/// The payload of one whole unmasked frame that was written by this crate, plain or compressed.
+///
+/// What is no such frame yields what lies behind its header, or nothing.
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let header_len = match frame.get(1) {
+        Some(&LENGTH_16) => 4,
+        Some(&LENGTH_64) => 10,
+        _ => 2,
+    };
+    frame.get(header_len..).unwrap_or_default()
 }
 
 /// Appends an unmasked close frame; the reason is cut at 123 bytes on a character boundary.

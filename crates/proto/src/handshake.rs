@@ -4,6 +4,7 @@
 //! bytes of a response in. No state, no sockets; whoever reads the head bounds its size.
 
 mod client;
+mod extensions;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,9 @@ use http::{Method, StatusCode, Version};
 use sha1::{Digest, Sha1};
 use thiserror::Error;
 
-pub use client::{ClientHandshakeError, MAX_RESPONSE_HEAD, client_request, client_response};
+pub use client::{
+    ClientHandshakeError, ClientOffer, MAX_RESPONSE_HEAD, Upgraded, client_request, client_response,
+};
 
 /// Appended to the client's key before hashing (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -44,6 +47,10 @@ pub struct Accepted {
     /// The client named it, so `Sec-WebSocket-Protocol` must answer it; otherwise that header must
     /// not be sent.
     pub echo_protocol: bool,
+    /// Compression was offered, allowed and is agreed on: [`crate::decoder::Limits::deflate`].
+    pub deflate: bool,
+    /// What `Sec-WebSocket-Extensions` must say; that header must not be sent without.
+    pub extensions: Option<&'static str>,
 }
 
 /// Why a request is not upgraded.
@@ -67,6 +74,9 @@ pub enum Refusal {
     /// The client named protocols and none is spoken here.
     #[error("none of the protocols in Sec-WebSocket-Protocol is spoken here")]
     NoCommonProtocol,
+    /// The list of extensions cannot be read (RFC 6455 section 9.1).
+    #[error("Sec-WebSocket-Extensions is not a list of extensions: correct it or leave it out")]
+    BadExtensions,
 }
 
 impl Refusal {
@@ -76,7 +86,9 @@ impl Refusal {
         match self {
             Self::NotGet => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotUpgrade | Self::BadVersion => StatusCode::UPGRADE_REQUIRED,
-            Self::NotHttp11 | Self::BadKey | Self::NoCommonProtocol => StatusCode::BAD_REQUEST,
+            Self::NotHttp11 | Self::BadKey | Self::NoCommonProtocol | Self::BadExtensions => {
+                StatusCode::BAD_REQUEST
+            }
         }
     }
 
@@ -89,6 +101,7 @@ impl Refusal {
             Self::BadVersion => "unsupported_version",
             Self::BadKey => "invalid_key",
             Self::NoCommonProtocol => "no_common_protocol",
+            Self::BadExtensions => "invalid_extensions",
         }
     }
 
@@ -102,13 +115,14 @@ impl Refusal {
                 ("connection", "Upgrade"),
                 ("sec-websocket-version", VERSION),
             ],
-            Self::NotHttp11 | Self::BadKey | Self::NoCommonProtocol => &[],
+            Self::NotHttp11 | Self::BadKey | Self::NoCommonProtocol | Self::BadExtensions => &[],
         }
     }
 }
 
 /// Checks an upgrade request and picks the subprotocol: the first that the client names among
-/// those `offered`, or `default` when it names none.
+/// those `offered`, or `default` when it names none. With `deflate_allowed` the first offer of
+/// permessage-deflate that can be met is taken.
 ///
 /// # Errors
 /// What to answer instead of 101.
@@ -118,6 +132,7 @@ pub fn check(
     headers: &HeaderMap,
     offered: &[&'static str],
     default: &'static str,
+    deflate_allowed: bool,
 ) -> Result<Accepted, Refusal> {
     if method != Method::GET {
         return Err(Refusal::NotGet);
@@ -147,7 +162,17 @@ pub fn check(
             .find_map(|name| offered.iter().copied().find(|offer| *offer == name))
             .ok_or(Refusal::NoCommonProtocol)?,
     };
-    Ok(Accepted { accept: accept_key(key), protocol, echo_protocol })
+    let lines = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).into_iter();
+    let extensions = extensions::answer(lines.map(|line| line.to_str().ok()))
+        .map_err(|_| Refusal::BadExtensions)?
+        .filter(|_| deflate_allowed);
+    Ok(Accepted {
+        accept: accept_key(key),
+        protocol,
+        echo_protocol,
+        deflate: extensions.is_some(),
+        extensions,
+    })
 }
 
 /// The entries of a comma-separated header, over all its lines.

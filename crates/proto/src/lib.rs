@@ -2,7 +2,8 @@
 //!
 //! In: bytes that a socket produced, commands of a client, messages of a stream. Out: events,
 //! and bytes for a socket to send. Callers own every buffer that outlives a call; the only state
-//! held here is a [`decoder::Decoder`] per connection, 16 bytes while no message is unfinished.
+//! held here is a [`decoder::Decoder`] per connection, 16 bytes while no message is unfinished,
+//! and a deflater and an inflater per thread.
 //!
 //! What must hold: whatever a peer sends, nothing here panics, blocks, recurses without bound or
 //! holds more than the limits it was given; and any way to cut a byte stream into reads yields
@@ -12,6 +13,7 @@
 //! |---|---|
 //! | [`frame`] | frames out: headers, masking, close frames (RFC 6455 section 5) |
 //! | [`decoder`] | frames in, either role |
+//! | [`deflate`] | compressed messages, both directions (RFC 7692) |
 //! | [`handshake`] | the upgrade, both sides (RFC 6455 section 4) |
 //! | [`channel`] | channel names and patterns |
 //! | [`v1`] | commands and pushes of the protocol `wsgateway.v1` |
@@ -19,6 +21,7 @@
 
 pub mod channel;
 pub mod decoder;
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
 pub mod v1;

@@ -4,10 +4,12 @@
 //! frame appended to the caller's buffer. No state. Commands borrow from their text; an answer
 //! never grows beyond what was asked.
 
+mod batch;
 mod command;
 mod message;
 mod push;
 
+pub use batch::{BATCH_HEAD, BATCH_TAIL, batch, batch_len};
 pub use command::{Command, CommandError, Id, MAX_CHANNELS, parse};
 pub use message::{Message, message};
 pub use push::{

@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use mio::net::TcpStream;
 use wsgateway_proto::decoder::{Decoder, Event};
 use wsgateway_proto::frame::{self, Opcode, Role};
-use wsgateway_proto::handshake::{self, ClientHandshakeError};
+use wsgateway_proto::handshake::{self, ClientHandshakeError, ClientOffer};
 
 use super::dial::Dialer;
 use super::pushes;
@@ -124,7 +124,8 @@ impl Connection {
         let options = &dialer.options;
         let key = handshake_key();
         let protocol = options.protocol.as_deref();
-        let request = handshake::client_request(&dialer.host, &options.path, &key, protocol);
+        let offer = ClientOffer { key: &key, protocol, deflate: false };
+        let request = handshake::client_request(&dialer.host, &options.path, &offer);
         self.tally.state = State::Upgrading;
         self.upgrade = Some(Box::new(Upgrade { key, head: Vec::new() }));
         self.write(&request, record);
@@ -163,9 +164,11 @@ impl Connection {
     fn upgrading(&mut self, bytes: &[u8], record: &mut Record, dialer: &Dialer) {
         let Some(mut upgrade) = self.upgrade.take() else { return };
         upgrade.head.extend_from_slice(bytes);
-        match handshake::client_response(&upgrade.head, &upgrade.key) {
+        let protocol = dialer.options.protocol.as_deref();
+        let offer = ClientOffer { key: &upgrade.key, protocol, deflate: false };
+        match handshake::client_response(&upgrade.head, &offer) {
             Ok(None) => self.upgrade = Some(upgrade),
-            Ok(Some(used)) => {
+            Ok(Some(upgraded)) => {
                 record.counters.connecting -= 1;
                 record.counters.connected += 1;
                 record.counters.opened += 1;
@@ -173,7 +176,10 @@ impl Connection {
                 for command in (dialer.options.commands)(self.number as usize) {
                     self.send(Opcode::Text, command.as_bytes(), record);
                 }
-                self.consume(upgrade.head.get_mut(used..).unwrap_or_default(), record);
+                self.consume(
+                    upgrade.head.get_mut(upgraded.head_bytes..).unwrap_or_default(),
+                    record,
+                );
             }
             Err(error) => self.refused(&error, record),
         }
@@ -215,7 +221,8 @@ impl Connection {
                     }
                 }
                 Ok(Some(Event::Pong(_))) => {}
-                Ok(Some(Event::Binary(_))) => record.counters.other += 1,
+                // Compression is never offered, so the decoder refuses it before.
+                Ok(Some(Event::Binary(_) | Event::Deflated(..))) => record.counters.other += 1,
                 Ok(Some(Event::Close(close))) => {
                     closed = Some(close.map_or(1005, |close| close.code));
                 }

@@ -44,7 +44,11 @@ impl Record {
         Self {
             counters: Counters::default(),
             latency,
-            limits: Limits { message_bytes: options.message_bytes, fragments: u32::MAX },
+            limits: Limits {
+                message_bytes: options.message_bytes,
+                fragments: u32::MAX,
+                deflate: false,
+            },
             answer_pings: options.answer_pings,
             number_field: options.number_field.as_deref().map(quoted),
             last_error: None,

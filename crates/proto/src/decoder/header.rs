@@ -1,13 +1,16 @@
 //! The header of a frame (RFC 6455 section 5.2), refused at the first byte that breaks a rule.
 
-use super::Violation;
+use super::{Form, Violation};
 use crate::frame::{Opcode, Role};
 
 /// Longest header: two bytes, a 64-bit length, a mask key.
 pub(super) const MAX_HEADER: usize = 14;
 
 const FIN: u8 = 0x80;
-const RESERVED: u8 = 0x70;
+/// RSV1: this message is compressed (RFC 7692 section 6).
+const DEFLATED: u8 = 0x40;
+/// RSV2 and RSV3, of which no extension spoken here makes use.
+const RESERVED: u8 = 0x30;
 const MASKED: u8 = 0x80;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
@@ -17,6 +20,7 @@ const LENGTH_64: u8 = 127;
 pub(super) struct FrameHeader {
     pub(super) fin: bool,
     pub(super) opcode: Opcode,
+    pub(super) deflated: bool,
     /// All zero when the frame is not masked.
     pub(super) key: [u8; 4],
     pub(super) len: u64,
@@ -27,14 +31,30 @@ const fn protocol(reason: &'static str) -> Violation {
 }
 
 impl FrameHeader {
+    pub(super) const fn form(&self) -> Form {
+        Form { opcode: self.opcode, deflated: self.deflated }
+    }
+
     /// Reads the header at the start of `bytes`, and its length; `None` when it is incomplete.
-    pub(super) fn parse(bytes: &[u8], role: Role) -> Result<Option<(Self, usize)>, Violation> {
+    /// `deflate`: the handshake allows compressed messages.
+    pub(super) fn parse(
+        bytes: &[u8],
+        role: Role,
+        deflate: bool,
+    ) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         if first & RESERVED != 0 {
             return Err(protocol("a reserved bit is set"));
         }
         let fin = first & FIN != 0;
         let opcode = Opcode::from_bits(first & 0x0F).ok_or(protocol("the opcode is reserved"))?;
+        let deflated = first & DEFLATED != 0;
+        if deflated && !deflate {
+            return Err(protocol("a compressed message, and compression was not agreed on"));
+        }
+        if deflated && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(protocol("only the first frame of a message says that it is compressed"));
+        }
         if opcode.is_control() && !fin {
             return Err(protocol("a control frame is fragmented"));
         }
@@ -51,10 +71,10 @@ impl FrameHeader {
         }
         let Some((len, used)) = length(bytes, short)? else { return Ok(None) };
         if !masked {
-            return Ok(Some((Self { fin, opcode, key: [0; 4], len }, used)));
+            return Ok(Some((Self { fin, opcode, deflated, key: [0; 4], len }, used)));
         }
         let Some(&key) = bytes.get(used..).and_then(<[u8]>::first_chunk) else { return Ok(None) };
-        Ok(Some((Self { fin, opcode, key, len }, used + key.len())))
+        Ok(Some((Self { fin, opcode, deflated, key, len }, used + key.len())))
     }
 }
 

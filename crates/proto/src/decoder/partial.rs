@@ -5,8 +5,8 @@
 
 use super::header::{FrameHeader, MAX_HEADER};
 use super::rules::{self, Unfinished};
-use super::{Done, Limits, Violation};
-use crate::frame::{self, Opcode, Role};
+use super::{Done, Form, Limits, Violation};
+use crate::frame::{self, Opcode};
 
 /// The frame whose payload is being read.
 #[derive(Debug)]
@@ -19,10 +19,10 @@ struct Current {
 /// A message whose last byte has not come.
 #[derive(Debug)]
 struct Message {
-    opcode: Opcode,
+    form: Form,
     fragments: u32,
     data: Vec<u8>,
-    /// Bytes of `data` known to be whole characters (text only).
+    /// Bytes of `data` known to be whole characters (plain text only).
     checked: usize,
 }
 
@@ -90,7 +90,7 @@ impl Partial {
         &mut self,
         rest: &[u8],
         pos: &mut usize,
-        role: Role,
+        parse: impl Fn(&[u8]) -> Result<Option<(FrameHeader, usize)>, Violation>,
     ) -> Result<Option<FrameHeader>, Violation> {
         for byte in rest {
             let Some(place) = self.header.get_mut(usize::from(self.header_len)) else { break };
@@ -98,7 +98,7 @@ impl Partial {
             self.header_len += 1;
             *pos += 1;
             let known = self.header.get(..usize::from(self.header_len)).unwrap_or_default();
-            if let Some((header, _)) = FrameHeader::parse(known, role)? {
+            if let Some((header, _)) = parse(known)? {
                 self.header_len = 0;
                 return Ok(Some(header));
             }
@@ -113,7 +113,7 @@ impl Partial {
             return;
         }
         let message = self.message.get_or_insert_with(|| Message {
-            opcode: header.opcode,
+            form: header.form(),
             fragments: 0,
             data: Vec::new(),
             checked: 0,
@@ -146,7 +146,7 @@ impl Partial {
             if ended {
                 self.lent = Lent::Control;
             }
-            return Ok(ended.then_some(Done::Control(header.opcode)));
+            return Ok(ended.then_some(Done::Control(header.form())));
         }
         let Some(message) = self.message.as_mut() else { return Ok(None) };
         message.push(piece, limits);
@@ -155,7 +155,7 @@ impl Partial {
             return Ok(None);
         }
         self.lent = Lent::Message;
-        Ok(Some(Done::Message(message.opcode)))
+        Ok(Some(Done::Message(message.form)))
     }
 }
 
@@ -174,7 +174,7 @@ impl Message {
     /// Fails as soon as text cannot become valid. A character may be cut by any boundary: its
     /// first bytes, three at most, are looked at again with the next piece.
     fn check(&mut self) -> Result<(), Violation> {
-        if self.opcode != Opcode::Text {
+        if self.form != (Form { opcode: Opcode::Text, deflated: false }) {
             return Ok(());
         }
         let unchecked = self.data.get(self.checked..).unwrap_or_default();

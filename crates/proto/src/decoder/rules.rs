@@ -1,12 +1,12 @@
 //! Rules that span frames, and from payload to event.
 
 use super::header::FrameHeader;
-use super::{CloseFrame, Event, Limits, Violation};
+use super::{CloseFrame, Event, Form, Limits, Violation};
 use crate::frame::Opcode;
 
-pub(super) const NOT_UTF8: Violation =
+pub(crate) const NOT_UTF8: Violation =
     Violation { close_code: 1007, reason: "text is not valid UTF-8" };
-const TOO_BIG: Violation =
+pub(crate) const TOO_BIG: Violation =
     Violation { close_code: 1009, reason: "the message is larger than the limit" };
 const TOO_MANY_FRAGMENTS: Violation =
     Violation { close_code: 1009, reason: "the message has more fragments than the limit" };
@@ -50,9 +50,10 @@ pub(super) fn data_frame(
     Ok(())
 }
 
-/// The event of a complete payload. `opcode` is the one that began the message.
-pub(super) fn event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Violation> {
-    Ok(match opcode {
+/// The event of a complete payload. `form` is that of the frame that began the message.
+pub(super) fn event(form: Form, payload: &[u8]) -> Result<Event<'_>, Violation> {
+    Ok(match form.opcode {
+        opcode if form.deflated => Event::Deflated(opcode, payload),
         Opcode::Text => Event::Text(std::str::from_utf8(payload).map_err(|_| NOT_UTF8)?),
         Opcode::Binary => Event::Binary(payload),
         Opcode::Ping => Event::Ping(payload),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { message_bytes: 1_000, fragments: 8 };
+const LIMITS: Limits = Limits { message_bytes: 1_000, fragments: 8, deflate: false };
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// An event that owns what it says, to be compared across calls.
@@ -12,6 +12,7 @@ const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 enum Owned {
     Text(String),
     Binary(Vec<u8>),
+    Deflated(Opcode, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<(u16, String)>),
@@ -23,6 +24,7 @@ impl From<Event<'_>> for Owned {
         match event {
             Event::Text(text) => Self::Text(text.into()),
             Event::Binary(bytes) => Self::Binary(bytes.into()),
+            Event::Deflated(opcode, bytes) => Self::Deflated(opcode, bytes.into()),
             Event::Ping(bytes) => Self::Ping(bytes.into()),
             Event::Pong(bytes) => Self::Pong(bytes.into()),
             Event::Close(close) => Self::Close(close.map(|c| (c.code, c.reason.into()))),
@@ -262,7 +264,11 @@ fn encode(role: Role, all: &[Sent], key: [u8; 4]) -> (Vec<u8>, Vec<Owned>) {
         match sent {
             Sent::Whole(opcode, payload) => {
                 put(&mut out, role, 0x80 | *opcode as u8, payload, key);
-                want.push(rules::event(*opcode, payload).unwrap().into());
+                want.push(
+                    rules::event(Form { opcode: *opcode, deflated: false }, payload)
+                        .unwrap()
+                        .into(),
+                );
             }
             Sent::Fragments(text, cuts, pings) => {
                 let mut cuts: Vec<usize> = cuts.iter().map(|c| c % (text.len() + 1)).collect();

@@ -3,7 +3,8 @@
 use http::StatusCode;
 use thiserror::Error;
 
-use super::{VERSION, accept_key};
+use super::{VERSION, accept_key, extensions};
+use crate::deflate;
 
 /// Longest response head that is read on: real ones are a few hundred bytes.
 pub const MAX_RESPONSE_HEAD: usize = 16 * 1024;
@@ -29,6 +30,12 @@ pub enum ClientHandshakeError {
         /// Up to 512 bytes of the body: what had come with the head.
         body_head: String,
     },
+    /// It answered 101 and not as one that upgrades to WebSocket.
+    #[error("the server switches to something else: {0} is missing or wrong")]
+    NotUpgraded(&'static str),
+    /// It chose a subprotocol or an extension that was not offered.
+    #[error("the server chose what was not offered: see {0}")]
+    NotOffered(&'static str),
     /// `Sec-WebSocket-Accept` does not belong to the key that was sent.
     #[error("Sec-WebSocket-Accept is missing or wrong: this is no WebSocket server, or a cache")]
     BadAccept,
@@ -47,9 +54,29 @@ impl ClientHandshakeError {
     }
 }
 
-/// An upgrade request. `host` is the value of `Host`, `path` may have a query, `key` is 16 random
-/// bytes in base64, and `protocol` the value of `Sec-WebSocket-Protocol`.
-pub fn client_request(host: &str, path: &str, key: &str, protocol: Option<&str>) -> Vec<u8> {
+/// What a client asks for, and what it holds the answer against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientOffer<'a> {
+    /// `Sec-WebSocket-Key`: 16 random bytes in base64.
+    pub key: &'a str,
+    /// `Sec-WebSocket-Protocol`: one name, or several and commas between.
+    pub protocol: Option<&'a str>,
+    /// Offer permessage-deflate, as [`deflate::OFFER`] says.
+    pub deflate: bool,
+}
+
+/// A server's agreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upgraded {
+    /// Length of the response's head; frames follow.
+    pub head_bytes: usize,
+    /// Both sides may send compressed messages: [`crate::decoder::Limits::deflate`].
+    pub deflate: bool,
+}
+
+/// An upgrade request. `host` is the value of `Host`, `path` may have a query.
+pub fn client_request(host: &str, path: &str, offer: &ClientOffer<'_>) -> Vec<u8> {
+    let ClientOffer { key, protocol, deflate } = offer;
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: {VERSION}\r\nSec-WebSocket-Key: {key}\r\n"
@@ -59,17 +86,25 @@ pub fn client_request(host: &str, path: &str, key: &str, protocol: Option<&str>)
         request.push_str(protocol);
         request.push_str("\r\n");
     }
+    if *deflate {
+        request.push_str("Sec-WebSocket-Extensions: ");
+        request.push_str(deflate::OFFER);
+        request.push_str("\r\n");
+    }
     request.push_str("\r\n");
     request.into_bytes()
 }
 
-/// Reads the head of a response: the number of its bytes if the server upgrades (frames follow),
-/// `None` while it is incomplete. A refusal is reported as soon as its head is complete, with as
+/// Reads the head of a response: what was agreed on if the server upgrades, `None` while it is
+/// incomplete. A refusal is reported as soon as its head is complete, with as
 /// much of the body as is there.
 ///
 /// # Errors
 /// What the server did instead.
-pub fn client_response(bytes: &[u8], key: &str) -> Result<Option<usize>, ClientHandshakeError> {
+pub fn client_response(
+    bytes: &[u8],
+    offer: &ClientOffer<'_>,
+) -> Result<Option<Upgraded>, ClientHandshakeError> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let used = match response.parse(bytes) {
@@ -99,8 +134,41 @@ pub fn client_response(bytes: &[u8], key: &str) -> Result<Option<usize>, ClientH
             body_head,
         });
     }
-    if value("sec-websocket-accept") != Some(&accept_key(key)) {
+    let deflate = agreed(response.headers, offer)?;
+    Ok(Some(Upgraded { head_bytes: used, deflate }))
+}
+
+/// RFC 6455 section 4.1, what a client must check in a response with status 101; says whether
+/// compression was agreed on.
+fn agreed(
+    headers: &[httparse::Header<'_>],
+    offer: &ClientOffer<'_>,
+) -> Result<bool, ClientHandshakeError> {
+    let lines = |name: &'static str| {
+        let named = headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+        named.map(|header| std::str::from_utf8(header.value).ok().map(str::trim))
+    };
+    let says = |name, word: &str| {
+        let entries = lines(name).flatten().flat_map(|line| line.split(','));
+        entries.into_iter().any(|entry| entry.trim().eq_ignore_ascii_case(word))
+    };
+    for (name, word) in [("upgrade", "websocket"), ("connection", "upgrade")] {
+        if !says(name, word) {
+            return Err(ClientHandshakeError::NotUpgraded(name));
+        }
+    }
+    let accept = accept_key(offer.key);
+    if !lines("sec-websocket-accept").eq([Some(accept.as_str())]) {
         return Err(ClientHandshakeError::BadAccept);
     }
-    Ok(Some(used))
+    let offered =
+        |name| offer.protocol.into_iter().flat_map(|p| p.split(',')).any(|p| p.trim() == name);
+    let mut protocols = lines("sec-websocket-protocol");
+    if let Some(chosen) = protocols.next()
+        && (!chosen.is_some_and(offered) || protocols.next().is_some())
+    {
+        return Err(ClientHandshakeError::NotOffered("Sec-WebSocket-Protocol"));
+    }
+    extensions::agreed(lines("sec-websocket-extensions"), offer.deflate)
+        .map_err(|_| ClientHandshakeError::NotOffered("Sec-WebSocket-Extensions"))
 }

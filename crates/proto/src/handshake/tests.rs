@@ -5,6 +5,7 @@ use super::*;
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+const OFFER: ClientOffer<'_> = ClientOffer { key: KEY, protocol: Some("odin.v1"), deflate: true };
 const OFFERED: &[&str] = &["wsgateway.v1", "odin.v1"];
 
 fn good() -> HeaderMap {
@@ -21,7 +22,7 @@ fn good() -> HeaderMap {
 }
 
 fn checked(headers: &HeaderMap) -> Result<Accepted, Refusal> {
-    check(&Method::GET, Version::HTTP_11, headers, OFFERED, "wsgateway.v1")
+    check(&Method::GET, Version::HTTP_11, headers, OFFERED, "wsgateway.v1", true)
 }
 
 #[test]
@@ -63,7 +64,8 @@ fn each_missing_or_wrong_header_is_named() {
 
 #[test]
 fn the_method_and_the_http_version_are_checked() {
-    let check = |method: Method, version| check(&method, version, &good(), OFFERED, "odin.v1");
+    let check =
+        |method: Method, version| check(&method, version, &good(), OFFERED, "odin.v1", true);
     assert_eq!(check(Method::POST, Version::HTTP_11), Err(Refusal::NotGet));
     assert_eq!(check(Method::GET, Version::HTTP_10), Err(Refusal::NotHttp11));
     assert_eq!(check(Method::GET, Version::HTTP_2), Err(Refusal::NotHttp11));
@@ -98,6 +100,7 @@ fn a_refusal_has_its_status_and_headers() {
         (Refusal::BadVersion, 426, Some(("sec-websocket-version", "13"))),
         (Refusal::BadKey, 400, None),
         (Refusal::NoCommonProtocol, 400, None),
+        (Refusal::BadExtensions, 400, None),
     ] {
         assert_eq!(refusal.status(), status, "{refusal:?}");
         match header {
@@ -109,7 +112,7 @@ fn a_refusal_has_its_status_and_headers() {
 
 #[test]
 fn what_the_client_asks_is_what_the_server_accepts() {
-    let request = client_request("localhost:80", "/ws?a=b", KEY, Some("odin.v1"));
+    let request = client_request("localhost:80", "/ws?a=b", &OFFER);
     let mut headers = [httparse::EMPTY_HEADER; 16];
     let mut parsed = httparse::Request::new(&mut headers);
     assert_eq!(parsed.parse(&request), Ok(httparse::Status::Complete(request.len())));
@@ -123,29 +126,46 @@ fn what_the_client_asks_is_what_the_server_accepts() {
     assert_eq!(checked(&headers).unwrap().protocol, "odin.v1");
 }
 
+const SWITCHING: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nconnection: keep-alive, Upgrade\r\n";
+
+fn response(more: &str) -> Result<Option<Upgraded>, ClientHandshakeError> {
+    let head = format!("{SWITCHING}sec-websocket-accept: {ACCEPT}\r\n{more}\r\n");
+    client_response(head.as_bytes(), &OFFER)
+}
+
 #[test]
 fn a_response_is_awaited_then_accepted_or_refused() {
-    let good =
-        format!("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: {ACCEPT}\r\n\r\n");
+    let good = format!("{SWITCHING}sec-websocket-accept: {ACCEPT}\r\n\r\n");
     for cut in 0..good.len() {
-        assert_eq!(client_response(&good.as_bytes()[..cut], KEY), Ok(None), "{cut} bytes");
+        assert_eq!(client_response(&good.as_bytes()[..cut], &OFFER), Ok(None), "{cut} bytes");
     }
     let with_frames = format!("{good}\u{1}frames");
-    assert_eq!(client_response(with_frames.as_bytes(), KEY), Ok(Some(good.len())));
+    let upgraded = Upgraded { head_bytes: good.len(), deflate: false };
+    assert_eq!(client_response(with_frames.as_bytes(), &OFFER), Ok(Some(upgraded)));
     assert_eq!(
-        client_response(good.as_bytes(), "another key"),
+        client_response(good.as_bytes(), &ClientOffer { key: "another key", ..OFFER }),
         Err(ClientHandshakeError::BadAccept)
     );
-    assert_eq!(
-        client_response(b"HTTP/1.1 101 OK\r\n\r\n", KEY),
-        Err(ClientHandshakeError::BadAccept)
-    );
+    for (head, missing) in [
+        ("", "upgrade"),
+        ("upgrade: h2c\r\nconnection: upgrade\r\n", "upgrade"),
+        ("upgrade: websocket\r\n", "connection"),
+        ("upgrade: websocket\r\nconnection: close\r\n", "connection"),
+    ] {
+        let head = format!("HTTP/1.1 101 OK\r\n{head}sec-websocket-accept: {ACCEPT}\r\n\r\n");
+        let refused = client_response(head.as_bytes(), &OFFER);
+        assert_eq!(refused, Err(ClientHandshakeError::NotUpgraded(missing)), "{head}");
+    }
+    let without = format!("{SWITCHING}\r\n");
+    let refused = client_response(without.as_bytes(), &OFFER);
+    assert_eq!(refused, Err(ClientHandshakeError::BadAccept));
     let full = format!(
         "HTTP/1.1 503 Full\r\nRetry-After: 7\r\nContent-Length: 600\r\n\r\n{}",
         "x".repeat(600)
     );
     assert_eq!(
-        client_response(full.as_bytes(), KEY),
+        client_response(full.as_bytes(), &OFFER),
         Err(ClientHandshakeError::Refused {
             status: StatusCode::SERVICE_UNAVAILABLE,
             retry_after: Some(7),
@@ -154,18 +174,32 @@ fn a_response_is_awaited_then_accepted_or_refused() {
         })
     );
     for bad in [&b"SSH-2.0-OpenSSH\r\n"[..], b"HTTP/1.1 999999\r\n\r\n", &[0; 20]] {
-        let error = client_response(bad, KEY).unwrap_err();
+        let error = client_response(bad, &OFFER).unwrap_err();
         assert!(matches!(error, ClientHandshakeError::NotHttp(_)), "{error}");
     }
     let endless = format!("HTTP/1.1 101 OK\r\na: {}", "x".repeat(MAX_RESPONSE_HEAD));
-    assert!(client_response(endless.as_bytes(), KEY).is_err());
+    assert!(client_response(endless.as_bytes(), &OFFER).is_err());
+}
+
+#[test]
+fn a_client_takes_nothing_that_it_did_not_offer() {
+    let protocol = Err(ClientHandshakeError::NotOffered("Sec-WebSocket-Protocol"));
+    for (line, want) in [
+        ("", Ok(())),
+        ("sec-websocket-protocol: odin.v1\r\n", Ok(())),
+        ("sec-websocket-protocol: wsgateway.v1\r\n", protocol.clone()),
+        ("sec-websocket-protocol: odin.v1, odin.v1\r\n", protocol.clone()),
+        ("sec-websocket-protocol: odin.v1\r\nsec-websocket-protocol: odin.v1\r\n", protocol),
+    ] {
+        assert_eq!(response(line).map(|_| ()), want, "{line}");
+    }
 }
 
 proptest! {
     #[test]
     fn any_response_is_read_or_refused(bytes: Vec<u8>) {
         let framed = [b"HTTP/1.1 ", &bytes[..], b"\r\n\r\n"].concat();
-        let _ = client_response(&bytes, KEY);
-        let _ = client_response(&framed, KEY);
+        let _ = client_response(&bytes, &OFFER);
+        let _ = client_response(&framed, &OFFER);
     }
 }

@@ -43,6 +43,8 @@ pub enum Command<'a> {
         id: Option<Id<'a>>,
         /// As sent: not yet checked by [`crate::channel::validate`].
         channels: Vec<Cow<'a, str>>,
+        /// Several messages may come in one frame of type `batch`; `None` leaves it as it is.
+        batch: Option<bool>,
     },
     /// Stop sending what comes on these channels.
     Unsubscribe {
@@ -100,6 +102,8 @@ struct Fields<'a> {
     resume: Option<&'a RawValue>,
     #[serde(borrow)]
     snapshot: Option<&'a RawValue>,
+    #[serde(borrow)]
+    batch: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -133,7 +137,8 @@ pub fn parse(text: &str) -> Result<Command<'_>, CommandError<'_>> {
     match &*kind.0 {
         "subscribe" => {
             only_what_works(id, &fields)?;
-            Ok(Command::Subscribe { id, channels: channels(id, fields.channels)? })
+            let batch = batch(id, fields.batch)?;
+            Ok(Command::Subscribe { id, channels: channels(id, fields.channels)?, batch })
         }
         "unsubscribe" => Ok(Command::Unsubscribe { id, channels: channels(id, fields.channels)? }),
         "ping" => Ok(Command::Ping { timestamp: timestamp(id, fields.timestamp)? }),
@@ -191,6 +196,18 @@ fn timestamp<'a>(
             Err(CommandError::invalid(id, "\"timestamp\" is a number or string of up to 64 bytes"))
         }
         value => Ok(value),
+    }
+}
+
+fn batch<'a>(
+    id: Option<Id<'a>>,
+    value: Option<&'a RawValue>,
+) -> Result<Option<bool>, CommandError<'a>> {
+    match value.map(RawValue::get) {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(CommandError::invalid(id, "\"batch\" is true or false")),
     }
 }
 

@@ -118,7 +118,7 @@ mod tests {
     fn text(message_: &Message<'_>) -> String {
         let mut frame = message(message_).to_vec();
         let (mut decoder, mut pos) = (Decoder::new(Role::Client), 0);
-        let limits = Limits { message_bytes: 1 << 24, fragments: 1 };
+        let limits = Limits { message_bytes: 1 << 24, fragments: 1, deflate: false };
         let text = match decoder.next(&mut frame, &mut pos, &limits) {
             Ok(Some(Event::Text(text))) => text.to_owned(),
             other => panic!("{other:?}"),

@@ -179,7 +179,7 @@ mod tests {
 
     /// The text of the one frame in `out`.
     fn text(out: &mut [u8]) -> String {
-        let limits = DecoderLimits { message_bytes: 1 << 20, fragments: 1 };
+        let limits = DecoderLimits { message_bytes: 1 << 20, fragments: 1, deflate: false };
         let (mut decoder, mut pos) = (Decoder::new(Role::Client), 0);
         let text = match decoder.next(out, &mut pos, &limits) {
             Ok(Some(Event::Text(text))) => text.to_owned(),
