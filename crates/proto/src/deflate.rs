@@ -69,13 +69,17 @@ impl Deflater {
         if !matches!(opcode, Opcode::Text | Opcode::Binary) {
             return false;
         }
-        let Some(body) = self.body(payload) else { return false };
-        let header = frame::deflated_header(opcode, body.len());
-        out.reserve(header.len() + body.len());
-        out.extend_from_slice(&header);
-        out.extend_from_slice(body);
+        let body = self.body(payload);
+        let pays = body.is_some();
+        if let Some(body) = body {
+            let header = frame::deflated_header(opcode, body.len());
+            out.reserve(header.len() + body.len());
+            out.extend_from_slice(&header);
+            out.extend_from_slice(body);
+        }
+        self.body.clear();
         self.body.shrink_to(KEEP);
-        true
+        pays
     }
 
     /// The payload compressed, or `None` when that is no smaller.

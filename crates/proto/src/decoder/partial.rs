@@ -110,6 +110,8 @@ impl Partial {
     pub(super) fn begin(&mut self, header: FrameHeader) {
         self.current = Some(Current { header, read: 0 });
         if header.opcode.is_control() {
+            // At most 125 bytes.
+            self.control.reserve_exact(usize::try_from(header.len).unwrap_or_default());
             return;
         }
         let message = self.message.get_or_insert_with(|| Message {

@@ -1,6 +1,9 @@
-//! Rules of the decoder: one table each, then properties over any cut and any bytes.
+//! Rules of the decoder: one table each. Beside this file: compressed messages, large messages,
+//! and properties over any cut and any bytes.
 
-use proptest::prelude::*;
+mod deflate;
+mod large;
+mod properties;
 
 use super::*;
 
@@ -34,13 +37,21 @@ impl From<Event<'_>> for Owned {
 
 /// Feeds the pieces one after the other; ends at the first violation.
 fn decode<'a>(role: Role, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Owned> {
+    decode_within(&LIMITS, role, pieces)
+}
+
+fn decode_within<'a>(
+    limits: &Limits,
+    role: Role,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<Owned> {
     let mut decoder = Decoder::new(role);
     let mut events = Vec::new();
     for piece in pieces {
         let mut input = piece.to_vec();
         let mut pos = 0;
         loop {
-            match decoder.next(&mut input, &mut pos, &LIMITS) {
+            match decoder.next(&mut input, &mut pos, limits) {
                 Ok(Some(event)) => events.push(event.into()),
                 Ok(None) => break,
                 Err(violation) => {
@@ -50,7 +61,7 @@ fn decode<'a>(role: Role, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Own
             }
         }
         assert_eq!(pos, piece.len(), "all input is consumed");
-        let most = LIMITS.message_bytes + frame::MAX_CONTROL_PAYLOAD + header::MAX_HEADER;
+        let most = limits.message_bytes + frame::MAX_CONTROL_PAYLOAD + header::MAX_HEADER;
         assert!(decoder.buffered() <= most, "{} bytes are held", decoder.buffered());
     }
     events
@@ -227,112 +238,4 @@ fn after_a_violation_every_call_fails() {
     let mut decoder = Decoder::new(Role::Server);
     assert!(decoder.next(&mut raw(0x80, b"x"), &mut 0, &LIMITS).is_err());
     assert!(decoder.next(&mut raw(0x81, b"x"), &mut 0, &LIMITS).is_err());
-}
-
-/// One event as it goes over the wire: perhaps in fragments, perhaps with pings between them.
-#[derive(Clone, Debug)]
-enum Sent {
-    Whole(Opcode, Vec<u8>),
-    Fragments(String, Vec<usize>, bool),
-}
-
-fn sent() -> impl Strategy<Value = Sent> {
-    let bytes = |most| prop::collection::vec(any::<u8>(), 0..most);
-    prop_oneof![
-        ".{0,60}".prop_map(|text| Sent::Whole(Opcode::Text, text.into_bytes())),
-        bytes(300usize).prop_map(|bytes| Sent::Whole(Opcode::Binary, bytes)),
-        bytes(126).prop_map(|bytes| Sent::Whole(Opcode::Ping, bytes)),
-        bytes(126).prop_map(|bytes| Sent::Whole(Opcode::Pong, bytes)),
-        (".{0,60}", prop::collection::vec(0..200usize, 0..6), any::<bool>())
-            .prop_map(|(text, cuts, pings)| Sent::Fragments(text, cuts, pings)),
-    ]
-}
-
-fn put(out: &mut Vec<u8>, role: Role, first: u8, payload: &[u8], key: [u8; 4]) {
-    let start = out.len();
-    match role {
-        Role::Server => frame::write_masked(out, Opcode::Text, payload, key),
-        Role::Client => frame::write(out, Opcode::Text, payload),
-    }
-    out[start] = first;
-}
-
-/// Encodes for a decoder of this role, and says what it must yield.
-fn encode(role: Role, all: &[Sent], key: [u8; 4]) -> (Vec<u8>, Vec<Owned>) {
-    let (mut out, mut want) = (Vec::new(), Vec::new());
-    for sent in all {
-        match sent {
-            Sent::Whole(opcode, payload) => {
-                put(&mut out, role, 0x80 | *opcode as u8, payload, key);
-                want.push(
-                    rules::event(Form { opcode: *opcode, deflated: false }, payload)
-                        .unwrap()
-                        .into(),
-                );
-            }
-            Sent::Fragments(text, cuts, pings) => {
-                let mut cuts: Vec<usize> = cuts.iter().map(|c| c % (text.len() + 1)).collect();
-                cuts.extend([0, text.len()]);
-                cuts.sort_unstable();
-                let last = cuts.len() - 2;
-                for (at, pair) in cuts.windows(2).enumerate() {
-                    let first = u8::from(at == 0) | if at == last { 0x80 } else { 0 };
-                    put(&mut out, role, first, &text.as_bytes()[pair[0]..pair[1]], key);
-                    if *pings && at < last {
-                        put(&mut out, role, 0x89, b"between", key);
-                        want.push(Owned::Ping(b"between".into()));
-                    }
-                }
-                want.push(Owned::Text(text.clone()));
-            }
-        }
-    }
-    (out, want)
-}
-
-fn pieces<'a>(bytes: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
-    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-    cuts.extend([0, bytes.len()]);
-    cuts.sort_unstable();
-    cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
-}
-
-proptest! {
-    #[test]
-    fn what_was_encoded_comes_back_however_the_stream_is_cut(
-        all in prop::collection::vec(sent(), 0..6),
-        cuts: Vec<prop::sample::Index>,
-        key: [u8; 4],
-        client: bool,
-    ) {
-        let role = if client { Role::Client } else { Role::Server };
-        let (bytes, want) = encode(role, &all, key);
-        prop_assert_eq!(decode(role, pieces(&bytes, &cuts)), want);
-    }
-
-    #[test]
-    fn any_bytes_in_any_cut_give_the_same_and_hold_no_more_than_the_limit(
-        bytes in prop::collection::vec(any::<u8>(), 0..600),
-        cuts: Vec<prop::sample::Index>,
-        client: bool,
-    ) {
-        let role = if client { Role::Client } else { Role::Server };
-        prop_assert_eq!(decode(role, pieces(&bytes, &cuts)), decode(role, [&bytes[..]]));
-    }
-
-    #[test]
-    fn a_stream_with_one_bad_byte_gives_the_same_in_any_cut(
-        all in prop::collection::vec(sent(), 1..6),
-        cuts: Vec<prop::sample::Index>,
-        at: prop::sample::Index,
-        flip: u8,
-    ) {
-        let (mut bytes, _) = encode(Role::Server, &all, KEY);
-        let at = at.index(bytes.len());
-        bytes[at] ^= flip;
-        prop_assert_eq!(
-            decode(Role::Server, pieces(&bytes, &cuts)),
-            decode(Role::Server, [&bytes[..]])
-        );
-    }
 }

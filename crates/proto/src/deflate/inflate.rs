@@ -122,10 +122,13 @@ impl Inflater {
             self.grow(self.message.capacity().saturating_mul(2), limit);
         }
         if self.message.len() < limit {
-            return self
-                .stream
-                .decompress_vec(input, &mut self.message, FlushDecompress::None)
-                .map_err(|_| BROKEN);
+            let status =
+                self.stream.decompress_vec(input, &mut self.message, FlushDecompress::None);
+            // The room may be that of an earlier message with a higher limit.
+            return match self.message.len() > limit {
+                true => Err(rules::TOO_BIG),
+                false => status.map_err(|_| BROKEN),
+            };
         }
         // Nothing more may come out: whether anything does is tried with one byte elsewhere.
         let (mut probe, went) = ([0], self.stream.total_out());

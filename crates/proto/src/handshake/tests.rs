@@ -1,3 +1,5 @@
+mod extensions;
+
 use http::HeaderValue;
 use proptest::prelude::*;
 
@@ -123,7 +125,8 @@ fn what_the_client_asks_is_what_the_server_accepts() {
         .map(|h| (h.name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(h.value).unwrap()))
         .collect();
     assert_eq!(headers[header::HOST], "localhost:80");
-    assert_eq!(checked(&headers).unwrap().protocol, "odin.v1");
+    let accepted = checked(&headers).unwrap();
+    assert_eq!((accepted.protocol, accepted.deflate), ("odin.v1", true));
 }
 
 const SWITCHING: &str =

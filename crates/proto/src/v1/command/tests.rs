@@ -53,6 +53,26 @@ fn ids_and_timestamps_come_back_as_they_were_written() {
 }
 
 #[test]
+fn batches_are_asked_for_declined_or_left_as_they_are() {
+    for (field, want) in [
+        ("", None),
+        (r#","batch":true"#, Some(true)),
+        (r#","batch" : false "#, Some(false)),
+        (r#","batch":null"#, None),
+    ] {
+        let text = format!(r#"{{"type":"subscribe","channels":["a"]{field}}}"#);
+        match parse(&text) {
+            Ok(Command::Subscribe { batch, .. }) => assert_eq!(batch, want, "{text}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    for value in ["1", "0", "\"true\"", "[true]", "{}"] {
+        let text = format!(r#"{{"type":"subscribe","id":3,"channels":["a"],"batch":{value}}}"#);
+        assert_eq!(refusal(&text), ("invalid_command", Some("3".into())), "{text}");
+    }
+}
+
+#[test]
 fn bad_commands_are_answered_with_a_code_and_their_id() {
     let long = "x".repeat(65);
     for (text, code, id) in [
