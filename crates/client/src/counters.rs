@@ -21,7 +21,11 @@ pub struct Counters {
     pub failed: u64,
     /// Data messages.
     pub messages: u64,
-    /// Bytes received, handshakes excluded.
+    /// `batch` frames; each of their messages counts as one of `messages`.
+    pub batches: u64,
+    /// Messages that came compressed.
+    pub deflated: u64,
+    /// Bytes received, as on the wire, handshakes excluded.
     pub bytes: u64,
     /// `subscription_ack` and `unsubscription_ack` pushes.
     pub acks: u64,

@@ -8,6 +8,7 @@
 
 mod connection;
 mod dial;
+mod hear;
 mod options;
 mod pushes;
 mod record;
@@ -23,7 +24,10 @@ use thiserror::Error;
 use wsgateway_proto::frame::Opcode;
 
 pub use connection::{State, Tally};
-pub use options::{Commands, Latency, SwarmOptions, Unit, every, loopback_sources, subscribe};
+pub use hear::{Dialect, Heard};
+pub use options::{
+    Commands, Latency, SwarmOptions, Unit, every, loopback_sources, subscribe, subscribe_batched,
+};
 
 use crate::counters::Counters;
 use connection::Connection;
@@ -124,15 +128,17 @@ impl Swarm {
     ///
     /// # Errors
     /// When the poller cannot be made.
-    pub fn connect(addr: SocketAddr, options: SwarmOptions) -> Result<Self, SwarmError> {
+    pub fn connect(addr: SocketAddr, mut options: SwarmOptions) -> Result<Self, SwarmError> {
+        let acknowledgements = options.dialect.as_ref().map(|dialect| dialect.acknowledgements());
+        let record = Record::new(&mut options);
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS),
             ready: Vec::new(),
             unread: Vec::new(),
             connections: Vec::with_capacity(options.connections),
-            record: Record::new(&options),
-            dialer: Dialer::new(addr, options),
+            record,
+            dialer: Dialer::new(addr, options, acknowledgements),
             input: vec![0; READ_BYTES],
         })
     }
@@ -204,8 +210,8 @@ impl Swarm {
     pub fn run_until_subscribed(&mut self, within: Duration) -> Result<(), SwarmError> {
         let wanted = self.dialer.wanted() as u64;
         let lost = |c: &Counters| c.refused_in_all() + c.failed + c.closed() > 0;
-        let commands = self.dialer.commands_in_all();
-        let answered = |c: &Counters| c.opened == wanted && c.acks + c.errors >= commands;
+        let answers = self.dialer.answers();
+        let answered = |c: &Counters| c.opened == wanted && c.acks + c.errors >= answers;
         self.run_until(|c| lost(c) || answered(c), within)?;
         if !lost(self.counters()) {
             return Ok(());
@@ -283,6 +289,13 @@ impl Swarm {
         let wait = match self.unread.is_empty() {
             true => next_dial.map_or(at_most, |next| next.min(at_most)),
             false => Duration::ZERO,
+        };
+        let wait = match self.dialer.options.nap {
+            Some(nap) if !wait.is_zero() => {
+                std::thread::sleep(nap.min(wait));
+                Duration::ZERO
+            }
+            _ => wait,
         };
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),

@@ -51,7 +51,11 @@ fn frames_that_come_with_the_handshake_are_heard() {
         let key = peer.request()["sec-websocket-key"].to_str().unwrap().to_owned();
         let accept = handshake::accept_key(&key);
         answer.extend_from_slice(
-            format!("HTTP/1.1 101 OK\r\nSec-WebSocket-Accept: {accept}\r\n\r\n").as_bytes(),
+            format!(
+                "HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\n\r\n"
+            )
+            .as_bytes(),
         );
         frame::write(&mut answer, Opcode::Text, b"early");
         peer.raw(&answer);

@@ -4,19 +4,18 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
-use wsgateway_proto::decoder::{Decoder, Event};
+use wsgateway_proto::decoder::{Decoder, Event, Limits, Violation};
 use wsgateway_proto::frame::{self, Opcode, Role};
-use wsgateway_proto::handshake::{self, ClientHandshakeError, ClientOffer};
+use wsgateway_proto::handshake::{self, ClientHandshakeError};
 
 use super::dial::Dialer;
-use super::pushes;
+use super::hear::Ear;
 use super::record::Record;
-use crate::envelope;
-use crate::ledger::{Ledger, Verdict};
+use crate::ledger::Ledger;
 use crate::{handshake_key, mask_key};
 
 /// Bytes that may wait for a server that does not read. Beyond it pongs are left out.
-const MAX_OUTBOX: usize = 256 * 1024;
+pub(super) const MAX_OUTBOX: usize = 256 * 1024;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,9 +66,13 @@ pub(super) struct Connection {
     upgrade: Option<Box<Upgrade>>,
     /// What the socket did not take.
     outbox: Vec<u8>,
+    /// What a dialect has not heard to the end.
+    rest: Vec<u8>,
     ledger: Ledger,
     tally: Tally,
     number: u32,
+    /// The server agreed to compress.
+    deflate: bool,
 }
 
 impl Connection {
@@ -80,9 +83,11 @@ impl Connection {
             decoder: Decoder::new(Role::Client),
             upgrade: None,
             outbox: Vec::new(),
+            rest: Vec::new(),
             ledger: Ledger::default(),
             tally: Tally::default(),
             number: number as u32,
+            deflate: false,
         }
     }
 
@@ -96,7 +101,9 @@ impl Connection {
 
     #[cfg(test)]
     pub(super) fn owns_no_buffer(&self) -> bool {
-        self.outbox.capacity() == 0 && self.upgrade.is_none() && self.decoder.buffered() == 0
+        self.outbox.capacity() + self.rest.capacity() == 0
+            && self.upgrade.is_none()
+            && self.decoder.buffered() == 0
     }
 
     /// The socket takes bytes, perhaps for the first time.
@@ -123,8 +130,7 @@ impl Connection {
         }
         let options = &dialer.options;
         let key = handshake_key();
-        let protocol = options.protocol.as_deref();
-        let offer = ClientOffer { key: &key, protocol, deflate: false };
+        let offer = options.offer(&key);
         let request = handshake::client_request(&dialer.host, &options.path, &offer);
         self.tally.state = State::Upgrading;
         self.upgrade = Some(Box::new(Upgrade { key, head: Vec::new() }));
@@ -164,15 +170,14 @@ impl Connection {
     fn upgrading(&mut self, bytes: &[u8], record: &mut Record, dialer: &Dialer) {
         let Some(mut upgrade) = self.upgrade.take() else { return };
         upgrade.head.extend_from_slice(bytes);
-        let protocol = dialer.options.protocol.as_deref();
-        let offer = ClientOffer { key: &upgrade.key, protocol, deflate: false };
-        match handshake::client_response(&upgrade.head, &offer) {
+        match handshake::client_response(&upgrade.head, &dialer.options.offer(&upgrade.key)) {
             Ok(None) => self.upgrade = Some(upgrade),
             Ok(Some(upgraded)) => {
                 record.counters.connecting -= 1;
                 record.counters.connected += 1;
                 record.counters.opened += 1;
                 self.tally.state = State::Open;
+                self.deflate = upgraded.deflate;
                 for command in (dialer.options.commands)(self.number as usize) {
                     self.send(Opcode::Text, command.as_bytes(), record);
                 }
@@ -205,35 +210,8 @@ impl Connection {
             return;
         }
         record.counters.bytes += bytes.len() as u64;
-        let arrival = record.arrival();
-        let Self { decoder, tally, ledger, .. } = self;
-        let mut position = 0;
-        let mut closed = None;
         record.out.clear();
-        loop {
-            match decoder.next(bytes, &mut position, &record.limits) {
-                Ok(None) => break,
-                Ok(Some(Event::Text(text))) => read_text(text, arrival, tally, ledger, record),
-                Ok(Some(Event::Ping(payload))) => {
-                    record.counters.pings += 1;
-                    if record.answer_pings && record.out.len() < MAX_OUTBOX {
-                        frame::write_masked(&mut record.out, Opcode::Pong, payload, mask_key());
-                    }
-                }
-                Ok(Some(Event::Pong(_))) => {}
-                // Compression is never offered, so the decoder refuses it before.
-                Ok(Some(Event::Binary(_) | Event::Deflated(..))) => record.counters.other += 1,
-                Ok(Some(Event::Close(close))) => {
-                    closed = Some(close.map_or(1005, |close| close.code));
-                }
-                Err(violation) => {
-                    record.counters.violations += 1;
-                    record.last_error = Some(violation.to_string());
-                    closed = Some(violation.close_code);
-                    break;
-                }
-            }
-        }
+        let closed = self.hear(bytes, record);
         if let Some(code) = closed {
             self.closed(code, record);
         } else if !record.out.is_empty() {
@@ -242,6 +220,31 @@ impl Connection {
                 self.write(&out, record);
             }
             record.out = out;
+        }
+    }
+
+    /// Treats every message; returns the close code that ends the conversation, if one came.
+    fn hear(&mut self, bytes: &mut [u8], record: &mut Record) -> Option<u16> {
+        let limits = Limits { deflate: self.deflate, ..record.limits };
+        let Self { decoder, tally, ledger, rest, .. } = self;
+        let mut ear = Ear { arrival: record.arrival(), tally, ledger, rest };
+        let mut position = 0;
+        loop {
+            let heard = match decoder.next(bytes, &mut position, &limits) {
+                Ok(None) => return None,
+                Ok(Some(Event::Deflated(opcode, data))) => deflated(opcode, data, &mut ear, record),
+                Ok(Some(event)) => treat(&event, &mut ear, record),
+                Err(violation) => Err(violation),
+            };
+            match heard {
+                Ok(None) => {}
+                Ok(Some(code)) => return Some(code),
+                Err(violation) => {
+                    record.counters.violations += 1;
+                    record.last_error = Some(violation.to_string());
+                    return Some(violation.close_code);
+                }
+            }
         }
     }
 
@@ -300,6 +303,7 @@ impl Connection {
         self.stream = None;
         self.upgrade = None;
         self.outbox = Vec::new();
+        self.rest = Vec::new();
         self.decoder = Decoder::new(Role::Client);
     }
 
@@ -333,39 +337,40 @@ impl Connection {
     }
 }
 
-/// Counts a text: data by its envelope, anything else by its JSON.
-fn read_text(
-    text: &str,
-    arrival: u64,
-    tally: &mut Tally,
-    ledger: &mut Ledger,
+/// One message; the code of a close frame.
+fn treat(
+    event: &Event<'_>,
+    ear: &mut Ear<'_>,
     record: &mut Record,
-) {
-    let Some(envelope) = envelope::scan(text) else {
-        match envelope::is_message(text) {
-            true => record.counters.malformed += 1,
-            false => pushes::count(text, tally, ledger, &mut record.counters),
+) -> Result<Option<u16>, Violation> {
+    match *event {
+        Event::Text(text) => ear.text(text, record),
+        Event::Binary(bytes) => ear.binary(bytes, record),
+        Event::Ping(payload) => {
+            record.counters.pings += 1;
+            if record.answer_pings && record.out.len() < MAX_OUTBOX {
+                frame::write_masked(&mut record.out, Opcode::Pong, payload, mask_key());
+            }
         }
-        return;
+        Event::Pong(_) | Event::Deflated(..) => {}
+        Event::Close(close) => return Ok(Some(close.map_or(1005, |close| close.code))),
+    }
+    Ok(None)
+}
+
+/// One compressed message.
+fn deflated(
+    opcode: Opcode,
+    data: &[u8],
+    ear: &mut Ear<'_>,
+    record: &mut Record,
+) -> Result<Option<u16>, Violation> {
+    record.counters.deflated += 1;
+    let mut inflater = record.inflater.take().unwrap_or_default();
+    let heard = match inflater.message(opcode, data, record.limits.message_bytes) {
+        Ok(event) => treat(&event, ear, record),
+        Err(violation) => Err(violation),
     };
-    tally.messages += 1;
-    record.counters.messages += 1;
-    record.latency(&envelope, arrival);
-    let verdict = ledger.message(&envelope);
-    let counters = &mut record.counters;
-    match verdict {
-        Verdict::InOrder => {}
-        Verdict::AfterGap => counters.gaps += 1,
-        Verdict::Duplicate => counters.duplicates += 1,
-        Verdict::OutOfOrder => counters.out_of_order += 1,
-        Verdict::Inconsistent => counters.inconsistent += 1,
-    }
-    if let Some(field) = &record.number_field
-        && matches!(verdict, Verdict::InOrder | Verdict::AfterGap)
-    {
-        let number = envelope::number_after(envelope.rest, field);
-        if !number.is_some_and(|number| ledger.number(envelope.channel, number)) {
-            counters.number_gaps += 1;
-        }
-    }
+    record.inflater = Some(inflater);
+    heard
 }

@@ -16,20 +16,30 @@ pub(super) struct Dialer {
     addr: SocketAddr,
     pub(super) host: String,
     pub(super) options: SwarmOptions,
+    /// Acknowledgements that each connection waits for, where a dialect knows better.
+    acknowledgements: Option<u64>,
     /// When the first one was begun.
     start: Option<Instant>,
 }
 
 impl Dialer {
-    pub(super) fn new(addr: SocketAddr, options: SwarmOptions) -> Self {
-        Self { addr, host: addr.to_string(), options, start: None }
+    pub(super) fn new(
+        addr: SocketAddr,
+        options: SwarmOptions,
+        acknowledgements: Option<u64>,
+    ) -> Self {
+        Self { addr, host: addr.to_string(), options, acknowledgements, start: None }
     }
 
     pub(super) fn wanted(&self) -> usize {
         self.options.connections
     }
 
-    pub(super) fn commands_in_all(&self) -> u64 {
+    /// Answers that all connections wait for together.
+    pub(super) fn answers(&self) -> u64 {
+        if let Some(each) = self.acknowledgements {
+            return each * self.wanted() as u64;
+        }
         (0..self.wanted()).map(|index| (self.options.commands)(index).len() as u64).sum()
     }
 

@@ -1,8 +1,12 @@
 //! What a swarm should do.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use serde_json::json;
+use wsgateway_proto::handshake::ClientOffer;
+
+use super::Dialect;
 
 /// Connections that share a source address: the ports that the kernel gives out by itself are
 /// 28,232, and its search for a free one slows down near the end.
@@ -26,6 +30,14 @@ pub struct SwarmOptions {
     pub in_flight: usize,
     /// Connections begun a second; `None`: as fast as they are answered.
     pub per_second: Option<u32>,
+    /// Offer permessage-deflate; what comes compressed is inflated and counted like the rest.
+    pub deflate: bool,
+    /// What the server speaks, when it is not `wsgateway.v1`.
+    pub dialect: Option<Box<dyn Dialect>>,
+    /// Look at the sockets this often instead of being woken by them. On a loopback device it is
+    /// the sender who pays for waking a receiver, so a measured server pays more the more often
+    /// its clients fall asleep; across a network it would pay nothing.
+    pub nap: Option<Duration>,
     /// Sent by each connection as soon as it is open.
     pub commands: Commands,
     /// Answer pings. Without, a server should close with 4011.
@@ -47,12 +59,22 @@ impl Default for SwarmOptions {
             sources: Vec::new(),
             in_flight: 128,
             per_second: None,
+            deflate: false,
+            dialect: None,
+            nap: None,
             commands: Box::new(|_| Vec::new()),
             answer_pings: true,
             message_bytes: 16 << 20,
             number_field: None,
             latency: None,
         }
+    }
+}
+
+impl SwarmOptions {
+    /// What is asked for in the handshake.
+    pub(super) fn offer<'a>(&'a self, key: &'a str) -> ClientOffer<'a> {
+        ClientOffer { key, protocol: self.protocol.as_deref(), deflate: self.deflate }
     }
 }
 
@@ -96,6 +118,11 @@ pub fn every<T: Into<String>>(commands: impl IntoIterator<Item = T>) -> Commands
 /// A subscribe command of `wsgateway.v1`.
 pub fn subscribe(channels: &[&str]) -> String {
     json!({ "type": "subscribe", "id": 1, "channels": channels }).to_string()
+}
+
+/// The same, with as many messages in a frame as the server finds good.
+pub fn subscribe_batched(channels: &[&str]) -> String {
+    json!({ "type": "subscribe", "id": 1, "channels": channels, "batch": true }).to_string()
 }
 
 /// As many addresses of the loopback net as this many connections need: 127.0.0.1, 127.0.0.2 …

@@ -4,10 +4,11 @@ use std::time::SystemTime;
 
 use hdrhistogram::Histogram;
 use wsgateway_proto::decoder::Limits;
+use wsgateway_proto::deflate::Inflater;
 
-use super::SwarmOptions;
+use super::{Dialect, SwarmOptions};
 use crate::counters::Counters;
-use crate::envelope::{self, Envelope};
+use crate::envelope;
 
 /// The longest latency that is told apart: one minute. Longer ones count as that.
 const LONGEST_NS: u64 = 60_000_000_000;
@@ -21,6 +22,9 @@ pub(super) struct Record {
     /// The field's name in quotes with its colon, ready to search for.
     pub(super) number_field: Option<String>,
     pub(super) last_error: Option<String>,
+    /// Made when the first compressed message comes.
+    pub(super) inflater: Option<Inflater>,
+    pub(super) dialect: Option<Box<dyn Dialect>>,
     /// What a connection is about to send.
     pub(super) out: Vec<u8>,
 }
@@ -32,7 +36,7 @@ pub(super) struct LatencyRecord {
 }
 
 impl Record {
-    pub(super) fn new(options: &SwarmOptions) -> Self {
+    pub(super) fn new(options: &mut SwarmOptions) -> Self {
         let latency = options.latency.as_ref().and_then(|latency| {
             Some(LatencyRecord {
                 field: quoted(&latency.field),
@@ -52,6 +56,8 @@ impl Record {
             answer_pings: options.answer_pings,
             number_field: options.number_field.as_deref().map(quoted),
             last_error: None,
+            inflater: None,
+            dialect: options.dialect.take(),
             out: Vec::new(),
         }
     }
@@ -65,9 +71,10 @@ impl Record {
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn latency(&mut self, envelope: &Envelope<'_>, arrival: u64) {
+    /// Enters how old the payload in `text` is, if it says when it was published.
+    pub(super) fn latency(&mut self, text: &str, arrival: u64) {
         if let Some(latency) = &mut self.latency
-            && let Some(sent) = envelope::number_after(envelope.rest, &latency.field)
+            && let Some(sent) = envelope::number_after(text, &latency.field)
         {
             let span = arrival.saturating_sub(sent.saturating_mul(latency.unit_ns));
             latency.histogram.saturating_record(span);

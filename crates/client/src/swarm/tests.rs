@@ -9,6 +9,8 @@ use super::*;
 use crate::Received;
 use crate::testing::{LONG, Peer, serve};
 
+mod wire;
+
 const MANY: usize = 40;
 
 fn swarm(addr: SocketAddr, connections: usize) -> Swarm {

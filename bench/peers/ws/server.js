@@ -1,0 +1,32 @@
+// Node's ws: the broadcast of its README, a loop over all clients.
+import { connect } from "@nats-io/transport-node";
+import { WebSocket, WebSocketServer } from "ws";
+
+const HEARTBEAT_MS = 25_000;
+
+const nats = await connect({ servers: process.env.NATS_URL });
+const server = new WebSocketServer({ host: "127.0.0.1", port: 0, backlog: 4096, perMessageDeflate: false });
+server.on("connection", (socket) => {
+  socket.alive = true;
+  socket.on("pong", () => (socket.alive = true));
+  socket.on("error", () => socket.terminate());
+  socket.send("ready");
+});
+setInterval(() => {
+  for (const socket of server.clients) {
+    if (!socket.alive) socket.terminate();
+    socket.alive = false;
+    socket.ping();
+  }
+}, HEARTBEAT_MS);
+nats.subscribe("bench.price", {
+  callback: (error, message) => {
+    if (error) throw error;
+    const text = message.string();
+    for (const socket of server.clients) {
+      if (socket.readyState === WebSocket.OPEN) socket.send(text);
+    }
+  },
+});
+await nats.flush();
+server.on("listening", () => console.log(`listening 127.0.0.1:${server.address().port}`));
