@@ -1,7 +1,9 @@
 //! From a manifest to a [`ValidGateway`], or every reason why not.
 
+mod channels;
 mod errors;
 mod fleet;
+mod limits;
 mod stream;
 
 use kube::ResourceExt as _;
@@ -33,6 +35,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
     let autoscaling = fleet::autoscaling(spec, &mut errors);
     let target =
         spec.autoscaling.as_ref().and_then(|autoscaling| autoscaling.target_connections_per_pod);
+    let limits = limits::limits(spec, &mut errors);
     let valid = ValidGateway {
         namespace: gateway.namespace().unwrap_or_else(|| "default".to_owned()),
         name,
@@ -43,10 +46,17 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         stream: stream::stream(&spec.stream, &mut errors),
         adoption: spec.stream.adoption_policy,
         deletion: spec.stream.deletion_policy,
-        strip_prefix: stream::strip_prefix(spec, &mut errors),
+        strip_prefix: channels::strip_prefix(spec, &mut errors),
+        rules: channels::rules(spec, &mut errors),
         path: fleet::path(&spec.listener, &mut errors),
         port: fleet::port(&spec.listener, &mut errors),
-        derived: Derived::new(connections, target.and_then(|target| u32::try_from(target).ok())),
+        derived: Derived::new(
+            connections,
+            limits.subscriptions,
+            limits.outbox_bytes,
+            target.and_then(|target| u32::try_from(target).ok()),
+        ),
+        limits,
         autoscaling,
         monitoring: fleet::monitoring(&spec.monitoring, &mut errors),
         pod: fleet::pod(&spec.pod, &mut errors),

@@ -1,15 +1,19 @@
-//! The numbers that follow from `capacity.connectionsPerPod`.
+//! The numbers that follow from `capacity`: what a pod holds decides what it needs.
+//!
+//! Memory request of a pod = base + connections × (6 KiB + 32 B per subscription) + outboxes of a tenth of the
+//! connections. The outboxes are a hard bound in the gateway too (`capacity.outboxBytesTotal`), and count a message once
+//! for each client that waits for it although they share one copy: the request is what the gateway uses at worst, not
+//! on a good day. The kernel's buffers of stalled sockets, which the pod's cgroup pays for, and bursts are in the limit.
 
 /// Port of metrics, probes and status in every gateway pod.
 pub const ADMIN_PORT: u16 = 9090;
 
 /// What a pod needs without any client: binary, threads, NATS buffers, metrics.
 const BASE_BYTES: u64 = 64 << 20;
-/// Per connection: at most 4 KiB of our own, about 5 KiB in the kernel (which the pod's cgroup pays for), and room for
-/// a burst in flight.
-const CONNECTION_BYTES: u64 = 16 << 10;
-/// Outbox of one client at its limit, as the gateway's default has it.
-const OUTBOX_BYTES: u64 = 256 << 10;
+/// Per connection: below 1 KiB of our own and about 5 KiB of the kernel.
+const CONNECTION_BYTES: u64 = 6 << 10;
+/// Per subscription: its place in the index and the way back from there, with room for growth of both lists.
+const SUBSCRIPTION_BYTES: u64 = 32;
 /// One client in ten may stall before the pod protects itself.
 const STALLED_SHARE: u64 = 10;
 /// A small pod still bears a few stalled clients.
@@ -18,18 +22,22 @@ const LEAST_STALLED: u64 = 64;
 const MOST_STALLED: u64 = 4_096;
 /// A pod's limit over its request: a burst of kernel buffers and growth of tables must not kill it.
 const LIMIT_FACTOR: u64 = 2;
+/// What the kernel takes for a client that stopped reading, beside our outbox: measured 154 KiB.
+#[cfg(test)]
+const STALLED_KERNEL_BYTES: u64 = 154 << 10;
 /// Share of the capacity that the autoscaler aims at, in percent.
 const TARGET_PERCENT: u32 = 80;
 
-/// The numbers that follow from `capacity.connectionsPerPod`.
+/// The numbers that follow from `capacity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Derived {
     /// Connections that a pod admits.
     pub connections: u32,
-    /// Bytes waiting for all slow clients of a pod together: a tenth of the clients at 256 KiB, at least 64 and at most
-    /// 4,096 of them.
+    /// Bytes waiting for all slow clients of a pod together: whole outboxes of a tenth of the clients, of at least 64
+    /// and at most 4,096 of them.
     pub outbox_bytes: u64,
-    /// Memory request of a pod in bytes: 64 MiB + 16 KiB per connection + all outboxes.
+    /// Memory request of a pod in bytes: 64 MiB, 6 KiB per connection and 32 B for each of its subscriptions, and
+    /// all outboxes.
     pub memory_request: u64,
     /// Memory limit of a pod in bytes: twice the request.
     pub memory_limit: u64,
@@ -38,13 +46,19 @@ pub struct Derived {
 }
 
 impl Derived {
-    /// From the connections of a pod (at least 1) and the target if one is specified.
-    pub fn new(connections: u32, target: Option<u32>) -> Self {
-        let stalled =
-            u64::from(connections).div_ceil(STALLED_SHARE).clamp(LEAST_STALLED, MOST_STALLED);
-        let outbox_bytes = stalled * OUTBOX_BYTES;
-        let memory_request = BASE_BYTES + u64::from(connections) * CONNECTION_BYTES + outbox_bytes;
-        let default_target = (u64::from(connections) * u64::from(TARGET_PERCENT)).div_ceil(100);
+    /// From the connections of a pod (at least 1), the subscriptions and outbox bytes of each, and the target if one is
+    /// specified.
+    pub fn new(
+        connections: u32,
+        subscriptions: u32,
+        outbox_bytes: u32,
+        target: Option<u32>,
+    ) -> Self {
+        let clients = u64::from(connections);
+        let outbox_bytes = stalled(clients) * u64::from(outbox_bytes);
+        let connection_bytes = CONNECTION_BYTES + u64::from(subscriptions) * SUBSCRIPTION_BYTES;
+        let memory_request = BASE_BYTES + clients * connection_bytes + outbox_bytes;
+        let default_target = (clients * u64::from(TARGET_PERCENT)).div_ceil(100);
         Self {
             connections,
             outbox_bytes,
@@ -56,32 +70,54 @@ impl Derived {
     }
 }
 
+/// Clients that may stall at once.
+fn stalled(clients: u64) -> u64 {
+    clients.div_ceil(STALLED_SHARE).clamp(LEAST_STALLED, MOST_STALLED)
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
 
+    const OUTBOX: u32 = 256 << 10;
+
     #[rstest]
-    #[case::smallest(1, 16, 80, 1)]
-    #[case::small(1_000, 25, 104, 800)]
-    #[case::default(10_000, 250, 470, 8_000)]
-    #[case::largest(1_000_000, 1_024, 16_713, 800_000)]
+    #[case::smallest(1, 128, OUTBOX, 16, 80, 1)]
+    #[case::small(1_000, 128, OUTBOX, 25, 98, 800)]
+    #[case::default(10_000, 128, OUTBOX, 250, 411, 8_000)]
+    #[case::large_messages(10_000, 128, 3 << 20, 3_000, 3_161, 8_000)]
+    #[case::many_subscriptions(10_000, 10_000, OUTBOX, 250, 3_424, 8_000)]
+    #[case::largest(1_000_000, 128, OUTBOX, 1_024, 10_853, 800_000)]
     fn one_number_yields_the_others(
         #[case] connections: u32,
+        #[case] subscriptions: u32,
+        #[case] outbox: u32,
         #[case] outbox_mib: u64,
         #[case] request_mib: u64,
         #[case] target: u32,
     ) {
-        let derived = Derived::new(connections, None);
+        let derived = Derived::new(connections, subscriptions, outbox, None);
         assert_eq!(derived.outbox_bytes >> 20, outbox_mib);
         assert_eq!(derived.memory_request >> 20, request_mib);
         assert_eq!(derived.memory_limit, 2 * derived.memory_request);
         assert_eq!(derived.target_connections, target);
     }
 
+    /// With the smallest outbox the kernel's share of a stalled client is the larger one.
+    #[rstest]
+    fn the_limit_holds_a_tenth_of_the_clients_stalled_with_the_kernels_buffers(
+        #[values(1, 1_000, 10_000, 100_000, 1_000_000)] connections: u32,
+        #[values(32 << 10, OUTBOX, 256 << 20)] outbox: u32,
+    ) {
+        let derived = Derived::new(connections, 1, outbox, None);
+        let kernel = stalled(u64::from(connections)) * STALLED_KERNEL_BYTES;
+        assert!(derived.memory_limit >= derived.memory_request + kernel);
+    }
+
     #[test]
     fn a_target_that_is_given_is_kept() {
-        assert_eq!(Derived::new(10_000, Some(5)).target_connections, 5);
+        assert_eq!(Derived::new(10_000, 128, OUTBOX, Some(5)).target_connections, 5);
     }
 }

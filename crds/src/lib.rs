@@ -5,6 +5,7 @@
 //! client, no clock, no files. The rules stand twice on purpose: as CEL in the schema, so that `kubectl apply` refuses
 //! what cannot work, and in [`validate`], so that `wsgw` does without a cluster. A test holds them together.
 
+mod cel;
 mod check;
 mod derived;
 mod manifest;
@@ -34,10 +35,11 @@ pub use derived::{ADMIN_PORT, Derived};
 pub use manifest::{CRD_NAME, crd_yaml, parse};
 pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec};
 pub use spec::{
-    AdoptionPolicy, Autoscaling, Capacity, Channels, Compression, DeletionPolicy, ImagePullPolicy,
-    Listener, Monitoring, Nats, Pod, Resources, SecretName, ServiceMonitorMode, Storage, Stream,
+    AdoptionPolicy, Autoscaling, Capacity, ChannelRule, Channels, CommandRate, Compression,
+    DeletionPolicy, Delivery, Heartbeat, ImagePullPolicy, Listener, Monitoring, Nats, Pod,
+    RateLimits, Resources, SecretName, ServiceMonitorMode, SlowConsumer, Storage, Stream,
 };
 pub use status::{Ownership, StreamStatus, WsGatewayStatus};
 pub use translate::{gateway_config, stream_config};
 pub use units::{UnitError, duration, size};
-pub use valid::{ValidAutoscaling, ValidGateway, ValidMonitoring, ValidPod};
+pub use valid::{ValidAutoscaling, ValidGateway, ValidLimits, ValidMonitoring, ValidPod};

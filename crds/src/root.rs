@@ -3,7 +3,10 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Autoscaling, Capacity, Channels, Listener, Monitoring, Nats, Pod, Stream};
+use crate::spec::{
+    Autoscaling, Capacity, Channels, Listener, Monitoring, Nats, Pod, RateLimits, SlowConsumer,
+    Stream,
+};
 use crate::status::WsGatewayStatus;
 
 /// API group.
@@ -71,6 +74,23 @@ pub const VERSION: &str = "v1alpha1";
     )
     .message("channels.stripPrefix covers none of stream.subjects: make it the common beginning of some of them, such \
               as odin.token. for odin.token.>, or leave it empty"),
+    validation = Rule::new(
+        "self.channels.stripPrefix == '' || \
+         self.channels.rules.all(r, !r.match.startsWith(self.channels.stripPrefix))"
+    )
+    .message("channels.rules match channels, and those do not begin with channels.stripPrefix: leave the prefix out, \
+              such as *.price instead of odin.token.*.price"),
+    validation = Rule::new(crate::cel::rules_match_something())
+    .message("channels.rules: a rule matches no channel of stream.subjects: name channels as clients do, which is \
+              BTC.price with stripPrefix odin.token., and odin.token.BTC.price without"),
+    validation = Rule::new(
+        "self.stream.maxMessageSize == '0' || quantity(self.capacity.outboxPerConnection).compareTo(\
+         quantity(self.stream.maxMessageSize).add(quantity(self.stream.maxMessageSize))\
+         .add(quantity(self.stream.maxMessageSize))) >= 0"
+    )
+    .message("capacity.outboxPerConnection must be at least three times stream.maxMessageSize, or one large message \
+              could close a client that reads well: raise it (a pod's memory follows, for a tenth of its connections) \
+              or lower stream.maxMessageSize"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WsGatewaySpec {
@@ -84,7 +104,7 @@ pub struct WsGatewaySpec {
     pub nats: Nats,
     /// The JetStream stream that feeds the gateways; the operator makes it and keeps it as specified.
     pub stream: Stream,
-    /// How subjects become channels.
+    /// How subjects become channels, and how their messages are treated.
     #[serde(default)]
     pub channels: Channels,
     /// The port that clients see.
@@ -93,6 +113,12 @@ pub struct WsGatewaySpec {
     /// What one pod holds.
     #[serde(default)]
     pub capacity: Capacity,
+    /// How fast clients may ask for something.
+    #[serde(default)]
+    pub rate_limits: RateLimits,
+    /// What becomes of clients that read slowly.
+    #[serde(default)]
+    pub slow_consumer: SlowConsumer,
     /// Scale on connections. Absent: `replicas` pods, always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,

@@ -5,6 +5,8 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use crate::cel::MAX_TOKENS;
+
 /// Units as `time.ParseDuration` and CEL's `duration()` know them.
 const DURATION: &str = "[1-9][0-9]{0,8}(ms|s|m|h)";
 const SIZE: &str = "[1-9][0-9]{0,11}(Ki|Mi|Gi|Ti)?";
@@ -36,6 +38,12 @@ pub(crate) fn duration_or_zero(_: &mut SchemaGenerator) -> Schema {
     matching(&format!("^(0|{DURATION})$"), 16, message)
 }
 
+/// A duration that may be 0 for "none".
+pub(crate) fn duration_or_none(_: &mut SchemaGenerator) -> Schema {
+    let message = "write a number and a unit, such as 50ms or 1s, or 0 for none";
+    matching(&format!("^(0|{DURATION})$"), 16, message)
+}
+
 /// A duration above 0.
 pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
     matching(
@@ -49,6 +57,24 @@ pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn size_or_zero(_: &mut SchemaGenerator) -> Schema {
     let message = "write bytes with or without a binary unit, such as 4096, 64Ki, 50Mi or 2Gi, or 0 for no limit";
     matching(&format!("^(0|{SIZE})$"), 16, message)
+}
+
+/// An amount of bytes above 0.
+pub(crate) fn size(_: &mut SchemaGenerator) -> Schema {
+    let message = "write bytes with or without a binary unit, such as 4096, 64Ki or 1Mi";
+    matching(&format!("^{SIZE}$"), 16, message)
+}
+
+/// Channels of a rule.
+pub(crate) fn channel_pattern(_: &mut SchemaGenerator) -> Schema {
+    let last = MAX_TOKENS - 1;
+    let pattern = format!(r"^(([^\s.*>]+|\*)\.){{0,{last}}}([^\s.*>]+|\*|>)$");
+    matching(
+        &pattern,
+        255,
+        "write a channel as clients name it, with * for one token and > only as the last one, such as BTC.price, \
+         *.price or log.> (at most 8 tokens)",
+    )
 }
 
 /// Subjects of a stream: a set, none of which swallows another.

@@ -11,19 +11,30 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
     let source =
         JetStreamSource { servers: gateway.servers.clone(), stream: gateway.stream.name.clone() };
     let name = format!("{}/{}", gateway.namespace, gateway.name);
+    let limits = &gateway.limits;
     GatewayConfig {
-        channels: Channels { strip_prefix: gateway.strip_prefix.clone(), ..Channels::default() },
+        channels: Channels {
+            strip_prefix: gateway.strip_prefix.clone(),
+            rules: gateway.rules.clone(),
+        },
         listener: Listener {
             port: gateway.port,
             path: gateway.path.clone(),
+            compression: limits.compression,
             ..Listener::default()
         },
         admin: Admin { port: ADMIN_PORT, ..Admin::default() },
+        heartbeat: limits.heartbeat.clone(),
         capacity: Capacity {
             connections: gateway.derived.connections,
+            subscriptions_per_connection: limits.subscriptions,
+            outbox_bytes_per_connection: limits.outbox_bytes,
             outbox_bytes_total: gateway.derived.outbox_bytes,
+            command_bytes: limits.command_bytes,
             ..Capacity::default()
         },
+        command_rate: limits.command_rate.clone(),
+        slow_consumer: limits.slow_consumer.clone(),
         ..GatewayConfig::new(name, Source::JetStream(source))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use wsgateway_config::StreamConfig;
+use wsgateway_config::{CommandRate, Heartbeat, Rule, SlowConsumer, StreamConfig};
 
 use crate::{AdoptionPolicy, DeletionPolicy, Derived, ImagePullPolicy, ServiceMonitorMode};
 
@@ -31,10 +31,14 @@ pub struct ValidGateway {
     pub deletion: DeletionPolicy,
     /// What is left out of a subject to name its channel; empty, or ending with a dot.
     pub strip_prefix: String,
+    /// How messages are treated on their way, by channel.
+    pub rules: Vec<Rule>,
     /// Path of the WebSocket endpoint.
     pub path: String,
     /// Port of the clients.
     pub port: u16,
+    /// What one client may take.
+    pub limits: ValidLimits,
     /// What follows from the capacity.
     pub derived: Derived,
     /// Scaling on connections.
@@ -43,6 +47,25 @@ pub struct ValidGateway {
     pub monitoring: ValidMonitoring,
     /// The pods.
     pub pod: ValidPod,
+}
+
+/// What one client may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidLimits {
+    /// Most subscriptions.
+    pub subscriptions: u32,
+    /// Most bytes waiting for it.
+    pub outbox_bytes: u32,
+    /// Largest command in bytes.
+    pub command_bytes: u32,
+    /// Commands over time.
+    pub command_rate: CommandRate,
+    /// Pings, with a timeout of at most the interval.
+    pub heartbeat: Heartbeat,
+    /// Patience when it reads slowly.
+    pub slow_consumer: SlowConsumer,
+    /// Whether it gets permessage-deflate.
+    pub compression: bool,
 }
 
 /// Scaling on connections: 1 ≤ min ≤ max.

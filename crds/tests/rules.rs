@@ -112,6 +112,24 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
 #[case::servers_by_address(json!({ "spec": { "nats": { "servers": ["nats://[::1]:4222", "nats://10.0.0.1", "nats://n:65535"] } } }))]
 #[case::labels_with_a_domain(json!({ "spec": { "monitoring": { "labels": { "example.com/team": "a.b_c-d", "empty": "" } } } }))]
 #[case::amounts_as_numbers(json!({ "spec": { "pod": { "resources": { "requests": { "cpu": 1, "memory": "1.5Gi" } } } } }))]
+#[case::narrow_rules_before_broad_ones(json!({ "spec": { "channels": { "rules": [
+    { "match": "BTC.price", "batchWindow": "1s" }, { "match": "*.price", "delivery": "Latest", "batchWindow": "100ms" },
+    { "match": "BTC.>" }, { "match": "odin.global.>", "batchWindow": "0" }, { "match": ">", "delivery": "Latest" }] } } }))]
+#[case::rules_that_overlap_without_hiding_each_other(json!({ "spec": { "channels": { "rules": [
+    { "match": "*.*.>" }, { "match": "*.*" }, { "match": "*" }] } } }))]
+#[case::a_rule_for_subjects_without_a_prefix(json!({ "spec": { "channels": { "stripPrefix": "", "rules": [
+    { "match": "*.*.*.price", "delivery": "Latest" }] } } }))]
+#[case::a_rule_where_a_wildcard_may_stand_for_the_prefix(json!({ "spec": { "stream": { "subjects": ["odin.*.>"] },
+    "channels": { "rules": [{ "match": "a.b.c.d.e.f.g.h" }] } } }))]
+#[case::a_rule_in_letters_of_any_language(json!({ "spec": { "channels": { "rules": [{ "match": "münze.$+(\"q\")[a]" }] } } }))]
+#[case::an_outbox_for_large_messages(json!({ "spec": { "stream": { "maxMessageSize": "1Mi" },
+    "capacity": { "outboxPerConnection": "3Mi" } } }))]
+#[case::an_outbox_just_large_enough(json!({ "spec": { "stream": { "maxMessageSize": "65537" },
+    "capacity": { "outboxPerConnection": "196611" } } }))]
+#[case::limits_at_their_ends(json!({ "spec": { "slowConsumer": { "grace": "100ms" },
+    "listener": { "maxCommandSize": "1Mi", "compression": false, "heartbeat": { "interval": "1h", "timeout": "60m" } },
+    "capacity": { "subscriptionsPerConnection": 10000, "outboxPerConnection": "256Mi" },
+    "rateLimits": { "commandsPerConnection": { "perSecond": 10000, "burst": 1 } } } }))]
 #[case::stopped(json!({ "spec": { "replicas": 0 } }))]
 fn what_can_work_is_accepted_by_both(#[case] change: Value) {
     let manifest = changed(&change);

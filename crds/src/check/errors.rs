@@ -49,6 +49,38 @@ impl Errors {
         Millis(self.value(path, units::duration(text).map(|duration| duration.0)))
     }
 
+    /// A duration within bounds; `message` says which and why.
+    pub(super) fn duration_within(
+        &mut self,
+        path: &str,
+        text: &str,
+        bounds: RangeInclusive<Millis>,
+        message: &str,
+    ) -> Millis {
+        match units::duration(text) {
+            Ok(duration) if bounds.contains(&duration) => return duration,
+            Ok(_) => self.refuse(path, message),
+            Err(error) => self.refuse(path, error.to_string()),
+        }
+        Millis::default()
+    }
+
+    /// An amount of bytes within bounds; `message` says which and why.
+    pub(super) fn size_within(
+        &mut self,
+        path: &str,
+        text: &str,
+        bounds: RangeInclusive<u32>,
+        message: &str,
+    ) -> u32 {
+        match units::size(text).map(u32::try_from) {
+            Ok(Ok(size)) if bounds.contains(&size) => return size,
+            Ok(_) => self.refuse(path, message),
+            Err(error) => self.refuse(path, error.to_string()),
+        }
+        0
+    }
+
     /// A number within bounds, as the type that the rest of the program counts in.
     pub(super) fn number<F, T>(&mut self, path: &str, value: F, bounds: RangeInclusive<F>) -> T
     where

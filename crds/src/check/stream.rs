@@ -6,7 +6,7 @@ use wsgateway_config::{Millis, StreamConfig};
 
 use super::errors::Errors;
 use crate::spec::{Compression, Nats, Storage, Stream};
-use crate::{WsGatewaySpec, subject, units};
+use crate::{subject, units};
 
 /// NATS refuses shorter ages and windows.
 const SHORTEST: Millis = Millis(100);
@@ -169,24 +169,4 @@ fn duplicate_window(stream: &Stream, max_age: Millis, errors: &mut Errors) -> Mi
         "must not exceed maxAge: shorten the window or keep messages longer",
     );
     window
-}
-
-pub(super) fn strip_prefix(spec: &WsGatewaySpec, errors: &mut Errors) -> String {
-    const PATH: &str = "spec.channels.stripPrefix";
-    let prefix = &spec.channels.strip_prefix;
-    if !subject::is_prefix(prefix) {
-        errors.refuse(
-            PATH,
-            "must be whole tokens without wildcards and end with a dot, such as odin.token.",
-        );
-    } else if !prefix.is_empty() {
-        let beyond = format!("{prefix}>");
-        errors.ensure(
-            spec.stream.subjects.iter().any(|subject| subject::overlap(subject, &beyond)),
-            PATH,
-            "covers none of stream.subjects: make it the common beginning of some of them, such as odin.token. for \
-             odin.token.>, or leave it empty",
-        );
-    }
-    prefix.clone()
 }

@@ -1,0 +1,107 @@
+//! Rules of the channels: each matches something, and gets its turn.
+
+use wsgateway_config::{Delivery as Policy, MAX_BATCH_WINDOW, MAX_RULES, Rule, covers, is_pattern};
+
+use super::errors::Errors;
+use crate::cel::MAX_TOKENS;
+use crate::spec::{ChannelRule, Delivery};
+use crate::{WsGatewaySpec, subject};
+
+pub(super) fn strip_prefix(spec: &WsGatewaySpec, errors: &mut Errors) -> String {
+    const PATH: &str = "spec.channels.stripPrefix";
+    let prefix = &spec.channels.strip_prefix;
+    if !subject::is_prefix(prefix) {
+        errors.refuse(
+            PATH,
+            "must be whole tokens without wildcards and end with a dot, such as odin.token.",
+        );
+    } else if !prefix.is_empty() {
+        let beyond = format!("{prefix}>");
+        errors.ensure(
+            spec.stream.subjects.iter().any(|subject| subject::overlap(subject, &beyond)),
+            PATH,
+            "covers none of stream.subjects: make it the common beginning of some of them, such as odin.token. for \
+             odin.token.>, or leave it empty",
+        );
+    }
+    prefix.clone()
+}
+
+pub(super) fn rules(spec: &WsGatewaySpec, errors: &mut Errors) -> Vec<Rule> {
+    const PATH: &str = "spec.channels.rules";
+    let rules = &spec.channels.rules;
+    if rules.len() > MAX_RULES {
+        errors.refuse(PATH, format!("must be at most {MAX_RULES} rules; got {}", rules.len()));
+        return Vec::new();
+    }
+    for (at, rule) in rules.iter().enumerate() {
+        if let Err(message) = check_pattern(&rule.pattern, &rules[..at], spec) {
+            errors.refuse(&format!("{PATH}[{at}].match"), message);
+        }
+    }
+    rules
+        .iter()
+        .enumerate()
+        .map(|(at, rule)| translate(rule, &format!("{PATH}[{at}]"), errors))
+        .collect()
+}
+
+fn check_pattern(
+    pattern: &str,
+    earlier: &[ChannelRule],
+    spec: &WsGatewaySpec,
+) -> Result<(), String> {
+    let prefix = &spec.channels.strip_prefix;
+    if !is_pattern(pattern) || pattern.split('.').count() > MAX_TOKENS {
+        return Err(format!(
+            "write a channel as clients name it, with * for one token and > only as the last one, such as BTC.price, \
+             *.price or log.> (at most {MAX_TOKENS} tokens)"
+        ));
+    }
+    if let Some(rest) = pattern.strip_prefix(prefix).filter(|_| !prefix.is_empty()) {
+        return Err(format!("channels do not begin with stripPrefix: leave it out, as in {rest}"));
+    }
+    if let Some(hiding) = earlier.iter().find(|rule| covers(&rule.pattern, pattern)) {
+        return Err(format!(
+            "{pattern} never gets its turn, since {} stands before it, matches all of it, and the first match wins: \
+             move it up, or drop it",
+            hiding.pattern
+        ));
+    }
+    if !spec.stream.subjects.iter().any(|subject| could_match(pattern, subject, prefix)) {
+        return Err(format!(
+            "{pattern} matches no channel of stream.subjects: name channels as clients do, which is BTC.price with \
+             stripPrefix odin.token., and odin.token.BTC.price without"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a pattern matches the channel of some message of this subject.
+fn could_match(pattern: &str, subject: &str, prefix: &str) -> bool {
+    match subject.strip_prefix(prefix) {
+        Some(channel) => subject::overlap(pattern, channel),
+        // Wildcards that reach over the prefix leave any channel behind it.
+        None => {
+            subject::overlap(subject, &format!("{prefix}>")) || subject::overlap(pattern, subject)
+        }
+    }
+}
+
+fn translate(rule: &ChannelRule, path: &str, errors: &mut Errors) -> Rule {
+    let window = format!("{path}.batchWindow");
+    let batch_window = errors.duration(&window, &rule.batch_window);
+    errors.ensure(
+        batch_window <= MAX_BATCH_WINDOW,
+        &window,
+        "must be at most 1s, or prices are stale before they leave: 50ms to 250ms saves most of what there is to save",
+    );
+    Rule {
+        r#match: rule.pattern.clone(),
+        delivery: match rule.delivery {
+            Delivery::Every => Policy::Every,
+            Delivery::Latest => Policy::Latest,
+        },
+        batch_window,
+    }
+}

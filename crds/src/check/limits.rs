@@ -1,0 +1,100 @@
+//! Rules of what one client may take.
+
+use wsgateway_config::{CommandRate, Heartbeat, Millis, SlowConsumer};
+
+use super::errors::Errors;
+use crate::{ValidLimits, WsGatewaySpec, units};
+
+/// A message that is no JSON grows by a third, and must fit the half of an outbox from which a client counts as slow.
+const MESSAGES_PER_OUTBOX: u64 = 3;
+
+pub(super) fn limits(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidLimits {
+    let listener = &spec.listener;
+    let rate = &spec.rate_limits.commands_per_connection;
+    let grace = errors.duration_within(
+        "spec.slowConsumer.grace",
+        &spec.slow_consumer.grace,
+        Millis(100)..=Millis::from_secs(60),
+        "must be 100ms to 1m: without any a client is closed for one burst, and for longer breaks raise \
+         capacity.outboxPerConnection",
+    );
+    ValidLimits {
+        subscriptions: errors.number(
+            "spec.capacity.subscriptionsPerConnection",
+            spec.capacity.subscriptions_per_connection,
+            1..=10_000,
+        ),
+        outbox_bytes: outbox(spec, errors),
+        command_bytes: errors.size_within(
+            "spec.listener.maxCommandSize",
+            &listener.max_command_size,
+            1 << 10..=1 << 20,
+            "must be 1Ki to 1Mi: clients send commands, not data; 64Ki holds a thousand channels",
+        ),
+        command_rate: CommandRate {
+            per_second: errors.number(
+                "spec.rateLimits.commandsPerConnection.perSecond",
+                rate.per_second,
+                1..=10_000,
+            ),
+            burst: errors.number(
+                "spec.rateLimits.commandsPerConnection.burst",
+                rate.burst,
+                1..=100_000,
+            ),
+        },
+        heartbeat: heartbeat(spec, errors),
+        slow_consumer: SlowConsumer { grace },
+        compression: listener.compression,
+    }
+}
+
+fn outbox(spec: &WsGatewaySpec, errors: &mut Errors) -> u32 {
+    const PATH: &str = "spec.capacity.outboxPerConnection";
+    let bytes = errors.size_within(
+        PATH,
+        &spec.capacity.outbox_per_connection,
+        32 << 10..=256 << 20,
+        "must be 32Ki to 256Mi: less is gone in one hiccup of a phone's network",
+    );
+    // What is wrong with that size is told where it stands.
+    let largest = units::size(&spec.stream.max_message_size).unwrap_or_default();
+    let least = largest.saturating_mul(MESSAGES_PER_OUTBOX);
+    if bytes > 0 && u64::from(bytes) < least {
+        errors.refuse(
+            PATH,
+            format!(
+                "must be at least {least}, three times stream.maxMessageSize, or one large message could close a \
+                 client that reads well: raise it (a pod's memory follows, for a tenth of its connections) or lower \
+                 stream.maxMessageSize"
+            ),
+        );
+    }
+    bytes
+}
+
+fn heartbeat(spec: &WsGatewaySpec, errors: &mut Errors) -> Heartbeat {
+    const TIMEOUT: &str = "spec.listener.heartbeat.timeout";
+    let heartbeat = &spec.listener.heartbeat;
+    let second = Millis::from_secs(1);
+    let hour = Millis::from_secs(3_600);
+    let interval = errors.duration_within(
+        "spec.listener.heartbeat.interval",
+        &heartbeat.interval,
+        second..=hour,
+        "must be 1s to 1h; 25s is below the idle timeout of most proxies",
+    );
+    let timeout = errors.duration_within(
+        TIMEOUT,
+        &heartbeat.timeout,
+        second..=hour,
+        "must be at least 1s and at most the interval: a phone needs that long to wake its radio",
+    );
+    errors.ensure(
+        timeout <= interval || interval == Millis::default(),
+        TIMEOUT,
+        "must not exceed listener.heartbeat.interval, or a dead client would be due for its next ping before the last \
+         one is judged: lower the timeout or raise the interval",
+    );
+    Heartbeat { interval, timeout }
+}

@@ -1,0 +1,111 @@
+//! What one pod holds, and what one client may take of it.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// What one pod holds. The rest derives from it: admission, the autoscaler's target, memory, outboxes.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    /// Most client connections of one pod; the next is answered 503 with Retry-After. Default 10000.
+    #[serde(default = "default_connections")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections_per_pod: i32,
+    /// Most subscriptions of one connection; those beyond it are rejected one by one. Each takes 32 bytes of memory.
+    /// Default 128.
+    #[serde(default = "default_subscriptions")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub subscriptions_per_connection: i32,
+    /// Most bytes that wait in a pod for one client that reads slowly, such as 256Ki; 32Ki to 256Mi, and at least three
+    /// times stream.maxMessageSize, so that one message (a third larger when it is no JSON) fits half of it. From half
+    /// of it on a client is under pressure: channels with delivery Latest skip to their newest message, and after
+    /// slowConsumer.grace the client is closed with 4008. One that reaches the whole is closed at once. The memory of a
+    /// pod follows: a tenth of its connections may have this much waiting. Default 256Ki.
+    #[serde(default = "default_outbox")]
+    #[schemars(schema_with = "crate::schema::size")]
+    #[x_kube(validation = Rule::new(
+        "quantity(self).compareTo(quantity('32Ki')) >= 0 && quantity(self).compareTo(quantity('256Mi')) <= 0"
+    ).message(
+        "capacity.outboxPerConnection must be 32Ki to 256Mi: less is gone in one hiccup of a phone's network"
+    ))]
+    pub outbox_per_connection: String,
+}
+
+/// What becomes of clients that read slowly.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowConsumer {
+    /// Time that a client may have more than half of capacity.outboxPerConnection waiting before it is closed with 4008,
+    /// such as 5s; 100ms to 1m. Default 5s.
+    #[serde(default = "default_grace")]
+    #[schemars(schema_with = "crate::schema::duration")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('100ms') && duration(self) <= duration('1m')").message(
+        "slowConsumer.grace must be 100ms to 1m: without any a client is closed for one burst, and for longer \
+         breaks raise capacity.outboxPerConnection"
+    ))]
+    pub grace: String,
+}
+
+/// How fast clients may ask for something.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimits {
+    /// Commands and pings of one connection; beyond it the connection is closed with 4009.
+    #[serde(default)]
+    pub commands_per_connection: CommandRate,
+}
+
+/// Commands and pings of one connection.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandRate {
+    /// Commands a second that one client may send all the time. Default 10.
+    #[serde(default = "default_per_second")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub per_second: i32,
+    /// Commands that one client may send at once after a while of silence. Default 100.
+    #[serde(default = "default_burst")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub burst: i32,
+}
+
+fn default_connections() -> i32 {
+    10_000
+}
+fn default_subscriptions() -> i32 {
+    128
+}
+fn default_outbox() -> String {
+    "256Ki".to_owned()
+}
+fn default_grace() -> String {
+    "5s".to_owned()
+}
+fn default_per_second() -> i32 {
+    10
+}
+fn default_burst() -> i32 {
+    100
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            connections_per_pod: default_connections(),
+            subscriptions_per_connection: default_subscriptions(),
+            outbox_per_connection: default_outbox(),
+        }
+    }
+}
+
+impl Default for SlowConsumer {
+    fn default() -> Self {
+        Self { grace: default_grace() }
+    }
+}
+
+impl Default for CommandRate {
+    fn default() -> Self {
+        Self { per_second: default_per_second(), burst: default_burst() }
+    }
+}

@@ -1,0 +1,70 @@
+//! How subjects become channels, and how their messages reach clients that read slowly.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How subjects become channels, and how their messages are treated.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Channels {
+    /// Beginning of a subject that is left out of its channel's name: with odin.token. the subject odin.token.BTC.price
+    /// is the channel BTC.price. Ends with a dot. Subjects that do not begin with it keep their full name. Default
+    /// empty: a channel is named as its subject.
+    #[serde(default)]
+    #[schemars(length(max = 255))]
+    #[x_kube(validation = Rule::new(r"self == '' || self.matches('^[^\\s.*>$][^\\s.*>]*(\\.[^\\s.*>]+)*\\.$')").message(
+        "channels.stripPrefix must be whole tokens without wildcards and end with a dot, such as odin.token."
+    ))]
+    pub strip_prefix: String,
+    /// How messages are treated on their way to clients, by channel; the first rule that matches decides (at most 64).
+    /// Without one every message is delivered at once, and a client too slow for that is closed with a code that tells
+    /// it to come back.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new(crate::cel::rules_get_their_turn()).message(
+        "channels.rules: a rule never gets its turn, since an earlier one matches all of its channels and the first \
+         match wins: put narrow rules (BTC.price) before broad ones (*.price, then >)"
+    ))]
+    pub rules: Vec<ChannelRule>,
+}
+
+/// How messages of some channels are treated on their way to clients.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelRule {
+    /// Channels that the rule is for, as clients name them (without stripPrefix); wildcards as in a subscription: * is
+    /// one token, > is all that follow, such as BTC.price, *.price or log.> (at most 8 tokens).
+    #[serde(rename = "match")]
+    #[schemars(schema_with = "crate::schema::channel_pattern")]
+    pub pattern: String,
+    /// What a client gets that reads slowly, that is: for which more than half of capacity.outboxPerConnection waits.
+    /// Every: every message, or it is closed with 4008. Latest: the newest message of each channel, before it a gap
+    /// that tells which offsets were skipped. Clients that keep up get every message either way. Default Every.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// Time that a message may wait for others of the same client, to leave with them in one write, such as 50ms; at
+    /// most 1s. It saves CPU, and bytes for clients that ask for batches, and delays each message by up to as much.
+    /// Default 0: messages leave at once.
+    #[serde(default = "at_once")]
+    #[schemars(schema_with = "crate::schema::duration_or_none")]
+    #[x_kube(validation = Rule::new("self == '0' || duration(self) <= duration('1s')").message(
+        "channels.rules[].batchWindow must be at most 1s, or prices are stale before they leave: 50ms to 250ms saves \
+         most of what there is to save"
+    ))]
+    pub batch_window: String,
+}
+
+/// What a client gets that reads slowly.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every message, or the end of the connection.
+    #[default]
+    Every,
+    /// The newest message of each channel, and what was skipped.
+    Latest,
+}
+
+fn at_once() -> String {
+    "0".to_owned()
+}

@@ -1,0 +1,107 @@
+//! The port that clients see, and what is expected of them there.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// The port that clients see.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// Path of the WebSocket endpoint. Default /ws. The paths /, /health and /stats are the gateway's own.
+    #[serde(default = "default_path")]
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(validation = Rule::new("self.matches('^/[-A-Za-z0-9._~/]*$') && !(self in ['/', '/health', '/stats'])").message(
+        "listener.path must begin with / and be none of the gateway's own paths /, /health and /stats: use /ws, for \
+         example"
+    ))]
+    pub path: String,
+    /// Port of the gateway's pods and of its Service, above 1023 since the pods have no privileges, and not 9090, where
+    /// metrics and probes are. Default 8080.
+    #[serde(default = "default_port")]
+    #[schemars(range(min = 1024, max = 65535))]
+    #[x_kube(validation = Rule::new("self != 9090").message(
+        "listener.port 9090 is the gateway's admin port: choose another, such as 8080"
+    ))]
+    pub port: i32,
+    /// Whether clients that offer permessage-deflate get it. A message is compressed once for all of them, and only when
+    /// that makes it smaller. Default true.
+    #[serde(default = "yes")]
+    pub compression: bool,
+    /// Largest message accepted from a client, in bytes, such as 64Ki; 1Ki to 1Mi. A larger one closes the connection
+    /// with 1009. Default 64Ki.
+    #[serde(default = "default_command_size")]
+    #[schemars(schema_with = "crate::schema::size")]
+    #[x_kube(validation = Rule::new(
+        "quantity(self).compareTo(quantity('1Ki')) >= 0 && quantity(self).compareTo(quantity('1Mi')) <= 0"
+    ).message(
+        "listener.maxCommandSize must be 1Ki to 1Mi: clients send commands, not data; 64Ki holds a thousand channels"
+    ))]
+    pub max_command_size: String,
+    /// How clients that went away without a word are noticed.
+    #[serde(default)]
+    pub heartbeat: Heartbeat,
+}
+
+/// How clients that went away without a word are noticed: a WebSocket ping after `interval` of silence, then `timeout`
+/// for any sign of life.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("duration(self.timeout) <= duration(self.interval)").message(
+    "listener.heartbeat.timeout must not exceed listener.heartbeat.interval, or a dead client would be due for its next \
+     ping before the last one is judged: lower the timeout or raise the interval"
+))]
+pub struct Heartbeat {
+    /// Silence of a client after which it is pinged, such as 25s; 1s to 1h. Keep it below the idle timeout of every proxy
+    /// and load balancer on the way, which is often 60s. Default 25s.
+    #[serde(default = "default_interval")]
+    #[schemars(schema_with = "crate::schema::duration")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message(
+        "listener.heartbeat.interval must be 1s to 1h; 25s is below the idle timeout of most proxies"
+    ))]
+    pub interval: String,
+    /// Silence after the ping that closes the connection with 4011, such as 10s; at least 1s and at most the interval.
+    /// Default 10s.
+    #[serde(default = "default_timeout")]
+    #[schemars(schema_with = "crate::schema::duration")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message(
+        "listener.heartbeat.timeout must be at least 1s: a phone needs that long to wake its radio"
+    ))]
+    pub timeout: String,
+}
+
+fn default_path() -> String {
+    "/ws".to_owned()
+}
+fn default_port() -> i32 {
+    8080
+}
+fn yes() -> bool {
+    true
+}
+fn default_command_size() -> String {
+    "64Ki".to_owned()
+}
+fn default_interval() -> String {
+    "25s".to_owned()
+}
+fn default_timeout() -> String {
+    "10s".to_owned()
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            path: default_path(),
+            port: default_port(),
+            compression: yes(),
+            max_command_size: default_command_size(),
+            heartbeat: Heartbeat::default(),
+        }
+    }
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self { interval: default_interval(), timeout: default_timeout() }
+    }
+}
