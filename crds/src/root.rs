@@ -88,8 +88,8 @@ pub const VERSION: &str = "v1alpha1";
          quantity(self.stream.maxMessageSize).add(quantity(self.stream.maxMessageSize))\
          .add(quantity(self.stream.maxMessageSize))) >= 0"
     )
-    .message("capacity.outboxPerConnection must be at least three times stream.maxMessageSize, or one large message \
-              could close a client that reads well: raise it (a pod's memory follows, for a tenth of its connections) \
+    .message("capacity.outboxPerConnection must be at least three times stream.maxMessageSize, or two large \
+              messages in a row could close a client that reads well: raise it (a pod's memory follows, for a tenth of its connections) \
               or lower stream.maxMessageSize"),
 )]
 #[serde(rename_all = "camelCase")]

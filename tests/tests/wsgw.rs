@@ -172,6 +172,7 @@ async fn every_sample_is_valid_and_served() -> Result<()> {
         ("odin", "SOL.price"),
         ("odin-autoscaled", "SOL.price"),
         ("minimal", "odin.token.SOL.price"),
+        ("tickers", "SOL.price"),
     ] {
         let file = repository().join(format!("manifests/samples/{sample}.yaml"));
         let file = file.to_str().context("a path in UTF-8")?;

@@ -64,8 +64,8 @@ fn outbox(spec: &WsGatewaySpec, errors: &mut Errors) -> u32 {
         errors.refuse(
             PATH,
             format!(
-                "must be at least {least}, three times stream.maxMessageSize, or one large message could close a \
-                 client that reads well: raise it (a pod's memory follows, for a tenth of its connections) or lower \
+                "must be at least {least}, three times stream.maxMessageSize, or two large messages in a row could \
+                 close a client that reads well: raise it (a pod's memory follows, for a tenth of its connections) or lower \
                  stream.maxMessageSize"
             ),
         );

@@ -1,6 +1,10 @@
-//! `wsgw check`: is this manifest fine?
+//! `wsgw check`: is this manifest fine, and what does it amount to?
 
+use std::fmt::Write as _;
 use std::io::Write as _;
+
+use wsgateway_config::{Delivery, Millis, Rule};
+use wsgateway_crds::ValidGateway;
 
 use crate::cli::Check;
 use crate::error::Error;
@@ -9,14 +13,85 @@ use crate::manifest::Manifest;
 pub(crate) fn run(options: &Check) -> Result<(), Error> {
     let manifest = Manifest::read(&options.file)?;
     let gateway = manifest.gateway()?;
-    let stream = &gateway.stream;
-    writeln!(
-        std::io::stdout(),
-        "{}: WsGateway {} is valid: stream {} of {}",
-        manifest.name,
+    write!(std::io::stdout(), "{}: {}", manifest.name, summary(&gateway))?;
+    Ok(())
+}
+
+/// What follows from the manifest, where a number set in haste shows.
+fn summary(gateway: &ValidGateway) -> String {
+    let (stream, limits, derived) = (&gateway.stream, &gateway.limits, &gateway.derived);
+    let memory = if gateway.pod.resources.is_some() {
+        format!("memory as in pod.resources; {} could be used", bytes(derived.memory_request))
+    } else {
+        let (request, limit) = (derived.memory_request, derived.memory_limit);
+        format!("memory {} requested, {} at most", bytes(request), bytes(limit))
+    };
+    let mut text = format!(
+        "WsGateway {} is valid: stream {} of {}\n\
+         \x20 pods    {} connections each, of up to {} subscriptions; {memory}\n\
+         \x20 slow    {} may wait for one client, {} for all of a pod; closed after {} above half\n",
         gateway.name,
         stream.name,
-        stream.subjects.join(", ")
-    )?;
-    Ok(())
+        stream.subjects.join(", "),
+        derived.connections,
+        limits.subscriptions,
+        bytes(limits.outbox_bytes.into()),
+        bytes(derived.outbox_bytes),
+        time(limits.slow_consumer.grace),
+    );
+    let width = gateway.rules.iter().map(|rule| rule.r#match.chars().count()).max();
+    for (at, rule) in gateway.rules.iter().enumerate() {
+        let label = if at == 0 { "rules" } else { "" };
+        let width = width.unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {label:<7} {:<width$}  {}", rule.r#match, treatment(rule));
+    }
+    text
+}
+
+fn treatment(rule: &Rule) -> String {
+    let delivery = match rule.delivery {
+        Delivery::Every => "every message",
+        Delivery::Latest => "the latest when slow",
+    };
+    if rule.batch_window == Millis(0) {
+        return delivery.to_owned();
+    }
+    format!("{delivery}, gathered for up to {}", time(rule.batch_window))
+}
+
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..0x10_0000 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}
+
+fn time(time: Millis) -> String {
+    if time.0.is_multiple_of(1_000) {
+        format!("{} s", time.0 / 1_000)
+    } else {
+        format!("{} ms", time.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_sample(name: &str) -> String {
+        let file = format!("{}/../../manifests/samples/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        summary(&Manifest::read(&file).unwrap().gateway().unwrap())
+    }
+
+    #[test]
+    fn limits_memory_and_rules_are_told() {
+        insta::assert_snapshot!(of_sample("tickers"));
+    }
+
+    #[test]
+    fn resources_of_the_users_own_are_held_against_what_could_be_used() {
+        let told = of_sample("odin-autoscaled");
+        assert!(told.contains("memory as in pod.resources; 411 MiB could be used"), "{told}");
+    }
 }
