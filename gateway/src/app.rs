@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::{ConfigError, GatewayConfig, Source};
@@ -106,13 +107,23 @@ struct Parts {
 /// # Errors
 /// [`StartError`]; nothing is left running.
 pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartError> {
+    start_with(config, options, |settings| settings, http::client_routes)
+}
+
+/// The same with other settings for the shards and other routes for clients.
+pub(crate) fn start_with(
+    config: GatewayConfig,
+    options: Options,
+    adapt: impl FnOnce(Settings) -> Settings,
+    routes: impl FnOnce(&Arc<Site>) -> Router,
+) -> Result<Running, StartError> {
     config.check()?;
     let listener = bind(SocketAddr::new(config.listener.address, config.listener.port))?;
     let client_addr = listener.local_addr()?;
     let config_hash = crate::admin::config_hash(&config.render()?);
 
     let shards = shard_count(&config, resources::whole_cpus());
-    let settings = Settings::new(&config, shards, &options.pod, fastrand::u32(..));
+    let settings = adapt(Settings::new(&config, shards, &options.pod, fastrand::u32(..)));
     let (registry, readiness) = (Registry::new(), Readiness::new());
     let (hub, threads) = hub::start(&settings, shards, &readiness)?;
     let admission = Admission::new(config.capacity.connections);
@@ -123,6 +134,7 @@ pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartEr
     let site = Arc::new(Site {
         name: config.name.clone(),
         path: config.listener.path.clone(),
+        compression: config.listener.compression,
         config_hash,
         started: Instant::now(),
         admission: admission.clone(),
@@ -138,11 +150,11 @@ pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartEr
         http::admin_routes(&site),
     )?;
     let (stop_http, stop_source) = (CancellationToken::new(), CancellationToken::new());
-    let encoder = Encoder::new(&config.channels.strip_prefix);
+    let encoder = Encoder::new(&config.channels);
     let sink = Sink { encoder, hub: hub.clone(), status, gate: readiness.gate("source") };
     let stop_on_error = stop_source.clone().drop_guard();
     let (memory, source) = start_source(&config, &options, &readiness, sink, stop_source.clone())?;
-    let serve = http::serve(listener, http::client_routes(&site), stop_http.clone());
+    let serve = http::serve(listener, routes(&site), stop_http.clone());
     let http = vital_thread("http", &readiness, serve)?;
     stop_on_error.disarm();
     serving.open();
@@ -220,7 +232,7 @@ fn start_source(
     config: &GatewayConfig,
     options: &Options,
     readiness: &Readiness,
-    sink: Sink,
+    mut sink: Sink,
     stop: CancellationToken,
 ) -> std::io::Result<(Option<MemoryPublisher>, JoinHandle<()>)> {
     match &config.source {
@@ -232,6 +244,7 @@ fn start_source(
         }
         Source::Memory(_) => {
             let (publisher, stream) = memory::stream();
+            memory::open(&mut sink);
             let work = memory::run(stream, sink, stop);
             Ok((Some(publisher), vital_thread("source", readiness, work)?))
         }

@@ -5,6 +5,7 @@
 
 pub(crate) mod outbox;
 pub(crate) mod rate;
+pub(crate) mod slow;
 
 use mio::net::TcpStream;
 use wsgateway_proto::decoder::Decoder;
@@ -22,6 +23,15 @@ pub(crate) enum Phase {
     Open,
     /// A close frame is on its way; input is discarded until the client hangs up or the deadline passes.
     Closing,
+}
+
+/// What a connection's data frames look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// permessage-deflate was agreed.
+    pub deflate: bool,
+    /// Several messages may share a frame: the client asked for it.
+    pub batch: bool,
 }
 
 /// State of one connection. Its size is a tested number: 100,000 of these are held.
@@ -46,6 +56,9 @@ pub(crate) struct Connection {
     /// Tick at which a closing connection is dropped.
     pub close_by: u32,
     pub phase: Phase,
+    pub form: Form,
+    /// Whether something of the due list leaves in this turn.
+    pub urgent: bool,
     /// Whether a ping is out since the last sign of life.
     pub pinged: bool,
     /// Held for its drop: gives the place back.

@@ -4,13 +4,22 @@
 //! the same channel.
 
 mod previous;
+mod rules;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use wsgateway_proto::v1;
+use wsgateway_config::Channels;
+use wsgateway_proto::deflate::Deflater;
+use wsgateway_proto::{frame, v1};
 
 use previous::Previous;
+use rules::Rules;
+pub(crate) use rules::Treatment;
+
+/// Bodies shorter than this are not compressed: a dictionary of nothing saves a third at best, for the price of
+/// several writes.
+pub(crate) const MIN_DEFLATE: usize = 512;
 
 /// One message as the source read it.
 #[derive(Clone, Debug)]
@@ -34,18 +43,50 @@ pub(crate) struct Delivery {
     pub offset: u64,
     /// The whole WebSocket frame, `wsgateway.v1`.
     pub frame: Bytes,
+    /// What the channel's rule asks for.
+    pub treatment: Treatment,
+    /// The compressed frame, made when the first client asks for it; `None` inside when that does not pay.
+    deflated: OnceLock<Option<Bytes>>,
+}
+
+impl Delivery {
+    /// The JSON inside the frame.
+    pub(crate) fn body(&self) -> &[u8] {
+        frame::payload(&self.frame)
+    }
+
+    /// The frame for clients that take compressed ones, as far as [`Delivery::deflated`] has made it.
+    pub(crate) fn twin(&self) -> &Bytes {
+        self.deflated.get().and_then(Option::as_ref).unwrap_or(&self.frame)
+    }
+
+    /// The frame for clients that take compressed ones. Compresses at most once, whoever asks.
+    pub(crate) fn deflated(&self, deflater: &mut Deflater) -> &Bytes {
+        self.deflated.get_or_init(|| {
+            let body = self.body();
+            let mut twin = Vec::new();
+            let pays = body.len() >= MIN_DEFLATE && deflater.message(body, &mut twin);
+            pays.then(|| Bytes::from(twin))
+        });
+        self.twin()
+    }
 }
 
 /// Turns messages into deliveries, in stream order.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     strip_prefix: String,
+    rules: Rules,
     previous: Previous,
 }
 
 impl Encoder {
-    pub(crate) fn new(strip_prefix: &str) -> Self {
-        Self { strip_prefix: strip_prefix.to_owned(), previous: Previous::new(previous::CHANNELS) }
+    pub(crate) fn new(channels: &Channels) -> Self {
+        Self {
+            strip_prefix: channels.strip_prefix.clone(),
+            rules: Rules::new(&channels.rules),
+            previous: Previous::new(previous::CHANNELS),
+        }
     }
 
     /// Forgets every channel: the stream is another one now.
@@ -70,7 +111,13 @@ impl Encoder {
             ts: message.timestamp,
             payload: &message.payload,
         });
-        Arc::new(Delivery { channel: channel.into(), offset: message.sequence, frame })
+        Arc::new(Delivery {
+            channel: channel.into(),
+            offset: message.sequence,
+            frame,
+            treatment: self.rules.treatment(channel),
+            deflated: OnceLock::new(),
+        })
     }
 }
 
@@ -86,6 +133,10 @@ fn channel_of<'a>(subject: &'a str, strip_prefix: &str) -> &'a str {
 mod tests {
     use super::*;
 
+    fn encoder(strip_prefix: &str) -> Encoder {
+        Encoder::new(&Channels { strip_prefix: strip_prefix.to_owned(), rules: Vec::new() })
+    }
+
     fn message(subject: &str, sequence: u64) -> Message {
         let payload = Bytes::from_static(b"{\"price\":1}");
         Message { subject: subject.into(), sequence, timestamp: 1_640_995_200_000, payload }
@@ -98,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_message_carries_its_channel_offset_time_and_the_sequence_before_it_on_that_channel() {
-        let mut encoder = Encoder::new("odin.token.");
+        let mut encoder = encoder("odin.token.");
         encoder.encode(&message("odin.token.BTC.trade", 7));
         encoder.encode(&message("odin.token.ETH.trade", 8));
         let delivery = encoder.encode(&message("odin.token.BTC.trade", 9));
@@ -116,7 +167,7 @@ mod tests {
 
     #[test]
     fn noted_messages_count_for_prev() {
-        let mut encoder = Encoder::new("");
+        let mut encoder = encoder("");
         encoder.note("a", 3);
         assert!(json(&encoder.encode(&message("a", 4))).contains(r#""prev":3"#));
     }

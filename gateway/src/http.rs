@@ -30,6 +30,8 @@ pub(crate) use accept::serve;
 pub(crate) struct Site {
     pub name: String,
     pub path: String,
+    /// Whether permessage-deflate is agreed with those who offer it.
+    pub compression: bool,
     pub config_hash: String,
     pub started: Instant,
     pub admission: Admission,
@@ -47,6 +49,11 @@ pub(crate) fn client_routes(site: &Arc<Site>) -> Router {
         .fallback(unknown_path)
         .with_state(Arc::clone(site))
         .merge(shared_routes(site))
+}
+
+/// Routes of a client port where every path is the WebSocket endpoint.
+pub(crate) fn endpoint_only(site: &Arc<Site>) -> Router {
+    Router::new().fallback(upgrade::upgrade).with_state(Arc::clone(site))
 }
 
 /// Routes that the admin port adds to probes and metrics.

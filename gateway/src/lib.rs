@@ -12,6 +12,7 @@ mod admission;
 pub mod app;
 pub mod cli;
 mod conn;
+pub mod echo;
 mod encode;
 mod http;
 mod hub;

@@ -64,7 +64,7 @@ const GAUGES: [(&str, &str, Read); 8] = [
     }),
 ];
 
-const COUNTERS: [(&str, &str, Read); 10] = [
+const COUNTERS: [(&str, &str, Read); 12] = [
     ("wsgateway_connections_total", "Connections accepted", |facts| facts.totals.adopted),
     ("wsgateway_deliveries_total", "Messages delivered, one per receiver", |facts| {
         facts.totals.deliveries
@@ -75,6 +75,14 @@ const COUNTERS: [(&str, &str, Read); 10] = [
     ("wsgateway_delivery_writes_total", "Write system calls for deliveries", |facts| {
         facts.totals.writes
     }),
+    ("wsgateway_batch_frames_total", "Frames that held several messages", |facts| {
+        facts.totals.batches
+    }),
+    (
+        "wsgateway_conflated_total",
+        "Messages of Latest channels that slow clients were told of instead of getting them",
+        |facts| facts.totals.conflated,
+    ),
     ("wsgateway_commands_total", "Commands and pings taken from clients", |facts| {
         facts.totals.commands
     }),

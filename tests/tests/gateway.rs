@@ -7,6 +7,7 @@
 mod gateway {
     // What the suites share.
     mod client;
+    mod deflate;
     mod http;
     mod link;
     mod process;
@@ -14,9 +15,13 @@ mod gateway {
     mod rig;
 
     // The suites, by topic.
+    mod batches;
     mod binary;
+    mod compression;
+    mod conflation;
     mod delivery;
     mod drain;
+    mod echo;
     mod faults;
     mod hostile;
     mod limits;

@@ -34,6 +34,7 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
         request.headers(),
         &PROTOCOLS,
         v1::PROTOCOL,
+        site.compression,
     );
     let accepted = match checked {
         Ok(accepted) => accepted,
@@ -49,7 +50,7 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
         Err(refused) => return refuse_admission(&site, refused),
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(hand_over(Arc::clone(&site), upgrade, permit));
+    tokio::spawn(hand_over(Arc::clone(&site), upgrade, accepted.deflate, permit));
     let mut response = HttpResponse::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::CONNECTION, "Upgrade")
@@ -57,6 +58,9 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
         .header(header::SEC_WEBSOCKET_ACCEPT, accepted.accept);
     if accepted.echo_protocol {
         response = response.header(header::SEC_WEBSOCKET_PROTOCOL, accepted.protocol);
+    }
+    if let Some(extensions) = accepted.extensions {
+        response = response.header(header::SEC_WEBSOCKET_EXTENSIONS, extensions);
     }
     response.body(axum::body::Body::empty()).unwrap_or_else(|error| {
         problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string(), None)
@@ -90,9 +94,9 @@ fn refuse_admission(site: &Site, refused: Refused) -> Response {
 }
 
 /// Waits for the 101 to be sent, then gives the socket away. If anything fails the permit's drop gives the place back.
-async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, permit: Permit) {
+async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, deflate: bool, permit: Permit) {
     match upgrade.await {
-        Ok(upgraded) => match release(upgraded, permit) {
+        Ok(upgraded) => match release(upgraded, deflate, permit) {
             Ok(handover) => site.hub.adopt(handover),
             Err(error) => tracing::warn!(%error, "cannot hand a socket to its shard"),
         },
@@ -100,13 +104,13 @@ async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, permit: Permit) {
     }
 }
 
-fn release(upgraded: Upgraded, permit: Permit) -> std::io::Result<Handover> {
+fn release(upgraded: Upgraded, deflate: bool, permit: Permit) -> std::io::Result<Handover> {
     let parts = upgraded
         .downcast::<TokioIo<TcpStream>>()
         .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
     let stream = parts.io.into_inner().into_std()?;
     socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
-    Ok(Handover { stream, leftover: parts.read_buf, permit })
+    Ok(Handover { stream, leftover: parts.read_buf, deflate, permit })
 }
 
 /// Whether the source's state is worth a warning to people.

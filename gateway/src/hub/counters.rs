@@ -71,6 +71,10 @@ counters! {
     delivered_bytes,
     /// Write system calls for deliveries.
     writes,
+    /// Frames that held several messages.
+    batches,
+    /// Messages that a newer one of their channel replaced, for slow clients.
+    conflated,
     /// Messages taken from the inbox.
     messages,
     /// Commands taken from clients.

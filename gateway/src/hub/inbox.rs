@@ -44,6 +44,8 @@ pub(crate) struct Handover {
     pub stream: TcpStream,
     /// Bytes that came behind the handshake.
     pub leftover: Bytes,
+    /// Whether permessage-deflate was agreed.
+    pub deflate: bool,
     /// The connection's place.
     pub permit: Permit,
 }

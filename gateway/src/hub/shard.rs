@@ -7,8 +7,10 @@
 
 mod deliver;
 mod drain;
+mod due;
 mod input;
 mod lifecycle;
+mod output;
 mod session;
 mod timers;
 
@@ -20,17 +22,18 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use wsgateway_config::GatewayConfig;
 use wsgateway_proto::decoder::Limits;
+use wsgateway_proto::deflate::{Deflater, Inflater};
 use wsgateway_proto::v1;
 
 use super::counters::{Counters, Totals};
 use super::inbox::{Entry, Inbox};
 use super::index::Index;
-use super::wheel::{Timer, Wheel};
+use super::wheel::{Deadline, Timer, Wheel};
 use crate::conn::Connection;
-use crate::conn::outbox::Bounds;
 use crate::conn::rate::RateLimit;
-use deliver::Due;
+use crate::conn::slow::Bounds;
 use drain::Drain;
+use due::Due;
 
 /// Time a client gets to read its close frame and hang up.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,6 +64,16 @@ pub(crate) struct Settings {
     pong_within: u32,
     hello: v1::Limits,
     heartbeat_ms: u64,
+    session: Session,
+}
+
+/// What a shard speaks with its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// `wsgateway.v1`: subscriptions and deliveries.
+    V1,
+    /// Every message comes back as it is: for conformance suites.
+    Echo,
 }
 
 impl Settings {
@@ -73,11 +86,16 @@ impl Settings {
         Self {
             pod: pod.into(),
             boot,
-            bounds: Bounds { per_connection, per_shard: share.max(per_connection) },
+            bounds: Bounds {
+                per_connection,
+                per_shard: share.max(per_connection),
+                grace: ticks(config.slow_consumer.grace.into()),
+            },
             rate: RateLimit::new(config.command_rate.per_second, config.command_rate.burst),
             decoder: Limits {
                 message_bytes: capacity.command_bytes as usize,
                 fragments: MAX_FRAGMENTS,
+                deflate: false,
             },
             subscriptions: capacity.subscriptions_per_connection as usize,
             ping_after: ticks(config.heartbeat.interval.into()),
@@ -89,7 +107,15 @@ impl Settings {
                 outbox_bytes: capacity.outbox_bytes_per_connection,
             },
             heartbeat_ms: config.heartbeat.interval.0,
+            session: Session::V1,
         }
+    }
+
+    /// The same for a server that sends everything back, message by message.
+    pub(crate) fn echo(mut self, fragments: u32) -> Self {
+        self.decoder.fragments = fragments;
+        self.session = Session::Echo;
+        self
     }
 }
 
@@ -141,6 +167,11 @@ pub(crate) struct Shard {
     serial: u32,
     drain: Option<Drain>,
     scratch: Scratch,
+    /// Made when the first client sends something compressed, or gets it echoed.
+    inflater: Option<Inflater>,
+    deflater: Option<Deflater>,
+    /// The inbox has called since it was last emptied.
+    woken: bool,
     stopping: bool,
 }
 
@@ -150,7 +181,7 @@ struct Scratch {
     events: Events,
     ready: Vec<Ready>,
     batch: Vec<Entry>,
-    timers: Vec<Timer>,
+    timers: Vec<(Timer, Deadline)>,
     /// Sockets that had more to read than one turn takes.
     unread: Vec<Timer>,
     input: Vec<u8>,
@@ -199,6 +230,9 @@ impl Shard {
                 input: vec![0; INPUT],
                 control: Vec::with_capacity(4 << 10),
             },
+            inflater: None,
+            deflater: None,
+            woken: false,
             stopping: false,
         };
         Ok((shard, inbox, published))
@@ -220,33 +254,50 @@ impl Shard {
 
     /// How long the next poll may wait.
     fn patience(&self) -> Option<Duration> {
-        if !self.scratch.unread.is_empty() {
+        if self.woken || !self.scratch.unread.is_empty() {
             Some(Duration::ZERO)
         } else if self.connections.is_empty() {
             None
-        } else {
+        } else if self.due.held.is_empty() {
             Some(self.clock.until_next_tick())
+        } else {
+            let left = self.due.hold_until_us.saturating_sub(self.clock.now_us);
+            Some(self.clock.until_next_tick().min(Duration::from_micros(left)))
         }
     }
 
     /// One round of everything, waiting at most `patience` for something to do.
     pub(crate) fn turn(&mut self, patience: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(&mut self.scratch.events, patience) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
-        }
+        self.poll(patience)?;
         self.clock.update();
         self.sockets();
         self.work_inbox();
+        self.flush_held();
         self.tick();
         self.totals.connections = self.connections.len() as u64;
         self.published.publish(&self.totals);
         Ok(())
     }
 
+    fn poll(&mut self, patience: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.scratch.events, patience) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Serves sockets between two writes of a long flush, without waiting.
+    fn look_at_sockets(&mut self) {
+        // An epoll that fails for good fails again in the turn to come, and ends the shard there.
+        if self.poll(Some(Duration::ZERO)).is_ok() {
+            self.sockets();
+        }
+    }
+
     /// Everything that sockets have for us.
     fn sockets(&mut self) {
         let mut ready = std::mem::take(&mut self.scratch.ready);
+        self.woken |= self.scratch.events.iter().any(|event| event.token() == WAKE);
         ready.extend(self.scratch.events.iter().filter(|event| event.token() != WAKE).map(
             |event| Ready {
                 conn: event.token().0 as u32,
@@ -275,6 +326,7 @@ impl Shard {
 
     /// Everything that the rest of the process has for us, in order.
     fn work_inbox(&mut self) {
+        self.woken = false;
         let mut batch = std::mem::take(&mut self.scratch.batch);
         self.inbox.take(&mut batch);
         for entry in batch.drain(..) {

@@ -1,7 +1,8 @@
 //! One timer wheel per shard, instead of a timer per connection.
 //!
-//! Each connection has one entry, which is visited when its earliest deadline might be due; the visitor decides from
-//! the connection's own state and puts the entry back. A sign of life costs nothing here: the visit is lazy.
+//! Each connection has one entry for its liveness, which is visited when its earliest deadline might be due; the
+//! visitor decides from the connection's own state and puts the entry back. A sign of life costs nothing here: the
+//! visit is lazy. A slow client has a second entry while its grace runs.
 
 /// Ticks a turn of the wheel: with ticks of 100 ms, deadlines up to 51 s take one visit, later ones a few.
 const SLOTS: usize = 512;
@@ -13,10 +14,22 @@ pub(crate) struct Timer {
     pub serial: u32,
 }
 
+/// What is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deadline {
+    /// Ping, pong, or the end of a closing connection.
+    Liveness,
+    /// The end of the grace of a slow client, whose pressure began at this tick.
+    Grace {
+        /// Tick at which the pressure began.
+        since: u32,
+    },
+}
+
 /// Entries by the tick at which they are to be looked at.
 #[derive(Debug)]
 pub(crate) struct Wheel {
-    slots: Box<[Vec<Timer>]>,
+    slots: Box<[Vec<(Timer, Deadline)>]>,
     /// Every tick before this one has been visited.
     next: u32,
 }
@@ -27,17 +40,17 @@ impl Wheel {
     }
 
     /// Looks at the entry again at `tick`, or as late as the wheel reaches, whichever is earlier.
-    pub(crate) fn insert(&mut self, timer: Timer, tick: u32) {
+    pub(crate) fn insert(&mut self, timer: Timer, deadline: Deadline, tick: u32) {
         let furthest = self.next + SLOTS as u32 - 1;
         let tick = tick.clamp(self.next, furthest);
         if let Some(slot) = self.slots.get_mut(tick as usize % SLOTS) {
-            slot.push(timer);
+            slot.push((timer, deadline));
         }
     }
 
     /// Takes the entries of the next tick that is not after `now` into `due`; false when there is no such tick.
     /// `due` must be empty; its memory is used again.
-    pub(crate) fn advance(&mut self, now: u32, due: &mut Vec<Timer>) -> bool {
+    pub(crate) fn advance(&mut self, now: u32, due: &mut Vec<(Timer, Deadline)>) -> bool {
         debug_assert!(due.is_empty(), "the last tick must be done");
         if self.next > now {
             return false;
@@ -59,7 +72,7 @@ mod tests {
     fn visits(wheel: &mut Wheel, until: u32) -> Vec<u32> {
         let (mut seen, mut due) = (Vec::new(), Vec::new());
         while wheel.advance(until, &mut due) {
-            seen.extend(due.drain(..).map(|timer| timer.conn));
+            seen.extend(due.drain(..).map(|(timer, _)| timer.conn));
         }
         seen
     }
@@ -67,7 +80,7 @@ mod tests {
     #[test]
     fn an_entry_is_visited_at_its_tick_and_not_before() {
         let mut wheel = Wheel::new();
-        wheel.insert(Timer { conn: 1, serial: 1 }, 250);
+        wheel.insert(Timer { conn: 1, serial: 1 }, Deadline::Liveness, 250);
         assert!(visits(&mut wheel, 249).is_empty());
         assert_eq!(visits(&mut wheel, 250), [1]);
     }
@@ -76,14 +89,14 @@ mod tests {
     fn a_deadline_in_the_past_is_visited_at_the_next_tick() {
         let mut wheel = Wheel::new();
         visits(&mut wheel, 1_000);
-        wheel.insert(Timer { conn: 7, serial: 1 }, 3);
+        wheel.insert(Timer { conn: 7, serial: 1 }, Deadline::Liveness, 3);
         assert_eq!(visits(&mut wheel, 1_001), [7]);
     }
 
     #[test]
     fn a_deadline_beyond_the_wheel_is_visited_early_rather_than_late() {
         let mut wheel = Wheel::new();
-        wheel.insert(Timer { conn: 7, serial: 1 }, 1_000_000);
+        wheel.insert(Timer { conn: 7, serial: 1 }, Deadline::Liveness, 1_000_000);
         assert_eq!(visits(&mut wheel, SLOTS as u32), [7]);
     }
 }

@@ -67,10 +67,14 @@ pub(crate) fn stream() -> (MemoryPublisher, MemoryStream) {
     (MemoryPublisher { sender, sequence: Arc::default() }, MemoryStream { receiver })
 }
 
-/// Hands on every message until cancelled.
-pub(crate) async fn run(mut stream: MemoryStream, mut sink: Sink, stop: CancellationToken) {
+/// Goes live: there is nothing to wait for, so clients are served from the first one on.
+pub(crate) fn open(sink: &mut Sink) {
     let epoch: Arc<str> = format!("memory-{:x}", unix_ms()).into();
     sink.live(&epoch, 0);
+}
+
+/// Hands on every message until cancelled.
+pub(crate) async fn run(mut stream: MemoryStream, mut sink: Sink, stop: CancellationToken) {
     while let Some(Some(message)) = stop.run_until_cancelled(stream.receiver.recv()).await {
         let lag = stream.receiver.len() as u64;
         sink.message(&message, lag).await;

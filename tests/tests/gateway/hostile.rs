@@ -75,10 +75,6 @@ fn bad_frames() -> Vec<BadFrames> {
 }
 
 fn bad_commands() -> Vec<BadCommand> {
-    let many = |count: usize| {
-        let channels: Vec<_> = (0..count).map(|_| "a").collect();
-        json!({ "type": "subscribe", "channels": channels }).to_string()
-    };
     let long_id = json!({ "type": "ping", "id": "x".repeat(65) }).to_string();
     let owned = |(name, command, code): (_, &str, _)| (name, command.to_owned(), code);
     let mut commands: Vec<BadCommand> = [
@@ -113,7 +109,6 @@ fn bad_commands() -> Vec<BadCommand> {
     .map(owned)
     .into();
     commands.push(("a long id", long_id, "invalid_command"));
-    commands.push(("10,000 channels", many(10_000), "too_many_channels"));
     commands.push(("30,000 open brackets", "[".repeat(30_000), "invalid_json"));
     commands.push(("10,000 open objects", "{\"type\":".repeat(8_000), "invalid_json"));
     commands
@@ -143,7 +138,7 @@ async fn every_broken_rule_of_the_protocol_gets_its_close_code() -> Result<()> {
 
 /// Reads answers up to the close frame. A flood's own answers may come before it.
 async fn last_code(raw: &mut Raw) -> Result<Option<u16>> {
-    while let Some(Frame { opcode, payload }) = raw.frame().await? {
+    while let Some(Frame { opcode, payload, .. }) = raw.frame().await? {
         if opcode == 8 {
             return Ok(payload.first_chunk().map(|code| u16::from_be_bytes(*code)));
         }
@@ -232,7 +227,10 @@ async fn a_client_that_sends_one_byte_at_a_time_is_served_like_any_other() -> Re
     // Three fragments, with a ping between two of them.
     let pieces = [frame(0x01, first), frame(0x89, b"hi"), frame(0x00, b""), frame(0x80, rest)];
     raw.write_slowly(&pieces.concat()).await;
-    assert_eq!(raw.frame().await?, Some(Frame { opcode: 10, payload: b"hi".to_vec() }));
+    assert_eq!(
+        raw.frame().await?,
+        Some(Frame { opcode: 10, compressed: false, payload: b"hi".to_vec() })
+    );
     assert_eq!(raw.json().await?["subscribed"], json!(["a", "ETH.*"]));
     rig.publish("a", "1").await?;
     assert_eq!(raw.json().await?["channel"], "a");

@@ -128,3 +128,24 @@ async fn any_sign_of_life_counts_as_the_answer_to_a_ping() -> Result<()> {
     talker.await??;
     Ok(())
 }
+
+#[tokio::test]
+async fn ten_thousand_subscriptions_in_one_command_get_the_limit_and_a_partial_answer() -> Result<()>
+{
+    let rig = Rig::start().await?;
+    let mut client = rig.client().await?;
+    // Three letters each: all of them fit into one command.
+    let letter = |n: u32| char::from_digit(n % 36, 36).unwrap_or('-');
+    let name = |n: u32| [letter(n / 1_296), letter(n / 36), letter(n)].iter().collect();
+    let channels: Vec<String> = (0..10_000).map(name).collect();
+    let names: Vec<&str> = channels.iter().map(String::as_str).collect();
+    let ack = client.subscribe(&names).await?;
+    assert_eq!(ack["subscribed"], json!(names[..128]));
+    assert_eq!((&ack["count"], &ack["rejectedCount"]), (&json!(128), &json!(10_000 - 128)));
+    let listed = ack["rejected"].as_array().map_or(&[][..], Vec::as_slice);
+    assert_eq!(listed.len(), 128, "the first ones, not a flood");
+    assert_eq!(listed[0], json!({ "channel": names[128], "code": "too_many_subscriptions" }));
+    rig.publish(names[127], "1").await?;
+    assert_eq!(client.expect("message").await?["channel"], names[127]);
+    Ok(())
+}

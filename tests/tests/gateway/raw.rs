@@ -21,12 +21,16 @@ pub(super) const TEXT: u8 = 0x81;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub opcode: u8,
+    /// Whether the payload is deflate data.
+    pub compressed: bool,
     pub payload: Vec<u8>,
 }
 
 /// An upgraded connection.
 pub(super) struct Raw {
     stream: TcpStream,
+    /// Head of the answer to the upgrade.
+    pub head: String,
 }
 
 /// A masked frame; `first` is its first byte, flags and opcode.
@@ -62,9 +66,25 @@ impl Raw {
 
     /// Sends bytes right behind the upgrade request, in the same segment.
     pub(super) async fn connect_with(address: SocketAddr, early: &[u8]) -> Result<Self> {
+        Self::greeted(Self::upgrade(address, "", early).await?).await
+    }
+
+    /// Adds header lines to the upgrade request.
+    pub(super) async fn connect_asking(address: SocketAddr, headers: &str) -> Result<Self> {
+        Self::greeted(Self::upgrade(address, headers, &[]).await?).await
+    }
+
+    async fn greeted(mut raw: Self) -> Result<Self> {
+        let hello = raw.json().await?;
+        ensure!(hello["type"] == "connection:established", "greeting {hello}");
+        Ok(raw)
+    }
+
+    /// Upgrades, and reads nothing behind the answer.
+    pub(super) async fn upgrade(address: SocketAddr, headers: &str, early: &[u8]) -> Result<Self> {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        stream.write_all(&[upgrade_request("").as_bytes(), early].concat()).await?;
+        stream.write_all(&[upgrade_request(headers).as_bytes(), early].concat()).await?;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(timeout(SOON, stream.read_u8()).await.context("no answer to the upgrade")??);
@@ -73,10 +93,7 @@ impl Raw {
         ensure!(head.starts_with("HTTP/1.1 101 "), "no upgrade: {head}");
         // The answer to the key of RFC 6455, section 1.3.
         ensure!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "wrong accept key: {head}");
-        let mut raw = Self { stream };
-        let hello = raw.json().await?;
-        ensure!(hello["type"] == "connection:established", "greeting {hello}");
-        Ok(raw)
+        Ok(Self { stream, head: head.into_owned() })
     }
 
     /// Writes bytes; a server that hangs up in between is not this function's business.
@@ -114,7 +131,7 @@ impl Raw {
         };
         let mut payload = vec![0; usize::try_from(length)?];
         self.stream.read_exact(&mut payload).await?;
-        Ok(Some(Frame { opcode: first & 0x0f, payload }))
+        Ok(Some(Frame { opcode: first & 0x0f, compressed: first & 0x40 != 0, payload }))
     }
 
     /// The next frame, which must be JSON text.

@@ -68,8 +68,13 @@ pub fn established(out: &mut Vec<u8>, hello: &Hello<'_>) {
     push(out, "connection:established", hello);
 }
 
+/// Rejections listed in one acknowledgement: more of them say nothing new, and each is ten times as long as what the
+/// client wrote for it.
+pub const MAX_REJECTIONS: usize = 128;
+
 /// `subscription_ack`: everything after `offset` on the channels in `subscribed` will come.
-/// `count` is the number of subscriptions that the connection has now.
+/// `count` is the number of subscriptions that the connection has now. Of many rejections the first
+/// [`MAX_REJECTIONS`] are listed, and `rejectedCount` says how many there are.
 pub fn subscription_ack(
     out: &mut Vec<u8>,
     id: Option<Id<'_>>,
@@ -85,10 +90,15 @@ pub fn subscription_ack(
         subscribed: &'a [&'a str],
         #[serde(serialize_with = "rejections")]
         rejected: &'a [(&'a str, &'static str)],
+        #[serde(rename = "rejectedCount", skip_serializing_if = "Option::is_none")]
+        rejected_count: Option<usize>,
         count: usize,
         offset: u64,
     }
-    push(out, "subscription_ack", Body { id, subscribed, rejected, count, offset });
+    let listed = rejected.get(..MAX_REJECTIONS).unwrap_or(rejected);
+    let rejected_count = (listed.len() < rejected.len()).then_some(rejected.len());
+    let body = Body { id, subscribed, rejected: listed, rejected_count, count, offset };
+    push(out, "subscription_ack", body);
 }
 
 fn rejections<S: Serializer>(

@@ -2,10 +2,10 @@
 
 use std::io::{self, Read};
 
-use wsgateway_proto::decoder::{Decoder, Event};
+use wsgateway_proto::decoder::{Decoder, Event, Limits};
 use wsgateway_proto::frame::{self, Opcode, Role};
 
-use super::Shard;
+use super::{Session, Shard};
 use crate::conn::Phase;
 use crate::hub::wheel::Timer;
 
@@ -56,7 +56,7 @@ impl Shard {
         let serial = connection.serial;
         // The decoder lends out its buffer while we act on the shard: it is put back afterwards.
         let mut decoder = std::mem::replace(&mut connection.decoder, Decoder::new(Role::Server));
-        let limits = self.settings.decoder;
+        let limits = Limits { deflate: connection.form.deflate, ..self.settings.decoder };
         let mut position = 0;
         loop {
             match decoder.next(bytes, &mut position, &limits) {
@@ -81,19 +81,49 @@ impl Shard {
         match event {
             Event::Pong(_) => {}
             Event::Text(text) => {
-                if self.may_command(conn) {
+                if self.settings.session == Session::Echo {
+                    self.echo(conn, Opcode::Text, text.as_bytes());
+                } else if self.may_command(conn) {
                     self.command(conn, text);
                 }
             }
+            Event::Deflated(opcode, compressed) => self.inflate(conn, opcode, compressed),
             Event::Ping(payload) => {
-                if self.may_command(conn) {
+                if self.settings.session == Session::Echo || self.may_command(conn) {
                     self.send(conn, |out| frame::write(out, Opcode::Pong, payload));
                 }
+            }
+            Event::Binary(bytes) if self.settings.session == Session::Echo => {
+                self.echo(conn, Opcode::Binary, bytes);
             }
             Event::Binary(_) => self.close(conn, 1003, "commands are JSON text"),
             Event::Close(None) => self.close(conn, 1000, ""),
             Event::Close(Some(close)) => self.close(conn, close.code, ""),
         }
+    }
+
+    /// Acts on a compressed message. One inflater serves every connection: no message leans on one before it.
+    fn inflate(&mut self, conn: u32, opcode: Opcode, compressed: &[u8]) {
+        let mut inflater = self.inflater.take().unwrap_or_default();
+        match inflater.message(opcode, compressed, self.settings.decoder.message_bytes) {
+            Ok(event) => self.event(conn, event),
+            Err(violation) => self.close(conn, violation.close_code, violation.reason),
+        }
+        self.inflater = Some(inflater);
+    }
+
+    fn echo(&mut self, conn: u32, opcode: Opcode, message: &[u8]) {
+        let connection = self.connections.get(conn as usize);
+        if !connection.is_some_and(|connection| connection.form.deflate) {
+            return self.send(conn, |out| frame::write(out, opcode, message));
+        }
+        let mut deflater = self.deflater.take().unwrap_or_default();
+        self.send(conn, |out| {
+            if !deflater.frame(opcode, message, out) {
+                frame::write(out, opcode, message);
+            }
+        });
+        self.deflater = Some(deflater);
     }
 
     /// Charges one command; a client that sends too many is closed.

@@ -7,12 +7,12 @@ use wsgateway_proto::decoder::Decoder;
 use wsgateway_proto::frame::{self, Role};
 use wsgateway_proto::v1;
 
-use super::{CLOSE_TIMEOUT, Shard, ticks};
+use super::{CLOSE_TIMEOUT, Session, Shard, ticks};
 use crate::conn::rate::Rate;
-use crate::conn::{Connection, Phase};
+use crate::conn::{Connection, Form, Phase};
 use crate::hub::NONE;
 use crate::hub::inbox::Handover;
-use crate::hub::wheel::Timer;
+use crate::hub::wheel::{Deadline, Timer};
 
 impl Shard {
     /// Takes over an upgraded socket: greets it, then treats what it has sent already.
@@ -28,6 +28,8 @@ impl Shard {
             stamp: 0,
             due_first: NONE,
             due_last: NONE,
+            urgent: false,
+            form: Form { deflate: handover.deflate, batch: false },
             serial: self.serial,
             heard: self.clock.tick,
             close_by: 0,
@@ -41,8 +43,10 @@ impl Shard {
             return self.remove(conn, 1006);
         }
         let timer = Timer { conn, serial: self.serial };
-        self.wheel.insert(timer, self.clock.tick + self.settings.ping_after);
-        self.greet(conn);
+        self.wheel.insert(timer, Deadline::Liveness, self.clock.tick + self.settings.ping_after);
+        if self.settings.session == Session::V1 {
+            self.greet(conn);
+        }
         if !handover.leftover.is_empty() {
             let mut leftover = Vec::from(handover.leftover);
             self.consume(conn, &mut leftover);
@@ -92,7 +96,7 @@ impl Shard {
         }
         self.totals.count_close(code);
         self.unsubscribe_all(conn);
-        self.wheel.insert(timer, deadline);
+        self.wheel.insert(timer, Deadline::Liveness, deadline);
         self.send(conn, |out| frame::close(out, code, reason));
         let done = |connection: &Connection| !connection.is_blocked();
         if self.connections.get(conn as usize).is_some_and(done) {

@@ -9,7 +9,14 @@ impl Shard {
     /// Acts on one command.
     pub(super) fn command(&mut self, conn: u32, text: &str) {
         match v1::parse(text) {
-            Ok(Command::Subscribe { id, channels }) => self.subscribe(conn, id, &channels),
+            Ok(Command::Subscribe { id, channels, batch }) => {
+                if let (Some(batch), Some(connection)) =
+                    (batch, self.connections.get_mut(conn as usize))
+                {
+                    connection.form.batch = batch;
+                }
+                self.subscribe(conn, id, &channels);
+            }
             Ok(Command::Unsubscribe { id, channels }) => self.unsubscribe(conn, id, &channels),
             Ok(Command::Ping { timestamp } | Command::Heartbeat { timestamp }) => {
                 self.send(conn, |out| v1::pong(out, timestamp, crate::source::unix_ms()));

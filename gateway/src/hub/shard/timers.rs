@@ -1,18 +1,23 @@
-//! What time brings: pings, the end of silent and of closing connections, the next part of a drain.
+//! What time brings: pings, the end of silent and of closing connections, verdicts on slow clients, the next part
+//! of a drain.
 
 use wsgateway_proto::frame::{self, Opcode};
 
 use super::Shard;
 use crate::conn::Phase;
-use crate::hub::wheel::Timer;
+use crate::hub::wheel::{Deadline, Timer};
 
 impl Shard {
     /// Visits every timer that is due.
     pub(super) fn tick(&mut self) {
         let mut timers = std::mem::take(&mut self.scratch.timers);
         while self.wheel.advance(self.clock.tick, &mut timers) {
-            for timer in timers.drain(..) {
-                self.visit(timer);
+            for (timer, deadline) in timers.drain(..) {
+                match deadline {
+                    _ if !self.is_current(timer) => {}
+                    Deadline::Liveness => self.visit(timer),
+                    Deadline::Grace { since } => self.grace_over(timer, since),
+                }
             }
         }
         self.scratch.timers = timers;
@@ -21,16 +26,15 @@ impl Shard {
 
     fn visit(&mut self, timer: Timer) {
         let Some(connection) = self.connections.get_mut(timer.conn as usize) else { return };
-        if connection.serial != timer.serial {
-            return;
-        }
         let now = self.clock.tick;
         let ping_at = connection.heard + self.settings.ping_after;
         let end_at = ping_at + self.settings.pong_within;
         match connection.phase {
             Phase::Closing if now >= connection.close_by => self.remove(timer.conn, 1006),
-            Phase::Closing => self.wheel.insert(timer, connection.close_by),
-            Phase::Open if now < ping_at => self.wheel.insert(timer, ping_at),
+            Phase::Closing => self.wheel.insert(timer, Deadline::Liveness, connection.close_by),
+            Phase::Open if now < ping_at => {
+                self.wheel.insert(timer, Deadline::Liveness, ping_at);
+            }
             Phase::Open if now >= end_at && connection.pinged => {
                 self.close(timer.conn, 4011, "no answer to a ping");
             }
@@ -40,7 +44,8 @@ impl Shard {
                     self.send(timer.conn, |out| frame::write(out, Opcode::Ping, &[]));
                 }
                 // A ping that went out late, in a busy shard, still leaves the client its time.
-                self.wheel.insert(timer, end_at.max(now + self.settings.pong_within));
+                let again = end_at.max(now + self.settings.pong_within);
+                self.wheel.insert(timer, Deadline::Liveness, again);
             }
         }
     }

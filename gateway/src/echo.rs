@@ -1,0 +1,37 @@
+//! An echo server on the data plane of the gateway, so that a conformance suite tests what clients will meet.
+//!
+//! Same sockets, shards, codec and outboxes; instead of commands, every message goes back as it came.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use wsgateway_config::{CommandRate, GatewayConfig, Heartbeat, MemorySource, Millis, Source};
+
+use crate::app::{self, Options, Running, StartError};
+use crate::http;
+
+/// Largest message, either way: what the longest tests of the suites send.
+pub const MESSAGE_BYTES: u32 = 16 << 20;
+
+/// Most fragments of one message.
+pub const FRAGMENTS: u32 = 65_536;
+
+/// Starts an echo server at an address (port 0: any free one), on every path.
+///
+/// # Errors
+/// As [`app::start`].
+pub fn start(address: SocketAddr) -> Result<Running, StartError> {
+    let mut config = GatewayConfig::new("echo", Source::Memory(MemorySource {}));
+    (config.listener.address, config.listener.port) = (address.ip(), address.port());
+    (config.admin.address, config.admin.port) = (IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    config.capacity.command_bytes = MESSAGE_BYTES;
+    // Suites send many messages before they read an answer.
+    config.capacity.outbox_bytes_per_connection = 8 * MESSAGE_BYTES;
+    config.capacity.outbox_bytes_total = 32 * u64::from(MESSAGE_BYTES);
+    config.command_rate = CommandRate { per_second: 1_000_000, burst: 1_000_000 };
+    // A ping in the middle of a test would be a frame that the suite did not ask for.
+    config.heartbeat =
+        Heartbeat { interval: Millis::from_secs(3_600), timeout: Millis::from_secs(60) };
+    config.drain.window = Millis(0);
+    let echo = |settings: crate::hub::shard::Settings| settings.echo(FRAGMENTS);
+    app::start_with(config, Options::default(), echo, http::endpoint_only)
+}

@@ -1,0 +1,236 @@
+//! What is due to whom: one arena of links for all connections of a shard, and the bytes of the next write.
+//!
+//! A connection's due deliveries are a list of links in stream order. A delivery that may wait for others
+//! (`batchWindow`) leaves its connection on hold: everything on hold leaves together when the oldest has waited long
+//! enough, or with the next delivery to that connection that may not wait. Links live until nobody has any.
+
+mod batch;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wsgateway_proto::deflate::Deflater;
+
+use crate::conn::{Connection, Form};
+use crate::encode::Delivery;
+use crate::hub::NONE;
+use batch::Batches;
+
+/// Frames due to one connection are gathered into one buffer and one `send` up to this size: copying is cheaper
+/// than the kernel's work for a vector of small slices. A larger frame is sent by itself.
+const GATHER: usize = 16 << 10;
+
+/// Links after which everything is flushed: 8 MiB of arena, and a bound on how stale the first message gets.
+const MAX_LINKS: usize = 1 << 20;
+
+/// Bytes of messages after which everything is flushed.
+const MAX_BYTES: usize = 16 << 20;
+
+/// Deliveries of one shard that are not written yet.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    deliveries: Vec<Arc<Delivery>>,
+    links: Vec<Link>,
+    /// Connections with something that leaves in this turn.
+    pub dirty: Vec<u32>,
+    /// Connections with something that may wait.
+    pub held: Vec<u32>,
+    /// When what is on hold leaves (µs of the shard's clock).
+    pub hold_until_us: u64,
+    /// Number of the last message marked, in this shard's life.
+    pub stamp: u64,
+    /// Bytes of the messages kept.
+    bytes: usize,
+    gather: Vec<u8>,
+    batches: Batches,
+    /// Made when the first client wants compression: its tables are 300 kB.
+    deflater: Option<Deflater>,
+}
+
+/// One delivery in a connection's list.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    delivery: u32,
+    next: u32,
+}
+
+/// The bytes of one write, as [`Due::bytes`] gives them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chunk {
+    first: u32,
+    /// The link behind the last message in the chunk.
+    pub end: u32,
+    /// Messages in the chunk.
+    pub messages: u64,
+    content: Content,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// One message's own frame, sent from where it is.
+    Frame,
+    /// Several messages' frames, copied together.
+    Gathered,
+    /// Several messages in one frame, made in the gathering buffer.
+    Batch,
+    /// Several messages in one compressed frame, which is shared between connections.
+    SharedBatch(u32),
+}
+
+/// What a socket left over of a chunk.
+pub(super) enum Rest {
+    /// A frame that belongs to this chunk alone: queue these bytes; what follows begins at the link.
+    Bytes(Bytes, u32),
+    /// Messages from this link on; so many bytes of the first one's frame are out.
+    Link(u32, usize),
+}
+
+impl Chunk {
+    /// Whether several messages share a frame.
+    pub(super) fn is_batch(&self) -> bool {
+        matches!(self.content, Content::Batch | Content::SharedBatch(_))
+    }
+}
+
+impl Due {
+    /// Registers a message. Returns its number, for [`Due::link`].
+    pub(super) fn next_number(&mut self) -> u32 {
+        self.stamp += 1;
+        self.deliveries.len() as u32
+    }
+
+    /// Puts a message at the end of a connection's list. `conn` is the connection's slot.
+    pub(super) fn link(&mut self, connection: &mut Connection, conn: u32, number: u32, now: bool) {
+        let link = self.links.len() as u32;
+        self.links.push(Link { delivery: number, next: NONE });
+        let fresh = !connection.has_due();
+        if fresh {
+            connection.due_first = link;
+        } else if let Some(last) = self.links.get_mut(connection.due_last as usize) {
+            last.next = link;
+        }
+        connection.due_last = link;
+        if now && !connection.urgent {
+            connection.urgent = true;
+            self.dirty.push(conn);
+        } else if !now && fresh {
+            self.held.push(conn);
+        }
+    }
+
+    /// Keeps a message that somebody was linked to.
+    pub(super) fn keep(&mut self, delivery: Arc<Delivery>) {
+        self.bytes += delivery.frame.len();
+        self.deliveries.push(delivery);
+    }
+
+    /// Something is to leave at this time at the latest (µs of the shard's clock).
+    pub(super) fn hold(&mut self, until_us: u64) {
+        let earlier = if self.held.is_empty() { until_us } else { self.hold_until_us };
+        self.hold_until_us = until_us.min(earlier);
+    }
+
+    pub(super) fn links(&self) -> usize {
+        self.links.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.links.len() >= MAX_LINKS || self.bytes >= MAX_BYTES
+    }
+
+    /// Compressions of batches that a flush of this many connections may make.
+    pub(super) fn allow_batches(&mut self, connections: usize) {
+        self.batches.allow(connections);
+    }
+
+    /// Forgets everything: no connection has links any more.
+    pub(super) fn clear(&mut self) {
+        self.links.clear();
+        self.deliveries.clear();
+        self.bytes = 0;
+        self.batches.clear();
+    }
+
+    /// The message of a link, and the link behind it.
+    pub(super) fn message(&self, link: u32) -> Option<(&Arc<Delivery>, u32)> {
+        let link = self.links.get(link as usize)?;
+        Some((self.deliveries.get(link.delivery as usize)?, link.next))
+    }
+
+    /// The frame of a link for a client of this form, and the link behind it.
+    pub(super) fn frame(&mut self, link: u32, form: Form) -> Option<(Bytes, u32)> {
+        let Self { links, deliveries, deflater, .. } = self;
+        let link = links.get(link as usize)?;
+        let delivery = deliveries.get(link.delivery as usize)?;
+        Some((frame_of(delivery, form, deflater).clone(), link.next))
+    }
+
+    /// The next write of a list: one frame, or as many messages as fit [`GATHER`].
+    pub(super) fn chunk(&mut self, first: u32, form: Form) -> Option<Chunk> {
+        if form.batch
+            && let Some(chunk) = self.batch(first, form)
+        {
+            return Some(chunk);
+        }
+        let Self { links, deliveries, deflater, gather, .. } = self;
+        gather.clear();
+        let mut next = |link: u32| {
+            let link = links.get(link as usize)?;
+            let delivery = deliveries.get(link.delivery as usize)?;
+            Some((frame_of(delivery, form, deflater), link.next))
+        };
+        let (frame, mut end) = next(first)?;
+        let (mut messages, mut bytes) = (1, frame.len());
+        while end != NONE
+            && let Some((more, behind)) = next(end)
+        {
+            if bytes + more.len() > GATHER {
+                break;
+            }
+            if messages == 1 {
+                gather.extend_from_slice(frame);
+            }
+            gather.extend_from_slice(more);
+            (messages, bytes, end) = (messages + 1, bytes + more.len(), behind);
+        }
+        let content = if messages == 1 { Content::Frame } else { Content::Gathered };
+        Some(Chunk { first, end, messages, content })
+    }
+
+    /// What to write for a chunk, as long as no other one was asked for.
+    pub(super) fn bytes(&self, chunk: &Chunk, form: Form) -> &[u8] {
+        match chunk.content {
+            Content::Gathered | Content::Batch => &self.gather,
+            Content::SharedBatch(place) => self.batches.frame(place),
+            Content::Frame => self.message(chunk.first).map_or(&[], |(delivery, _)| {
+                if form.deflate { delivery.twin() } else { &delivery.frame }
+            }),
+        }
+    }
+
+    /// What is left of a chunk when `written` bytes of it are out, and the messages that are wholly out.
+    pub(super) fn rest(&mut self, chunk: &Chunk, form: Form, mut written: usize) -> (Rest, u64) {
+        if written == 0 {
+            // Nothing was begun: message by message, so that conflation can work on them.
+            return (Rest::Link(chunk.first, 0), 0);
+        }
+        if chunk.is_batch() {
+            let rest = self.bytes(chunk, form).get(written..).unwrap_or_default();
+            return (Rest::Bytes(Bytes::copy_from_slice(rest), chunk.end), 0);
+        }
+        let (mut link, mut done) = (chunk.first, 0);
+        while let Some((frame, next)) = self.frame(link, form) {
+            if written < frame.len() {
+                break;
+            }
+            written -= frame.len();
+            (link, done) = (next, done + 1);
+        }
+        (Rest::Link(link, written), done)
+    }
+}
+
+/// The frame of a message for a client of this form.
+fn frame_of<'a>(delivery: &'a Delivery, form: Form, deflater: &mut Option<Deflater>) -> &'a Bytes {
+    if form.deflate { delivery.deflated(deflater.get_or_insert_default()) } else { &delivery.frame }
+}
