@@ -32,6 +32,10 @@ test-unit: ## The tests that need no server and no browser
 lint: ## Format, clippy, dependency rule, licences, generated files
 	@hack/lint
 
+.PHONY: fuzz
+fuzz: ## Fuzz frames, deflate and commands (ARGS=seconds for each, default 20: a minute in all)
+	@hack/fuzz $(ARGS)
+
 .PHONY: deps
 deps: ## The dependency rule alone
 	@hack/check-deps
