@@ -70,7 +70,7 @@ pub fn established(out: &mut Vec<u8>, hello: &Hello<'_>) {
 
 /// Rejections listed in one acknowledgement: more of them say nothing new, and each is ten times as long as what the
 /// client wrote for it.
-pub const MAX_REJECTIONS: usize = 128;
+const MAX_REJECTIONS: usize = 128;
 
 /// `subscription_ack`: everything after `offset` on the channels in `subscribed` will come.
 /// `count` is the number of subscriptions that the connection has now. Of many rejections the first
