@@ -11,7 +11,7 @@ use kube::ResourceExt as _;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
-use wsgateway_config::GatewayConfig;
+use wsgateway_config::{Delivery, GatewayConfig, Millis, Rule};
 
 use crate::world::{ODIN, SOON, World};
 
@@ -70,6 +70,36 @@ async fn a_changed_specification_reaches_stream_config_and_pods() -> Result<()> 
                 && template(deployment) != template(&before)
         })
         .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn rules_and_limits_reach_the_pods_file_and_their_memory() -> Result<()> {
+    let world = World::new("rules").await?;
+    world
+        .create(&json!({ "spec": {
+            "channels": { "rules": [{ "match": "*.price", "delivery": "Latest", "batchWindow": "100ms" }] },
+            "slowConsumer": { "grace": "2s" }, "listener": { "compression": false },
+            "capacity": { "connectionsPerPod": 1000, "outboxPerConnection": "1Mi" }
+        }}))
+        .await?;
+
+    let config_map = world.object::<ConfigMap>("odin-config", |_| true).await?;
+    let config = GatewayConfig::parse(&config_map.data.unwrap_or_default()["gateway.yaml"])?;
+    let rule = Rule {
+        r#match: "*.price".to_owned(),
+        delivery: Delivery::Latest,
+        batch_window: Millis(100),
+    };
+    assert_eq!(config.channels.rules, [rule]);
+    assert_eq!((config.slow_consumer.grace, config.listener.compression), (Millis(2_000), false));
+    // A tenth of a thousand clients may have a MiB waiting.
+    assert_eq!(config.capacity.outbox_bytes_total, 100 << 20);
+    let deployment = world.object::<Deployment>("odin-gateway", |_| true).await?;
+    let pod = deployment.spec.and_then(|spec| spec.template.spec).unwrap_or_default();
+    let requests = pod.containers[0].resources.clone().unwrap_or_default().requests;
+    // 64 MiB, 1,000 x (6 KiB + 128 x 32 B), 100 MiB.
+    assert_eq!(requests.unwrap_or_default()["memory"].0, "173Mi");
     Ok(())
 }
 
