@@ -3,7 +3,8 @@
 use wsgateway_proto::decoder::{Decoder, Event, Limits};
 use wsgateway_proto::frame::{self, Opcode, Role};
 
-const MESSAGE_BYTES: usize = 1_000;
+/// Small, so that input soon goes beyond it, and above the lengths that fit one byte.
+const MESSAGE_BYTES: usize = 200;
 
 /// Held beside a message: a control frame and a header that came in pieces.
 const BESIDE: usize = frame::MAX_CONTROL_PAYLOAD + 14;
@@ -60,6 +61,9 @@ fn read(role: Role, limits: &Limits, stream: &mut [u8], size: usize) -> Vec<Seen
             });
         }
         assert_eq!(pos, piece.len(), "all input is consumed");
+        if let Some(Seen::Frame(_, payload) | Seen::Deflated(_, payload)) = seen.last() {
+            assert!(payload.len() <= limits.message_bytes, "a message beyond the limit");
+        }
         let held = decoder.buffered();
         assert!(held <= limits.message_bytes + BESIDE, "{held} bytes are held");
     }
