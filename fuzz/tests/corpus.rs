@@ -1,32 +1,33 @@
 //! What the fuzzer starts from, and what it has found before, in every test run.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
-fn replay(name: &str, target: fn(&[u8])) {
+fn replay(name: &str, target: fn(&[u8])) -> io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     let mut replayed = 0;
-    for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
         // The name of the input, in case it fails.
         println!("{}", path.display());
-        target(&fs::read(&path).unwrap());
+        target(&fs::read(&path)?);
         replayed += 1;
     }
     assert!(replayed > 0, "{} is empty", folder.display());
+    Ok(())
 }
 
 #[test]
-fn frames_of_the_corpus_keep_every_promise() {
-    replay("frames", wsgateway_fuzz::frames);
+fn frames_of_the_corpus_keep_every_promise() -> io::Result<()> {
+    replay("frames", wsgateway_fuzz::frames)
 }
 
 #[test]
-fn deflate_data_of_the_corpus_keeps_every_promise() {
-    replay("deflate", wsgateway_fuzz::deflate);
+fn deflate_data_of_the_corpus_keeps_every_promise() -> io::Result<()> {
+    replay("deflate", wsgateway_fuzz::deflate)
 }
 
 #[test]
-fn commands_of_the_corpus_keep_every_promise() {
-    replay("commands", wsgateway_fuzz::commands);
+fn commands_of_the_corpus_keep_every_promise() -> io::Result<()> {
+    replay("commands", wsgateway_fuzz::commands)
 }
