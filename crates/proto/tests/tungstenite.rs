@@ -38,7 +38,7 @@ fn ours(role: Role, bytes: &[u8]) -> Vec<Seen> {
             Ok(None) => return seen,
             Ok(Some(Event::Text(text))) => Seen::Text(text.into()),
             Ok(Some(Event::Binary(bytes))) => Seen::Binary(bytes.into()),
-            Ok(Some(Event::Deflated(..))) => panic!("compression was not agreed on"),
+            Ok(Some(Event::Deflated(..))) => unreachable!("compression was not agreed on"),
             Ok(Some(Event::Ping(bytes))) => Seen::Ping(bytes.into()),
             Ok(Some(Event::Pong(bytes))) => Seen::Pong(bytes.into()),
             Ok(Some(Event::Close(close))) => Seen::Close(close.map(|c| (c.code, c.reason.into()))),
@@ -92,7 +92,7 @@ fn theirs(role: Role, bytes: &[u8]) -> Vec<Seen> {
             Ok(Message::Close(close)) => {
                 Seen::Close(close.map(|c| (c.code.into(), c.reason.as_str().into())))
             }
-            Ok(Message::Frame(_)) => panic!("frames are not read raw"),
+            Ok(Message::Frame(_)) => unreachable!("frames are not read raw"),
             // The end of the bytes, with or without a close frame before.
             Err(Error::ConnectionClosed)
             | Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => return seen,
@@ -125,7 +125,7 @@ fn sent() -> impl Strategy<Value = Sent> {
         4 => select(vec![&b"\xE2"[..], b"\x82", b"\xAC", b"\xE2\x82", b"\x82\xAC", b"", b"a\xE2"])
             .prop_map(<[u8]>::to_vec),
         2 => prop::collection::vec(any::<u8>(), 0..140),
-        1 => prop::collection::vec(b'a'..b'z', 120..=MESSAGE_BYTES + 5),
+        1 => prop::collection::vec(b'a'..=b'z', 120..=MESSAGE_BYTES + 5),
         2 => (900..1_020u16, "[a-z]{0,5}").prop_map(|(code, reason)| close(code, &reason)),
         1 => (any::<u16>(), "[a-z]{0,5}").prop_map(|(code, reason)| close(code, &reason)),
     ];
