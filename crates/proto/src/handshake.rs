@@ -62,6 +62,9 @@ pub enum Refusal {
     /// HTTP/1.0, or HTTP/2 and later, where upgrades do not exist.
     #[error("open a WebSocket over HTTP/1.1")]
     NotHttp11,
+    /// Missing or sent twice (RFC 6455 section 4.2.1, RFC 9112 section 3.2).
+    #[error("send one Host header")]
+    BadHost,
     /// `Upgrade: websocket` or `Connection: Upgrade` is missing.
     #[error("this path speaks WebSocket: send Connection: Upgrade and Upgrade: websocket")]
     NotUpgrade,
@@ -86,9 +89,11 @@ impl Refusal {
         match self {
             Self::NotGet => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotUpgrade | Self::BadVersion => StatusCode::UPGRADE_REQUIRED,
-            Self::NotHttp11 | Self::BadKey | Self::NoCommonProtocol | Self::BadExtensions => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::NotHttp11
+            | Self::BadHost
+            | Self::BadKey
+            | Self::NoCommonProtocol
+            | Self::BadExtensions => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -97,6 +102,7 @@ impl Refusal {
         match self {
             Self::NotGet => "method_not_allowed",
             Self::NotHttp11 => "http_1_1_required",
+            Self::BadHost => "invalid_host",
             Self::NotUpgrade => "upgrade_required",
             Self::BadVersion => "unsupported_version",
             Self::BadKey => "invalid_key",
@@ -115,7 +121,11 @@ impl Refusal {
                 ("connection", "Upgrade"),
                 ("sec-websocket-version", VERSION),
             ],
-            Self::NotHttp11 | Self::BadKey | Self::NoCommonProtocol | Self::BadExtensions => &[],
+            Self::NotHttp11
+            | Self::BadHost
+            | Self::BadKey
+            | Self::NoCommonProtocol
+            | Self::BadExtensions => &[],
         }
     }
 }
@@ -145,6 +155,9 @@ pub fn check(
     };
     if !says(header::UPGRADE, "websocket") || !says(header::CONNECTION, "upgrade") {
         return Err(Refusal::NotUpgrade);
+    }
+    if single(headers, header::HOST).is_none() {
+        return Err(Refusal::BadHost);
     }
     if single(headers, header::SEC_WEBSOCKET_VERSION) != Some(VERSION) {
         return Err(Refusal::BadVersion);

@@ -100,7 +100,8 @@ impl Inflater {
     /// from the next byte on is another one.
     fn feed(&mut self, part: &[u8], mut ended: bool, limit: usize) -> Result<bool, Violation> {
         let mut rest = part;
-        while !rest.is_empty() {
+        // All may have been read, and more be about to come out than there was room for.
+        while !rest.is_empty() || (!ended && self.is_full()) {
             if ended {
                 self.stream.reset(false);
             }
@@ -108,7 +109,7 @@ impl Inflater {
             ended = self.step(rest, limit)? == Status::StreamEnd;
             let used = usize::try_from(self.stream.total_in() - came).unwrap_or(usize::MAX);
             if used == 0 && !ended && self.stream.total_out() == went {
-                return Err(BROKEN);
+                return if rest.is_empty() { Ok(false) } else { Err(BROKEN) };
             }
             rest = rest.get(used..).unwrap_or_default();
         }
@@ -117,8 +118,7 @@ impl Inflater {
 
     /// Inflates as far as the room goes.
     fn step(&mut self, input: &[u8], limit: usize) -> Result<Status, Violation> {
-        let full = self.message.len() == self.message.capacity();
-        if full {
+        if self.is_full() {
             self.grow(self.message.capacity().saturating_mul(2), limit);
         }
         if self.message.len() < limit {
@@ -137,6 +137,10 @@ impl Inflater {
             return Err(rules::TOO_BIG);
         }
         status.map_err(|_| BROKEN)
+    }
+
+    fn is_full(&self) -> bool {
+        self.message.len() == self.message.capacity()
     }
 
     /// Makes room for `wanted` bytes in all, but for no more than the limit.

@@ -132,6 +132,25 @@ fn a_bomb_is_refused_at_the_limit_and_holds_no_more_than_that() {
 }
 
 #[test]
+fn the_verdict_is_the_same_whatever_room_an_earlier_message_left() {
+    // Breaks off while 9,987 bytes come out: broken, but too big first.
+    let data = [
+        0xec, 0xc1, 0x31, 0x01, 0x00, 0x00, 0x00, 0xc2, 0xa0, 0xf5, 0x4f, 0x6d, 0x0d, 0x0f, 0xa0,
+        0x57, 0x00, 0x00, 0x05, 0x00, 0xfa, 0xff, 0x76,
+    ];
+    let mut inflater = Inflater::new();
+    for large in [0, 9_000, 60_000] {
+        let earlier = compressed(&vec![0; large], 1);
+        assert!(inflater.message(Opcode::Binary, &earlier, usize::MAX).is_ok());
+        for (limit, code) in [(9_856, 1009), (9_986, 1009), (9_987, 1007), (20_000, 1007)] {
+            let refused = inflater.message(Opcode::Binary, &data, limit).map(|_| ());
+            let refused = refused.map_err(|violation| violation.close_code);
+            assert_eq!(refused, Err(code), "limit {limit} after {large} bytes");
+        }
+    }
+}
+
+#[test]
 fn memory_follows_what_came_out_and_is_given_back() {
     let mut inflater = Inflater::new();
     let small = compressed(b"small", 1);

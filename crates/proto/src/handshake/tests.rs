@@ -38,6 +38,7 @@ fn the_example_of_rfc_6455_section_1_3_is_accepted() {
 #[test]
 fn each_missing_or_wrong_header_is_named() {
     for (name, value, want) in [
+        (header::HOST, None, Refusal::BadHost),
         (header::UPGRADE, None, Refusal::NotUpgrade),
         (header::UPGRADE, Some("h2c"), Refusal::NotUpgrade),
         (header::CONNECTION, None, Refusal::NotUpgrade),
@@ -62,6 +63,8 @@ fn each_missing_or_wrong_header_is_named() {
     let mut headers = good();
     headers.append(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static(KEY));
     assert_eq!(checked(&headers), Err(Refusal::BadKey), "two keys");
+    headers.append(header::HOST, HeaderValue::from_static("another.example"));
+    assert_eq!(checked(&headers), Err(Refusal::BadHost), "two hosts");
 }
 
 #[test]
@@ -100,6 +103,7 @@ fn a_refusal_has_its_status_and_headers() {
         (Refusal::NotHttp11, 400, None),
         (Refusal::NotUpgrade, 426, Some(("upgrade", "websocket"))),
         (Refusal::BadVersion, 426, Some(("sec-websocket-version", "13"))),
+        (Refusal::BadHost, 400, None),
         (Refusal::BadKey, 400, None),
         (Refusal::NoCommonProtocol, 400, None),
         (Refusal::BadExtensions, 400, None),
