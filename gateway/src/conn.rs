@@ -83,7 +83,10 @@ mod tests {
 
     #[test]
     fn a_connection_stays_small() {
+        // The outbox exists only while something waits, the heap of the subscriptions is 8 bytes each.
         let size = size_of::<Connection>();
         assert!(size <= 168, "{size} bytes");
+        assert_eq!((size_of::<Subscription>(), size_of::<Rate>()), (8, 8));
+        assert!(size_of::<Outbox>() <= 72, "{} bytes", size_of::<Outbox>());
     }
 }

@@ -2,10 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::client::Client;
 use super::raw::{Frame, Raw, TEXT, frame, head};
-use super::rig::Rig;
+use super::rig::{Rig, SOON};
 
 /// A rule broken by frames, and the close code that answers it.
 type BadFrames = (&'static str, Vec<u8>, u16);
@@ -275,5 +278,25 @@ async fn nothing_follows_a_close_frame_however_much_is_published() -> Result<()>
     rig.publish_all((0..100).map(|_| ("a".to_owned(), b"1".to_vec()))).await?;
     // `close_code` refuses any frame behind the close frame; messages before it are fine.
     assert_eq!(raw.close_code().await?, Some(1000));
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_connects_and_says_nothing_or_half_a_request_is_hung_up_on() -> Result<()> {
+    let rig = Rig::start().await?;
+    let mut waiting = Vec::new();
+    for start in ["", "G", "GET /ws HTTP/1.1\r\nHost: test\r\n"] {
+        let mut stream = TcpStream::connect(rig.client_addr).await?;
+        stream.write_all(start.as_bytes()).await?;
+        waiting.push((start, stream));
+    }
+    for (start, mut stream) in waiting {
+        let mut answer = Vec::new();
+        // Ends with the end of the stream or with its reset: both are a hang-up.
+        let end = timeout(SOON, stream.read_to_end(&mut answer)).await;
+        ensure!(end.is_ok(), "{start:?} is waited for without end");
+        let answer = String::from_utf8_lossy(&answer);
+        ensure!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{start:?}: {answer}");
+    }
     Ok(())
 }

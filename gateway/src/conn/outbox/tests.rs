@@ -70,6 +70,11 @@ fn drained(mut outbox: Outbox) -> Vec<String> {
 }
 
 #[test]
+fn a_waiting_frame_costs_little_beside_its_bytes() {
+    assert!(size_of::<Entry>() <= 64, "{} bytes", size_of::<Entry>());
+}
+
+#[test]
 fn frames_leave_in_order_however_narrow_the_socket_is() {
     let mut outbox = Outbox::default();
     outbox.push_rest(Bytes::from_static(b"bc"));

@@ -234,3 +234,15 @@ impl Due {
 fn frame_of<'a>(delivery: &'a Delivery, form: Form, deflater: &mut Option<Deflater>) -> &'a Bytes {
     if form.deflate { delivery.deflated(deflater.get_or_insert_default()) } else { &delivery.frame }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::index::Subscriber;
+
+    #[test]
+    fn what_every_delivery_touches_stays_small() {
+        assert_eq!((size_of::<Link>(), size_of::<Subscriber>()), (8, 8));
+        assert!(size_of::<Delivery>() <= 128, "{} bytes", size_of::<Delivery>());
+    }
+}
