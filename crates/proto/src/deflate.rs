@@ -38,6 +38,11 @@ const KEEP: usize = 64 << 10;
 /// Speed matters: a message is compressed once for all clients, but on the way to all of them.
 const LEVEL: u32 = 1;
 
+/// Room for what gets no smaller: fixed codes have nine bits at most, and blocks a few bytes.
+const fn worst(len: usize) -> usize {
+    len + len / 8 + 64
+}
+
 /// Compresses messages, each on its own. One per thread, about 300 KiB.
 #[derive(Debug)]
 pub struct Deflater {
@@ -86,13 +91,15 @@ impl Deflater {
     fn body(&mut self, payload: &[u8]) -> Option<&[u8]> {
         self.stream.reset();
         self.body.clear();
-        // As much as pays, and one byte to tell "just fits" from "does not fit".
-        self.body.reserve_exact(payload.len() + TAIL.len());
+        // More than pays: a stream of zlib-rs 0.6 that ran out of room is not whole again after a
+        // reset, and panics some messages later.
+        self.body.reserve_exact(worst(payload.len()));
         let status = self.stream.compress_vec(payload, &mut self.body, FlushCompress::Sync);
         let whole = matches!(status, Ok(Status::Ok))
             && self.stream.total_in() == payload.len() as u64
-            && self.body.len() < payload.len() + TAIL.len();
+            && self.body.len() < self.body.capacity();
         if !whole {
+            self.stream = Compress::new(Compression::new(LEVEL), false);
             return None;
         }
         self.body.strip_suffix(&TAIL).filter(|body| body.len() < payload.len())

@@ -306,3 +306,27 @@ fn check_any(data: &[u8], limit: usize) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+
+#[test]
+fn messages_that_do_not_get_smaller_spoil_nothing_for_those_behind_them() {
+    let mut state = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    })
+    .take(1 << 20)
+    .collect();
+    let text: String = (0..100_000).map(|n| format!("word {n},")).collect();
+    for length in [1, 1_000, 60_000, 70_000, 1 << 20] {
+        let mut deflater = Deflater::new();
+        for _ in 0..100_000 / length + 2 {
+            assert!(!deflater.frame(Opcode::Binary, &noise[..length], &mut Vec::new()), "{length}");
+        }
+        let (mut after, mut fresh) = (Vec::new(), Vec::new());
+        assert!(deflater.message(text.as_bytes(), &mut after), "{length}");
+        assert!(Deflater::new().message(text.as_bytes(), &mut fresh));
+        assert!(after == fresh, "behind {length} bytes of noise");
+    }
+}
