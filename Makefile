@@ -54,9 +54,11 @@ e2e: ## Install, serve, scale and delete on the cluster of KUBECONFIG (IMAGE_LOA
 	@hack/e2e $(ARGS)
 
 .PHONY: bench
-bench: ## CPU and memory per delivery and connection, against the send floor
+bench: ## The floor, our gateway and other servers, interleaved (25 minutes; ARGS="--quick", ARGS="--help")
+	@echo "building the gateway and the benchmark: a few minutes the first time"
 	cargo build --locked --release -p gateway -p wsgateway-bench
-	cargo run --locked --release -p wsgateway-bench -- fanout $(ARGS)
+	@hack/tools nats-server
+	cargo run --locked --release --quiet -p wsgateway-bench -- run $(ARGS)
 
 # --- to change
 

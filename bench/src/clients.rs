@@ -1,185 +1,269 @@
-//! The clients of one server, in a process of their own: they connect, publish a window, wait until everybody has it,
-//! and read the server's CPU time before and after. They sleep in epoll while nothing comes.
+//! The clients of one server, in a process of their own: they connect, publish, and read the server's CPU time and
+//! memory before and after. The plan comes on standard input, the outcome goes to standard output.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use wsgateway_client::swarm::subscribe;
-use wsgateway_client::{Swarm, SwarmOptions};
+use wsgateway_client::swarm::{State, subscribe, subscribe_batched};
+use wsgateway_client::{Latency, Swarm, SwarmOptions, Unit};
 
-use crate::error::{Error, io, nats_error};
-use crate::load::{CHANNEL, channels, payload};
-use crate::process::{cpu_ns, resident};
-
-/// What to connect to and how much to send.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
-    /// Address that the clients connect to
-    #[arg(long)]
-    server: SocketAddr,
-    /// Process whose CPU and memory are measured
-    #[arg(long)]
-    pid: u32,
-    /// The floor's control connection; without it, messages go through NATS
-    #[arg(long)]
-    control: Option<SocketAddr>,
-    /// Where to publish
-    #[arg(long, default_value = "")]
-    nats: String,
-    #[command(flatten)]
-    load: Load,
-}
-
-/// The load of one run.
-#[derive(Clone, Copy, Debug, clap::Args, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Load {
-    /// Connections, all subscribed to the one channel that is published
-    #[arg(long, default_value_t = 1_000)]
-    pub connections: usize,
-    /// Messages measured
-    #[arg(long, default_value_t = 1_000)]
-    pub messages: u64,
-    /// Messages before the measurement
-    #[arg(long, default_value_t = 100)]
-    pub warmup: u64,
-    /// Messages in flight: so many are published at once, the next ones when every client has them all
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
-    pub window: u64,
-    /// Bytes of a payload
-    #[arg(long, default_value_t = 256)]
-    pub payload: usize,
-}
-
-/// What one run measured.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Measured {
-    /// Deliveries in the measurement.
-    pub deliveries: u64,
-    /// CPU time of the server over them (ns).
-    pub cpu_ns: u64,
-    /// Wall time (ns).
-    pub wall_ns: u64,
-    /// Growth of the server's resident memory per connection, idle and subscribed (bytes).
-    pub idle_bytes: u64,
-}
+use crate::dialects::{dialect, opening, path};
+use crate::error::{Error, io};
+use crate::feed::Publisher;
+use crate::load::Shape;
+use crate::plan::{Connected, Feed, Measured, Outcome, Phase, Plan, Wire};
+use crate::process::{cpu_ns, memory, slabs};
 
 /// How long a step may take.
 const STEP: Duration = Duration::from_secs(120);
 
-/// Clients before the first look at memory, so that what is allocated once is there.
-const FIRST: usize = 20;
+/// Clients before the first look at memory and CPU, so that what is done once is done.
+const FIRST: usize = 50;
 
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
-    let load = &arguments.load;
-    // The floor waits for a fixed number of connections and holds no memory worth measuring.
-    if arguments.control.is_none() {
-        drop(connect(arguments.server, FIRST)?);
+/// Handshakes at once: few, since a crowd would leave the upgrade's own memory behind.
+const IN_FLIGHT: usize = 16;
+
+/// Between two looks at the sockets: far below any interval measured, far above the cost of a look.
+pub(crate) const NAP: Duration = Duration::from_micros(100);
+
+/// Time for a server to tidy up after handshakes, before its memory is read.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// How long the last messages of a paced phase may take before the server counts as behind.
+const LAG: Duration = Duration::from_secs(2);
+
+/// Without pace at first: connections, caches and code warm up.
+const WARM: Duration = Duration::from_secs(1);
+
+pub(crate) fn run() -> Result<(), Error> {
+    let plan: Plan = serde_json::from_reader(std::io::stdin())?;
+    let (connected, swarm) = connect_measured(&plan)?;
+    let publisher = Publisher::new(&plan)?;
+    let mut session = Session { plan: &plan, swarm, publisher, stalled: 0 };
+    let mut outcome = Outcome { connected, phases: Vec::new() };
+    for phase in &plan.phases {
+        outcome.phases.push(session.phase(*phase)?);
     }
-    let before = resident(arguments.pid);
-    let mut swarm = connect(arguments.server, load.connections)?;
-    let idle_bytes = resident(arguments.pid).saturating_sub(before) / load.connections as u64;
-    let mut publisher = Publisher::new(arguments)?;
-
-    rounds(&mut swarm, &mut publisher, load, load.warmup)?;
-    let (cpu, clock) = (cpu_ns(arguments.pid)?, Instant::now());
-    rounds(&mut swarm, &mut publisher, load, load.messages)?;
-    let wall_ns = u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let cpu_ns = cpu_ns(arguments.pid)? - cpu;
-
-    let counters = swarm.counters();
-    if !counters.is_faultless() {
-        return Err(Error::Faulty(counters.to_string()));
-    }
-    let deliveries = load.messages * load.connections as u64;
-    let measured = Measured { deliveries, cpu_ns, wall_ns, idle_bytes };
-    println!("{}", serde_json::to_string(&measured)?);
+    println!("{}", serde_json::to_string(&outcome)?);
     Ok(())
 }
 
-fn connect(server: SocketAddr, connections: usize) -> Result<Swarm, Error> {
+fn connect_measured(plan: &Plan) -> Result<(Connected, Swarm), Error> {
+    // The floor waits for a fixed number of connections, and keeps nothing about them.
+    if !matches!(plan.feed, Feed::Floor(_)) {
+        let mut first = connect(plan, FIRST)?;
+        first.run_for(SETTLE)?;
+    }
+    let (memory_before, slabs_before, cpu) = (memory(plan.pid), slabs(), cpu_ns(plan.pid)?);
+    let mut swarm = connect(plan, plan.connections)?;
+    let each = |before: u64, after: u64| {
+        after.saturating_sub(before) as f64 / plan.connections.max(1) as f64
+    };
+    let cpu_ns = each(cpu, cpu_ns(plan.pid)?);
+    swarm.run_for(SETTLE)?;
+    let user_bytes = each(memory_before, memory(plan.pid));
+    let kernel_bytes = each(slabs_before, slabs()) / 2.0;
+    Ok((Connected { cpu_ns, user_bytes, kernel_bytes }, swarm))
+}
+
+/// Connects and subscribes.
+pub(crate) fn connect(plan: &Plan, connections: usize) -> Result<Swarm, Error> {
+    let Plan { wire, subscriptions, batch, connections: of, .. } = *plan;
+    let commands = move |number: usize| {
+        let channels = subscriptions.channels(number, of);
+        let names: Vec<&str> = channels.iter().map(String::as_str).collect();
+        match wire {
+            Wire::V1 if names.is_empty() => Vec::new(),
+            Wire::V1 if batch => vec![subscribe_batched(&names)],
+            Wire::V1 => vec![subscribe(&names)],
+            other => opening(other, &channels),
+        }
+    };
     let options = SwarmOptions {
         connections,
-        protocol: Some(wsgateway_proto::v1::PROTOCOL.to_owned()),
-        // Few at once: a crowd would leave the upgrade's own memory behind.
-        in_flight: 16,
-        commands: Box::new(|number| {
-            vec![subscribe(&channels(number).each_ref().map(String::as_str))]
-        }),
+        path: path(wire).to_owned(),
+        protocol: (wire == Wire::V1).then(|| wsgateway_proto::v1::PROTOCOL.to_owned()),
+        in_flight: IN_FLIGHT,
+        deflate: plan.deflate,
+        dialect: dialect(wire),
+        nap: (!plan.sleep).then_some(NAP),
+        latency: Some(Latency { field: "t".into(), unit: Unit::Nanoseconds }),
+        commands: Box::new(commands),
         ..SwarmOptions::default()
     };
-    let mut swarm = Swarm::connect(server, options)?;
+    let mut swarm = Swarm::connect(plan.server, options)?;
     swarm.run_until_subscribed(STEP)?;
     Ok(swarm)
 }
 
-/// Publishes `messages` in windows; each is everywhere before the next begins.
-fn rounds(
-    swarm: &mut Swarm,
-    publisher: &mut Publisher,
-    load: &Load,
-    messages: u64,
-) -> Result<(), Error> {
-    let mut left = messages;
-    while left > 0 {
-        let window = load.window.min(left);
-        publisher.publish(window)?;
-        let wanted = swarm.counters().messages + window * load.connections as u64;
-        swarm.run_until(|counters| counters.messages >= wanted || counters.closed() > 0, STEP)?;
-        left -= window;
-    }
-    Ok(())
+/// Clients and publisher of one server.
+struct Session<'a> {
+    plan: &'a Plan,
+    swarm: Swarm,
+    publisher: Publisher,
+    /// Clients stalled so far: the first ones of the swarm.
+    stalled: usize,
 }
 
-/// The way into a server.
-enum Publisher {
-    Floor(TcpStream),
-    Nats(Box<Nats>),
-}
-
-/// A NATS client, and the runtime that it lives in while something is published.
-struct Nats {
-    runtime: tokio::runtime::Runtime,
-    client: async_nats::Client,
-    payload: Vec<u8>,
-}
-
-impl Publisher {
-    fn new(arguments: &Arguments) -> Result<Self, Error> {
-        if let Some(control) = arguments.control {
-            let stream = TcpStream::connect(control).map_err(io("cannot connect to the floor"))?;
-            stream.set_nodelay(true).map_err(io("TCP_NODELAY"))?;
-            return Ok(Self::Floor(stream));
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(io("cannot make a runtime"))?;
-        let servers = [arguments.nats.clone()];
-        let client = runtime.block_on(wsgateway_nats::connect(&servers, "bench", |_| ()));
-        let client = client.map_err(|error| nats_error(&error))?;
-        Ok(Self::Nats(Box::new(Nats { runtime, client, payload: payload(arguments.load.payload) })))
-    }
-
-    fn publish(&mut self, count: u64) -> Result<(), Error> {
-        match self {
-            Self::Floor(stream) => {
-                stream.write_all(&vec![1; count as usize]).map_err(io("the floor has ended"))
+impl Session<'_> {
+    fn phase(&mut self, phase: Phase) -> Result<Measured, Error> {
+        let measured = match phase {
+            Phase::Window { messages, warmup, window, shape } => {
+                self.rounds(warmup, window, shape)?;
+                self.measured(|this| this.rounds(messages, window, shape).map(|()| messages))?
             }
-            Self::Nats(nats) => nats.publish(count),
+            Phase::Paced { per_second, seconds, shape, stalled } => {
+                self.pace(per_second, WARM, shape, false)?;
+                self.catch_up(0);
+                self.swarm.reset_latency();
+                self.paced(per_second, Duration::from_secs_f64(seconds), shape, stalled)?
+            }
+        };
+        let counters = self.swarm.counters();
+        match counters.is_faultless() {
+            true => Ok(measured),
+            false => Err(Error::Faulty(counters.to_string())),
         }
     }
-}
 
-impl Nats {
-    fn publish(&self, count: u64) -> Result<(), Error> {
-        self.runtime.block_on(async {
-            for _ in 0..count {
-                let published = self.client.publish(CHANNEL, self.payload.clone().into()).await;
-                published.map_err(|error| nats_error(&error))?;
-            }
-            self.client.flush().await.map_err(|error| nats_error(&error))
+    fn measured(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<u64, Error>,
+    ) -> Result<Measured, Error> {
+        let (before, cpu, clock) =
+            (self.swarm.counters().clone(), cpu_ns(self.plan.pid)?, Instant::now());
+        let messages = work(self)?;
+        let cpu_ns = cpu_ns(self.plan.pid)?.saturating_sub(cpu);
+        let after = self.swarm.counters();
+        Ok(Measured {
+            messages,
+            deliveries: after.messages - before.messages,
+            cpu_ns,
+            wall_ns: u64::try_from(clock.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            bytes: after.bytes - before.bytes,
+            ..Measured::default()
         })
+    }
+
+    /// Publishes in windows; each is everywhere before the next begins.
+    fn rounds(&mut self, messages: u64, window: u64, shape: Shape) -> Result<(), Error> {
+        let receivers = self.plan.subscriptions.receivers(self.plan.connections) as u64;
+        let mut left = messages;
+        while left > 0 {
+            let count = window.clamp(1, left);
+            let wanted = self.swarm.counters().messages + count * receivers;
+            self.publisher.publish(shape, count)?;
+            self.swarm
+                .run_until(|counters| counters.messages >= wanted || counters.closed() > 0, STEP)?;
+            left -= count;
+        }
+        Ok(())
+    }
+
+    fn paced(
+        &mut self,
+        per_second: f64,
+        span: Duration,
+        shape: Shape,
+        stalled: bool,
+    ) -> Result<Measured, Error> {
+        let before = memory(self.plan.pid);
+        let received: Vec<u64> = self.swarm.tallies().map(|tally| tally.messages).collect();
+        let (mut peak, mut behind) = (before, false);
+        let mut measured = self.measured(|this| {
+            let (messages, most) = this.pace(per_second, span, shape, stalled)?;
+            peak = peak.max(most);
+            let least = received.get(this.stalled..).and_then(|all| all.iter().min()).copied();
+            behind = !this.catch_up(least.unwrap_or(0) + messages);
+            Ok(messages)
+        })?;
+        measured.growth_bytes = peak.max(memory(self.plan.pid)).saturating_sub(before);
+        measured.behind = behind;
+        if stalled {
+            self.wake()?;
+        }
+        measured.closed = self.swarm.counters().closed();
+        if let Some(latency) = self.swarm.latency() {
+            measured.p50_ns = latency.value_at_quantile(0.5);
+            measured.p99_ns = latency.value_at_quantile(0.99);
+        }
+        Ok(measured)
+    }
+
+    /// Publishes at a steady rate; returns the messages and the most memory that the server had.
+    fn pace(
+        &mut self,
+        per_second: f64,
+        span: Duration,
+        shape: Shape,
+        stalled: bool,
+    ) -> Result<(u64, u64), Error> {
+        let (clock, mut sent, mut peak) = (Instant::now(), 0_u64, 0);
+        let mut look = Duration::ZERO;
+        loop {
+            let due = Duration::from_secs_f64(sent as f64 / per_second.max(0.1));
+            if due >= span {
+                return Ok((sent, peak));
+            }
+            self.swarm.run_for(due.saturating_sub(clock.elapsed()))?;
+            if stalled && clock.elapsed() >= look {
+                look += Duration::from_secs(1);
+                peak = peak.max(memory(self.plan.pid));
+                self.swarm.pause(self.stalled)?;
+                self.stalled += 1;
+            }
+            self.publisher.publish(shape, 1)?;
+            sent += 1;
+        }
+    }
+
+    /// Waits until everybody who reads has so many messages (0: until nothing more comes); false when that takes
+    /// too long.
+    fn catch_up(&mut self, messages: u64) -> bool {
+        let clock = Instant::now();
+        while clock.elapsed() < LAG {
+            let before = self.swarm.counters().messages;
+            if self.swarm.run_for(Duration::from_millis(20)).is_err() {
+                return false;
+            }
+            let mut reading = self.swarm.tallies().skip(self.stalled);
+            let quiet = self.swarm.counters().messages == before;
+            if quiet && (messages == 0 || reading.all(|tally| tally.messages >= messages)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Lets those who stalled read what is there, so that it is known who was closed.
+    fn wake(&mut self) -> Result<(), Error> {
+        for index in 0..self.stalled {
+            if self.swarm.tallies().nth(index).is_some_and(|tally| tally.state == State::Open) {
+                self.swarm.resume(index)?;
+            }
+        }
+        self.swarm.run_for(SETTLE).map_err(Error::from)
+    }
+}
+
+/// Connections that do nothing: says `ready` and holds them until standard input ends. Several such processes hold
+/// more than one could.
+pub(crate) fn hold() -> Result<(), Error> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(io("no plan"))?;
+    let plan: Plan = serde_json::from_str(&line)?;
+    let mut swarm = connect(&plan, plan.connections)?;
+    println!("ready");
+    let (sender, ended) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
+        drop(sender);
+    });
+    while ended.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+        swarm.run_for(Duration::from_millis(200))?;
+    }
+    let counters = swarm.counters();
+    match counters.closed() {
+        0 => Ok(()),
+        _ => Err(Error::Faulty(counters.to_string())),
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong in a benchmark: it ends there, and says what to do where that is known.
+//! What can go wrong in a benchmark: a run of a server ends there, and says what to do where that is known.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub(crate) enum Error {
     #[error("no nats-server: {0}")]
     NoNats(String),
     #[error("{what} did not come up: {log}")]
-    Start { what: &'static str, log: String },
+    Start { what: String, log: String },
     #[error("the clients failed: {0}")]
     Clients(String),
     #[error(transparent)]
@@ -26,8 +26,10 @@ pub(crate) enum Error {
     Config(#[from] wsgateway_config::ConfigError),
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the floor was refused room in a socket: use a smaller --window")]
+    #[error("the floor was refused room in a socket")]
     FloorBlocked,
+    #[error("{0} cannot be measured: {1}")]
+    Essential(&'static str, String),
 }
 
 /// Names the step in which the system failed.

@@ -1,27 +1,23 @@
 //! The floor: the least that a server can do per delivery, which is one `send` of a frame that is ready.
 //!
-//! It speaks just enough of the protocol for the same clients: handshake and one acknowledgement. Then each
-//! byte on its control connection makes it send the next message to everybody, in a loop, without epoll, index,
-//! outbox or NATS.
+//! It speaks just enough of the protocol for the same clients: handshake and one acknowledgement. Then it frames each
+//! line of its control connection once and sends that to everybody, in a loop, without epoll, index, outbox or NATS.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use wsgateway_proto::handshake::accept_key;
 use wsgateway_proto::v1;
 
 use crate::error::{Error, io};
-use crate::load::{CHANNEL, payload};
+use crate::load::CHANNEL;
 
-/// How many connections to wait for, and what to send.
+/// How many connections to wait for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Connections to accept before anything is sent
     #[arg(long)]
     connections: usize,
-    /// Bytes of a payload
-    #[arg(long)]
-    payload: usize,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
@@ -34,23 +30,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         let (socket, _) = clients.accept().map_err(io("cannot accept"))?;
         sockets.push(greet(socket).map_err(io("handshake"))?);
     }
-    let (mut control, _) = control.accept().map_err(io("cannot accept"))?;
-    let (payload, mut offset, mut orders) = (payload(arguments.payload), 0, [0; 256]);
+    let (control, _) = control.accept().map_err(io("cannot accept"))?;
+    let (mut control, mut line, mut offset) = (BufReader::new(control), Vec::new(), 0);
     loop {
-        let count = control.read(&mut orders).map_err(io("control connection"))?;
-        if count == 0 {
+        line.clear();
+        if control.read_until(b'\n', &mut line).map_err(io("control connection"))? == 0 {
             return Ok(());
         }
-        for _ in 0..count {
-            offset += 1;
-            let ts = 1_640_995_200_000;
-            let message =
-                v1::Message { channel: CHANNEL, offset, prev: offset - 1, ts, payload: &payload };
-            let frame = v1::message(&message);
-            for socket in &mut sockets {
-                if socket.write(&frame).ok() != Some(frame.len()) {
-                    return Err(Error::FloorBlocked);
-                }
+        offset += 1;
+        let payload = line.strip_suffix(b"\n").unwrap_or(&line);
+        let ts = 1_640_995_200_000;
+        let message = v1::Message { channel: CHANNEL, offset, prev: offset - 1, ts, payload };
+        let frame = v1::message(&message);
+        for socket in &mut sockets {
+            if socket.write(&frame).ok() != Some(frame.len()) {
+                return Err(Error::FloorBlocked);
             }
         }
     }

@@ -1,22 +1,33 @@
-//! Benchmarks: what a delivery costs us, beside what the system call alone costs.
+//! Benchmarks: what a delivery costs us, beside what the system call alone costs and beside other servers.
 //!
-//! `fanout` runs everything: it starts nats-server, the floor and the real gateway in turn, and for each a client
-//! process that drives it and reads the server's CPU time. `floor` and `clients` are the processes it starts. No
-//! figure here is a test: there are no thresholds.
+//! `run` does everything: it starts nats-server, then the floor, our gateway and each peer in turn, and for each a
+//! client process that drives it and reads the server's CPU time and memory. `floor`, `clients` and `hold` are the
+//! processes that it starts. No figure here is a test: there are no thresholds.
 
+mod bench;
+mod charts;
 mod clients;
+mod contestant;
+mod dialects;
 mod error;
-mod fanout;
+mod feed;
 mod floor;
 mod load;
+mod machine;
+mod nats;
+mod plan;
 mod process;
 mod report;
+mod run;
+mod samples;
+mod scale;
+mod scenarios;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Measures the cost of a delivery and of an idle connection.
+/// Measures deliveries, connections and latency, beside the floor and other servers.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -26,21 +37,25 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// CPU per delivery and memory per idle connection: the floor and the gateway, interleaved
-    Fanout(fanout::Arguments),
-    /// The floor: one `send` of a ready frame per delivery (started by fanout)
+    /// All scenarios, all servers, interleaved; writes JSON, Markdown and charts
+    Run(run::Arguments),
+    /// The floor: one `send` of a ready frame per delivery (started by run)
     #[command(hide = true)]
     Floor(floor::Arguments),
-    /// The clients of one server (started by fanout)
+    /// The clients of one server (started by run)
     #[command(hide = true)]
-    Clients(clients::Arguments),
+    Clients,
+    /// Clients that only answer pings (started by run)
+    #[command(hide = true)]
+    Hold,
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().what {
-        What::Fanout(arguments) => fanout::run(&arguments),
+        What::Run(arguments) => run::run(&arguments),
         What::Floor(arguments) => floor::run(&arguments),
-        What::Clients(arguments) => clients::run(&arguments),
+        What::Clients => clients::run(),
+        What::Hold => clients::hold(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,20 +19,16 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct Server {
     child: Child,
     log: PathBuf,
-    what: &'static str,
+    what: String,
 }
 
 impl Server {
     /// Starts a program with both outputs in a log file.
-    pub(crate) fn start(
-        what: &'static str,
-        mut command: Command,
-        log: PathBuf,
-    ) -> Result<Self, Error> {
+    pub(crate) fn start(what: &str, mut command: Command, log: PathBuf) -> Result<Self, Error> {
         let file = File::create(&log).map_err(io("cannot write a log"))?;
         let twin = file.try_clone().map_err(io("cannot write a log"))?;
         let child = command.stdin(Stdio::null()).stdout(file).stderr(twin).spawn();
-        Ok(Self { child: child.map_err(io("cannot start a server"))?, log, what })
+        Ok(Self { child: child.map_err(io("cannot start a server"))?, log, what: what.to_owned() })
     }
 
     /// Process id.
@@ -53,7 +49,7 @@ impl Server {
             }
             let ended = self.child.try_wait().is_ok_and(|status| status.is_some());
             if ended || Instant::now() > deadline {
-                return Err(Error::Start { what: self.what, log });
+                return Err(Error::Start { what: self.what.clone(), log: tail(&log) });
             }
             std::thread::sleep(LOOK);
         }
@@ -98,12 +94,35 @@ pub(crate) fn cpu_ns(pid: u32) -> Result<u64, Error> {
     Ok(sum)
 }
 
-/// Resident memory of a process (bytes).
-pub(crate) fn resident(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+/// Memory of a process that is its own, with its share of what others use as well (Pss, bytes).
+pub(crate) fn memory(pid: u32) -> u64 {
+    field(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
+}
+
+/// Memory in the kernel's own pools, sockets among it, of the whole machine (bytes).
+pub(crate) fn slabs() -> u64 {
+    field("/proc/meminfo", "Slab:")
+}
+
+/// Files that a process of this user may hold open.
+pub(crate) fn open_files() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(1_024)
+}
+
+/// A figure in kB, in bytes.
+fn field(file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kib.unwrap_or(0) << 10
+}
+
+/// The last lines of a log, for an error.
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines.get(lines.len().saturating_sub(3)..).unwrap_or_default().join(" | ")
 }
 
 /// Status and body of `GET path`.

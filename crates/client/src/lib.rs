@@ -16,7 +16,9 @@ pub mod swarm;
 
 pub use client::{Client, ClientError, ClientOptions, Received};
 pub use counters::Counters;
-pub use swarm::{Latency, Swarm, SwarmError, SwarmOptions, Tally, Unit, loopback_sources};
+pub use swarm::{
+    Dialect, Heard, Latency, Swarm, SwarmError, SwarmOptions, Tally, Unit, loopback_sources,
+};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,0 +1,153 @@
+//! SVG, by hand: the few elements that the charts are made of.
+
+/// Colours: dark text on white, one strong colour for ours.
+pub(super) const INK: &str = "#1f2933";
+pub(super) const FAINT: &str = "#6b7785";
+pub(super) const RULE: &str = "#dde3e9";
+pub(super) const OURS: &str = "#0b6bcb";
+pub(super) const FLOOR: &str = "#8a94a0";
+pub(super) const PEER: &str = "#b9c4d0";
+pub(super) const WHISKER: &str = "#3d4852";
+
+/// Where a text stands relative to its point.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// How a text looks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    pub size: f64,
+    pub colour: &'static str,
+    pub bold: bool,
+    pub anchor: Anchor,
+}
+
+impl Style {
+    pub(super) const fn new(size: f64, colour: &'static str) -> Self {
+        Self { size, colour, bold: false, anchor: Anchor::Start }
+    }
+
+    pub(super) const fn bold(self) -> Self {
+        Self { bold: true, ..self }
+    }
+
+    pub(super) const fn at(self, anchor: Anchor) -> Self {
+        Self { anchor, ..self }
+    }
+}
+
+/// A picture in the making.
+pub(super) struct Svg {
+    width: f64,
+    height: f64,
+    body: String,
+}
+
+impl Svg {
+    pub(super) fn new(width: f64, height: f64) -> Self {
+        Self { width, height, body: String::new() }
+    }
+
+    pub(super) fn rect(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), colour: &str) {
+        self.body += &format!(
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"2\" fill=\"{colour}\"/>\n"
+        );
+    }
+
+    pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: &str, width: f64) {
+        self.body += &format!(
+            "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\" stroke-width=\"{width}\"/>\n",
+            from.0, from.1, to.0, to.1
+        );
+    }
+
+    /// A dashed line, as for a target.
+    pub(super) fn dashes(&mut self, from: (f64, f64), to: (f64, f64), colour: &str) {
+        self.body += &format!(
+            "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\" stroke-dasharray=\"3 3\"/>\n",
+            from.0, from.1, to.0, to.1
+        );
+    }
+
+    /// A line through points, with a dot at each.
+    pub(super) fn curve(&mut self, points: &[(f64, f64)], colour: &str) {
+        let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        self.body += &format!(
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\n",
+            path.join(" ")
+        );
+        for (x, y) in points {
+            self.body +=
+                &format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>\n");
+        }
+    }
+
+    pub(super) fn text(&mut self, (x, y): (f64, f64), text: &str, style: Style) {
+        let anchor = match style.anchor {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        };
+        let weight = if style.bold { " font-weight=\"600\"" } else { "" };
+        self.body += &format!(
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" fill=\"{}\" text-anchor=\"{anchor}\"{weight}>{}</text>\n",
+            style.size,
+            style.colour,
+            escaped(text)
+        );
+    }
+
+    /// The whole picture, on white.
+    pub(super) fn finish(self, title: &str) -> String {
+        let (width, height) = (self.width, self.height);
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+             height=\"{height}\" font-family=\"system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif\" role=\"img\">\n\
+             <title>{}</title>\n<rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n{}</svg>\n",
+            escaped(title),
+            self.body
+        )
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// The smallest of 1, 2, 2.5, 5 times a power of ten that is not below `value`: the end of an axis.
+pub(super) fn ceiling(value: f64) -> f64 {
+    if value <= 0.0 || !value.is_finite() {
+        return 1.0;
+    }
+    let power = 10_f64.powf(value.log10().floor());
+    let steps = [1.0, 2.0, 2.5, 5.0, 10.0];
+    let step = steps.into_iter().find(|step| step * power >= value * 0.999_999);
+    step.unwrap_or(10.0) * power
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_end_at_round_numbers() {
+        let ends = [0.0, 0.03, 1.0, 1.7, 2.4, 3.0, 9.9, 12.0, 16_000.0].map(ceiling);
+        let want = [1.0, 0.05, 1.0, 2.0, 2.5, 5.0, 10.0, 20.0, 20_000.0];
+        for (end, want) in ends.iter().zip(want) {
+            assert!((end - want).abs() < 1e-9, "{end} {want}");
+        }
+    }
+
+    #[test]
+    fn text_cannot_break_the_picture() {
+        let mut svg = Svg::new(10.0, 10.0);
+        svg.text((1.0, 2.0), "<a> & \"b\"", Style::new(8.0, INK).bold().at(Anchor::End));
+        let text = svg.finish("t<");
+        assert!(text.contains(">&lt;a&gt; &amp; &quot;b&quot;</text>"), "{text}");
+        assert!(text.contains("<title>t&lt;</title>"), "{text}");
+    }
+}

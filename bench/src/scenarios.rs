@@ -1,0 +1,32 @@
+//! What is measured: one file per kind of session.
+
+mod compression;
+mod fanout;
+mod growth;
+mod idle;
+mod stalled;
+
+use crate::bench::Bench;
+use crate::error::Error;
+
+pub(crate) use compression::CASES as COMPRESSION;
+pub(crate) use stalled::CASES as STALLED;
+
+/// Runs those asked for, in order.
+pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
+    let wanted = |name: &str| only.iter().any(|each| each == name);
+    fanout::run(bench, &wanted)?;
+    if wanted("p7") {
+        compression::run(bench)?;
+    }
+    if wanted("p8") {
+        stalled::run(bench)?;
+    }
+    if wanted("p10") {
+        idle::run(bench)?;
+    }
+    if wanted("p12") {
+        growth::run(bench)?;
+    }
+    Ok(())
+}
