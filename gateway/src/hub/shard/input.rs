@@ -109,6 +109,7 @@ impl Shard {
             Ok(event) => self.event(conn, event),
             Err(violation) => self.close(conn, violation.close_code, violation.reason),
         }
+        inflater.release();
         self.inflater = Some(inflater);
     }
 
