@@ -84,6 +84,10 @@ tools-cluster: ## The same, and those that a whole cluster needs
 chromium: ## Install a browser for the tests of the page, if there is none
 	@hack/chromium
 
+.PHONY: interop
+interop: ## Install the other WebSocket implementations that ours is tested with, once per user
+	@hack/interop
+
 .PHONY: clean
 clean: ## Remove what cargo built (the tools cache stays: it belongs to the user)
 	cargo clean

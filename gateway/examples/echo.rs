@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use clap::Parser;
 use wsgateway_runtime::{logs, shutdown};
 
-/// Sends every WebSocket message back as it came: text and binary, messages up to 16 MiB in up to 65,536 fragments,
+/// Sends every WebSocket message back as it came: text and binary, messages up to 16 MiB in up to 131,072 fragments,
 /// compressed if the client offers permessage-deflate.
 #[derive(Debug, Parser)]
 struct Arguments {
