@@ -1,11 +1,13 @@
-// Node's ws: the broadcast of its README, a loop over all clients.
+// Node's ws: the broadcast and the heartbeat of its README, a loop over all clients each.
+import { createServer } from "node:http";
 import { connect } from "@nats-io/transport-node";
 import { WebSocket, WebSocketServer } from "ws";
 
 const HEARTBEAT_MS = 25_000;
 
 const nats = await connect({ servers: process.env.NATS_URL });
-const server = new WebSocketServer({ host: "127.0.0.1", port: 0, backlog: 4096, perMessageDeflate: false });
+const http = createServer();
+const server = new WebSocketServer({ server: http, perMessageDeflate: false });
 server.on("connection", (socket) => {
   socket.alive = true;
   socket.on("pong", () => (socket.alive = true));
@@ -29,4 +31,6 @@ nats.subscribe("bench.price", {
   },
 });
 await nats.flush();
-server.on("listening", () => console.log(`listening 127.0.0.1:${server.address().port}`));
+http.listen({ host: "127.0.0.1", port: 0, backlog: 4096 }, () =>
+  console.log(`listening 127.0.0.1:${http.address().port}`),
+);

@@ -9,6 +9,9 @@ const HEIGHT: f64 = 700.0;
 const MARGIN: f64 = 28.0;
 const PANEL: (f64, f64) = (390.0, 200.0);
 
+/// Parts of an axis: a fifth of 1, 2, 2.5 or 5 is a short number.
+const STEPS: u8 = 5;
+
 /// A curve with its name and colour.
 struct Curve {
     name: &'static str,
@@ -29,7 +32,7 @@ pub(super) fn growth(results: &Results) -> Option<String> {
         return None;
     }
     let mut svg = Svg::new(WIDTH, HEIGHT);
-    let head = "How cost grows: straight lines";
+    let head = "How cost grows with connections and subscriptions";
     svg.text((MARGIN, 36.0), head, Style::new(21.0, INK).bold());
     let lead = "linear axes from 0 · one message in flight · subscriptions: 1,000 receivers among 8,000 connections";
     svg.text((MARGIN, 58.0), lead, Style::new(13.0, FAINT));
@@ -85,8 +88,8 @@ fn draw(svg: &mut Svg, panel: &Panel, (left, top): (f64, f64)) {
     let end_y = ceiling(all().map(|point| point.1).fold(0.0, f64::max));
     svg.text((left - 48.0, top - 22.0), panel.title, Style::new(14.0, INK).bold());
     let small = Style::new(11.0, FAINT);
-    for step in 0..=4 {
-        let share = f64::from(step) / 4.0;
+    for step in 0..=STEPS {
+        let share = f64::from(step) / f64::from(STEPS);
         let (x, y) = (left + width * share, top + height * (1.0 - share));
         svg.line((left, y), (left + width, y), RULE, 1.0);
         svg.text((left - 8.0, y + 4.0), &label(end_y * share), small.at(Anchor::End));
@@ -94,16 +97,17 @@ fn draw(svg: &mut Svg, panel: &Panel, (left, top): (f64, f64)) {
     }
     let middle = (left + width / 2.0, top + height + 36.0);
     svg.text(middle, panel.across, Style::new(12.0, FAINT).at(Anchor::Middle));
-    for (number_of, curve) in panel.curves.iter().enumerate() {
+    let last = |curve: &Curve| curve.points.last().map_or(0.0, |point| point.1);
+    let highest = panel.curves.iter().map(last).fold(0.0, f64::max);
+    for curve in &panel.curves {
         let at = |(x, y): (f64, f64)| (left + width * x / end_x, top + height * (1.0 - y / end_y));
         let points: Vec<(f64, f64)> = curve.points.iter().copied().map(at).collect();
         svg.curve(&points, curve.colour);
         let Some((x, y)) = points.last() else { continue };
-        // The second name stands below its curve, so that two close curves keep theirs apart.
-        let (dy, anchor) = if number_of == 0 { (-9.0, Anchor::End) } else { (19.0, Anchor::End) };
-        let dy = if panel.curves.len() == 1 { -9.0 } else { dy };
-        let name = Style::new(12.5, curve.colour).bold().at(anchor);
-        svg.text((x - 4.0, y + dy), curve.name, name);
+        // The name of the lower curve stands below it, so that two close curves keep theirs apart.
+        let dy = if last(curve) < highest { 22.0 } else { -10.0 };
+        let name = Style::new(12.5, curve.colour).bold().at(Anchor::End);
+        svg.label((x - 4.0, y + dy), curve.name, name);
     }
 }
 

@@ -86,7 +86,17 @@ impl Svg {
         }
     }
 
-    pub(super) fn text(&mut self, (x, y): (f64, f64), text: &str, style: Style) {
+    pub(super) fn text(&mut self, at: (f64, f64), text: &str, style: Style) {
+        self.write(at, text, style, "");
+    }
+
+    /// A text with a white edge, which stays legible on top of lines.
+    pub(super) fn label(&mut self, at: (f64, f64), text: &str, style: Style) {
+        let edge = " paint-order=\"stroke\" stroke=\"#ffffff\" stroke-width=\"4\" stroke-linejoin=\"round\"";
+        self.write(at, text, style, edge);
+    }
+
+    fn write(&mut self, (x, y): (f64, f64), text: &str, style: Style, more: &str) {
         let anchor = match style.anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -94,7 +104,7 @@ impl Svg {
         };
         let weight = if style.bold { " font-weight=\"600\"" } else { "" };
         self.body += &format!(
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" fill=\"{}\" text-anchor=\"{anchor}\"{weight}>{}</text>\n",
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{}\" fill=\"{}\" text-anchor=\"{anchor}\"{weight}{more}>{}</text>\n",
             style.size,
             style.colour,
             escaped(text)
