@@ -13,11 +13,13 @@ mod interop {
     mod wire;
 
     // The suites, by who is on the other side.
+    mod browser;
     mod client_role;
     mod clients;
     mod closing;
     mod compressed;
     mod framing;
+    mod messages;
     mod sizes;
     mod utf8;
 }

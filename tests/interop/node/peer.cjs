@@ -107,7 +107,7 @@ async function run(cases) {
     clearTimeout(guard);
     console.log(`ok ${name}`);
   }
-  process.exit(0);
+  // No exit here: it would cut off output that nobody has read yet.
 }
 
 module.exports = { Client, WebSocket, WebSocketServer, assert, noise, rest, run, url, wordy };
