@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Arguments for the program under run, bench and e2e: make run ARGS="--port 9000"
+# Arguments for the program under run, bench, conformance and e2e: make run ARGS="--port 9000"
 ARGS ?=
 
 .PHONY: help
@@ -43,6 +43,10 @@ deps: ## The dependency rule alone
 .PHONY: check-generated
 check-generated: ## Fail when a generated file is out of date
 	@hack/generate --check
+
+.PHONY: conformance
+conformance: ## Autobahn's WebSocket suite against the echo server (needs Python 2.7; most of an hour)
+	@hack/conformance $(ARGS)
 
 .PHONY: advisories
 advisories: ## Known vulnerabilities in dependencies (needs the internet)
