@@ -46,7 +46,7 @@ pub(crate) struct Connection {
     pub rate: Rate,
     /// Stamp of the last delivery, so that overlapping patterns deliver once.
     pub stamp: u64,
-    /// First and last entry of the list of deliveries due in this turn.
+    /// First and last entry of the list of deliveries that are not written yet.
     pub due_first: u32,
     pub due_last: u32,
     /// Shard-wide number of this connection; tells a timer's connection from a later one in the same slot.
@@ -57,8 +57,10 @@ pub(crate) struct Connection {
     pub close_by: u32,
     pub phase: Phase,
     pub form: Form,
-    /// Whether something of the due list leaves in this turn.
+    /// Whether the due list leaves in this turn.
     pub urgent: bool,
+    /// Whether the shard's list of connections on hold has it.
+    pub on_hold: bool,
     /// Whether a ping is out since the last sign of life.
     pub pinged: bool,
     /// Held for its drop: gives the place back.
@@ -66,7 +68,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Whether deliveries of this turn wait for it.
+    /// Whether deliveries wait to be written to it.
     pub(crate) fn has_due(&self) -> bool {
         self.due_first != NONE
     }

@@ -38,7 +38,7 @@ pub(crate) struct Message {
 #[derive(Debug)]
 pub(crate) struct Delivery {
     /// Channel to match subscriptions against.
-    pub channel: Box<str>,
+    pub channel: Arc<str>,
     /// Stream sequence.
     pub offset: u64,
     /// The whole WebSocket frame, `wsgateway.v1`.

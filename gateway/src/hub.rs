@@ -54,21 +54,26 @@ pub(crate) fn start(
     count: usize,
     readiness: &Readiness,
 ) -> io::Result<(Hub, Threads)> {
-    let mut lanes = Vec::with_capacity(count);
-    let mut threads = Vec::with_capacity(count);
+    let (mut lanes, mut shards) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for number in 0..count {
         let (shard, inbox, counters) = Shard::new(settings.clone(), number)?;
         lanes.push(Lane { inbox, counters });
+        shards.push(shard);
+    }
+    let hub = Hub { shards: lanes.into() };
+    // Dropped on the way out when a thread cannot be had: those before it end.
+    let mut threads = Threads { hub: hub.clone(), threads: Vec::with_capacity(count) };
+    for (number, shard) in shards.into_iter().enumerate() {
         let vital = readiness.vital("shard");
         let run = move || {
             if shard.run().is_ok() {
                 vital.finish();
             }
         };
-        threads.push(std::thread::Builder::new().name(format!("shard-{number}")).spawn(run)?);
+        let thread = std::thread::Builder::new().name(format!("shard-{number}")).spawn(run)?;
+        threads.threads.push(thread);
     }
-    let hub = Hub { shards: lanes.into() };
-    Ok((hub.clone(), Threads { hub, threads }))
+    Ok((hub, threads))
 }
 
 impl Hub {
@@ -85,9 +90,9 @@ impl Hub {
         self.tell(|| Entry::Opened { epoch: Arc::clone(epoch), position });
     }
 
-    /// One frame for every connection.
-    pub(crate) fn broadcast(&self, frame: &Bytes) {
-        self.tell(|| Entry::Broadcast(frame.clone()));
+    /// Messages up to `position` will not come; `gap` is the frame that tells every connection.
+    pub(crate) fn lost(&self, gap: &Bytes, position: u64) {
+        self.tell(|| Entry::Lost { gap: gap.clone(), position });
     }
 
     /// Asks every connection to reconnect, evenly spread over `window`.

@@ -73,6 +73,6 @@ impl Sink {
         self.status.lost(to - from + 1);
         let mut frame = Vec::new();
         v1::gap(&mut frame, ">", from, to, "retention");
-        self.hub.broadcast(&Bytes::from(frame));
+        self.hub.lost(&Bytes::from(frame), to);
     }
 }

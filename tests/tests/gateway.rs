@@ -17,6 +17,7 @@ mod gateway {
     // The suites, by topic.
     mod batches;
     mod binary;
+    mod busy;
     mod compression;
     mod conflation;
     mod delivery;

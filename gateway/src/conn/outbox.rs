@@ -12,11 +12,25 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::encode::Delivery;
+pub(crate) use entry::Latest;
 use entry::{Entry, Skipped};
 
 /// Slices handed to one vectored write; the kernel takes up to 1,024, a cache line holds four.
 const SLICES: usize = 64;
+
+/// Bytes handed to one vectored write, or the first frame: about what a socket takes at once, since whatever is handed
+/// over is not conflated any more.
+const WRITE: usize = 16 << 10;
+
+/// What conflation leaves of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// The newest message, and the one that survived before: it moves to the front, so that a channel with more
+    /// messages than the client can read still gets some through.
+    Survivor,
+    /// The newest message alone: the last resort.
+    Newest,
+}
 
 /// Frames in order; the first may be half sent.
 #[derive(Debug, Default)]
@@ -28,12 +42,14 @@ pub(crate) struct Outbox {
     fresh: usize,
     /// Tick at which the pressure began.
     pressed_since: Option<u32>,
+    /// Whether a timer will look at the pressure.
+    pub timer: bool,
 }
 
 impl Outbox {
-    /// Bytes that wait.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// Memory held (bytes): the frames, and what each costs besides.
+    pub(crate) fn cost(&self) -> usize {
+        self.bytes + self.frames.len() * size_of::<Entry>()
     }
 
     /// Frames that wait.
@@ -46,11 +62,9 @@ impl Outbox {
         self.pressed_since
     }
 
-    /// Notes the pressure; true when it is new.
-    pub(crate) fn press(&mut self, now: u32) -> bool {
-        let new = self.pressed_since.is_none();
+    /// Notes the pressure.
+    pub(crate) fn press(&mut self, now: u32) {
         self.pressed_since.get_or_insert(now);
-        new
     }
 
     /// The pressure is over.
@@ -65,10 +79,10 @@ impl Outbox {
     }
 
     /// Adds a message of a `Latest` channel, whose frame for this client is `frame`.
-    pub(crate) fn push_latest(&mut self, frame: Bytes, delivery: Arc<Delivery>) {
+    pub(crate) fn push_latest(&mut self, frame: Bytes, latest: Latest) {
         self.bytes += frame.len();
         self.fresh += 1;
-        self.frames.push_back(Entry { frame, latest: Some(delivery), skipped: None });
+        self.frames.push_back(Entry { frame, latest: Some(latest), skipped: None });
     }
 
     /// Adds the rest of a frame whose beginning the socket has taken. It must be the first.
@@ -80,28 +94,32 @@ impl Outbox {
 
     /// Whether conflation pays: enough has come that a walk over everything costs little per message.
     pub(crate) fn is_worth_conflating(&self) -> bool {
-        self.fresh * 4 >= self.frames.len().max(1)
+        self.fresh > 0 && self.fresh * 4 >= self.frames.len()
     }
 
-    /// Keeps only the newest message of every `Latest` channel. Returns how many are gone.
-    pub(crate) fn conflate(&mut self) -> u64 {
-        if std::mem::take(&mut self.fresh) == 0 {
-            return 0;
-        }
-        let mut newest: HashMap<&str, &mut Option<Skipped>> = HashMap::new();
+    /// Drops messages of `Latest` channels that newer ones replace. Returns how many are gone.
+    pub(crate) fn conflate(&mut self, keep: Keep) -> u64 {
+        self.fresh = 0;
+        // What was begun is not to be touched.
         let begun = usize::from(self.started);
-        // From the newest to the oldest; what was begun is not to be touched.
-        for entry in self.frames.iter_mut().skip(begun).rev() {
-            let Some(delivery) = entry.latest.as_deref() else { continue };
-            match newest.get_mut(&*delivery.channel) {
-                None => {
-                    newest.insert(&delivery.channel, &mut entry.skipped);
-                }
-                Some(skipped) => {
-                    let gone = Skipped::with(entry.skipped.take(), delivery.offset);
-                    **skipped = Some(gone.before(skipped.take()));
-                    entry.frame.clear();
-                }
+        let mut channels: HashMap<Arc<str>, Channel> = HashMap::new();
+        for (place, entry) in self.frames.iter().enumerate().skip(begun) {
+            let Some(latest) = &entry.latest else { continue };
+            let channel = channels.entry(Arc::clone(&latest.channel)).or_default();
+            channel.newest = place;
+            if keep == Keep::Survivor && entry.skipped.is_some() {
+                channel.survivor.get_or_insert(place);
+            }
+        }
+        for (place, entry) in self.frames.iter_mut().enumerate().skip(begun) {
+            let Some(latest) = &entry.latest else { continue };
+            let Some(channel) = channels.get_mut(&latest.channel) else { continue };
+            if place == channel.newest {
+                entry.skipped = Skipped::join(channel.gone, entry.skipped);
+            } else if Some(place) != channel.survivor {
+                let before = Skipped::join(channel.gone, entry.skipped);
+                channel.gone = Some(Skipped::with(before, latest.offset));
+                entry.frame.clear();
             }
         }
         let before = self.frames.len();
@@ -114,27 +132,22 @@ impl Outbox {
         (before - self.frames.len()) as u64
     }
 
-    /// Drops everything but a frame that was begun: cutting that one would break the stream of frames. Returns the
-    /// bytes given back.
-    pub(crate) fn keep_started(&mut self) -> usize {
-        let before = self.bytes;
+    /// Drops everything but a frame that was begun: cutting that one would break the stream of frames.
+    pub(crate) fn keep_started(&mut self) {
         self.frames.truncate(usize::from(self.started));
         self.bytes = self.frames.iter().map(|entry| entry.frame.len()).sum();
-        before - self.bytes
     }
 
-    /// Writes as much as the socket takes; the outbox is empty when [`Outbox::bytes`] says 0.
+    /// Writes as much as the socket takes.
     ///
     /// # Errors
     /// Any error of the socket but `WouldBlock`.
     pub(crate) fn write_to(&mut self, mut socket: impl Write) -> io::Result<()> {
         while !self.frames.is_empty() {
-            self.tell_gaps();
+            let count = self.settle();
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut count = 0;
-            for (slice, entry) in slices.iter_mut().zip(&self.frames) {
+            for (slice, entry) in slices.iter_mut().zip(&self.frames).take(count) {
                 *slice = IoSlice::new(&entry.frame);
-                count += 1;
             }
             match socket.write_vectored(&slices[..count]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -147,14 +160,21 @@ impl Outbox {
         Ok(())
     }
 
-    /// Puts the gap that a message must tell of in front of it, for those that are about to leave. From then on the
-    /// range is settled: such a message is not replaced any more.
-    fn tell_gaps(&mut self) {
+    /// Chooses the frames of the next write and puts the gaps that they must tell of in front of them. Such a
+    /// message is not replaced any more: its gap may be on its way.
+    fn settle(&mut self) -> usize {
+        let (mut count, mut bytes) = (0, 0);
         for entry in self.frames.iter_mut().take(SLICES) {
+            if bytes >= WRITE {
+                break;
+            }
             let before = entry.frame.len();
             entry.tell_gap();
             self.bytes += entry.frame.len() - before;
+            bytes += entry.frame.len();
+            count += 1;
         }
+        count
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -170,6 +190,15 @@ impl Outbox {
             self.frames.pop_front();
         }
     }
+}
+
+/// What a conflation knows of a channel.
+#[derive(Debug, Default)]
+struct Channel {
+    newest: usize,
+    survivor: Option<usize>,
+    /// Messages dropped behind the survivor.
+    gone: Option<Skipped>,
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ pub(crate) enum Entry {
     Adopt(Box<Handover>),
     /// The stream's identity, and the position after which deliveries follow.
     Opened { epoch: Arc<str>, position: u64 },
-    /// One frame for every connection.
-    Broadcast(Bytes),
+    /// The stream discarded messages up to `position`: every connection gets the frame that says so.
+    Lost { gap: Bytes, position: u64 },
     /// Ask every connection to reconnect, evenly spread over the window.
     Drain { window: Duration, reason: &'static str },
     /// End the thread.

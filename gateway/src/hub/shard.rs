@@ -22,7 +22,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use wsgateway_config::GatewayConfig;
 use wsgateway_proto::decoder::Limits;
-use wsgateway_proto::deflate::{Deflater, Inflater};
+use wsgateway_proto::deflate::Inflater;
 use wsgateway_proto::v1;
 
 use super::counters::{Counters, Totals};
@@ -167,9 +167,8 @@ pub(crate) struct Shard {
     serial: u32,
     drain: Option<Drain>,
     scratch: Scratch,
-    /// Made when the first client sends something compressed, or gets it echoed.
+    /// Made when the first client sends something compressed.
     inflater: Option<Inflater>,
-    deflater: Option<Deflater>,
     /// The inbox has called since it was last emptied.
     woken: bool,
     stopping: bool,
@@ -231,7 +230,6 @@ impl Shard {
                 control: Vec::with_capacity(4 << 10),
             },
             inflater: None,
-            deflater: None,
             woken: false,
             stopping: false,
         };
@@ -272,6 +270,7 @@ impl Shard {
         self.clock.update();
         self.sockets();
         self.work_inbox();
+        self.clock.update();
         self.flush_held();
         self.tick();
         self.totals.connections = self.connections.len() as u64;
@@ -290,7 +289,11 @@ impl Shard {
     fn look_at_sockets(&mut self) {
         // An epoll that fails for good fails again in the turn to come, and ends the shard there.
         if self.poll(Some(Duration::ZERO)).is_ok() {
+            self.clock.update();
+            // Those who send more than a turn takes wait for the turn to come, however many looks there are.
+            let unread = std::mem::take(&mut self.scratch.unread);
             self.sockets();
+            self.scratch.unread.extend(unread);
         }
     }
 
@@ -340,7 +343,10 @@ impl Shard {
                 Entry::Deliver(_) => {}
                 Entry::Adopt(handover) => self.adopt(*handover),
                 Entry::Opened { epoch, position } => self.opened(epoch, position),
-                Entry::Broadcast(frame) => self.broadcast(&frame),
+                Entry::Lost { gap, position } => {
+                    self.position = self.position.max(position);
+                    self.broadcast(&gap);
+                }
                 Entry::Drain { window, reason } => self.start_drain(window, reason),
                 Entry::Stop => self.stopping = true,
             }

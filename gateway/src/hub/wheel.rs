@@ -19,11 +19,8 @@ pub(crate) struct Timer {
 pub(crate) enum Deadline {
     /// Ping, pong, or the end of a closing connection.
     Liveness,
-    /// The end of the grace of a slow client, whose pressure began at this tick.
-    Grace {
-        /// Tick at which the pressure began.
-        since: u32,
-    },
+    /// The end of the grace of a slow client.
+    Grace,
 }
 
 /// Entries by the tick at which they are to be looked at.

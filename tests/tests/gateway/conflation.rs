@@ -163,3 +163,45 @@ async fn a_client_that_catches_up_within_its_grace_stays_and_misses_nothing() ->
     assert_eq!(rig.stat("slowConsumers").await?, 0);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_client_that_falls_behind_on_many_large_channels_is_kept_as_long_as_one_message_of_each_fits()
+-> Result<()> {
+    const CHANNELS: usize = 12;
+    let rig = Rig::start_with(|config| {
+        config.capacity.outbox_bytes_per_connection = OUTBOX;
+        config.channels.rules = vec![latest("*.price")];
+    })
+    .await?;
+    let mut slow = slow_client(&rig, &["*.price"]).await?;
+    let filler = "x".repeat(8 << 10);
+    let (mut last, mut newest) = (0, Vec::new());
+    for round in 0..40 {
+        let message = |n: usize| {
+            let payload = json!({ "n": round, "x": filler }).to_string().into_bytes();
+            (format!("T{n}.price"), payload)
+        };
+        newest = rig.publish_all((0..CHANNELS).map(message)).await?;
+        last = *newest.last().context("nothing published")?;
+        wait_until(SOON, "the round to be taken", async || {
+            let taken = rig.metric("wsgateway_source_last_sequence").await;
+            taken.is_ok_and(|sequence| sequence == last)
+        })
+        .await?;
+        // Reads a little now and then: far less than comes.
+        if round % 5 == 4 {
+            slow.next().await?;
+        }
+    }
+    assert!(rig.metric("wsgateway_conflated_total").await? > 0, "the client was not slow");
+    let mut seen = Vec::new();
+    while seen.last() != Some(&last) {
+        let push = slow.next().await?;
+        if push["type"] == "message" {
+            seen.push(offset(&push, "offset")?);
+        }
+    }
+    assert!(newest.iter().all(|offset| seen.contains(offset)), "the newest of every channel");
+    assert_eq!(rig.stat("slowConsumers").await?, 0);
+    Ok(())
+}

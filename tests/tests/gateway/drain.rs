@@ -94,3 +94,38 @@ async fn a_gateway_without_clients_stops_at_once_and_frees_its_ports() -> Result
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_client_that_is_behind_still_gets_what_was_due_and_the_advice() -> Result<()> {
+    let mut rig = Rig::start_with(|config| {
+        config.capacity.outbox_bytes_per_connection = 8 << 20;
+        config.channels.rules = vec![wsgateway_config::Rule {
+            r#match: "held".to_owned(),
+            delivery: wsgateway_config::Delivery::Every,
+            batch_window: Millis(1_000),
+        }];
+    })
+    .await?;
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(8 << 10)?;
+    let mut behind = Client::connect_over(socket.connect(rig.client_addr).await?).await?;
+    behind.subscribe(&["a", "held"]).await?;
+    let payload = format!("\"{}\"", "x".repeat(16 << 10)).into_bytes();
+    rig.publish_all((0..100).map(|_| ("a".to_owned(), payload.clone()))).await?;
+    let last = rig.publish("held", "1").await?;
+    wait_until(SOON, "every message to be taken", async || {
+        let taken = rig.metric("wsgateway_source_last_sequence").await;
+        taken.is_ok_and(|sequence| sequence == last)
+    })
+    .await?;
+    assert!(rig.metric("wsgateway_outbox_bytes").await? > 1 << 20, "the client was not behind");
+    let gateway = rig.take_gateway()?;
+    let stopped = tokio::task::spawn_blocking(|| gateway.shutdown());
+    let (pushes, code) = behind.until_closed().await?;
+    assert_eq!(code, 1012);
+    let messages: Vec<_> = pushes.iter().filter(|push| push["type"] == "message").collect();
+    assert_eq!(messages.len(), 101);
+    assert_eq!(messages[100]["offset"], last);
+    assert_eq!(pushes.last().context("no advice")?["type"], "reconnect");
+    Ok(tokio::time::timeout(SOON, stopped).await??)
+}

@@ -5,16 +5,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wsgateway_proto::v1;
 
-use crate::encode::Delivery;
-
 /// A frame, and what conflation needs to know of it.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub frame: Bytes,
     /// The message, as long as a newer one of its channel may replace it.
-    pub latest: Option<Arc<Delivery>>,
+    pub latest: Option<Latest>,
     /// Messages of the channel that this one has replaced.
     pub skipped: Option<Skipped>,
+}
+
+/// A message of a `Latest` channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Latest {
+    pub channel: Arc<str>,
+    pub offset: u64,
 }
 
 /// Offsets of the first and the last message that were dropped.
@@ -30,20 +35,26 @@ impl Skipped {
         Self { from: earlier.map_or(offset, |range| range.from), to: offset }
     }
 
-    /// This range, and behind it `later`.
-    pub(super) fn before(self, later: Option<Self>) -> Self {
-        Self { from: self.from, to: later.map_or(self.to, |range| range.to) }
+    /// `earlier`, and behind it `later`.
+    pub(super) fn join(earlier: Option<Self>, later: Option<Self>) -> Option<Self> {
+        match (earlier, later) {
+            (Some(earlier), Some(later)) => Some(Self { from: earlier.from, to: later.to }),
+            (one, other) => one.or(other),
+        }
     }
 }
 
 impl Entry {
     /// Makes the gap part of what is sent.
     pub(super) fn tell_gap(&mut self) {
-        let (Some(skipped), Some(delivery)) = (self.skipped.take(), self.latest.take()) else {
+        let Some(latest) = self.latest.take() else { return };
+        let Some(skipped) = self.skipped.take() else {
+            // Nothing to tell yet: a newer message may still replace this one.
+            self.latest = Some(latest);
             return;
         };
         let mut both = Vec::new();
-        v1::gap(&mut both, &delivery.channel, skipped.from, skipped.to, "slow_consumer");
+        v1::gap(&mut both, &latest.channel, skipped.from, skipped.to, "slow_consumer");
         both.extend_from_slice(&self.frame);
         self.frame = both.into();
     }

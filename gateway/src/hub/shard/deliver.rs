@@ -23,10 +23,8 @@ impl Shard {
         self.position = delivery.offset;
         self.index.resolve(&delivery.channel);
         let window_us = u64::from(delivery.treatment.window_us);
+        let until_us = (window_us > 0).then_some(self.clock.now_us + window_us);
         let due = &mut self.due;
-        if window_us > 0 {
-            due.hold(self.clock.now_us + window_us);
-        }
         let (number, before) = (due.next_number(), due.links());
         for subscribers in self.index.receivers(&delivery.channel) {
             // A start that moves with every message: nobody is always the last.
@@ -38,7 +36,7 @@ impl Shard {
                     continue; // another of its patterns matched as well
                 }
                 conn.stamp = due.stamp;
-                due.link(conn, who.conn, number, window_us == 0);
+                due.link(conn, who.conn, number, until_us);
             }
         }
         if due.links() > before {
@@ -73,6 +71,12 @@ impl Shard {
         if !self.due.held.is_empty() {
             self.due.allow_batches(self.due.held.len());
             let mut held = std::mem::take(&mut self.due.held);
+            self.due.hold_until_us = u64::MAX;
+            for conn in &held {
+                if let Some(connection) = self.connections.get_mut(*conn as usize) {
+                    connection.on_hold = false;
+                }
+            }
             self.flush_each(&mut held);
             self.due.held = held;
         }
@@ -141,10 +145,8 @@ impl Shard {
         while let Some((frame, next)) = self.due.frame(link, form) {
             let rest = frame.slice(offset..);
             let bytes = rest.len() as u64;
-            let latest = self.due.message(link).map(|(delivery, _)| Arc::clone(delivery));
-            let latest = latest.filter(|delivery| offset == 0 && delivery.treatment.latest);
-            let taken = match latest {
-                Some(delivery) => self.enqueue_latest(conn, rest, delivery),
+            let taken = match self.due.latest(link).filter(|_| offset == 0) {
+                Some(latest) => self.enqueue_latest(conn, rest, latest),
                 None => self.enqueue(conn, rest, offset > 0),
             };
             if !taken {

@@ -1,8 +1,8 @@
 //! What is due to whom: one arena of links for all connections of a shard, and the bytes of the next write.
 //!
 //! A connection's due deliveries are a list of links in stream order. A delivery that may wait for others
-//! (`batchWindow`) leaves its connection on hold: everything on hold leaves together when the oldest has waited long
-//! enough, or with the next delivery to that connection that may not wait. Links live until nobody has any.
+//! (`batchWindow`) leaves its connection on hold: everything on hold leaves together when the first one has waited long
+//! enough, or with the next delivery to that connection that may not wait. Links live until nothing is on hold.
 
 mod batch;
 
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wsgateway_proto::deflate::Deflater;
 
+use crate::conn::outbox::Latest;
 use crate::conn::{Connection, Form};
 use crate::encode::Delivery;
 use crate::hub::NONE;
@@ -27,7 +28,7 @@ const MAX_LINKS: usize = 1 << 20;
 const MAX_BYTES: usize = 16 << 20;
 
 /// Deliveries of one shard that are not written yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Due {
     deliveries: Vec<Arc<Delivery>>,
     links: Vec<Link>,
@@ -85,6 +86,23 @@ pub(super) enum Rest {
     Link(u32, usize),
 }
 
+impl Default for Due {
+    fn default() -> Self {
+        Self {
+            deliveries: Vec::new(),
+            links: Vec::new(),
+            dirty: Vec::new(),
+            held: Vec::new(),
+            hold_until_us: u64::MAX,
+            stamp: 0,
+            bytes: 0,
+            gather: Vec::new(),
+            batches: Batches::default(),
+            deflater: None,
+        }
+    }
+}
+
 impl Chunk {
     /// Whether several messages share a frame.
     pub(super) fn is_batch(&self) -> bool {
@@ -99,22 +117,36 @@ impl Due {
         self.deliveries.len() as u32
     }
 
-    /// Puts a message at the end of a connection's list. `conn` is the connection's slot.
-    pub(super) fn link(&mut self, connection: &mut Connection, conn: u32, number: u32, now: bool) {
+    /// Puts a message at the end of a connection's list. `conn` is the connection's slot; the message leaves in this
+    /// turn, or at `until_us` at the latest (µs of the shard's clock).
+    pub(super) fn link(
+        &mut self,
+        connection: &mut Connection,
+        conn: u32,
+        number: u32,
+        until_us: Option<u64>,
+    ) {
         let link = self.links.len() as u32;
         self.links.push(Link { delivery: number, next: NONE });
-        let fresh = !connection.has_due();
-        if fresh {
+        if !connection.has_due() {
             connection.due_first = link;
         } else if let Some(last) = self.links.get_mut(connection.due_last as usize) {
             last.next = link;
         }
         connection.due_last = link;
-        if now && !connection.urgent {
-            connection.urgent = true;
-            self.dirty.push(conn);
-        } else if !now && fresh {
-            self.held.push(conn);
+        match until_us {
+            _ if connection.urgent => {}
+            None => {
+                connection.urgent = true;
+                self.dirty.push(conn);
+            }
+            Some(until_us) => {
+                self.hold_until_us = self.hold_until_us.min(until_us);
+                if !connection.on_hold {
+                    connection.on_hold = true;
+                    self.held.push(conn);
+                }
+            }
         }
     }
 
@@ -122,12 +154,6 @@ impl Due {
     pub(super) fn keep(&mut self, delivery: Arc<Delivery>) {
         self.bytes += delivery.frame.len();
         self.deliveries.push(delivery);
-    }
-
-    /// Something is to leave at this time at the latest (µs of the shard's clock).
-    pub(super) fn hold(&mut self, until_us: u64) {
-        let earlier = if self.held.is_empty() { until_us } else { self.hold_until_us };
-        self.hold_until_us = until_us.min(earlier);
     }
 
     pub(super) fn links(&self) -> usize {
@@ -148,11 +174,22 @@ impl Due {
         self.links.clear();
         self.deliveries.clear();
         self.bytes = 0;
-        self.batches.clear();
+    }
+
+    /// What an outbox must know of a message of a `Latest` channel; `None` for other channels.
+    pub(super) fn latest(&self, link: u32) -> Option<Latest> {
+        let (delivery, _) = self.message(link)?;
+        let (channel, offset) = (Arc::clone(&delivery.channel), delivery.offset);
+        delivery.treatment.latest.then_some(Latest { channel, offset })
+    }
+
+    /// The compressor, made when it is needed first.
+    pub(super) fn deflater(&mut self) -> &mut Deflater {
+        self.deflater.get_or_insert_default()
     }
 
     /// The message of a link, and the link behind it.
-    pub(super) fn message(&self, link: u32) -> Option<(&Arc<Delivery>, u32)> {
+    fn message(&self, link: u32) -> Option<(&Arc<Delivery>, u32)> {
         let link = self.links.get(link as usize)?;
         Some((self.deliveries.get(link.delivery as usize)?, link.next))
     }

@@ -118,13 +118,11 @@ impl Shard {
         if !connection.is_some_and(|connection| connection.form.deflate) {
             return self.send(conn, |out| frame::write(out, opcode, message));
         }
-        let mut deflater = self.deflater.take().unwrap_or_default();
-        self.send(conn, |out| {
-            if !deflater.frame(opcode, message, out) {
-                frame::write(out, opcode, message);
-            }
-        });
-        self.deflater = Some(deflater);
+        let mut echo = Vec::new();
+        if !self.due.deflater().frame(opcode, message, &mut echo) {
+            frame::write(&mut echo, opcode, message);
+        }
+        self.send(conn, |out| out.append(&mut echo));
     }
 
     /// Charges one command; a client that sends too many is closed.

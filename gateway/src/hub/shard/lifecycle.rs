@@ -29,6 +29,7 @@ impl Shard {
             due_first: NONE,
             due_last: NONE,
             urgent: false,
+            on_hold: false,
             form: Form { deflate: handover.deflate, batch: false },
             serial: self.serial,
             heard: self.clock.tick,
@@ -87,9 +88,12 @@ impl Shard {
         connection.due_first = NONE;
         connection.decoder = Decoder::new(Role::Server);
         let (timer, deadline) = (Timer { conn, serial: connection.serial }, connection.close_by);
-        if let Some(outbox) = &mut connection.outbox {
-            self.totals.outbox_bytes -= outbox.keep_started() as u64;
-            if outbox.bytes() == 0 {
+        // Whoever is sent elsewhere still gets what was due before: the time for it is bounded, as its amount is.
+        if let Some(outbox) = connection.outbox.as_mut().filter(|_| code != 1012) {
+            let before = outbox.cost();
+            outbox.keep_started();
+            self.totals.outbox_bytes -= (before - outbox.cost()) as u64;
+            if outbox.frames() == 0 {
                 connection.outbox = None;
                 self.totals.outboxes -= 1;
             }
@@ -120,7 +124,7 @@ impl Shard {
             self.totals.count_close(code);
         }
         if let Some(outbox) = &connection.outbox {
-            self.totals.outbox_bytes -= outbox.bytes() as u64;
+            self.totals.outbox_bytes -= outbox.cost() as u64;
             self.totals.outboxes -= 1;
         }
         if let Err(error) = self.poll.registry().deregister(&mut connection.stream) {

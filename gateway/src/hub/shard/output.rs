@@ -1,16 +1,14 @@
 //! Writing: a connection's own frames, its outbox, and the verdict when it reads too slowly.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use mio::Interest;
 
 use super::Shard;
-use crate::conn::outbox::Outbox;
+use crate::conn::outbox::{Keep, Latest, Outbox};
 use crate::conn::slow::{Situation, Verdict};
 use crate::conn::{Connection, Phase};
-use crate::encode::Delivery;
 use crate::hub::wheel::{Deadline, Timer};
 
 /// Memory that the buffer of own frames keeps between two uses: one large answer is no reason to hold it for ever.
@@ -28,6 +26,9 @@ impl Shard {
     pub(super) fn send(&mut self, conn: u32, build: impl FnOnce(&mut Vec<u8>)) {
         if self.connections.get(conn as usize).is_some_and(Connection::has_due) {
             self.flush_one(conn);
+            if self.connections.get(conn as usize).is_none_or(|c| c.phase != Phase::Open) {
+                return; // that was too much for it: nothing may follow its close frame
+            }
         }
         let Some(connection) = self.connections.get_mut(conn as usize) else { return };
         let control = &mut self.scratch.control;
@@ -42,6 +43,7 @@ impl Shard {
             Written::Part(written) => control.get(written..).map(Bytes::copy_from_slice),
             Written::All | Written::Failed => None,
         };
+        control.clear();
         control.shrink_to(CONTROL_KEPT);
         match (written, rest) {
             (Written::Part(written), Some(rest)) => {
@@ -75,22 +77,17 @@ impl Shard {
     }
 
     /// The same for a message that a newer one of its channel may replace.
-    pub(super) fn enqueue_latest(
-        &mut self,
-        conn: u32,
-        frame: Bytes,
-        delivery: Arc<Delivery>,
-    ) -> bool {
-        self.grow(conn, |outbox| outbox.push_latest(frame, delivery))
+    pub(super) fn enqueue_latest(&mut self, conn: u32, frame: Bytes, latest: Latest) -> bool {
+        self.grow(conn, |outbox| outbox.push_latest(frame, latest))
     }
 
     fn grow(&mut self, conn: u32, add: impl FnOnce(&mut Outbox)) -> bool {
         let Some(connection) = self.connections.get_mut(conn as usize) else { return false };
         let fresh = connection.outbox.is_none();
         let outbox = connection.outbox.get_or_insert_with(Box::default);
-        let before = outbox.bytes();
+        let before = outbox.cost();
         add(outbox);
-        self.totals.outbox_bytes += (outbox.bytes() - before) as u64;
+        self.totals.outbox_bytes += (outbox.cost() - before) as u64;
         if fresh {
             self.totals.outboxes += 1;
             if self.register(conn, Interest::READABLE | Interest::WRITABLE, true).is_err() {
@@ -113,7 +110,8 @@ impl Shard {
 
     /// The verdict on a client, after conflation where that can help.
     fn judge(&mut self, conn: u32) -> Verdict {
-        let (bounds, now) = (self.settings.bounds, self.clock.tick);
+        let (bounds, now, shard) =
+            (self.settings.bounds, self.clock.tick, self.totals.outbox_bytes);
         let Some(connection) = self.connections.get_mut(conn as usize) else {
             return Verdict::Fine;
         };
@@ -123,23 +121,26 @@ impl Shard {
             return Verdict::Fine;
         };
         let totals = &mut self.totals;
-        let mut verdict = Verdict::Fine;
-        for conflated in [false, true] {
-            verdict = bounds.judge(Situation {
-                waiting: outbox.bytes(),
+        let assess = |outbox: &Outbox, shard: u64| {
+            bounds.judge(Situation {
+                waiting: outbox.cost(),
                 frames: outbox.frames(),
-                shard: totals.outbox_bytes as usize,
+                shard: shard as usize,
                 pressed_for: outbox.pressed_since().map(|since| now.saturating_sub(since)),
-            });
-            let last_resort = matches!(verdict, Verdict::Close(_));
-            if conflated || verdict == Verdict::Fine {
-                break;
-            }
-            if last_resort || outbox.is_worth_conflating() {
-                let before = outbox.bytes();
-                totals.conflated += outbox.conflate();
-                totals.outbox_bytes -= (before - outbox.bytes()) as u64;
-            }
+            })
+        };
+        let mut conflate = |outbox: &mut Outbox, keep| {
+            let before = outbox.cost();
+            totals.conflated += outbox.conflate(keep);
+            totals.outbox_bytes -= (before - outbox.cost()) as u64;
+            assess(outbox, totals.outbox_bytes)
+        };
+        let mut verdict = assess(outbox, shard);
+        if verdict != Verdict::Fine && outbox.is_worth_conflating() {
+            verdict = conflate(outbox, Keep::Survivor);
+        }
+        if matches!(verdict, Verdict::Close(_)) {
+            verdict = conflate(outbox, Keep::Newest);
         }
         if verdict == Verdict::Fine {
             outbox.relieve();
@@ -151,24 +152,32 @@ impl Shard {
     fn press(&mut self, conn: u32) {
         let now = self.clock.tick;
         let Some(connection) = self.connections.get_mut(conn as usize) else { return };
-        if connection.outbox.as_mut().is_some_and(|outbox| outbox.press(now)) {
+        let Some(outbox) = &mut connection.outbox else { return };
+        outbox.press(now);
+        if !std::mem::replace(&mut outbox.timer, true) {
             let timer = Timer { conn, serial: connection.serial };
-            let end = now.saturating_add(self.settings.bounds.grace);
-            self.wheel.insert(timer, Deadline::Grace { since: now }, end);
+            self.wheel.insert(timer, Deadline::Grace, now + self.settings.bounds.grace);
         }
     }
 
-    /// The grace of the pressure that began at `since` may be over. A later pressure has a timer of its own.
-    pub(super) fn grace_over(&mut self, timer: Timer, since: u32) {
-        let outbox = self.connections.get(timer.conn as usize).and_then(|c| c.outbox.as_ref());
-        if outbox.and_then(|outbox| outbox.pressed_since()) != Some(since) {
-            return;
-        }
-        let end = since.saturating_add(self.settings.bounds.grace);
-        if self.clock.tick < end {
-            self.wheel.insert(timer, Deadline::Grace { since }, end); // further than the wheel reaches
-        } else if let Verdict::Close(reason) = self.judge(timer.conn) {
-            self.close(timer.conn, 4008, reason);
+    /// The grace of a client may be over. One timer looks at all its pressures, however often they come and go.
+    pub(super) fn grace_over(&mut self, timer: Timer) {
+        let Some(connection) = self.connections.get_mut(timer.conn as usize) else { return };
+        let Some(outbox) = &mut connection.outbox else { return };
+        let end = outbox.pressed_since().map(|since| since + self.settings.bounds.grace);
+        match end {
+            None => outbox.timer = false,
+            Some(end) if self.clock.tick < end => {
+                self.wheel.insert(timer, Deadline::Grace, end);
+            }
+            Some(_) => {
+                outbox.timer = false;
+                match self.judge(timer.conn) {
+                    Verdict::Fine => {}
+                    Verdict::Pressed => self.press(timer.conn),
+                    Verdict::Close(reason) => self.close(timer.conn, 4008, reason),
+                }
+            }
         }
     }
 
@@ -176,16 +185,20 @@ impl Shard {
     pub(super) fn write_outbox(&mut self, conn: u32) {
         let Some(connection) = self.connections.get_mut(conn as usize) else { return };
         let Some(outbox) = &mut connection.outbox else { return };
-        let before = outbox.bytes() as u64;
+        let before = outbox.cost();
         let outcome = outbox.write_to(&mut connection.stream);
-        let after = outbox.bytes() as u64;
+        let after = outbox.cost();
         self.totals.writes += 1;
-        self.totals.outbox_bytes = self.totals.outbox_bytes - before + after;
+        self.totals.outbox_bytes = self.totals.outbox_bytes - before as u64 + after as u64;
         if outcome.is_err() {
             return self.remove(conn, 1006);
         }
+        if after < before {
+            // It reads: its answer to a ping may be behind all this.
+            connection.heard = self.clock.tick;
+        }
         if after > 0 {
-            if after as usize <= self.settings.bounds.pressure() {
+            if after <= self.settings.bounds.pressure() {
                 outbox.relieve();
             }
             return;

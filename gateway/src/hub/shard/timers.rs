@@ -16,7 +16,7 @@ impl Shard {
                 match deadline {
                     _ if !self.is_current(timer) => {}
                     Deadline::Liveness => self.visit(timer),
-                    Deadline::Grace { since } => self.grace_over(timer, since),
+                    Deadline::Grace => self.grace_over(timer),
                 }
             }
         }

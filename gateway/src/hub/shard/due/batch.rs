@@ -32,13 +32,11 @@ pub(super) struct Batches {
 }
 
 impl Batches {
+    /// Begins a flush of so many connections: nothing of the one before is kept.
     pub(super) fn allow(&mut self, connections: usize) {
-        self.allowed = FREE + connections / CONNECTIONS_PER_COMPRESSION;
-    }
-
-    pub(super) fn clear(&mut self) {
         self.by_messages.clear();
         self.frames.clear();
+        self.allowed = FREE + connections / CONNECTIONS_PER_COMPRESSION;
     }
 
     pub(super) fn frame(&self, place: u32) -> &[u8] {
