@@ -99,14 +99,19 @@ impl Bench {
             Ok(outcome) => return Ok(Some(outcome)),
             Err(error) => error,
         };
-        let (scenario, server, why) =
-            (scenario.to_owned(), who.name().to_owned(), error.to_string());
-        self.say(&format!("{scenario}: {server} FAILED: {why}"));
-        self.failures.push(Failure { scenario, server, why: why.clone() });
+        let why = error.to_string();
+        self.fail(scenario, who.name(), &why);
         match who {
             Contestant::Floor => Err(Error::Essential("the floor", why)),
             _ => Ok(None),
         }
+    }
+
+    /// Records that something came to nothing.
+    pub(crate) fn fail(&mut self, scenario: &str, server: &str, why: &str) {
+        self.say(&format!("{scenario}: {server} FAILED: {why}"));
+        let [scenario, server, why] = [scenario, server, why].map(str::to_owned);
+        self.failures.push(Failure { scenario, server, why });
     }
 
     fn try_session(&mut self, who: &Contestant, job: &Job) -> Result<Outcome, Error> {

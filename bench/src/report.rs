@@ -110,3 +110,59 @@ fn absent(results: &Results) -> String {
 fn cell(text: &str) -> String {
     text.replace('|', "/").replace('\n', " ")
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Two rounds of two servers.
+    pub(crate) fn example() -> Results {
+        let mut samples = Samples::default();
+        for (round, us) in [(0, 2.0), (1, 4.0)] {
+            for (server, factor) in [("floor", 1.0), (OURS, 1.5), ("bun", 40.0)] {
+                let figures = [("cpuUsPerDelivery", us * factor), ("p99Ms", 1.0)];
+                samples.push(("p1", "1000"), server, round, &figures);
+                samples.push(("p4", "1000"), server, round, &[("p99Ms", 3.0), ("behind", 1.0)]);
+            }
+            samples.push(("p12-connections", "100"), OURS, round, &[("userMb", us)]);
+            samples.push(("p12-connections", "200"), OURS, round, &[("userMb", 2.0 * us)]);
+        }
+        Results {
+            machine: Machine::of_this(true),
+            scale: Scale::new(true, None),
+            sleep: false,
+            quick: true,
+            minutes: 1.0,
+            missing: vec![("sockudo".into(), "no | protoc".into())],
+            failures: Vec::new(),
+            samples,
+        }
+    }
+
+    #[test]
+    fn a_report_has_what_was_measured_and_nothing_else() {
+        let text = markdown(&example());
+        for line in [
+            "| P1 | CPU per delivery, 1,000 connections | ≤ 1.05 × floor | 1.50 × |",
+            "| floor: one send per delivery | 1.00 | 3.00 (2.00 – 4.00) | – |",
+            "| **wsgateway** | 1.50 | 4.50 (3.00 – 6.00) | – |",
+            "| sockudo | everywhere | no / protoc |",
+            "3.00 † | 1.00 |",
+            "did not keep up",
+            "| 200 | – | – | – | 6.00 (4.00 – 8.00) |",
+        ] {
+            assert!(text.contains(line), "{line} is missing in:\n{text}");
+        }
+        assert!(!text.contains("P7") || text.contains("rounds for P1 to P5"), "{text}");
+        assert!(!text.contains("## P3"), "{text}");
+    }
+
+    #[test]
+    fn neither_host_name_nor_paths_are_written() {
+        let text = serde_json::to_string(&example()).unwrap() + &markdown(&example());
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '-');
+        assert!(host.trim().len() < 4 || words.into_iter().all(|word| word != host.trim()));
+        assert!(!text.contains(env!("CARGO_MANIFEST_DIR")));
+    }
+}

@@ -9,7 +9,7 @@ use crate::contestant::{Contestant, Ground, Peers, peers};
 use crate::error::{Error, io};
 use crate::machine::Machine;
 use crate::process::{Scratch, cores};
-use crate::report::{self, Results};
+use crate::report::{self, OURS, Results};
 use crate::scale::Scale;
 use crate::{charts, nats, scenarios};
 
@@ -81,7 +81,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         samples: bench.samples,
     };
     write(&arguments.results, &results)?;
-    result
+    result?;
+    match results.failures.iter().find(|failure| failure.server == OURS) {
+        Some(failure) => Err(Error::Essential(OURS, failure.why.clone())),
+        None => Ok(()),
+    }
 }
 
 fn write(folder: &Path, results: &Results) -> Result<(), Error> {

@@ -8,6 +8,7 @@ mod stalled;
 
 use crate::bench::Bench;
 use crate::error::Error;
+use crate::report::OURS;
 
 pub(crate) use compression::CASES as COMPRESSION;
 pub(crate) use stalled::CASES as STALLED;
@@ -22,8 +23,10 @@ pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
     if wanted("p8") {
         stalled::run(bench)?;
     }
-    if wanted("p10") {
-        idle::run(bench)?;
+    if wanted("p10")
+        && let Err(error) = idle::run(bench)
+    {
+        bench.fail("p10", OURS, &error.to_string());
     }
     if wanted("p12") {
         growth::run(bench)?;
