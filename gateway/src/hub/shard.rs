@@ -12,6 +12,7 @@ mod input;
 mod lifecycle;
 mod output;
 mod session;
+mod settings;
 mod timers;
 
 use std::io;
@@ -20,20 +21,17 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
-use wsgateway_config::GatewayConfig;
-use wsgateway_proto::decoder::Limits;
 use wsgateway_proto::deflate::Inflater;
-use wsgateway_proto::v1;
 
 use super::counters::{Counters, Totals};
 use super::inbox::{Entry, Inbox};
 use super::index::Index;
 use super::wheel::{Deadline, Timer, Wheel};
 use crate::conn::Connection;
-use crate::conn::rate::RateLimit;
-use crate::conn::slow::Bounds;
 use drain::Drain;
 use due::Due;
+use settings::ticks;
+pub(crate) use settings::{Session, Settings};
 
 /// Time a client gets to read its close frame and hang up.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,84 +47,7 @@ const INPUT: usize = 64 << 10;
 
 const WAKE: Token = Token(usize::MAX);
 
-/// What a shard needs to know, the same for every shard.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    /// Name told to clients: the pod's.
-    pub pod: Arc<str>,
-    /// Random number of this process, so that connection ids of two runs differ.
-    pub boot: u32,
-    bounds: Bounds,
-    rate: RateLimit,
-    decoder: Limits,
-    subscriptions: usize,
-    ping_after: u32,
-    pong_within: u32,
-    hello: v1::Limits,
-    heartbeat_ms: u64,
-    session: Session,
-}
-
-/// What a shard speaks with its clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Session {
-    /// `wsgateway.v1`: subscriptions and deliveries.
-    V1,
-    /// Every message comes back as it is: for conformance suites.
-    Echo,
-}
-
-impl Settings {
-    /// Derives a shard's settings from the process's, for `shards` shards.
-    pub(crate) fn new(config: &GatewayConfig, shards: usize, pod: &str, boot: u32) -> Self {
-        let capacity = &config.capacity;
-        let per_connection = capacity.outbox_bytes_per_connection as usize;
-        let share =
-            usize::try_from(capacity.outbox_bytes_total).unwrap_or(usize::MAX) / shards.max(1);
-        Self {
-            pod: pod.into(),
-            boot,
-            bounds: Bounds {
-                per_connection,
-                per_shard: share.max(per_connection),
-                grace: ticks(config.slow_consumer.grace.into()),
-            },
-            rate: RateLimit::new(config.command_rate.per_second, config.command_rate.burst),
-            decoder: Limits {
-                message_bytes: capacity.command_bytes as usize,
-                fragments: MAX_FRAGMENTS,
-                deflate: false,
-            },
-            subscriptions: capacity.subscriptions_per_connection as usize,
-            ping_after: ticks(config.heartbeat.interval.into()),
-            pong_within: ticks(config.heartbeat.timeout.into()),
-            hello: v1::Limits {
-                subscriptions: capacity.subscriptions_per_connection,
-                command_bytes: capacity.command_bytes,
-                commands_per_second: config.command_rate.per_second,
-                outbox_bytes: capacity.outbox_bytes_per_connection,
-            },
-            heartbeat_ms: config.heartbeat.interval.0,
-            session: Session::V1,
-        }
-    }
-
-    /// The same for a server that sends everything back, message by message.
-    pub(crate) fn echo(mut self, fragments: u32) -> Self {
-        self.decoder.fragments = fragments;
-        self.session = Session::Echo;
-        self
-    }
-}
-
-/// Fragments of one command: nobody splits 64 KiB into more, and each costs a header to parse.
-const MAX_FRAGMENTS: u32 = 1_024;
-
-fn ticks(span: Duration) -> u32 {
-    u32::try_from(span.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX).max(1)
-}
-
-/// The shard's time, read once a turn.
+/// The shard's time, read several times a turn.
 #[derive(Debug)]
 struct Clock {
     start: Instant,
