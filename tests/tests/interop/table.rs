@@ -187,10 +187,9 @@ impl Answer {
         };
         ensure!(
             frame.is(self.first, &self.payload, compressed)?,
-            "{} instead of {:#04x}, {} bytes {:?}",
-            brief(frame),
-            self.first,
-            self.payload.len(),
+            "{} instead of {} {:?}",
+            brief(frame.first, &frame.payload),
+            brief(self.first, &self.payload),
             self.form,
         );
         Ok(())
@@ -209,16 +208,19 @@ impl Ending {
                 code == Some(wanted) && says_why && std::str::from_utf8(reason).is_ok()
             }
         };
-        ensure!(frame.first == CLOSE && fits, "{} instead of {self:?}", brief(frame));
+        ensure!(
+            frame.first == CLOSE && fits,
+            "{} instead of {self:?}",
+            brief(frame.first, &frame.payload)
+        );
         Ok(())
     }
 }
 
 /// A frame for an error message.
-fn brief(frame: &Frame) -> String {
-    let start = frame.payload.get(..40).unwrap_or(&frame.payload);
-    let (first, length) = (frame.first, frame.payload.len());
-    format!("{first:#04x}, {length} bytes \"{}\"", start.escape_ascii())
+fn brief(first: u8, payload: &[u8]) -> String {
+    let start = payload.get(..40).unwrap_or(payload);
+    format!("{first:#04x}, {} bytes \"{}\"", payload.len(), start.escape_ascii())
 }
 
 /// Mostly a few bytes, sometimes more than a network packet.
