@@ -58,7 +58,7 @@ e2e: ## Install, serve, scale and delete on the cluster of KUBECONFIG (IMAGE_LOA
 	@hack/e2e $(ARGS)
 
 .PHONY: bench
-bench: ## The floor, our gateway and other servers, interleaved (25 minutes; ARGS="--quick", ARGS="--help")
+bench: ## The floor, our gateway and other servers, interleaved (20 minutes; ARGS="--quick", ARGS="--help")
 	@echo "building the gateway and the benchmark: a few minutes the first time"
 	cargo build --locked --release -p gateway -p wsgateway-bench
 	@hack/tools nats-server

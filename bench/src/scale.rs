@@ -28,6 +28,8 @@ pub(crate) struct Scale {
     pub rounds_few: usize,
     /// Bytes of a payload.
     pub payload: usize,
+    /// Deliveries of one point of the curves.
+    pub curve_deliveries: usize,
     /// Most connections and subscriptions of the curves.
     pub most_connections: usize,
     pub most_subscriptions: u64,
@@ -47,9 +49,11 @@ impl Scale {
             // Two heartbeats and a bit.
             idle_seconds: 52,
             idle_connections: 19_900,
-            rounds: rounds.unwrap_or(5),
+            rounds: rounds.unwrap_or(4),
             rounds_few: rounds.unwrap_or(3).min(3),
             payload: 256,
+            // A second or two each.
+            curve_deliveries: 300_000,
             most_connections: 16_000,
             most_subscriptions: 1_000_000,
         };
@@ -67,6 +71,7 @@ impl Scale {
                 idle_connections: 1_000,
                 rounds: rounds.unwrap_or(1),
                 rounds_few: 1,
+                curve_deliveries: 50_000,
                 most_connections: 1_000,
                 most_subscriptions: 10_000,
                 ..full

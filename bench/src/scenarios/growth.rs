@@ -5,9 +5,6 @@ use crate::contestant::Contestant;
 use crate::error::Error;
 use crate::load::Subscriptions;
 
-/// Deliveries of a point of the curves: enough that a point takes a second or two.
-const DELIVERIES: usize = 300_000;
-
 /// Connections of the curve over subscriptions: 125 each make a million.
 const SPREAD_OVER: usize = 8_000;
 
@@ -33,7 +30,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), Error> {
 }
 
 fn over_connections(bench: &mut Bench, who: &Contestant, count: usize) -> Result<(), Error> {
-    let messages = (DELIVERIES / count).max(10) as u64;
+    let messages = (bench.scale.curve_deliveries / count).max(10) as u64;
     let job = Job::new(count, vec![bench.window(messages, 1)]);
     let Some(outcome) = bench.session("p12", who, &job)? else { return Ok(()) };
     let Some(measured) = outcome.phases.first() else { return Ok(()) };
@@ -55,7 +52,7 @@ fn over_connections(bench: &mut Bench, who: &Contestant, count: usize) -> Result
 fn over_subscriptions(bench: &mut Bench, others: u64) -> Result<(), Error> {
     let quick = bench.scale.most_connections < SPREAD_OVER;
     let connections = if quick { RECEIVERS } else { SPREAD_OVER };
-    let messages = (DELIVERIES / RECEIVERS) as u64;
+    let messages = (bench.scale.curve_deliveries / RECEIVERS) as u64;
     let subscriptions = Subscriptions::Spread { receivers: RECEIVERS, others };
     let job = Job { subscriptions, ..Job::new(connections, vec![bench.window(messages, 1)]) };
     let Some(outcome) = bench.session("p12", &Contestant::Gateway, &job)? else { return Ok(()) };
