@@ -62,7 +62,7 @@ bench: ## The floor, our gateway and other servers, interleaved (20 minutes; ARG
 	@echo "building the gateway and the benchmark: a few minutes the first time"
 	cargo build --locked --release -p gateway -p wsgateway-bench
 	@hack/tools nats-server
-	cargo run --locked --release --quiet -p wsgateway-bench -- run $(ARGS)
+	@exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" run $(ARGS)
 
 # --- to change
 
