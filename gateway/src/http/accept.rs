@@ -52,9 +52,6 @@ pub(crate) async fn serve(listener: StdListener, routes: Router, stop: Cancellat
 
 /// One HTTP connection; `_place` is given back when it ends or is upgraded.
 async fn connection(stream: TcpStream, routes: Router, _place: OwnedSemaphorePermit) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

@@ -19,10 +19,6 @@ use crate::source::status::State as SourceState;
 /// Subprotocols served, and the one for clients that name none.
 const PROTOCOLS: [&str; 1] = [v1::PROTOCOL];
 
-/// Unsent bytes that the kernel keeps for a slow client before it says "full": without it, a stalled client hides
-/// in 4 MiB of kernel memory for a long time before the outbox sees it.
-const NOTSENT_LOWAT: u32 = 16 << 10;
-
 /// Advice to a client that found no room: long enough for another pod to be tried, or for this one to be warm.
 const RETRY_MS: u64 = 2_000;
 
@@ -109,7 +105,6 @@ fn release(upgraded: Upgraded, deflate: bool, permit: Permit) -> std::io::Result
         .downcast::<TokioIo<TcpStream>>()
         .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
     let stream = parts.io.into_inner().into_std()?;
-    socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
     Ok(Handover { stream, leftover: parts.read_buf, deflate, permit })
 }
 
