@@ -45,7 +45,7 @@ check-generated: ## Fail when a generated file is out of date
 	@hack/generate --check
 
 .PHONY: conformance
-conformance: ## Autobahn's WebSocket suite against the echo server (needs Python 2.7; most of an hour)
+conformance: ## Autobahn's WebSocket suite against the echo server (needs Python 2.7; about 20 minutes)
 	@hack/conformance $(ARGS)
 
 .PHONY: advisories
