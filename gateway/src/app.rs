@@ -275,6 +275,11 @@ impl Running {
         self.readiness.is_ready()
     }
 
+    /// Names of threads that ended without having been told to: the gateway is broken and must be started anew.
+    pub fn dead(&self) -> Vec<&'static str> {
+        self.readiness.dead()
+    }
+
     /// Turns unready, asks every client to reconnect elsewhere over the drain window, then stops. Blocks until done.
     pub fn shutdown(mut self) {
         if let Some(parts) = self.parts.take() {

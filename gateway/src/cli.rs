@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+use tokio_util::sync::CancellationToken;
 use wsgateway_config::GatewayConfig;
 use wsgateway_runtime::{logs, shutdown};
 
@@ -48,7 +50,15 @@ enum Failed {
     Start(#[from] StartError),
     #[error("cannot watch for signals: {0}")]
     Signals(std::io::Error),
+    #[error("a thread died ({0}): see the panic above; a new process is needed")]
+    Died(String),
 }
+
+/// How often the threads are looked after.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Time to stop beyond the drain window: closing handshakes, then the ends of the threads.
+const STOP: Duration = Duration::from_secs(15);
 
 /// The process: arguments, logs, run. Returns when a signal has ended it.
 pub fn main() -> ExitCode {
@@ -77,21 +87,67 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
         .map_err(Failed::Signals)?;
     // The handler stands before anything is started: the program is PID 1 in its container.
     let stop = runtime.block_on(async { shutdown::watch() }).map_err(Failed::Signals)?;
+    let limit = Duration::from(config.drain.window) + STOP;
     let running = app::start(config, Options::default())?;
-    runtime.block_on(stop.cancelled());
     // The runtime keeps turning, so that a second signal ends the process at once.
-    runtime.block_on(async {
-        let drained = tokio::task::spawn_blocking(move || Running::shutdown(running)).await;
-        if drained.is_err() {
-            tracing::error!("stopping panicked");
+    let outcome = runtime.block_on(async {
+        let outcome = end(&stop, || running.dead()).await;
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "stopping, so that the clients that are left go elsewhere");
         }
+        let stopping = tokio::task::spawn_blocking(move || Running::shutdown(running));
+        match tokio::time::timeout(limit, stopping).await {
+            Ok(Ok(())) => tracing::info!("stopped"),
+            Ok(Err(_)) => tracing::error!("stopping panicked"),
+            Err(_) => tracing::error!("some threads did not stop in time: leaving them"),
+        }
+        outcome
     });
-    tracing::info!("stopped");
-    Ok(())
+    // What has not stopped by now is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Waits for the signal to stop, or for the death of a thread: with a shard or the source gone, a process that goes on
+/// only looks alive.
+async fn end(stop: &CancellationToken, dead: impl Fn() -> Vec<&'static str>) -> Result<(), Failed> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let dead = dead();
+        if !dead.is_empty() {
+            return Err(Failed::Died(dead.join(", ")));
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<GatewayConfig, Failed> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| Failed::Read { path: path.to_owned(), source })?;
     GatewayConfig::parse(&text).map_err(|source| Failed::Parse { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use wsgateway_runtime::readiness::Readiness;
+
+    use super::*;
+
+    #[test]
+    fn the_death_of_a_vital_thread_ends_the_process_and_a_signal_ends_it_well() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let readiness = Readiness::new();
+        let (stop, vital) = (CancellationToken::new(), readiness.vital("shard"));
+        let panicked = std::thread::spawn(move || {
+            let _vital = vital;
+            panic!("as a test");
+        });
+        assert!(panicked.join().is_err());
+        let outcome = runtime.block_on(end(&stop, || readiness.dead()));
+        assert!(matches!(outcome, Err(Failed::Died(names)) if names == "shard"));
+        stop.cancel();
+        assert!(runtime.block_on(end(&stop, Vec::new)).is_ok());
+    }
 }
