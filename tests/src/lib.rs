@@ -4,6 +4,7 @@
 //! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager, with a small PKI of its own.
 //! - [`Chromium`]: a headless browser, driven over its debugging protocol.
 //! - [`WsgwDev`]: our own `wsgw dev`, as a newcomer runs it.
+//! - [`frame`], [`head`]: WebSocket frames made by hand.
 //! - [`wait_until`]: how a test waits for something. No test sleeps.
 //!
 //! In: the binaries that `hack/tools` finds or builds. Out: addresses, clients and files in a scratch
@@ -16,6 +17,7 @@
 mod binary;
 mod chromium;
 mod control_plane;
+mod frames;
 mod guardian;
 mod nats;
 mod ports;
@@ -27,6 +29,7 @@ mod wsgw;
 pub use binary::binary;
 pub use chromium::{Chromium, Page, Viewport};
 pub use control_plane::{ControlPlane, Identity};
+pub use frames::{frame, head};
 pub use guardian::{Guarded, Signal};
 pub use nats::Nats;
 pub use ports::free_port;

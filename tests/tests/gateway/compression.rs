@@ -129,7 +129,7 @@ async fn bombs_and_broken_streams_close_their_sender_and_nobody_else() -> Result
         ("compressed text that is not UTF-8", frame(DEFLATED, &deflated(b"\"\xff\"")?), 1007),
         ("a compressed continuation", { [frame(0x01, b"{"), frame(0xc0, b"}")].concat() }, 1002),
         ("a compressed ping", frame(0xc9, b""), 1002),
-        ("compressed binary", frame(0xc2, &[0x4a, 0x4c, 0x02, 0x00]), 1003),
+        ("compressed binary", frame(0xc2, [0x4a, 0x4c, 0x02, 0x00]), 1003),
     ];
     for (what, bytes, code) in cases {
         let mut raw = deflating(&rig).await?;

@@ -28,7 +28,7 @@ async fn text_and_binary_come_back_as_they_were_sent() -> Result<()> {
             assert_eq!(next(&mut raw).await?, Frame { opcode, compressed: false, payload });
         }
     }
-    raw.write(&frame(0x88, &3000_u16.to_be_bytes())).await;
+    raw.write(&frame(0x88, 3000_u16.to_be_bytes())).await;
     assert_eq!(raw.close_code().await?, Some(3000));
     Ok(())
 }
@@ -54,7 +54,7 @@ async fn sixteen_mebibytes_and_sixty_five_thousand_fragments_are_within_limits()
     raw.write(&bytes).await;
     assert!(next(&mut raw).await?.payload == payload, "the most fragments");
 
-    raw.write(&frame(0x82, &vec![0; echo::MESSAGE_BYTES as usize + 1])).await;
+    raw.write(&frame(0x82, vec![0; echo::MESSAGE_BYTES as usize + 1])).await;
     assert_eq!(raw.close_code().await?, Some(1009));
     Ok(())
 }

@@ -20,7 +20,7 @@ const LIMIT: usize = 64 << 10;
 
 fn bad_frames() -> Vec<BadFrames> {
     let ping = br#"{"type":"ping"}"#;
-    let close = |code: u16, reason: &[u8]| frame(0x88, &[&code.to_be_bytes(), reason].concat());
+    let close = |code: u16, reason: &[u8]| frame(0x88, [&code.to_be_bytes(), reason].concat());
     let mut not_minimal = vec![TEXT, 0x80 | 126, 0, 2];
     not_minimal.extend_from_slice(&[0; 6]);
     vec![
@@ -31,7 +31,7 @@ fn bad_frames() -> Vec<BadFrames> {
         ("a reserved data opcode", frame(0x83, ping), 1002),
         ("a reserved control opcode", frame(0x8b, b""), 1002),
         ("a fragmented ping", frame(0x09, b"x"), 1002),
-        ("a ping of 126 bytes", frame(0x89, &[0; 126]), 1002),
+        ("a ping of 126 bytes", frame(0x89, [0; 126]), 1002),
         ("a close frame of one byte", frame(0x88, b"\x03"), 1002),
         ("a close code that is never sent", close(1005, b""), 1002),
         ("a close code below 1000", close(999, b""), 1002),
@@ -259,7 +259,7 @@ async fn a_close_frame_is_answered_with_its_own_code() -> Result<()> {
     let rig = Rig::start().await?;
     for code in [1000_u16, 1001, 3000, 4999] {
         let mut raw = Raw::connect(rig.client_addr).await?;
-        raw.write(&frame(0x88, &[&code.to_be_bytes(), "bye €".as_bytes()].concat())).await;
+        raw.write(&frame(0x88, [&code.to_be_bytes(), "bye €".as_bytes()].concat())).await;
         assert_eq!(raw.close_code().await?, Some(code));
     }
     let mut raw = Raw::connect(rig.client_addr).await?;
@@ -274,7 +274,7 @@ async fn nothing_follows_a_close_frame_however_much_is_published() -> Result<()>
     let mut raw = Raw::connect(rig.client_addr).await?;
     raw.write(&frame(TEXT, br#"{"type":"subscribe","channels":[">"]}"#)).await;
     assert_eq!(raw.json().await?["type"], "subscription_ack");
-    raw.write(&frame(0x88, &1000_u16.to_be_bytes())).await;
+    raw.write(&frame(0x88, 1000_u16.to_be_bytes())).await;
     rig.publish_all((0..100).map(|_| ("a".to_owned(), b"1".to_vec()))).await?;
     // `close_code` refuses any frame behind the close frame; messages before it are fine.
     assert_eq!(raw.close_code().await?, Some(1000));

@@ -40,7 +40,7 @@ async fn every_place_comes_back_whichever_way_a_client_leaves() -> Result<()> {
         assert_eq!(rig.metric("wsgateway_connections").await?, 20);
         for (number, client) in raw.iter_mut().enumerate() {
             match number % 4 {
-                0 => client.write(&frame(0x88, &1000_u16.to_be_bytes())).await,
+                0 => client.write(&frame(0x88, 1000_u16.to_be_bytes())).await,
                 1 => client.finish().await?,
                 2 => client.write(b"garbage").await,
                 _ => {} // dropped below, with a subscription

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail, ensure};
+pub(super) use harness::{frame, head};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -10,9 +11,6 @@ use tokio::time::timeout;
 
 use super::http::upgrade_request;
 use super::rig::SOON;
-
-/// Any key will do; this one is not zero, so that forgetting it shows.
-const KEY: [u8; 4] = [0xa1, 0x02, 0xf3, 0x54];
 
 /// First byte of a final text frame.
 pub(super) const TEXT: u8 = 0x81;
@@ -31,31 +29,6 @@ pub(super) struct Raw {
     stream: TcpStream,
     /// Head of the answer to the upgrade.
     pub head: String,
-}
-
-/// A masked frame; `first` is its first byte, flags and opcode.
-pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = head(first, payload.len() as u64);
-    bytes.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-    bytes
-}
-
-/// The head of a masked frame that claims a length.
-pub(super) fn head(first: u8, length: u64) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match length {
-        0..=125 => bytes.push(0x80 | length as u8),
-        126..=0xffff => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        _ => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&length.to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(&KEY);
-    bytes
 }
 
 impl Raw {

@@ -5,11 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use anyhow::{Context, Result, bail, ensure};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+pub(super) use harness::{frame, head};
 
 use super::peers::SOON;
-
-/// Any key will do; no byte of it is zero, so that forgetting it shows.
-const KEY: [u8; 4] = [0xa1, 0x02, 0xf3, 0x54];
 
 /// What is left out at the end of a compressed message.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -27,32 +25,6 @@ pub(super) const BEGIN: u8 = 0x01;
 pub(super) const BEGIN_BINARY: u8 = 0x02;
 pub(super) const MORE: u8 = 0x00;
 pub(super) const END: u8 = 0x80;
-
-/// A masked frame.
-pub(super) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    let payload = payload.as_ref();
-    let mut bytes = head(first, payload.len() as u64);
-    bytes.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-    bytes
-}
-
-/// The head of a masked frame that claims a length.
-pub(super) fn head(first: u8, length: u64) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match length {
-        0..=125 => bytes.push(0x80 | length as u8),
-        126..=0xffff => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        _ => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&length.to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(&KEY);
-    bytes
-}
 
 /// A masked close frame.
 pub(super) fn close(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {

@@ -47,12 +47,9 @@ impl Skipped {
 impl Entry {
     /// Makes the gap part of what is sent.
     pub(super) fn tell_gap(&mut self) {
+        // Without one a newer message may still replace this one.
+        let Some(skipped) = self.skipped.take() else { return };
         let Some(latest) = self.latest.take() else { return };
-        let Some(skipped) = self.skipped.take() else {
-            // Nothing to tell yet: a newer message may still replace this one.
-            self.latest = Some(latest);
-            return;
-        };
         let mut both = Vec::new();
         v1::gap(&mut both, &latest.channel, skipped.from, skipped.to, "slow_consumer");
         both.extend_from_slice(&self.frame);
