@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Arguments for the program under run, bench, conformance and e2e: make run ARGS="--port 9000"
+# Arguments for the program under run, bench, loss, conformance and e2e: make run ARGS="--port 9000"
 ARGS ?=
 
 .PHONY: help
@@ -63,6 +63,13 @@ bench: ## The floor, our gateway and other servers, interleaved (20 minutes; ARG
 	cargo build --locked --release -p gateway -p wsgateway-bench
 	@hack/tools nats-server
 	@exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" run $(ARGS)
+
+.PHONY: loss
+loss: ## What clients lose while gateways, NATS and the network fail (15 minutes; ARGS="--quick", ARGS="--help")
+	@echo "building the gateway and the loss meter: a few minutes the first time"
+	cargo build --locked --release -p gateway -p wsgateway-loss
+	@hack/tools nats-server
+	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-loss" $(ARGS)
 
 # --- to change
 

@@ -13,7 +13,6 @@ mod error;
 mod feed;
 mod floor;
 mod load;
-mod machine;
 mod nats;
 mod plan;
 mod process;

@@ -7,9 +7,9 @@ mod targets;
 use serde::Serialize;
 
 use crate::bench::Failure;
-use crate::machine::Machine;
 use crate::samples::{Of, Samples, Spread};
 use crate::scale::Scale;
+use wsgateway_client::machine::Machine;
 
 /// Everything that a run came to, as it is written in JSON.
 #[derive(Debug, Serialize)]

@@ -7,11 +7,11 @@ use std::time::Instant;
 use crate::bench::Bench;
 use crate::contestant::{Contestant, Ground, Peers, peers};
 use crate::error::{Error, io};
-use crate::machine::Machine;
 use crate::process::{Scratch, cores};
 use crate::report::{self, OURS, Results};
 use crate::scale::Scale;
 use crate::{charts, nats, scenarios};
+use wsgateway_client::machine::Machine;
 
 /// Everything that can be measured.
 pub(crate) const SCENARIOS: [&str; 9] = ["p1", "p2", "p3", "p4", "p5", "p7", "p8", "p10", "p12"];

@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -46,4 +47,36 @@ fn build(name: &str) -> Result<PathBuf> {
         .filter(|artifact| artifact["target"]["name"] == name)
         .find_map(|artifact| artifact["executable"].as_str().map(PathBuf::from))
         .with_context(|| format!("cargo build made no program {name}"))
+}
+
+/// The program that cargo built beside this test program, with the same profile and features. Package, program and
+/// the package's folder share the name.
+///
+/// # Errors
+/// When it is missing or older than its sources; the error says what to run.
+pub fn built_beside(name: &str) -> Result<PathBuf> {
+    let advice = format!("run: cargo build -p {name}");
+    let test = std::env::current_exe()?;
+    let target = test.parent().and_then(Path::parent).context("a test program in target/*/deps")?;
+    let binary = target.join(name);
+    let built = std::fs::metadata(&binary)
+        .and_then(|metadata| metadata.modified())
+        .with_context(|| format!("{} is missing; {advice}", binary.display()))?;
+    let sources = newest(&repository().join(name).join("src"))?;
+    ensure!(built >= sources, "{} is older than its sources; {advice}", binary.display());
+    Ok(binary)
+}
+
+fn newest(folder: &Path) -> Result<SystemTime> {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let time = if entry.file_type()?.is_dir() {
+            self::newest(&entry.path())?
+        } else {
+            entry.metadata()?.modified()?
+        };
+        newest = newest.max(time);
+    }
+    Ok(newest)
 }

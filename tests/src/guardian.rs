@@ -38,6 +38,8 @@ pub enum Signal {
     Stop,
     /// Thaw it.
     Cont,
+    /// What nats-server takes as "enter lame duck mode".
+    LameDuck,
 }
 
 impl Signal {
@@ -47,6 +49,7 @@ impl Signal {
             Self::Kill => "KILL",
             Self::Stop => "STOP",
             Self::Cont => "CONT",
+            Self::LameDuck => "USR2",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The test harness: real servers on loopback, started for a test and gone after it.
 //!
-//! - [`Nats`]: a nats-server with JetStream.
+//! - [`Nats`]: a nats-server with JetStream; [`NatsCluster`]: several that are one.
 //! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager, with a small PKI of its own.
 //! - [`Chromium`]: a headless browser, driven over its debugging protocol.
 //! - [`WsgwDev`]: our own `wsgw dev`, as a newcomer runs it.
@@ -26,12 +26,12 @@ mod tools;
 mod wait;
 mod wsgw;
 
-pub use binary::binary;
+pub use binary::{binary, built_beside};
 pub use chromium::{Chromium, Page, Viewport};
 pub use control_plane::{ControlPlane, Identity};
 pub use frames::{frame, head};
 pub use guardian::{Guarded, Signal};
-pub use nats::Nats;
+pub use nats::{Nats, NatsCluster};
 pub use ports::free_port;
 pub use scratch::Scratch;
 pub use tools::{repository, tool};

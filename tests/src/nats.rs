@@ -1,11 +1,15 @@
 //! A real nats-server with JetStream, on a free port, with a store of its own.
 
+mod cluster;
+
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::{Guarded, Scratch, Signal, free_port, init_tls, tool, wait_until};
+
+pub use cluster::NatsCluster;
 
 /// A cold start takes 50 ms; the rest is for a machine that compiles at the same time.
 const START: Duration = Duration::from_secs(20);

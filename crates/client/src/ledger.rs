@@ -67,7 +67,19 @@ impl Ledger {
         self.last_offset = self.last_offset.max(offset);
     }
 
-    /// The highest offset seen or acknowledged.
+    /// An acknowledgement that continues nothing: the stream is another one, or has lost what
+    /// came between. What follows is judged from `offset` on.
+    pub fn restart(&mut self, offset: u64) {
+        *self = Self { last_offset: offset, acknowledged: Some(offset), ..Self::default() };
+    }
+
+    /// The connection is over: the next one is judged by its own acknowledgement, since `prev` is
+    /// another pod's then. The cursor stays.
+    pub fn reconnect(&mut self) {
+        *self = Self { last_offset: self.last_offset, ..Self::default() };
+    }
+
+    /// The highest offset seen or acknowledged: the cursor of a client that resumes.
     pub fn last_offset(&self) -> u64 {
         self.last_offset
     }

@@ -12,12 +12,14 @@ pub mod client;
 pub mod counters;
 pub mod envelope;
 pub mod ledger;
+pub mod machine;
 pub mod swarm;
 
 pub use client::{Client, ClientError, ClientOptions, Received};
 pub use counters::Counters;
 pub use swarm::{
-    Dialect, Heard, Latency, Swarm, SwarmError, SwarmOptions, Tally, Unit, loopback_sources,
+    Acknowledgement, Dialect, Gap, Heard, Latency, Observer, Reconnect, Swarm, SwarmError,
+    SwarmOptions, Tally, Unit, loopback_sources,
 };
 
 use base64::Engine;

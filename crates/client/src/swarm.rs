@@ -6,9 +6,11 @@
 //!
 //! Sockets are registered once, edge-triggered, and read into one buffer that all share.
 
+mod again;
 mod connection;
 mod dial;
 mod hear;
+mod observer;
 mod options;
 mod pushes;
 mod record;
@@ -23,13 +25,16 @@ use mio::{Events, Interest, Poll, Token};
 use thiserror::Error;
 use wsgateway_proto::frame::Opcode;
 
+pub use again::{Channels, Reconnect};
 pub use connection::{State, Tally};
 pub use hear::{Dialect, Heard};
+pub use observer::{Acknowledgement, Gap, Observer};
 pub use options::{
     Commands, Latency, SwarmOptions, Unit, every, loopback_sources, subscribe, subscribe_batched,
 };
 
 use crate::counters::Counters;
+use again::Again;
 use connection::Connection;
 use dial::Dialer;
 use record::Record;
@@ -118,6 +123,8 @@ pub struct Swarm {
     /// Sockets that had more than [`READS`] reads last turn.
     unread: Vec<usize>,
     dialer: Dialer,
+    /// The way back of those that end, if they come back.
+    again: Option<Again>,
     connections: Vec<Connection>,
     record: Record,
     input: Vec<u8>,
@@ -132,6 +139,7 @@ impl Swarm {
         let acknowledgements = options.dialect.as_ref().map(|dialect| dialect.acknowledgements());
         let record = Record::new(&mut options);
         Ok(Self {
+            again: options.reconnect.as_ref().map(Again::new),
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS),
             ready: Vec::new(),
@@ -269,7 +277,9 @@ impl Swarm {
     }
 
     /// Sends a close frame on every open connection; their ends are counted as answers come.
+    /// Nobody comes back after that.
     pub fn close_all(&mut self, code: u16) {
+        self.again = None;
         for connection in &mut self.connections {
             connection.close(code, &mut self.record);
         }
@@ -280,14 +290,31 @@ impl Swarm {
         if let Some(connection) = self.connections.get_mut(index) {
             connection.end(&mut self.record, None);
         }
+        self.look(index);
+    }
+
+    /// Follows a connection that comes back when it ends.
+    fn look(&mut self, index: usize) {
+        if let Some(again) = &mut self.again
+            && let Some(connection) = self.connections.get(index)
+        {
+            again.look(index, connection, &mut self.record, Instant::now());
+        }
     }
 
     /// One round: dial what is due, wait for sockets, treat them.
     fn turn(&mut self, at_most: Duration) -> Result<(), SwarmError> {
         let registry = self.poll.registry();
         let next_dial = self.dialer.dial(&mut self.connections, &mut self.record, registry)?;
+        let next_again = match &mut self.again {
+            Some(again) => {
+                again.turn(&mut self.connections, &self.dialer, &mut self.record, registry)?
+            }
+            None => None,
+        };
+        let next = next_dial.into_iter().chain(next_again).min();
         let wait = match self.unread.is_empty() {
-            true => next_dial.map_or(at_most, |next| next.min(at_most)),
+            true => next.map_or(at_most, |next| next.min(at_most)),
             false => Duration::ZERO,
         };
         let wait = match self.dialer.options.nap {
@@ -308,6 +335,7 @@ impl Swarm {
         }
         for event in ready.drain(..) {
             self.handle(event);
+            self.look(event.index);
         }
         self.ready = ready;
         Ok(())

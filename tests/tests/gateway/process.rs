@@ -1,12 +1,11 @@
 //! The real program, as a child process.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::{Scratch, repository};
+use harness::{Scratch, built_beside};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
@@ -17,30 +16,7 @@ use super::rig::SOON;
 
 /// The gateway binary that cargo built beside this test program.
 pub(super) fn binary() -> Result<PathBuf> {
-    const ADVICE: &str = "run: cargo build -p gateway";
-    let test = std::env::current_exe()?;
-    let target = test.parent().and_then(Path::parent).context("a test program in target/*/deps")?;
-    let binary = target.join("gateway");
-    let built = std::fs::metadata(&binary)
-        .and_then(|metadata| metadata.modified())
-        .with_context(|| format!("{} is missing; {ADVICE}", binary.display()))?;
-    let sources = newest(&repository().join("gateway/src"))?;
-    ensure!(built >= sources, "{} is older than its sources; {ADVICE}", binary.display());
-    Ok(binary)
-}
-
-fn newest(folder: &Path) -> Result<SystemTime> {
-    let mut newest = SystemTime::UNIX_EPOCH;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let time = if entry.file_type()?.is_dir() {
-            self::newest(&entry.path())?
-        } else {
-            entry.metadata()?.modified()?
-        };
-        newest = newest.max(time);
-    }
-    Ok(newest)
+    built_beside("gateway")
 }
 
 /// A running gateway process. Dropping it kills it.

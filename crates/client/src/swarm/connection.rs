@@ -9,7 +9,7 @@ use wsgateway_proto::frame::{self, Opcode, Role};
 use wsgateway_proto::handshake::{self, ClientHandshakeError};
 
 use super::dial::Dialer;
-use super::hear::Ear;
+use super::hear::{Ear, Place};
 use super::record::Record;
 use crate::ledger::Ledger;
 use crate::{handshake_key, mask_key};
@@ -69,6 +69,7 @@ pub(super) struct Connection {
     /// What a dialect has not heard to the end.
     rest: Vec<u8>,
     ledger: Ledger,
+    place: Place,
     tally: Tally,
     number: u32,
     /// The server agreed to compress.
@@ -85,10 +86,23 @@ impl Connection {
             outbox: Vec::new(),
             rest: Vec::new(),
             ledger: Ledger::default(),
+            place: Place::default(),
             tally: Tally::default(),
             number: number as u32,
             deflate: false,
         }
+    }
+
+    /// Back to the beginning after the end, with or without the cursor. What was counted stays,
+    /// but for what is asked of each attempt.
+    pub(super) fn again(&mut self, keep_cursor: bool) {
+        self.tally = Tally { messages: self.tally.messages, ..Tally::default() };
+        match keep_cursor {
+            true => self.ledger.reconnect(),
+            false => self.ledger = Ledger::default(),
+        }
+        self.place.greeted = None;
+        self.deflate = false;
     }
 
     pub(super) fn tally(&self) -> &Tally {
@@ -178,7 +192,9 @@ impl Connection {
                 record.counters.opened += 1;
                 self.tally.state = State::Open;
                 self.deflate = upgraded.deflate;
-                for command in (dialer.options.commands)(self.number as usize) {
+                let epoch = self.place.cursor.and_then(|number| record.epochs.name(number));
+                let cursor = epoch.map(|epoch| (epoch, self.ledger.last_offset()));
+                for command in dialer.first_words(self.number as usize, cursor) {
                     self.send(Opcode::Text, command.as_bytes(), record);
                 }
                 self.consume(
@@ -226,8 +242,9 @@ impl Connection {
     /// Treats every message; returns the close code that ends the conversation, if one came.
     fn hear(&mut self, bytes: &mut [u8], record: &mut Record) -> Option<u16> {
         let limits = Limits { deflate: self.deflate, ..record.limits };
-        let Self { decoder, tally, ledger, rest, .. } = self;
-        let mut ear = Ear { arrival: record.arrival(), tally, ledger, rest };
+        let number = self.number as usize;
+        let Self { decoder, place, tally, ledger, rest, .. } = self;
+        let mut ear = Ear { number, place, arrival: record.arrival(), tally, ledger, rest };
         let mut position = 0;
         loop {
             let heard = match decoder.next(bytes, &mut position, &limits) {

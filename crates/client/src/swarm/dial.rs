@@ -40,7 +40,18 @@ impl Dialer {
         if let Some(each) = self.acknowledgements {
             return each * self.wanted() as u64;
         }
-        (0..self.wanted()).map(|index| (self.options.commands)(index).len() as u64).sum()
+        match &self.options.reconnect {
+            Some(_) => self.wanted() as u64,
+            None => (0..self.wanted()).map(|i| (self.options.commands)(i).len() as u64).sum(),
+        }
+    }
+
+    /// What connection `number` says as soon as it is open.
+    pub(super) fn first_words(&self, number: usize, cursor: Option<(&str, u64)>) -> Vec<String> {
+        match &self.options.reconnect {
+            Some(reconnect) => vec![reconnect.command(number, cursor)],
+            None => (self.options.commands)(number),
+        }
     }
 
     /// Begins what is due. Returns when the next one is, if it only waits for its time.
@@ -63,25 +74,37 @@ impl Dialer {
                 }
             }
             let mut connection = Connection::new(index);
-            record.counters.connecting += 1;
-            match self.socket(index) {
-                Ok(stream) => {
-                    let mut stream = mio::net::TcpStream::from_std(stream.into());
-                    registry.register(&mut stream, Token(index), interest())?;
-                    connection.stream = Some(stream);
-                }
-                Err(error) if is_ours(&error) => {
-                    return Err(SwarmError::Socket {
-                        number: index,
-                        hint: hint(&error),
-                        source: error,
-                    });
-                }
-                Err(error) => connection.end(record, Some(&error)),
-            }
+            self.dial_one(index, &mut connection, record, registry)?;
             connections.push(connection);
         }
         Ok(None)
+    }
+
+    /// Gives a connection a socket and begins to connect it.
+    pub(super) fn dial_one(
+        &self,
+        index: usize,
+        connection: &mut Connection,
+        record: &mut Record,
+        registry: &Registry,
+    ) -> Result<(), SwarmError> {
+        record.counters.connecting += 1;
+        match self.socket(index) {
+            Ok(stream) => {
+                let mut stream = mio::net::TcpStream::from_std(stream.into());
+                registry.register(&mut stream, Token(index), interest())?;
+                connection.stream = Some(stream);
+            }
+            Err(error) if is_ours(&error) => {
+                return Err(SwarmError::Socket {
+                    number: index,
+                    hint: hint(&error),
+                    source: error,
+                });
+            }
+            Err(error) => connection.end(record, Some(&error)),
+        }
+        Ok(())
     }
 
     fn socket(&self, index: usize) -> io::Result<Socket> {

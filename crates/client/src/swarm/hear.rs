@@ -1,6 +1,8 @@
 //! What a server says, counted: data by its envelope, anything else by its JSON, or all of it by a
 //! [`Dialect`] of the caller's.
 
+use std::num::NonZeroU16;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wsgateway_proto::frame::{self, Opcode};
@@ -67,8 +69,19 @@ impl Heard<'_> {
     }
 }
 
+/// Numbers of epochs (see [`Epochs`](super::record::Epochs)) that a connection must know.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    /// Of the stream that this connection's greeting named.
+    pub(super) greeted: Option<NonZeroU16>,
+    /// Of the stream that the ledger's last offset belongs to.
+    pub(super) cursor: Option<NonZeroU16>,
+}
+
 /// A connection's own part in hearing.
 pub(super) struct Ear<'a> {
+    pub(super) number: usize,
+    pub(super) place: &'a mut Place,
     pub(super) arrival: u64,
     pub(super) tally: &'a mut Tally,
     pub(super) ledger: &'a mut Ledger,
@@ -135,13 +148,16 @@ impl Ear<'_> {
         let Some(envelope) = envelope::scan(text) else {
             match envelope::is_message(text) {
                 true => record.counters.malformed += 1,
-                false => pushes::count(text, self.tally, self.ledger, &mut record.counters),
+                false => pushes::count(text, self, record),
             }
             return;
         };
         self.tally.messages += 1;
         record.counters.messages += 1;
         record.latency(envelope.rest, self.arrival);
+        if let Some(observer) = &mut record.observer {
+            observer.message(self.number, &envelope);
+        }
         let verdict = self.ledger.message(&envelope);
         let counters = &mut record.counters;
         match verdict {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use wsgateway_proto::handshake::ClientOffer;
 
-use super::Dialect;
+use super::{Dialect, Observer, Reconnect};
 
 /// Connections that share a source address: the ports that the kernel gives out by itself are
 /// 28,232, and its search for a free one slows down near the end.
@@ -40,6 +40,10 @@ pub struct SwarmOptions {
     pub nap: Option<Duration>,
     /// Sent by each connection as soon as it is open.
     pub commands: Commands,
+    /// Connections that end come back. Then each says one subscribe, not the commands.
+    pub reconnect: Option<Reconnect>,
+    /// Who hears everything.
+    pub observer: Option<Box<dyn Observer>>,
     /// Answer pings. Without, a server should close with 4011.
     pub answer_pings: bool,
     /// The largest message to take.
@@ -63,6 +67,8 @@ impl Default for SwarmOptions {
             dialect: None,
             nap: None,
             commands: Box::new(|_| Vec::new()),
+            reconnect: None,
+            observer: None,
             answer_pings: true,
             message_bytes: 16 << 20,
             number_field: None,

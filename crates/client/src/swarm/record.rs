@@ -1,17 +1,47 @@
 //! The bookkeeping that all connections of a swarm share.
 
+use std::num::NonZeroU16;
 use std::time::SystemTime;
 
 use hdrhistogram::Histogram;
 use wsgateway_proto::decoder::Limits;
 use wsgateway_proto::deflate::Inflater;
 
-use super::{Dialect, SwarmOptions};
+use super::{Dialect, Observer, SwarmOptions};
 use crate::counters::Counters;
 use crate::envelope;
 
 /// The longest latency that is told apart: one minute. Longer ones count as that.
 const LONGEST_NS: u64 = 60_000_000_000;
+
+/// Epochs that are told apart. More than this many streams in one run are beyond any test; a
+/// connection that meets one more resumes without a cursor.
+const MAX_EPOCHS: usize = 1_024;
+
+/// The names of the streams that greetings told, so that a connection holds a number.
+#[derive(Debug, Default)]
+pub(super) struct Epochs(Vec<Box<str>>);
+
+impl Epochs {
+    /// The number of a name.
+    pub(super) fn number(&mut self, name: &str) -> Option<NonZeroU16> {
+        let known = self.0.iter().rposition(|known| **known == *name);
+        let index = match known {
+            Some(index) => index,
+            None if self.0.len() < MAX_EPOCHS => {
+                self.0.push(name.into());
+                self.0.len() - 1
+            }
+            None => return None,
+        };
+        NonZeroU16::new(u16::try_from(index).ok()?.checked_add(1)?)
+    }
+
+    /// The name of a number.
+    pub(super) fn name(&self, number: NonZeroU16) -> Option<&str> {
+        self.0.get(usize::from(number.get()) - 1).map(AsRef::as_ref)
+    }
+}
 
 /// Sums, settings and scratch space.
 pub(super) struct Record {
@@ -25,6 +55,8 @@ pub(super) struct Record {
     /// Made when the first compressed message comes.
     pub(super) inflater: Option<Inflater>,
     pub(super) dialect: Option<Box<dyn Dialect>>,
+    pub(super) observer: Option<Box<dyn Observer>>,
+    pub(super) epochs: Epochs,
     /// What a connection is about to send.
     pub(super) out: Vec<u8>,
 }
@@ -58,6 +90,8 @@ impl Record {
             last_error: None,
             inflater: None,
             dialect: options.dialect.take(),
+            observer: options.observer.take(),
+            epochs: Epochs::default(),
             out: Vec::new(),
         }
     }

@@ -9,6 +9,7 @@ use super::*;
 use crate::Received;
 use crate::testing::{LONG, Peer, serve};
 
+mod again;
 mod wire;
 
 const MANY: usize = 40;

@@ -1,14 +1,18 @@
-//! What the figures depend on. Neither host name nor paths.
+//! The machine that measures: what figures depend on. Neither host name nor paths.
 
 use serde::Serialize;
 
-/// The machine that a benchmark ran on.
+/// The machine that something was measured on.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Machine {
+pub struct Machine {
+    /// The processor's name.
     pub cpu: String,
+    /// Cores that this process may use.
     pub cores: usize,
+    /// Memory (GiB).
     pub memory_gib: u64,
+    /// Version of the kernel.
     pub kernel: String,
     /// `net.ipv4.tcp_congestion_control`
     pub congestion_control: String,
@@ -17,7 +21,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn of_this(pinned: bool) -> Self {
+    /// The one that this runs on.
+    pub fn of_this(pinned: bool) -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let (info, memory) = (read("/proc/cpuinfo"), read("/proc/meminfo"));
         let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -35,7 +40,7 @@ impl Machine {
     }
 
     /// In one phrase.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let place = match self.pinned {
             true => "server on one core, NATS and clients on another",
             false => "not pinned",

@@ -1,0 +1,234 @@
+//! What is done to the gateways, the network, NATS and the clients.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use harness::Signal;
+use serde::Serialize;
+use tokio::time::sleep;
+
+use crate::servers::Kind;
+use crate::world::World;
+
+/// One kind of trouble. Each is begun, lasts, and is mended before clients are asked to be complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// Nothing happens: what the others are held against
+    None,
+    /// A gateway is killed (kill -9) and started again
+    GatewayKilled,
+    /// A gateway is stopped (SIGTERM): it drains, ends and is started again
+    GatewayStopped,
+    /// All gateways are stopped and started, one after the other
+    RollingRestart,
+    /// A gateway is frozen for a while (SIGSTOP)
+    GatewayFrozen,
+    /// A third of all connections is reset, three times
+    Resets,
+    /// The network stands still, then all connections are gone and none is possible for a while
+    NetworkCut,
+    /// All connections are reset at once: everybody reconnects
+    Storm,
+    /// Some clients stop reading for a while, among them those that listen to everything
+    Sleepers,
+    /// NATS is restarted; of a cluster each server in turn
+    NatsRestarted,
+    /// The server that leads the stream is killed (kill -9) and started again later
+    LeaderKilled,
+    /// A server of NATS is told to be a lame duck: it sends its clients away, ends and is started again
+    LameDuck,
+    /// NATS is gone for half a minute
+    NatsGone,
+    /// The stream is deleted and made anew: everybody must be told
+    StreamReplaced,
+}
+
+/// How long things last.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Undisturbed publishing before and after.
+    pub steady: Duration,
+    /// A killed process until its next start, a cut network.
+    pub down: Duration,
+    /// A frozen process, a client that does not read.
+    pub asleep: Duration,
+    /// NATS.
+    pub gone: Duration,
+    /// After this long something that has not come is taken for lost.
+    pub give_up: Duration,
+}
+
+impl Times {
+    /// For a run that counts.
+    pub const FULL: Self = Self {
+        steady: Duration::from_secs(2),
+        down: Duration::from_secs(2),
+        asleep: Duration::from_secs(12),
+        gone: Duration::from_secs(30),
+        give_up: Duration::from_secs(60),
+    };
+
+    /// For a short look.
+    pub const QUICK: Self = Self {
+        steady: Duration::from_millis(700),
+        down: Duration::from_millis(700),
+        asleep: Duration::from_secs(3),
+        gone: Duration::from_secs(5),
+        give_up: Duration::from_secs(60),
+    };
+
+    /// For clients that forget their cursor: what they have missed does not come, however long one waits.
+    pub fn without_hope(self) -> Self {
+        Self { give_up: Duration::from_secs(8), ..self }
+    }
+}
+
+impl Fault {
+    /// All that make sense with this NATS, in the order of a run.
+    pub fn all() -> &'static [Self] {
+        clap::ValueEnum::value_variants()
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self)
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// What it is, for a table.
+    pub fn title(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (Self::None, _) => "nothing",
+            (Self::GatewayKilled, _) => "a gateway killed (kill -9)",
+            (Self::GatewayStopped, _) => "a gateway stopped (SIGTERM, drain)",
+            (Self::RollingRestart, _) => "rolling restart of all gateways",
+            (Self::GatewayFrozen, _) => "a gateway frozen",
+            (Self::Resets, _) => "a third of the connections reset, three times",
+            (Self::NetworkCut, _) => "network stalled, then cut",
+            (Self::Storm, _) => "all connections reset at once",
+            (Self::Sleepers, _) => "clients that do not read for a while",
+            (Self::NatsRestarted, Kind::Single) => "NATS restarted",
+            (Self::NatsRestarted, Kind::Cluster) => "NATS servers restarted in turn",
+            (Self::LeaderKilled, Kind::Single) => "NATS killed (kill -9)",
+            (Self::LeaderKilled, Kind::Cluster) => "the stream's leader killed (kill -9)",
+            (Self::LameDuck, _) => "a NATS server as lame duck",
+            (Self::NatsGone, _) => "NATS gone",
+            (Self::StreamReplaced, _) => "stream deleted and made anew",
+        }
+    }
+
+    /// Whether offsets mean nothing any more afterwards, which clients must be told.
+    pub fn replaces_the_stream(self) -> bool {
+        self == Self::StreamReplaced
+    }
+
+    /// Makes the trouble and mends it.
+    ///
+    /// # Errors
+    /// When something of ours does not do what it is told: then nothing is said about losses.
+    pub async fn inflict(self, world: &mut World) -> Result<()> {
+        let Times { steady, down, asleep, .. } = world.times;
+        match self {
+            Self::None => sleep(steady).await,
+            Self::GatewayKilled => {
+                let pod = world.busiest_pod();
+                pod.kill9();
+                sleep(down).await;
+                pod.launch()?;
+                pod.ready().await?;
+            }
+            Self::GatewayStopped => {
+                let pod = world.busiest_pod();
+                pod.terminate().await?;
+                pod.launch()?;
+                pod.ready().await?;
+            }
+            Self::RollingRestart => {
+                for pod in &mut world.pods {
+                    pod.terminate().await?;
+                    pod.launch()?;
+                    pod.ready().await?;
+                }
+            }
+            Self::GatewayFrozen => {
+                let pod = world.busiest_pod();
+                pod.signal(Signal::Stop)?;
+                sleep(asleep).await;
+                pod.signal(Signal::Cont)?;
+                pod.ready().await?;
+            }
+            Self::Resets => {
+                for _ in 0..3 {
+                    world.balancer.reset(1.0 / 3.0);
+                    sleep(steady).await;
+                }
+            }
+            Self::NetworkCut => {
+                world.balancer.stall(true);
+                sleep(down).await;
+                world.balancer.refuse(true);
+                world.balancer.reset(1.0);
+                sleep(down).await;
+                world.balancer.refuse(false);
+                world.balancer.stall(false);
+            }
+            Self::Storm => world.balancer.reset(1.0),
+            Self::Sleepers => {
+                world.swarm.sleepers(true);
+                sleep(asleep).await;
+                world.swarm.sleepers(false);
+            }
+            Self::NatsRestarted
+            | Self::LeaderKilled
+            | Self::LameDuck
+            | Self::NatsGone
+            | Self::StreamReplaced => self.inflict_on_nats(world).await?,
+        }
+        Ok(())
+    }
+
+    async fn inflict_on_nats(self, world: &mut World) -> Result<()> {
+        let Times { down, gone, .. } = world.times;
+        let count = world.servers.nodes().len();
+        match self {
+            Self::LeaderKilled => {
+                let leader = world.servers.leader(&world.jetstream).await?;
+                let node = &mut world.servers.nodes()[leader];
+                node.kill9();
+                sleep(down).await;
+                node.restart().await?;
+            }
+            Self::LameDuck => {
+                let node = &mut world.servers.nodes()[fastrand::usize(..count)];
+                node.lame_duck().await?;
+                node.restart().await?;
+            }
+            Self::NatsGone => {
+                for node in world.servers.nodes() {
+                    node.stop().await?;
+                }
+                sleep(gone).await;
+                for node in world.servers.nodes() {
+                    node.restart().await?;
+                }
+            }
+            Self::StreamReplaced => {
+                // What was published is acknowledged now, and nothing new is stored until the next stream is there:
+                // so the book knows which stream each message is in.
+                let held = world.publishers.hold().await;
+                world.meter.lock().next_stream();
+                world.servers.delete_stream(&world.jetstream).await?;
+                world.servers.make_stream(&world.jetstream).await?;
+                drop(held);
+            }
+            _ => {
+                for node in 0..count {
+                    world.servers.nodes()[node].restart().await?;
+                    world.servers.whole(&world.jetstream).await?;
+                }
+            }
+        }
+        world.servers.whole(&world.jetstream).await
+    }
+}

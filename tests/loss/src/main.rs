@@ -1,0 +1,127 @@
+//! `make loss`: fault after fault, on one NATS server and on three, and a table of what was lost.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use loss::balancer::Way;
+use loss::fault::{Fault, Times};
+use loss::report::{self, Results};
+use loss::run::run;
+use loss::servers::Kind;
+use loss::world::Plan;
+
+/// Counts what clients lose, get twice or out of order while gateways, NATS and the network fail
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Short: fewer clients, shorter troubles
+    #[arg(long)]
+    quick: bool,
+    /// These faults alone
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Fault>,
+    /// NATS: one server or three; both in turn without this
+    #[arg(long, value_enum)]
+    nats: Option<Kind>,
+    /// Clients in all [default: 2000, quick: 300]
+    #[arg(long)]
+    clients: Option<usize>,
+    /// How many of them come by server-sent events
+    #[arg(long, default_value_t = 0)]
+    sse: usize,
+    /// Subjects that are published to [default: 1000, quick: 200]
+    #[arg(long)]
+    subjects: Option<usize>,
+    /// Messages a second in all
+    #[arg(long, default_value_t = 300)]
+    rate: u32,
+    /// Gateway processes
+    #[arg(long, default_value_t = 3)]
+    pods: usize,
+    /// How the balancer spreads connections
+    #[arg(long, value_enum, default_value = "round-robin")]
+    balance: Way,
+    /// Clients forget their cursor, so that the meter must find losses
+    #[arg(long)]
+    no_resume: bool,
+    /// Makes the same random choices again
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The gateway program [default: beside this one]
+    #[arg(long)]
+    gateway: Option<PathBuf>,
+    /// Put the tables into loss.md and all figures into loss.json of this folder
+    #[arg(long)]
+    docs: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn plan(&self, kind: Kind) -> Result<Plan> {
+        let times = if self.quick { Times::QUICK } else { Times::FULL };
+        let gateway = match &self.gateway {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("gateway"),
+        };
+        anyhow::ensure!(
+            gateway.is_file(),
+            "{} is missing: run cargo build --release -p gateway, or name it with --gateway",
+            gateway.display()
+        );
+        let clients = self.clients.unwrap_or(if self.quick { 300 } else { 2_000 });
+        Ok(Plan {
+            kind,
+            gateway,
+            pods: self.pods.max(1),
+            clients,
+            sse: self.sse.min(clients),
+            subjects: self
+                .subjects
+                .unwrap_or(if self.quick { 200 } else { 1_000 })
+                .clamp(1, 60_000),
+            rate: self.rate,
+            resume: !self.no_resume,
+            way: self.balance,
+            times: if self.no_resume { times.without_hope() } else { times },
+        })
+    }
+
+    fn run(&self) -> Result<bool> {
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+        fastrand::seed(seed);
+        println!("seed {seed}");
+        let kinds = self.nats.map_or(vec![Kind::Single, Kind::Cluster], |kind| vec![kind]);
+        let faults = if self.only.is_empty() { Fault::all() } else { &self.only };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let mut rows = Vec::new();
+        for kind in kinds {
+            let plan = self.plan(kind)?;
+            println!("\n{}", report::headline(kind));
+            let told = |row: &_| println!("{}", report::line(row));
+            rows.extend(runtime.block_on(Box::pin(run(&plan, faults, told)))?);
+        }
+        let complaints: Vec<String> = rows.iter().flat_map(report::complaints).collect();
+        let results = Results::new(&self.plan(Kind::Single)?, rows);
+        println!("\n{:.1} minutes on {}", results.minutes, results.machine.text());
+        if let Some(docs) = &self.docs {
+            report::publish(&results, docs).context("cannot write the docs")?;
+        }
+        println!("{}", complaints.join("\n"));
+        Ok(complaints.is_empty())
+    }
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().run() {
+        Ok(true) => {
+            println!("nothing lost, nothing twice, nothing out of order");
+            ExitCode::SUCCESS
+        }
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("wsgateway-loss: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
