@@ -109,7 +109,7 @@ impl Ground {
 
     fn gateway(&self, settings: Settings) -> Result<Running, Error> {
         let servers = vec![format!("nats://{}", self.nats)];
-        let source = JetStreamSource { servers, stream: nats::STREAM.to_owned() };
+        let source = JetStreamSource::new(servers, nats::STREAM);
         let mut config = GatewayConfig::new("bench/fanout", Source::JetStream(source));
         config.capacity.connections =
             config.capacity.connections.max(settings.connections as u32 + 100);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use async_nats::jetstream::{self, stream};
+use wsgateway_nats::Access;
 
 use crate::error::{Error, io, nats_error};
 use crate::load::CHANNEL;
@@ -61,10 +62,11 @@ fn program() -> Result<PathBuf, Error> {
 pub(crate) fn make_stream(nats: SocketAddr) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(io("cannot make a runtime"))?.block_on(async {
-        let servers = [format!("nats://{nats}")];
-        let client = wsgateway_nats::connect(&servers, "bench", |_| ())
+        let access = Access::open(vec![format!("nats://{nats}")]);
+        let client = wsgateway_nats::connect(&access, "bench", |_| ())
             .await
-            .map_err(|error| nats_error(&error))?;
+            .map_err(|error| nats_error(&error))?
+            .client;
         let config = stream::Config {
             name: STREAM.to_owned(),
             subjects: vec![CHANNEL.to_owned()],

@@ -4,6 +4,7 @@ mod channels;
 mod errors;
 mod fleet;
 mod limits;
+mod nats;
 mod stream;
 
 use kube::ResourceExt as _;
@@ -43,6 +44,8 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         generation: gateway.metadata.generation.unwrap_or_default(),
         replicas: errors.number("spec.replicas", spec.replicas, 0..=1000),
         servers: stream::servers(&spec.nats, &mut errors),
+        credentials: nats::credentials(&spec.nats, &mut errors),
+        tls: nats::tls(&spec.nats, &mut errors),
         stream: stream::stream(&spec.stream, &mut errors),
         adoption: spec.stream.adoption_policy,
         deletion: spec.stream.deletion_policy,

@@ -15,6 +15,7 @@ mod manifest;
 )]
 mod root;
 mod schema;
+mod secrets;
 #[expect(
     unreachable_pub,
     reason = "KubeSchema emits a private twin of each type, as visible as the original"
@@ -34,10 +35,12 @@ pub use check::{FieldError, validate};
 pub use derived::{ADMIN_PORT, Derived};
 pub use manifest::{CRD_NAME, crd_yaml, parse};
 pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec};
+pub use secrets::{NATS_FOLDER, SecretFile, SecretKey, ValidCredentials, ValidTls};
 pub use spec::{
-    AdoptionPolicy, Autoscaling, Capacity, ChannelRule, Channels, CommandRate, Compression,
-    DeletionPolicy, Delivery, Heartbeat, ImagePullPolicy, Listener, Monitoring, Nats, Pod,
-    RateLimits, Resources, SecretName, ServiceMonitorMode, SlowConsumer, Storage, Stream,
+    AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
+    CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Heartbeat, ImagePullPolicy,
+    Listener, Monitoring, Nats, NatsTls, NkeySecret, Pod, RateLimits, Resources, SecretName,
+    ServiceMonitorMode, SlowConsumer, Storage, Stream, TokenSecret, UserPasswordSecret,
 };
 pub use status::{Ownership, StreamStatus, WsGatewayStatus};
 pub use translate::{gateway_config, stream_config};

@@ -104,9 +104,9 @@ pub(crate) fn subjects(_: &mut SchemaGenerator) -> Schema {
 /// Addresses of NATS servers.
 pub(crate) fn servers(_: &mut SchemaGenerator) -> Schema {
     let item = matching(
-        r"^nats://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]{0,4})?$",
+        r"^(nats|tls)://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]{0,4})?$",
         255,
-        "write nats://host:port, such as nats://nats.messaging:4222, without user, password or path",
+        "write nats://host:port or tls://host:port, such as nats://nats.messaging:4222, without user, password or path",
     );
     json_schema!({
         "type": "array",
@@ -115,6 +115,25 @@ pub(crate) fn servers(_: &mut SchemaGenerator) -> Schema {
         "items": item,
         "x-kubernetes-list-type": "set",
     })
+}
+
+/// Name of a Secret.
+pub(crate) fn secret_name(_: &mut SchemaGenerator) -> Schema {
+    const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+    matching(
+        &format!(r"^{LABEL}(\.{LABEL})*$"),
+        253,
+        "write the name of a Secret in this namespace, such as odin-nats",
+    )
+}
+
+/// Key in a Secret.
+pub(crate) fn secret_key(_: &mut SchemaGenerator) -> Schema {
+    matching(
+        "^[-._a-zA-Z0-9]+$",
+        253,
+        "write a key of that Secret, such as nats.creds: letters, digits, - . and _",
+    )
 }
 
 /// Replicas of a stream: what a RAFT group can use.

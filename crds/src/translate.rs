@@ -4,12 +4,15 @@ use wsgateway_config::{
     Admin, Capacity, Channels, GatewayConfig, JetStreamSource, Listener, Source, StreamConfig,
 };
 
-use crate::{ADMIN_PORT, ValidGateway};
+use crate::{ADMIN_PORT, ValidCredentials, ValidGateway, ValidTls};
 
 /// The configuration file of a gateway.
 pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
-    let source =
-        JetStreamSource { servers: gateway.servers.clone(), stream: gateway.stream.name.clone() };
+    let source = JetStreamSource {
+        auth: gateway.credentials.as_ref().map(ValidCredentials::in_a_pod),
+        tls: gateway.tls.as_ref().map(ValidTls::in_a_pod),
+        ..JetStreamSource::new(gateway.servers.clone(), &gateway.stream.name)
+    };
     let name = format!("{}/{}", gateway.namespace, gateway.name);
     let limits = &gateway.limits;
     GatewayConfig {

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use wsgateway_config::{CommandRate, Heartbeat, Rule, SlowConsumer, StreamConfig};
 
-use crate::{AdoptionPolicy, DeletionPolicy, Derived, ImagePullPolicy, ServiceMonitorMode};
+use crate::{
+    AdoptionPolicy, DeletionPolicy, Derived, ImagePullPolicy, SecretFile, ServiceMonitorMode,
+    ValidCredentials, ValidTls, secrets,
+};
 
 /// A WsGateway that can be put into practice. Only [`crate::validate`] makes one.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +24,12 @@ pub struct ValidGateway {
     pub generation: i64,
     /// Pods wanted before autoscaling has its say.
     pub replicas: i32,
-    /// NATS servers, as `nats://host:port`.
+    /// NATS servers, as `nats://host:port` or `tls://host:port`.
     pub servers: Vec<String>,
+    /// Who we are to them.
+    pub credentials: Option<ValidCredentials>,
+    /// Certificates of one's own for them.
+    pub tls: Option<ValidTls>,
     /// The stream.
     pub stream: StreamConfig,
     /// What to do with a stream that we did not make.
@@ -102,6 +109,11 @@ pub struct ValidPod {
 }
 
 impl ValidGateway {
+    /// The Secrets' keys that a pod needs as files of [`crate::NATS_FOLDER`].
+    pub fn nats_files(&self) -> Vec<SecretFile> {
+        secrets::files(self.credentials.as_ref(), self.tls.as_ref())
+    }
+
     /// Pods to run now: `replicas`, within the autoscaler's bounds if there is one. 0 stops all pods, as it stops a
     /// HorizontalPodAutoscaler.
     pub fn effective_replicas(&self) -> i32 {

@@ -101,6 +101,13 @@ fn put(target: &mut Value, path: &str, value: &Value) {
     }
 }
 
+/// A key of a Secret needs its name.
+fn beside(path: &str) -> Option<(String, &'static str)> {
+    let (parent, field) = path.rsplit_once('.')?;
+    let of_nats = parent.starts_with("nats.");
+    (of_nats && field != "name").then(|| (format!("{parent}.name"), "odin-nats"))
+}
+
 #[test]
 fn every_example_of_the_guide_is_accepted() {
     for path in spec_fields().keys() {
@@ -110,6 +117,9 @@ fn every_example_of_the_guide_is_accepted() {
         put(&mut manifest["spec"], "channels.rules[].match", &json!(">"));
         if path.starts_with("autoscaling.") {
             put(&mut manifest["spec"], "autoscaling.maxReplicas", &json!(9));
+        }
+        if let Some((other, value)) = beside(path) {
+            put(&mut manifest["spec"], &other, &json!(value));
         }
         put(&mut manifest["spec"], path, &yaml::from_str(example).unwrap());
         let checked =

@@ -110,6 +110,14 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
 #[case::a_target_at_the_capacity(json!({ "spec": { "capacity": { "connectionsPerPod": 500 },
     "autoscaling": { "minReplicas": 2, "maxReplicas": 2, "targetConnectionsPerPod": 500 } } }))]
 #[case::servers_by_address(json!({ "spec": { "nats": { "servers": ["nats://[::1]:4222", "nats://10.0.0.1", "nats://n:65535"] } } }))]
+#[case::servers_that_insist_on_tls(json!({ "spec": { "nats": { "servers": ["tls://connect.example.com", "tls://n:4222"] } } }))]
+#[case::a_creds_file(json!({ "spec": { "nats": { "credentials": { "name": "odin-nats", "key": "nats.creds" } } } }))]
+#[case::a_creds_file_by_its_usual_key(json!({ "spec": { "nats": { "credentials": { "name": "odin.nats.v2" } } } }))]
+#[case::a_user(json!({ "spec": { "nats": { "credentials": { "userPassword": { "name": "n", "userKey": "USER_1" } } } } }))]
+#[case::an_nkey(json!({ "spec": { "nats": { "credentials": { "nkey": { "name": "n", "key": "seed.txt" } } } } }))]
+#[case::a_token_over_tls(json!({ "spec": { "nats": { "credentials": { "token": { "name": "n" } },
+    "tls": { "caSecret": { "name": "n" }, "clientSecret": { "name": "odin-nats-client" } } } } }))]
+#[case::tls_with_the_systems_authorities(json!({ "spec": { "nats": { "tls": {} } } }))]
 #[case::labels_with_a_domain(json!({ "spec": { "monitoring": { "labels": { "example.com/team": "a.b_c-d", "empty": "" } } } }))]
 #[case::amounts_as_numbers(json!({ "spec": { "pod": { "resources": { "requests": { "cpu": 1, "memory": "1.5Gi" } } } } }))]
 #[case::narrow_rules_before_broad_ones(json!({ "spec": { "channels": { "rules": [

@@ -9,6 +9,7 @@ use crate::build::child_name;
 use crate::children::seen;
 use crate::context::Context;
 use crate::nats::Link;
+use crate::secrets::{self, SecretTrouble};
 
 /// Right after a start the watches have not told yet what exists; a watch that never does must not hold us up for ever.
 const FIRST_LIST: Duration = Duration::from_secs(5);
@@ -18,11 +19,37 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// The surroundings of a WsGateway.
 pub(crate) struct World {
     /// The connection to its NATS servers; it may be down.
-    pub(crate) link: Result<Link, ConnectError>,
+    pub(crate) link: Result<Link, NoLink>,
     /// Whether the cluster knows ServiceMonitors.
     pub(crate) monitors: bool,
     /// Whether its gateways have been made before.
     pub(crate) deployed: bool,
+}
+
+/// Why there is no connection to NATS, not even one that is down.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoLink {
+    #[error(transparent)]
+    Secret(#[from] SecretTrouble),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+impl NoLink {
+    /// Static, for conditions and metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Secret(trouble) => trouble.reason,
+            Self::Connect(error) => error.reason(),
+        }
+    }
+}
+
+/// The connection to the NATS servers of a WsGateway, with what its Secrets hold now.
+pub(crate) async fn link(gateway: &ValidGateway, context: &Context) -> Result<Link, NoLink> {
+    let access = secrets::access(gateway, context).await?;
+    let user = format!("{}/{}", gateway.namespace, gateway.name);
+    Ok(context.links.get(&user, &access, Instant::now()).await?)
 }
 
 pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
@@ -34,7 +61,7 @@ pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
         tracing::warn!("Deployments are not listed yet");
     }
     World {
-        link: context.links.get(&gateway.servers, Instant::now()).await,
+        link: link(gateway, context).await,
         monitors: *context.monitors.borrow(),
         deployed: seen(
             &context.children.deployments,

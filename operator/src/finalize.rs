@@ -8,15 +8,15 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use wsgateway_crds::{DeletionPolicy, WsGateway};
-use wsgateway_nats::{Ending, delete_if_owned, release};
+use wsgateway_crds::{DeletionPolicy, WsGateway, validate};
+use wsgateway_nats::{Access, Ending, delete_if_owned, release};
 
 use crate::build::selector_text;
 use crate::context::Context;
 use crate::error::{Error, Stage};
 use crate::metrics::Deed;
 use crate::status::{self, Findings, Verdict};
-use crate::{FINALIZER, FORCE_DELETE, stream};
+use crate::{FINALIZER, FORCE_DELETE, dereference, stream};
 
 /// To give up a claim on a stream that stays is a courtesy: it is not worth a long wait.
 const RETAIN_PATIENCE: Duration = Duration::from_secs(30);
@@ -104,11 +104,15 @@ async fn end_stream(gateway: &WsGateway, context: &Context) -> Result<Ending, St
         &gateway.name_any(),
         &gateway.uid().unwrap_or_default(),
     );
-    let link = context
-        .links
-        .get(&spec.nats.servers, Instant::now())
-        .await
-        .map_err(|error| error.to_string())?;
+    let link = match validate(gateway) {
+        Ok(valid) => dereference::link(&valid, context).await.map_err(|error| error.to_string())?,
+        // What is wrong elsewhere need not keep us from the stream.
+        Err(_errors) => context
+            .links
+            .get(&gateway.name_any(), &Access::open(spec.nats.servers.clone()), Instant::now())
+            .await
+            .map_err(|error| error.to_string())?,
+    };
     let ending = match spec.stream.deletion_policy {
         DeletionPolicy::Delete => delete_if_owned(&link.client, &spec.stream.name, &owner).await,
         DeletionPolicy::Retain => release(&link.client, &spec.stream.name, &owner).await,

@@ -4,7 +4,7 @@
 //! watch ─ dereference ─ validate ─ stream ─ build ─ apply ─ status
 //! ```
 //!
-//! In: WsGateways and the objects made for them, a NATS server, the gateways' admin ports. Out: a stream, the objects
+//! In: WsGateways, the Secrets they name and the objects made for them, a NATS server, the gateways' admin ports. Out: a stream, the objects
 //! of the gateway, a status that tells the truth. `reconcile.rs` reads top to bottom as the stages, each a file; `build/`
 //! has a file per object. Judgement (validate, build, the status, the stream's plan) is pure; the rest is a thin shell.
 //! State lives in Kubernetes and NATS: whatever is kept here (connections, stores of the watches, what was applied) may
@@ -26,6 +26,7 @@ mod fleet;
 mod metrics;
 mod nats;
 mod reconcile;
+mod secrets;
 mod status;
 mod stream;
 

@@ -125,12 +125,15 @@ async fn make_stream(valid: &ValidGateway, world: &World, context: &Context) -> 
                 stream::owner(&context.options.cluster, &valid.namespace, &valid.name, &valid.uid);
             stream::reconcile(valid, &owner, link, &context.metrics).await
         }
-        Err(error) => Outcome {
-            status: None,
-            verdict: Verdict::no(error.reason(), error.to_string()),
-            refused: false,
-            retry: false,
-        },
+        Err(error) => {
+            context.metrics.problem("dereference", error.reason());
+            Outcome {
+                status: None,
+                verdict: Verdict::no(error.reason(), error.to_string()),
+                refused: false,
+                retry: false,
+            }
+        }
     }
 }
 

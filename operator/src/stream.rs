@@ -2,10 +2,12 @@
 //! that NATS being away does not keep the pods from being looked after.
 
 use wsgateway_crds::{AdoptionPolicy, Ownership, StreamStatus, ValidGateway, stream_config};
-use wsgateway_nats::{Adoption, Observed, Owner, Plan, StreamError, apply, observe, plan};
+use wsgateway_nats::{
+    Adoption, FailureKind, Observed, Owner, Plan, StreamError, apply, observe, plan,
+};
 
 use crate::metrics::{Deed, Metrics};
-use crate::nats::Link;
+use crate::nats::{Link, Trouble};
 use crate::status::Verdict;
 
 /// What became of the stream.
@@ -36,7 +38,7 @@ pub(crate) async fn reconcile(
     match converge(gateway, owner, link, metrics).await {
         Ok(outcome) => outcome,
         Err(error) => {
-            let verdict = problem(&error, link.trouble().as_deref());
+            let verdict = problem(&error, &link.trouble());
             metrics.problem("stream", verdict.reason);
             Outcome { status: None, verdict, refused: false, retry: error.retry() }
         }
@@ -90,20 +92,24 @@ async fn converge(
 }
 
 /// A missing permission shows as silence; the server's complaint tells.
-fn problem(error: &StreamError, trouble: Option<&str>) -> Verdict {
+fn problem(error: &StreamError, trouble: &Trouble) -> Verdict {
     match (error, trouble) {
-        (StreamError::NoAnswer, Some(trouble))
-            if trouble.to_ascii_lowercase().contains("permissions") =>
+        (StreamError::NoAnswer, Trouble { complaint: Some(complaint), .. })
+            if complaint.to_ascii_lowercase().contains("permissions") =>
         {
             Verdict::no(
                 "NatsPermissionDenied",
                 format!(
-                    "NATS refuses the operator ({trouble}): allow $JS.API.STREAM.* and _INBOX.> for its account"
+                    "NATS refuses the operator ({complaint}): allow $JS.API.STREAM.* and _INBOX.> for its account"
                 ),
             )
         }
-        (StreamError::Unreachable, Some(trouble)) => {
-            Verdict::no(error.reason(), format!("{error}; last seen: {trouble}"))
+        (StreamError::Unreachable, Trouble { failure: Some(failure), .. }) => {
+            let message = match failure.kind {
+                FailureKind::Unreachable => format!("{error}; last seen: {}", failure.message),
+                _ => failure.message.clone(),
+            };
+            Verdict::no(failure.kind.reason(), message)
         }
         _ => Verdict::no(error.reason(), error.to_string()),
     }
@@ -128,12 +134,31 @@ fn report(observed: &Observed, owner: &Owner) -> StreamStatus {
 
 #[cfg(test)]
 mod tests {
+    use wsgateway_nats::Failure;
+
     use super::*;
 
     #[test]
     fn a_missing_permission_is_told_from_silence() {
-        let trouble = "Permissions Violation for Publish to \"$JS.API.STREAM.INFO.X\"";
-        assert_eq!(problem(&StreamError::NoAnswer, Some(trouble)).reason, "NatsPermissionDenied");
-        assert_eq!(problem(&StreamError::NoAnswer, None).reason, "JetStreamNoAnswer");
+        let complaint = "Permissions Violation for Publish to \"$JS.API.STREAM.INFO.X\"".to_owned();
+        let trouble = Trouble { complaint: Some(complaint), ..Trouble::default() };
+        assert_eq!(problem(&StreamError::NoAnswer, &trouble).reason, "NatsPermissionDenied");
+        let none = Trouble::default();
+        assert_eq!(problem(&StreamError::NoAnswer, &none).reason, "JetStreamNoAnswer");
+    }
+
+    #[test]
+    fn a_connection_that_is_refused_is_no_server_that_is_away() {
+        let trouble = |kind| {
+            let failure = Failure { kind, message: "set spec.nats.credentials".to_owned() };
+            Trouble { failure: Some(failure), ..Trouble::default() }
+        };
+        let refused = problem(&StreamError::Unreachable, &trouble(FailureKind::Authorization));
+        assert_eq!(
+            (refused.reason, refused.message.as_str()),
+            ("NatsUnauthorized", "set spec.nats.credentials")
+        );
+        let away = problem(&StreamError::Unreachable, &trouble(FailureKind::Unreachable));
+        assert_eq!(away.reason, "NatsUnreachable");
     }
 }

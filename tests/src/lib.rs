@@ -1,6 +1,7 @@
 //! The test harness: real servers on loopback, started for a test and gone after it.
 //!
-//! - [`Nats`]: a nats-server with JetStream; [`NatsCluster`]: several that are one.
+//! - [`Nats`]: a nats-server with JetStream; [`NatsCluster`]: several that are one; [`NatsOperator`] and [`Authority`]
+//!   make the credentials and certificates of one that asks for them, [`MountedSecret`] the files that a pod has of them.
 //! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager, with a small PKI of its own.
 //! - [`Chromium`]: a headless browser, driven over its debugging protocol.
 //! - [`WsgwDev`]: our own `wsgw dev`, as a newcomer runs it.
@@ -19,6 +20,7 @@ mod chromium;
 mod control_plane;
 mod frames;
 mod guardian;
+mod mounted;
 mod nats;
 mod ports;
 mod scratch;
@@ -31,7 +33,8 @@ pub use chromium::{Chromium, Page, Viewport};
 pub use control_plane::{ControlPlane, Identity};
 pub use frames::{frame, head};
 pub use guardian::{Guarded, Signal};
-pub use nats::{Nats, NatsCluster};
+pub use mounted::MountedSecret;
+pub use nats::{Authority, Certified, Nats, NatsCluster, NatsOperator};
 pub use ports::free_port;
 pub use scratch::Scratch;
 pub use tools::{repository, tool};

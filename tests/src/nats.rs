@@ -1,6 +1,8 @@
 //! A real nats-server with JetStream, on a free port, with a store of its own.
 
+mod certificates;
 mod cluster;
+mod jwt;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,7 +11,9 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::{Guarded, Scratch, Signal, free_port, init_tls, tool, wait_until};
 
+pub use certificates::{Authority, Certified};
 pub use cluster::NatsCluster;
+pub use jwt::NatsOperator;
 
 /// A cold start takes 50 ms; the rest is for a machine that compiles at the same time.
 const START: Duration = Duration::from_secs(20);
@@ -78,8 +82,19 @@ impl Nats {
     /// # Errors
     /// When the server refuses the connection.
     pub async fn client(&self) -> Result<async_nats::Client> {
+        self.client_with(async_nats::ConnectOptions::new()).await
+    }
+
+    /// A new client with credentials or certificates.
+    ///
+    /// # Errors
+    /// When the server refuses the connection.
+    pub async fn client_with(
+        &self,
+        options: async_nats::ConnectOptions,
+    ) -> Result<async_nats::Client> {
         init_tls();
-        async_nats::connect(self.url()).await.context("cannot connect to nats-server")
+        options.connect(self.url()).await.context("cannot connect to nats-server")
     }
 
     /// Ends the server in good order. The store stays.

@@ -15,6 +15,7 @@ mod gateway {
     mod rig;
 
     // The suites, by topic.
+    mod access;
     mod batches;
     mod binary;
     mod busy;

@@ -22,6 +22,8 @@ mod rights;
 mod scale;
 #[path = "operator/schema.rs"]
 mod schema;
+#[path = "operator/secrets.rs"]
+mod secrets;
 #[path = "operator/stream.rs"]
 mod stream;
 #[path = "operator/trouble.rs"]

@@ -37,6 +37,11 @@ superfluous is deleted by the operator itself.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
+# The Secrets that WsGateways name in spec.nats, one by one, for its own connection to NATS: it can neither list nor
+# watch them.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
 # What it tells.
 - apiGroups: [events.k8s.io]
   resources: [events]

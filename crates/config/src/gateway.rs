@@ -8,8 +8,10 @@ use crate::{ConfigError, Millis, yaml};
 
 mod channels;
 mod check;
+mod jetstream;
 
 pub use channels::{Channels, Delivery, MAX_BATCH_WINDOW, MAX_RULES, Rule};
+pub use jetstream::{JetStreamSource, NatsAuth, NatsTls, NatsUser};
 
 /// Everything a gateway process needs to know, rendered from one `WsGateway`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,16 +89,6 @@ impl From<Source> for SourceFile {
             Source::Memory(source) => Self { jet_stream: None, memory: Some(source) },
         }
     }
-}
-
-/// The stream to read. It must exist: the operator (or `wsgw dev`) makes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct JetStreamSource {
-    /// `nats://host:port`, one to sixteen of one cluster.
-    pub servers: Vec<String>,
-    /// Name of the stream.
-    pub stream: String,
 }
 
 /// The in-process source; it has nothing to configure yet.

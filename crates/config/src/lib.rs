@@ -15,8 +15,8 @@ pub use duration::Millis;
 pub use error::ConfigError;
 pub use gateway::{
     Admin, Capacity, Channels, CommandRate, Delivery, Drain, GatewayConfig, Heartbeat,
-    JetStreamSource, Listener, MAX_BATCH_WINDOW, MAX_RULES, MemorySource, Rule, SlowConsumer,
-    Source, Warmup,
+    JetStreamSource, Listener, MAX_BATCH_WINDOW, MAX_RULES, MemorySource, NatsAuth, NatsTls,
+    NatsUser, Rule, SlowConsumer, Source, Warmup,
 };
 pub use pattern::{MAX_PATTERN_BYTES, covers, is_pattern};
 pub use stream::{Compression, Storage, StreamConfig};

@@ -10,8 +10,9 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
     serde_path_to_error::deserialize(document).map_err(|error| {
         let path = error.path().to_string();
         let message = error.inner().to_string();
-        // The library names a path of its own, often the same one.
-        let message = message.strip_prefix(&format!("{path}: ")).unwrap_or(&message).to_owned();
+        // The library names a path of its own, often the same one, or that of the field above.
+        let named = message.split_once(": ").filter(|(own, _)| path.starts_with(own));
+        let message = named.map_or(message.as_str(), |(_, rest)| rest).to_owned();
         ConfigError::Shape { path, message }
     })
 }

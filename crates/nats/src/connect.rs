@@ -1,8 +1,23 @@
 //! One way to connect: returns at once, retries for ever, with a bounded and jittered delay.
+//!
+//! Credentials and certificates are read anew for each attempt, and a [`Renewal`] makes an attempt when they change.
 
-use std::time::Duration;
+mod failure;
+mod renewal;
 
-use async_nats::{Client, ConnectOptions, Event};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_nats::{AuthError, Client, ConnectOptions, Event, Server};
+
+use crate::access::{Loaded, MaterialError};
+use crate::{Access, Material, Tls};
+
+pub use failure::{Failure, FailureKind};
+pub use renewal::Renewal;
+
+use failure::Told;
 
 /// Longest pause between two attempts: a restarted server is found again within about this time.
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
@@ -13,49 +28,247 @@ const PING: Duration = Duration::from_secs(10);
 /// Longest wait for the answer to a request, such as stream info.
 const REQUEST: Duration = Duration::from_secs(5);
 
-/// The servers cannot be connected to, whatever their state: the list itself is wrong.
+/// A connection is impossible, whatever the state of the servers.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the NATS servers {servers:?}: {source}; write them as nats://host:port")]
-pub struct ConnectError {
-    servers: Vec<String>,
-    source: async_nats::ConnectError,
+pub enum ConnectError {
+    /// The list of servers itself is wrong.
+    #[error("cannot use the NATS servers {servers:?}: {source}; write them as nats://host:port")]
+    Servers {
+        /// The list.
+        servers: Vec<String>,
+        /// What the library says.
+        source: async_nats::ConnectError,
+    },
+    /// Values that will not change by themselves, as files may, cannot be used.
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+    /// A certificate and a key that TLS cannot use.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 impl ConnectError {
     /// Static reason, for conditions and metrics.
     pub fn reason(&self) -> &'static str {
-        "ServersInvalid"
+        match self {
+            Self::Servers { .. } => "ServersInvalid",
+            Self::Material(_) | Self::Tls(_) => FailureKind::Credentials.reason(),
+        }
     }
 }
 
-/// Starts connecting and returns at once; requests wait for the connection, up to their own time-out.
+/// What there is to know of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It is up.
+    Connected,
+    /// It was lost; another one is being made.
+    Lost,
+    /// An attempt failed; the next one follows by itself.
+    Failed(Failure),
+    /// The server is about to stop; the connection moves to another one, or comes back.
+    LameDuck,
+    /// A complaint of the server or of the client library, such as a permission that is missing.
+    Complaint(String),
+}
+
+/// A connection that is being made, or is up.
+#[derive(Debug)]
+pub struct Connection {
+    /// Requests wait for the connection, up to their own time-out.
+    pub client: Client,
+    /// To be run beside it where its credentials may change.
+    pub renewal: Renewal,
+}
+
+/// Starts connecting and returns at once.
 ///
-/// `name` shows up in the server's connection list. `on_event` is told about connects, disconnects and errors; it must
-/// not block.
+/// `name` shows up in the server's connection list. `on_notice` is told of everything that happens; it must not block.
 ///
 /// # Errors
-/// Only when a server address cannot be parsed. A server that is down is retried for ever.
+/// When no attempt can ever succeed. A server that is down, and a file that is missing, are tried again for ever.
 pub async fn connect(
-    servers: &[String],
+    access: &Access,
     name: &str,
-    on_event: impl Fn(Event) + Send + Sync + 'static,
-) -> Result<Client, ConnectError> {
+    on_notice: impl Fn(Notice) + Send + Sync + 'static,
+) -> Result<Connection, ConnectError> {
     // Another provider may be there already: then that one serves.
     let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    ConnectOptions::new()
+    let attempts = Attempts::new(access, Arc::new(on_notice));
+    let options = authenticating(&attempts)
         .name(name)
         .retry_on_initial_connect()
         .connection_timeout(REQUEST)
         .request_timeout(Some(REQUEST))
         .ping_interval(PING)
-        .reconnect_delay_callback(|attempts| delay(attempts, fastrand::f64()))
-        .event_callback(move |event| {
-            on_event(event);
-            std::future::ready(())
+        .reconnect_delay_callback(|attempts| delay(attempts, fastrand::f64()));
+    let options = match &access.tls {
+        Some(tls) => trusting(options, access, tls)?,
+        None => options,
+    };
+    let (watching, telling) = (attempts.clone(), attempts.clone());
+    let client = options
+        .reconnect_to_server_callback(move |pool, _info| {
+            let attempts = watching.clone();
+            async move {
+                attempts.begin(pool).await;
+                // The library's own choice of a server.
+                None
+            }
         })
-        .connect(servers)
+        .event_callback(move |event| {
+            let attempts = telling.clone();
+            async move { attempts.tell(event).await }
+        })
+        .connect(&access.servers)
         .await
-        .map_err(|source| ConnectError { servers: servers.to_vec(), source })
+        .map_err(|source| ConnectError::Servers { servers: access.servers.clone(), source })?;
+    let renewal = Renewal::new(attempts, client.clone());
+    Ok(Connection { client, renewal })
+}
+
+fn notice(event: Event) -> Option<Notice> {
+    match event {
+        Event::Connected => Some(Notice::Connected),
+        Event::Disconnected => Some(Notice::Lost),
+        Event::LameDuckMode => Some(Notice::LameDuck),
+        Event::ServerError(error) => {
+            let text = error.to_string();
+            Some(Notice::Complaint(text.strip_prefix("nats: ").unwrap_or(&text).to_owned()))
+        }
+        Event::SlowConsumer(_) => Some(Notice::Complaint(event.to_string())),
+        // Of a failed attempt it holds the kind alone; `Attempts` knows the cause.
+        Event::ClientError(_) | Event::Draining | Event::Closed => None,
+    }
+}
+
+fn authenticating(attempts: &Attempts) -> ConnectOptions {
+    if attempts.access.auth.is_none() {
+        return ConnectOptions::new();
+    }
+    let attempts = attempts.clone();
+    ConnectOptions::with_auth_callback(move |nonce| {
+        let attempts = attempts.clone();
+        async move {
+            let loaded = attempts.load().await.map_err(AuthError::new)?;
+            attempts.used.store(loaded.fingerprint, Ordering::Relaxed);
+            let proof = loaded.proof.ok_or_else(|| AuthError::new("there are no credentials"))?;
+            proof.answer(&nonce)
+        }
+    })
+}
+
+/// Files are left to the library, which reads them for each attempt; values cannot change.
+fn trusting(
+    options: ConnectOptions,
+    access: &Access,
+    tls: &Tls,
+) -> Result<ConnectOptions, ConnectError> {
+    // The addresses that a cluster tells of are numbers, which its certificates need not know.
+    let mut options = options.require_tls(true).ignore_discovered_servers();
+    let values = [tls.ca.as_ref(), tls.client.as_ref().map(|(certificate, _)| certificate)];
+    if values.into_iter().flatten().any(|one| matches!(one, Material::Value { .. })) {
+        return Ok(options.tls_client_config(access.load()?.certificates.into_config()?));
+    }
+    if let Some(Material::File(ca)) = &tls.ca {
+        options = options.add_root_certificates(ca.clone());
+    }
+    if let Some((Material::File(certificate), Material::File(key))) = &tls.client {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    Ok(options)
+}
+
+/// What is done around each attempt.
+#[derive(Clone)]
+struct Attempts {
+    access: Arc<Access>,
+    on_notice: Arc<dyn Fn(Notice) + Send + Sync>,
+    told: Arc<Mutex<Told>>,
+    /// Fingerprint of what the last attempt was made with; 0 when that is not known.
+    used: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Attempts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempts").field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+impl Attempts {
+    fn new(access: &Access, on_notice: Arc<dyn Fn(Notice) + Send + Sync>) -> Self {
+        Self {
+            access: Arc::new(access.clone()),
+            on_notice,
+            told: Arc::default(),
+            used: Arc::default(),
+        }
+    }
+
+    /// Before an attempt: tells why the last one failed, or why this one will.
+    async fn begin(&self, pool: Vec<Server>) {
+        let failure = {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.newest(&pool, &self.access)
+        };
+        let failure = match self.load().await {
+            Err(error) => Some(Failure {
+                kind: FailureKind::Credentials,
+                message: format!("cannot connect to NATS: {error}"),
+            }),
+            Ok(loaded) => {
+                self.used.store(loaded.fingerprint, Ordering::Relaxed);
+                failure.map(|failure| explained(failure, &loaded))
+            }
+        };
+        if let Some(failure) = failure {
+            (self.on_notice)(Notice::Failed(failure));
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        let connected = event == Event::Connected;
+        if let Some(notice) = notice(event) {
+            (self.on_notice)(notice);
+        }
+        if connected && !self.load().await.is_ok_and(|now| now.fingerprint == self.used()) {
+            // The library may have read certificates before or after they changed: only another connection is sure.
+            self.used.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Off this thread: a file system may hang.
+    async fn load(&self) -> Result<Loaded, LoadError> {
+        if self.access.auth.is_none() && self.access.tls.is_none() {
+            return Ok(self.access.load()?);
+        }
+        let access = Arc::clone(&self.access);
+        Ok(tokio::task::spawn_blocking(move || access.load()).await??)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LoadError {
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+    #[error("reading the credentials was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// A refusal whose cause we can see ourselves.
+fn explained(mut failure: Failure, loaded: &Loaded) -> Failure {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    if failure.kind == FailureKind::Authorization
+        && let Some(proof) = &loaded.proof
+        && proof.expired_at(now)
+    {
+        failure.message.push_str("; its JWT has expired: have a new one made");
+    }
+    failure
 }
 
 /// The pause before an attempt (1 = the first): doubling, bounded, and spread over its upper half by `jitter` (0 to 1),

@@ -1,9 +1,10 @@
 //! NATS as gateway, operator and `wsgw` use it: connecting, and planning and applying a stream.
 //!
-//! In: server addresses, a [`wsgateway_config::StreamConfig`]. Out: a client that reconnects by itself, a stream that
-//! is as declared, or an error that knows its static reason and whether a retry can help. Judgement ([`plan`]) is
-//! pure; [`observe`], [`apply`], [`delete_if_owned`] and [`release`] do the talking. State lives in NATS alone.
+//! In: server addresses and where to read who we are ([`Access`]), a [`wsgateway_config::StreamConfig`]. Out: a client
+//! that reconnects by itself and says why it cannot ([`Notice`]), a stream that is as declared, or an error that knows
+//! its static reason and whether a retry can help. Judgement ([`plan`]) is pure; [`observe`], [`apply`], [`delete_if_owned`] and [`release`] do the talking. State lives in NATS alone.
 
+mod access;
 mod config;
 mod connect;
 mod epoch;
@@ -12,7 +13,8 @@ mod owner;
 mod plan;
 mod shell;
 
-pub use connect::{ConnectError, connect};
+pub use access::{Access, Auth, Material, MaterialError, Tls};
+pub use connect::{ConnectError, Connection, Failure, FailureKind, Notice, Renewal, connect};
 pub use epoch::epoch;
 pub use error::StreamError;
 pub use owner::{OWNER_KEY, Owner, Ownership};

@@ -25,7 +25,8 @@ pub(super) fn servers(nats: &Nats, errors: &mut Errors) -> Vec<String> {
         errors.ensure(
             is_server(server),
             &format!("{PATH}[{at}]"),
-            "write nats://host:port, such as nats://nats.messaging:4222, without user, password or path",
+            "write nats://host:port or tls://host:port, such as nats://nats.messaging:4222, without user, password or \
+             path",
         );
     }
     no_duplicates(&nats.servers, PATH, errors);
@@ -33,7 +34,10 @@ pub(super) fn servers(nats: &Nats, errors: &mut Errors) -> Vec<String> {
 }
 
 fn is_server(server: &str) -> bool {
-    let Some(address) = server.strip_prefix("nats://") else { return false };
+    let schemes = ["nats://", "tls://"];
+    let Some(address) = schemes.iter().find_map(|scheme| server.strip_prefix(scheme)) else {
+        return false;
+    };
     let (host, rest) = match address.strip_prefix('[').and_then(|address| address.split_once(']')) {
         Some((host, rest))
             if host.chars().all(|c| c.is_ascii_hexdigit() || c == ':' || c == '.') =>

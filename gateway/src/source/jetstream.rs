@@ -4,6 +4,7 @@
 //! (silence, a hole in its deliveries, a new connection, a deleted consumer) has the same answer: make another one.
 //! Flow control bounds what the server sends ahead of us, so a slow gateway holds messages back in the stream.
 
+mod connect;
 mod feed;
 
 use std::convert::Infallible;
@@ -13,16 +14,17 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, push};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, stream};
-use async_nats::{Client, Event, Subscriber};
+use async_nats::{Client, Subscriber};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::JetStreamSource;
+use wsgateway_nats::Connection;
 
 use feed::{Feed, HEARTBEAT, SILENCE};
 
 use super::position::{Begin, Cursor, Observed, begin};
-use super::status::{State, Status};
+use super::status::State;
 use super::{Sink, ack};
 use crate::encode::Message;
 
@@ -69,18 +71,11 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let connected = Arc::new(Notify::new());
-    let status = sink.status.clone();
-    let client = {
-        let (connected, status) = (Arc::clone(&connected), status.clone());
-        wsgateway_nats::connect(&source.servers, &name, move |event| {
-            on_event(&event, &connected, &status)
-        })
-        .await
-    };
-    let client = match client {
-        Ok(client) => client,
+    let connection = connect::connect(&source, &name, &sink.status, &connected).await;
+    let Connection { client, renewal } = match connection {
+        Ok(connection) => connection,
         // The addresses were never usable; say so until somebody changes the configuration.
-        Err(error) => return status.set(State::Error, Some(error.to_string())),
+        Err(error) => return sink.status.set(State::Error, Some(error.to_string())),
     };
     let mut reader = Reader {
         jetstream: jetstream::with_prefix(client.clone(), "$JS.API"),
@@ -92,23 +87,8 @@ pub(crate) async fn run(
         renamed: None,
         connected,
     };
-    stop.run_until_cancelled(reader.run()).await;
-}
-
-fn on_event(event: &Event, connected: &Notify, status: &Status) {
-    match event {
-        Event::Connected => connected.notify_one(),
-        Event::Disconnected => {
-            status.set(State::Connecting, Some("the connection to NATS was lost".to_owned()))
-        }
-        Event::ClientError(_) | Event::ServerError(_) => {
-            tracing::debug!(%event, "NATS");
-            if status.snapshot().state == State::Connecting {
-                status.set(State::Connecting, Some(event.to_string()));
-            }
-        }
-        event => tracing::info!(%event, "NATS"),
-    }
+    let reading = async { tokio::join!(reader.run(), renewal.run()) };
+    stop.run_until_cancelled(reading).await;
 }
 
 /// Owner of the position in the stream.

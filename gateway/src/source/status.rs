@@ -11,25 +11,34 @@ use serde::Serialize;
 pub(crate) enum State {
     /// No connection to NATS.
     Connecting,
+    /// NATS does not let us in; it is tried again.
+    Unauthorized,
     /// Connected, but the stream does not exist (yet).
     WaitingForStream,
     /// Reading back what the stream holds.
     Warming,
     /// Every new message is delivered.
     Live,
-    /// Connected, but something is refused; it is tried again.
+    /// Something is refused, or cannot be used; it is tried again.
     Error,
 }
 
 impl State {
     /// All states, for metrics.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Connecting, Self::WaitingForStream, Self::Warming, Self::Live, Self::Error];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Connecting,
+        Self::Unauthorized,
+        Self::WaitingForStream,
+        Self::Warming,
+        Self::Live,
+        Self::Error,
+    ];
 
     /// The name used in JSON and as metric label.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
+            Self::Unauthorized => "unauthorized",
             Self::WaitingForStream => "waiting_for_stream",
             Self::Warming => "warming",
             Self::Live => "live",

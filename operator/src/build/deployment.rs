@@ -8,15 +8,16 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
-    TopologySpreadConstraint, Volume, VolumeMount,
+    HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSecurityContext,
+    PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
+    SecretProjection, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 use wsgateway_config::GatewayConfig;
-use wsgateway_crds::{ADMIN_PORT, ValidGateway};
+use wsgateway_crds::{ADMIN_PORT, NATS_FOLDER, SecretFile, ValidGateway};
 
 use super::config_map::FILE;
 use super::meta::{child_name, config_name, label_selector, labels, labels_of, metadata};
@@ -25,6 +26,11 @@ use super::services::{ADMIN, CLIENTS};
 /// A change of this annotation rolls the pods.
 const CONFIG_HASH: &str = "wsgateway.dev/config-hash";
 const CONFIG_FOLDER: &str = "/etc/wsgateway";
+/// The volumes.
+const CONFIG: &str = "config";
+const NATS: &str = "nats";
+/// Read by the one user of the container, who is not the owner of the files, and written by nobody.
+const READABLE: i32 = 0o444;
 /// Above the drain window: the last close handshakes, and the kubelet's own delay.
 const GRACE_MARGIN: Duration = Duration::from_secs(15);
 /// A pod that cannot become ready in ten minutes will not.
@@ -99,14 +105,7 @@ fn pod(gateway: &ValidGateway, default_image: &str, grace: Duration) -> PodSpec 
             spread(&gateway.name, "kubernetes.io/hostname"),
         ]),
         containers: vec![container(gateway, default_image)],
-        volumes: Some(vec![Volume {
-            name: "config".to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: config_name(&gateway.name),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..Volume::default()
-        }]),
+        volumes: Some(volumes(gateway)),
         ..PodSpec::default()
     }
 }
@@ -166,13 +165,57 @@ fn container(gateway: &ValidGateway, default_image: &str) -> Container {
             }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![VolumeMount {
-            name: "config".to_owned(),
-            mount_path: CONFIG_FOLDER.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: Some(volumes(gateway).iter().map(mount).collect()),
         ..Container::default()
+    }
+}
+
+/// The configuration, and what Secrets hold for the connection to NATS: files, which the kubelet exchanges when a Secret
+/// changes. Only another set of files is another volume, so that only that rolls the pods.
+fn volumes(gateway: &ValidGateway) -> Vec<Volume> {
+    let config = Volume {
+        name: CONFIG.to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: config_name(&gateway.name),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let files: Vec<VolumeProjection> = gateway.nats_files().into_iter().map(projection).collect();
+    let nats = (!files.is_empty()).then(|| Volume {
+        name: NATS.to_owned(),
+        // One volume for all, so that a certificate and its key change together.
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(files),
+            default_mode: Some(READABLE),
+        }),
+        ..Volume::default()
+    });
+    [Some(config), nats].into_iter().flatten().collect()
+}
+
+fn projection(file: SecretFile) -> VolumeProjection {
+    VolumeProjection {
+        secret: Some(SecretProjection {
+            name: file.source.name,
+            items: Some(vec![KeyToPath {
+                key: file.source.key,
+                path: file.file.to_owned(),
+                mode: None,
+            }]),
+            optional: None,
+        }),
+        ..VolumeProjection::default()
+    }
+}
+
+fn mount(volume: &Volume) -> VolumeMount {
+    let folder = if volume.name == NATS { NATS_FOLDER } else { CONFIG_FOLDER };
+    VolumeMount {
+        name: volume.name.clone(),
+        mount_path: folder.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
     }
 }
 

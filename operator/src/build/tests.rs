@@ -80,3 +80,27 @@ fn a_change_of_the_configuration_changes_the_pod_template_and_a_change_of_scale_
     );
     assert_eq!(template(FULL), template(&FULL.replace("replicas: 4 #", "replicas: 5 #")));
 }
+
+#[test]
+fn each_file_that_the_configuration_names_is_mounted_where_it_says() {
+    use wsgateway_config::{GatewayConfig, NatsAuth, NatsUser, Source};
+
+    let objects = built(FULL, true);
+    let text = &objects.config_map.data.as_ref().unwrap()["gateway.yaml"];
+    let Source::JetStream(source) = GatewayConfig::parse(text).unwrap().source else { panic!() };
+    let (auth, tls) = (source.auth.unwrap(), source.tls.unwrap());
+    let NatsAuth::Password { user: NatsUser::File(user), password } = auth else { panic!() };
+    let named =
+        [user, password, tls.ca_file.unwrap(), tls.cert_file.unwrap(), tls.key_file.unwrap()];
+
+    let pod = objects.deployment.spec.unwrap().template.spec.unwrap();
+    let volumes = pod.volumes.unwrap();
+    let volume = volumes.iter().find(|volume| volume.name == "nats").unwrap();
+    let mounts = pod.containers[0].volume_mounts.as_ref().unwrap();
+    let folder = &mounts.iter().find(|mount| mount.name == "nats").unwrap().mount_path;
+    let sources = volume.projected.as_ref().unwrap().sources.as_ref().unwrap();
+    let items =
+        sources.iter().flat_map(|source| source.secret.as_ref().unwrap().items.iter().flatten());
+    let mounted: Vec<_> = items.map(|item| std::path::Path::new(folder).join(&item.path)).collect();
+    assert_eq!(mounted, named);
+}

@@ -46,8 +46,7 @@ impl Pod {
     ) -> Result<Self> {
         let client = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-        let source =
-            Source::JetStream(JetStreamSource { servers: servers.to_vec(), stream: STREAM.into() });
+        let source = Source::JetStream(JetStreamSource::new(servers.to_vec(), STREAM));
         let mut config = GatewayConfig::new(format!("loss/{name}"), source);
         (config.listener.address, config.listener.port) = (client.ip(), client.port());
         (config.admin.address, config.admin.port) = (admin.ip(), admin.port());

@@ -34,12 +34,13 @@ const NEEDED: &[(&str, &str)] = &[
     ("get list watch create patch delete", "autoscaling/horizontalpodautoscalers"),
     ("get create patch delete", "monitoring.coreos.com/servicemonitors"),
     ("list", "/pods"),
+    ("get", "/secrets"),
     ("create patch", "events.k8s.io/events"),
 ];
 
 /// What somebody who took over the operator would like to do.
 const DENIED: &[(&str, &str)] = &[
-    ("get list watch create patch update delete", "/secrets"),
+    ("list watch create patch update delete", "/secrets"),
     ("get list create delete patch", "/namespaces"),
     ("create delete patch update", "/pods"),
     ("create get", "/pods/exec"),
@@ -150,8 +151,8 @@ async fn with_a_watched_namespace_the_operator_has_no_rights_elsewhere() -> Resu
 }
 
 #[tokio::test]
-async fn the_operator_makes_a_config_map_but_reads_no_secret_and_deletes_no_namespace() -> Result<()>
-{
+async fn the_operator_makes_a_config_map_but_lists_no_secrets_and_deletes_no_namespace()
+-> Result<()> {
     let plane = plane().await?;
     let namespace = plane.namespace("calls").await?;
     grant(plane, &["fullnameOverride=calls"]).await?;

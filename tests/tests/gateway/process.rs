@@ -31,6 +31,14 @@ pub(super) struct Process {
 impl Process {
     /// Starts the program on free ports and reads them from its log.
     pub(super) async fn start(config: &GatewayConfig) -> Result<Self> {
+        Self::start_with(config, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub(super) async fn start_with(
+        config: &GatewayConfig,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let scratch = Scratch::new("gateway")?;
         let file = scratch.write("gateway.yaml", config.render()?)?;
         let mut child = Command::new(binary()?)
@@ -39,6 +47,7 @@ impl Process {
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env("WSGATEWAY_LOG_FORMAT", "json")
             .env_remove("RUST_LOG")
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
@@ -70,6 +79,21 @@ impl Process {
     /// The next line of the log with this message, as JSON.
     pub(super) async fn logged(&mut self, message: &str) -> Result<Value> {
         timeout(SOON, logged(&mut self.log, message)).await.context("not logged")?
+    }
+
+    /// Ends it, and returns everything that it has logged since its ports were open.
+    pub(super) async fn end_log(&mut self) -> Result<String> {
+        self.signal("TERM").await?;
+        let mut seen = String::new();
+        let read = async {
+            while let Some(line) = self.log.next_line().await? {
+                seen.push_str(&line);
+                seen.push('\n');
+            }
+            anyhow::Ok(())
+        };
+        timeout(SOON, read).await.context("the gateway does not end")??;
+        Ok(seen)
     }
 
     /// Resident memory (bytes).

@@ -30,7 +30,7 @@ pub(super) struct Rig {
 
 /// A configuration on free ports of loopback, with two shards.
 pub(super) fn config(nats_url: &str) -> GatewayConfig {
-    let source = JetStreamSource { servers: vec![nats_url.to_owned()], stream: STREAM.to_owned() };
+    let source = JetStreamSource::new(vec![nats_url.to_owned()], STREAM);
     let mut config = GatewayConfig::new("test/prices", Source::JetStream(source));
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
     (config.listener.address, config.listener.port) = (loopback, 0);
@@ -92,9 +92,14 @@ impl Rig {
         config: GatewayConfig,
     ) -> Result<Self> {
         let gateway = start(config)?;
+        ready(gateway.admin_addr).await?;
+        Ok(Self::of(nats, jetstream, gateway))
+    }
+
+    /// Of parts that run already.
+    pub(super) fn of(nats: Nats, jetstream: jetstream::Context, gateway: Running) -> Self {
         let (client_addr, admin_addr) = (gateway.client_addr, gateway.admin_addr);
-        ready(admin_addr).await?;
-        Ok(Self { gateway: Some(gateway), client_addr, admin_addr, jetstream, nats })
+        Self { gateway: Some(gateway), client_addr, admin_addr, jetstream, nats }
     }
 
     /// A client that has been greeted.

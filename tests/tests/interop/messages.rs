@@ -39,7 +39,7 @@ impl Site {
         let subjects = vec!["p.>".to_owned()];
         let name = STREAM.to_owned();
         jetstream.create_stream(stream::Config { name, subjects, ..Default::default() }).await?;
-        let source = JetStreamSource { servers: vec![nats.url()], stream: STREAM.to_owned() };
+        let source = JetStreamSource::new(vec![nats.url()], STREAM);
         let mut config = GatewayConfig::new("test/interop", Source::JetStream(source));
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         (config.listener.address, config.listener.port) = (loopback, 0);

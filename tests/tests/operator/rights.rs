@@ -1,7 +1,7 @@
 //! The rights that the chart gives are enough, and all that the operator needs.
 
 use anyhow::{Context as _, Result};
-use harness::{Identity, tool};
+use harness::{Identity, Nats, tool};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::{DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -10,6 +10,7 @@ use serde_json::json;
 use wsgateway_config::yaml;
 use wsgateway_crds::WsGateway;
 
+use crate::secrets::put;
 use crate::world::{ODIN, World};
 
 /// Gives what the chart's template for the operator's rights renders to, and returns a client of the account it names.
@@ -75,9 +76,13 @@ async fn rights_in_one_namespace_are_enough_for_an_operator_that_watches_only_th
     let mut world = World::without_operator("narrow").await?;
     let here = format!("watchNamespace={}", world.namespace);
     let client = granted(&world, &[&here]).await?;
+    world.nats =
+        Nats::start_with("authorization { users = [{ user: me, password: pass }] }").await?;
     world.start_operator_with(crate::world::options(&world.namespace), client).await?;
 
-    world.create(&json!({})).await?;
+    put(&world, "odin-nats", &[("username", "me"), ("password", "pass")]).await?;
+    let credentials = json!({ "userPassword": { "name": "odin-nats" } });
+    world.create(&json!({ "spec": { "nats": { "credentials": credentials } } })).await?;
 
     world.stream_ready().await?;
     world.run_pods(1, "127.0.0.1").await?;

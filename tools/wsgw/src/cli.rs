@@ -1,6 +1,7 @@
 //! The flags. Help texts are documentation: each subcommand shows how it is used.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -27,6 +28,8 @@ Examples:
   wsgw dev                                    the demo, with prices ticking
   wsgw dev -f my-gateway.yaml --port 9000     your manifest, another port
   wsgw dev --nats nats://127.0.0.1:4222       on a NATS server that runs already
+  wsgw dev --nats tls://connect.example.com --creds my.creds
+                                              on a managed one
   wsgw dev --no-market                        publish yourself, to the server that is printed:
                                               nats -s URL pub odin.token.BTC.price '{\"price\":1}'
 
@@ -42,6 +45,8 @@ pub(crate) struct Dev {
     /// Use this NATS server; its stream is created or updated, and stays
     #[arg(long, value_name = "URL")]
     pub(crate) nats: Option<String>,
+    #[command(flatten)]
+    pub(crate) access: NatsAccess,
     /// Port of page and WebSocket; 0 picks a free one [default: 8080, or the next free one]
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,
@@ -57,6 +62,29 @@ pub(crate) struct Dev {
     /// Messages a second that the simulated market publishes, 0.1 to 100000 [default: 16]
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     pub(crate) rate: Option<f64>,
+}
+
+/// Who we are to the server of `--nats`. Files alone: what stands on a command line stands in the list of processes too.
+#[derive(Debug, Default, Args)]
+pub(crate) struct NatsAccess {
+    /// Credentials for --nats: user JWT and seed
+    #[arg(long, value_name = "FILE", requires = "nats", conflicts_with = "nats_user")]
+    pub(crate) creds: Option<PathBuf>,
+    /// User for --nats
+    #[arg(long, value_name = "USER", requires_all = ["nats", "nats_password_file"])]
+    pub(crate) nats_user: Option<String>,
+    /// File with that user's password
+    #[arg(long, value_name = "FILE", requires = "nats_user")]
+    pub(crate) nats_password_file: Option<PathBuf>,
+    /// Authorities (PEM) that the certificate of --nats must come from, instead of the system's
+    #[arg(long, value_name = "FILE", requires = "nats")]
+    pub(crate) nats_ca: Option<PathBuf>,
+    /// Our certificate (PEM), if --nats asks for one
+    #[arg(long, value_name = "FILE", requires_all = ["nats", "nats_key"])]
+    pub(crate) nats_cert: Option<PathBuf>,
+    /// The key of our certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "nats_cert")]
+    pub(crate) nats_key: Option<PathBuf>,
 }
 
 const RENDER_EXAMPLES: &str = "\
@@ -100,6 +128,29 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn credentials_need_a_server_and_one_another() {
+        for refused in [
+            &["--creds", "c"][..],
+            &["--nats", "nats://n", "--nats-user", "me"],
+            &["--nats", "nats://n", "--nats-password-file", "p"],
+            &["--nats", "nats://n", "--nats-cert", "c"],
+            &[
+                "--nats",
+                "nats://n",
+                "--creds",
+                "c",
+                "--nats-user",
+                "u",
+                "--nats-password-file",
+                "p",
+            ],
+        ] {
+            let arguments = ["wsgw", "dev"].iter().chain(refused);
+            assert!(Cli::try_parse_from(arguments).is_err(), "{refused:?}");
+        }
     }
 
     #[test]

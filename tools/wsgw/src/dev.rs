@@ -4,6 +4,7 @@
 //! Ctrl-C → stop in the opposite order. Everything that is started here ends here; a stream on a server of the user's
 //! own stays.
 
+mod given;
 mod nats_server;
 mod ports;
 mod publish;
@@ -81,7 +82,8 @@ struct Session {
 
 impl Session {
     async fn start(options: &Dev, gateway: &ValidGateway) -> Result<Self, Error> {
-        let source = Source::open(options.nats.as_deref(), gateway).await?;
+        let given = given::source(options, &gateway.stream.name)?;
+        let source = Source::open(given, gateway).await?;
         let config = local_config(options, gateway, &source)?;
         let path = config.listener.path.clone();
         let running = app::start(config, Options::default()).map_err(Box::new)?;

@@ -24,8 +24,12 @@ pub(crate) enum Error {
     NatsServer(#[from] crate::dev::NatsServerError),
     #[error(transparent)]
     Connect(#[from] wsgateway_nats::ConnectError),
+    #[error("cannot find {}: {source}", path.display())]
+    Path { path: std::path::PathBuf, source: std::io::Error },
     #[error("no NATS server answers at {url}: start one there, or leave out --nats")]
     Unreachable { url: String },
+    #[error("{trouble}; or leave out --nats")]
+    Refusing { trouble: String },
     #[error("stream {stream} on {url}: {source}")]
     Stream { stream: String, url: String, source: StreamError },
     #[error("stream {stream} on {url}: {refusal}")]

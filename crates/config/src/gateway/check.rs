@@ -1,6 +1,6 @@
 //! The rules that make a configuration runnable; each refusal names the field and what would be right.
 
-use super::{GatewayConfig, JetStreamSource, Source};
+use super::{GatewayConfig, Source};
 use crate::{ConfigError, Millis};
 
 /// The timer wheels of the gateway are no finer.
@@ -15,7 +15,7 @@ impl GatewayConfig {
     /// Refuses values that have the right type but cannot work.
     pub fn check(&self) -> Result<(), ConfigError> {
         if let Source::JetStream(source) = &self.source {
-            check_source(source)?;
+            source.check()?;
         }
         let path = &self.listener.path;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
@@ -83,34 +83,14 @@ impl GatewayConfig {
     }
 }
 
-fn check_source(source: &JetStreamSource) -> Result<(), ConfigError> {
-    if source.servers.is_empty() || source.servers.len() > 16 {
-        return Err(ConfigError::value(
-            "source.jetStream.servers",
-            "must name 1 to 16 servers, such as nats://nats.messaging:4222",
-        ));
-    }
-    let name_ok = |c: char| !c.is_whitespace() && !c.is_control() && !".*>/\\".contains(c);
-    if source.stream.is_empty() || source.stream.len() > 255 || !source.stream.chars().all(name_ok)
-    {
-        return Err(ConfigError::value(
-            "source.jetStream.stream",
-            format!("must be a stream name without spaces and . * > / \\; got {:?}", source.stream),
-        ));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Delivery, Rule};
+    use crate::{Delivery, JetStreamSource, Rule};
 
     fn example() -> GatewayConfig {
-        let source = JetStreamSource {
-            servers: vec!["nats://nats.messaging:4222".into()],
-            stream: "ODIN_TOKENS".into(),
-        };
+        let servers = vec!["nats://nats.messaging:4222".into()];
+        let source = JetStreamSource::new(servers, "ODIN_TOKENS");
         GatewayConfig::new("trading/odin", Source::JetStream(source))
     }
 
@@ -193,10 +173,7 @@ mod tests {
             ("capacity.connections", |c| c.capacity.connections = 0),
             ("capacity.outboxBytesTotal", |c| c.capacity.outbox_bytes_total = 1),
             ("source.jetStream.stream", |c| {
-                c.source = Source::JetStream(JetStreamSource {
-                    servers: vec!["x".into()],
-                    stream: "a.b".into(),
-                });
+                c.source = Source::JetStream(JetStreamSource::new(vec!["x".into()], "a.b"));
             }),
         ];
         for (path, break_it) in broken {

@@ -1,9 +1,11 @@
 //! Where messages come from on this machine: the user's NATS server, one of our own, or this process.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use async_nats::jetstream;
 use wsgateway_config::{JetStreamSource, MemorySource, Source as ConfigSource, StreamConfig};
 use wsgateway_crds::{AdoptionPolicy, ValidGateway};
-use wsgateway_nats::{Adoption, Owner, Plan, StreamError};
+use wsgateway_nats::{Access, Adoption, FailureKind, Notice, Owner, Plan, StreamError};
 
 use super::nats_server::{self, NatsServer, NatsServerError};
 use super::publish::Target;
@@ -12,7 +14,7 @@ use crate::error::Error;
 /// The source, and what it takes to keep it alive.
 pub(super) enum Source {
     /// The user's server.
-    Given { url: String, client: async_nats::Client, stream: String },
+    Given { source: JetStreamSource, client: async_nats::Client },
     /// A server that ends with us.
     Own { server: NatsServer, client: async_nats::Client, version: String, stream: String },
     /// No server at all.
@@ -21,31 +23,33 @@ pub(super) enum Source {
 
 impl Source {
     /// Opens the best source there is and makes the stream.
-    pub(super) async fn open(given: Option<&str>, gateway: &ValidGateway) -> Result<Self, Error> {
-        let stream = gateway.stream.name.clone();
-        if let Some(url) = given {
-            let client = make_stream(url, gateway, &gateway.stream).await?;
-            return Ok(Self::Given { url: url.to_owned(), client, stream });
+    pub(super) async fn open(
+        given: Option<JetStreamSource>,
+        gateway: &ValidGateway,
+    ) -> Result<Self, Error> {
+        if let Some(source) = given {
+            let client = make_stream(&source, gateway, &gateway.stream).await?;
+            return Ok(Self::Given { source, client });
         }
+        let stream = gateway.stream.name.clone();
         let Some(found) = nats_server::find()? else { return Ok(Self::Memory) };
         let server = NatsServer::start(&found.program).await?;
         // One server cannot hold three copies.
         let alone = StreamConfig { replicas: 1, ..gateway.stream.clone() };
-        let client = make_stream(&server.url, gateway, &alone).await?;
+        let source = JetStreamSource::new(vec![server.url.clone()], &stream);
+        let client = make_stream(&source, gateway, &alone).await?;
         Ok(Self::Own { server, client, version: found.version, stream })
     }
 
     /// What the gateway is to read.
     pub(super) fn for_gateway(&self, stream: &str) -> ConfigSource {
-        let url = match self {
-            Self::Given { url, .. } => url,
-            Self::Own { server, .. } => &server.url,
-            Self::Memory => return ConfigSource::Memory(MemorySource {}),
-        };
-        ConfigSource::JetStream(JetStreamSource {
-            servers: vec![url.clone()],
-            stream: stream.to_owned(),
-        })
+        match self {
+            Self::Given { source, .. } => ConfigSource::JetStream(source.clone()),
+            Self::Own { server, .. } => {
+                ConfigSource::JetStream(JetStreamSource::new(vec![server.url.clone()], stream))
+            }
+            Self::Memory => ConfigSource::Memory(MemorySource {}),
+        }
     }
 
     /// Where the market publishes; None when that is the gateway itself.
@@ -63,7 +67,9 @@ impl Source {
     /// One line for the screen.
     pub(super) fn describe(&self) -> String {
         match self {
-            Self::Given { url, stream, .. } => format!("stream {stream} on {url}"),
+            Self::Given { source, .. } => {
+                format!("stream {} on {}", source.stream, source.servers.join(", "))
+            }
             Self::Own { server, version, stream, .. } => {
                 format!("stream {stream} on a nats-server {version} of our own at {}, with a temporary store", server.url)
             }
@@ -85,14 +91,30 @@ impl Source {
 
 /// Makes the stream as the manifest declares it, or changes it to that, under the rules that the operator follows.
 async fn make_stream(
-    url: &str,
+    source: &JetStreamSource,
     gateway: &ValidGateway,
     desired: &StreamConfig,
 ) -> Result<async_nats::Client, Error> {
-    let client = wsgateway_nats::connect(&[url.to_owned()], "wsgw dev", |_| {}).await?;
+    let url = source.servers.join(", ");
+    let trouble = Arc::new(Mutex::new(None));
+    let noted = Arc::clone(&trouble);
+    let access = Access::from(source);
+    let connection = wsgateway_nats::connect(&access, "wsgw dev", move |notice| {
+        if let Notice::Failed(failure) = notice
+            && failure.kind != FailureKind::Unreachable
+        {
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.message);
+        }
+    });
+    let client = connection.await?.client;
     let failed = |source| match source {
-        StreamError::Unreachable => Error::Unreachable { url: url.to_owned() },
-        source => Error::Stream { stream: desired.name.clone(), url: url.to_owned(), source },
+        StreamError::Unreachable => {
+            match trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(trouble) => Error::Refusing { trouble },
+                None => Error::Unreachable { url: url.clone() },
+            }
+        }
+        source => Error::Stream { stream: desired.name.clone(), url: url.clone(), source },
     };
     // The same in every run, so that the next one finds its stream again.
     let owner = Owner::new("wsgw-dev", &gateway.namespace, &gateway.name, "dev");
@@ -103,7 +125,7 @@ async fn make_stream(
     let observed = wsgateway_nats::observe(&client, &desired.name).await.map_err(failed)?;
     let plan = wsgateway_nats::plan(desired, &owner, adoption, observed.as_ref());
     if let Plan::Refused(refusal) = plan {
-        return Err(Error::Refused { stream: desired.name.clone(), url: url.to_owned(), refusal });
+        return Err(Error::Refused { stream: desired.name.clone(), url, refusal });
     }
     wsgateway_nats::apply(&client, &plan).await.map_err(failed)?;
     Ok(client)

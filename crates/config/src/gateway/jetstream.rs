@@ -1,0 +1,303 @@
+//! A JetStream stream as a source: its servers, and the files with what they ask for.
+//!
+//! Nothing secret stands here: credentials are paths, and what they lead to is read again whenever it changes.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ConfigError;
+
+/// Linux takes no longer path.
+const LONGEST_PATH: usize = 4_095;
+
+/// The stream to read. It must exist: the operator (or `wsgw dev`) makes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JetStreamSource {
+    /// `nats://host:port`, or `tls://host:port` to insist on TLS; one to sixteen of one cluster.
+    pub servers: Vec<String>,
+    /// Name of the stream.
+    pub stream: String,
+    /// Who we are to the servers. Absent: nobody in particular.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<NatsAuth>,
+    /// TLS with certificates of one's own. Present: TLS or nothing. Absent: TLS if the servers ask for it, trusting the
+    /// system's authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<NatsTls>,
+}
+
+/// Who we are to the servers: absolute paths of files with one proof of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "AuthFile", into = "AuthFile")]
+pub enum NatsAuth {
+    /// A `.creds` file: the user's JWT and the seed of its key.
+    Creds(PathBuf),
+    /// A file with the seed of a user's nkey (`SU…`).
+    Nkey(PathBuf),
+    /// A user and a file with the password.
+    Password {
+        /// The user.
+        user: NatsUser,
+        /// File with the password; a line break at its end is no part of it.
+        password: PathBuf,
+    },
+    /// A file with a token; a line break at its end is no part of it.
+    Token(PathBuf),
+}
+
+/// The name of a user: no secret, so it may stand in the configuration itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NatsUser {
+    /// The name.
+    Name(String),
+    /// A file with the name.
+    File(PathBuf),
+}
+
+/// [`NatsAuth`] as it stands in the file.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct AuthFile {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    creds_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nkey_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_file: Option<PathBuf>,
+}
+
+impl TryFrom<AuthFile> for NatsAuth {
+    type Error = &'static str;
+
+    fn try_from(file: AuthFile) -> Result<Self, Self::Error> {
+        let user = match (file.user, file.user_file) {
+            (Some(name), None) => Some(NatsUser::Name(name)),
+            (None, Some(file)) => Some(NatsUser::File(file)),
+            (None, None) => None,
+            (Some(_), Some(_)) => return Err("must not hold both user and userFile"),
+        };
+        match (file.creds_file, file.nkey_file, user, file.password_file, file.token_file) {
+            (Some(file), None, None, None, None) => Ok(Self::Creds(file)),
+            (None, Some(file), None, None, None) => Ok(Self::Nkey(file)),
+            (None, None, Some(user), Some(password), None) => Ok(Self::Password { user, password }),
+            (None, None, None, None, Some(file)) => Ok(Self::Token(file)),
+            (None, None, Some(_), None, None) => Err("a user needs passwordFile"),
+            (None, None, None, Some(_), None) => Err("passwordFile needs user or userFile"),
+            _ => Err("must hold exactly one of credsFile, nkeyFile, tokenFile, \
+                      and passwordFile with user or userFile"),
+        }
+    }
+}
+
+impl From<NatsAuth> for AuthFile {
+    fn from(auth: NatsAuth) -> Self {
+        let none = Self::default();
+        match auth {
+            NatsAuth::Creds(file) => Self { creds_file: Some(file), ..none },
+            NatsAuth::Nkey(file) => Self { nkey_file: Some(file), ..none },
+            NatsAuth::Password { user: NatsUser::Name(user), password } => {
+                Self { user: Some(user), password_file: Some(password), ..none }
+            }
+            NatsAuth::Password { user: NatsUser::File(user), password } => {
+                Self { user_file: Some(user), password_file: Some(password), ..none }
+            }
+            NatsAuth::Token(file) => Self { token_file: Some(file), ..none },
+        }
+    }
+}
+
+/// TLS with certificates of one's own: absolute paths of PEM files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NatsTls {
+    /// Authorities that the servers' certificates must come from, instead of the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate and those between it and its authority, for servers that ask for one. Needs `keyFile`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// The key of our certificate. Needs `certFile`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+}
+
+impl JetStreamSource {
+    /// A stream on servers that ask for nothing.
+    pub fn new(servers: Vec<String>, stream: impl Into<String>) -> Self {
+        Self { servers, stream: stream.into(), auth: None, tls: None }
+    }
+
+    /// Refuses what has the right shape but cannot work.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.servers.is_empty() || self.servers.len() > 16 {
+            return Err(ConfigError::value(
+                "source.jetStream.servers",
+                "must name 1 to 16 servers, such as nats://nats.messaging:4222",
+            ));
+        }
+        // The client library would not use them, without a word.
+        if let Some(at) = self.servers.iter().position(|server| server.contains('@')) {
+            return Err(ConfigError::value(
+                format!("source.jetStream.servers[{at}]"),
+                "must be nats://host:port, without user and password: put those into files and name them in \
+                 source.jetStream.auth",
+            ));
+        }
+        let name_ok = |c: char| !c.is_whitespace() && !c.is_control() && !".*>/\\".contains(c);
+        if self.stream.is_empty() || self.stream.len() > 255 || !self.stream.chars().all(name_ok) {
+            return Err(ConfigError::value(
+                "source.jetStream.stream",
+                format!(
+                    "must be a stream name without spaces and . * > / \\; got {:?}",
+                    self.stream
+                ),
+            ));
+        }
+        self.auth.as_ref().map_or(Ok(()), NatsAuth::check)?;
+        self.tls.as_ref().map_or(Ok(()), NatsTls::check)
+    }
+}
+
+impl NatsAuth {
+    fn check(&self) -> Result<(), ConfigError> {
+        let at = |field: &str| format!("source.jetStream.auth.{field}");
+        match self {
+            Self::Creds(file) => check_path(&at("credsFile"), file),
+            Self::Nkey(file) => check_path(&at("nkeyFile"), file),
+            Self::Token(file) => check_path(&at("tokenFile"), file),
+            Self::Password { user: NatsUser::File(user), password } => {
+                check_path(&at("userFile"), user)?;
+                check_path(&at("passwordFile"), password)
+            }
+            Self::Password { user: NatsUser::Name(user), password } => {
+                if user.is_empty() || user.len() > 255 || user.chars().any(char::is_control) {
+                    return Err(ConfigError::value(
+                        at("user"),
+                        "must be the name of a user, of 1 to 255 characters",
+                    ));
+                }
+                check_path(&at("passwordFile"), password)
+            }
+        }
+    }
+}
+
+impl NatsTls {
+    fn check(&self) -> Result<(), ConfigError> {
+        let at = |field: &str| format!("source.jetStream.tls.{field}");
+        let fields =
+            [("caFile", &self.ca_file), ("certFile", &self.cert_file), ("keyFile", &self.key_file)];
+        for (field, file) in fields {
+            file.as_ref().map_or(Ok(()), |file| check_path(&at(field), file))?;
+        }
+        match (&self.cert_file, &self.key_file) {
+            (Some(_), None) => Err(ConfigError::value(
+                at("certFile"),
+                "needs keyFile, the key that belongs to the certificate",
+            )),
+            (None, Some(_)) => Err(ConfigError::value(
+                at("keyFile"),
+                "needs certFile, the certificate that belongs to the key",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Relative to what? A program that is started from elsewhere would read other files.
+fn check_path(at: &str, file: &Path) -> Result<(), ConfigError> {
+    if file.is_absolute() && file.as_os_str().len() <= LONGEST_PATH {
+        return Ok(());
+    }
+    Err(ConfigError::value(
+        at,
+        format!(
+            "must be the absolute path of a file, such as /etc/wsgateway/nats/nats.creds; got {file:?}"
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GatewayConfig, Source};
+
+    fn parsed(source: &str) -> Result<GatewayConfig, String> {
+        let text = format!(
+            "{{ name: a, source: {{ jetStream: {{ servers: ['nats://n'], stream: S, {source} }} }} }}"
+        );
+        GatewayConfig::parse(&text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_way_to_prove_who_we_are_is_read_and_rendered_back() {
+        for source in [
+            "auth: { credsFile: /c/nats.creds }",
+            "auth: { nkeyFile: /c/seed }",
+            "auth: { user: me, passwordFile: /c/password }",
+            "auth: { userFile: /c/user, passwordFile: /c/password }",
+            "auth: { tokenFile: /c/token }",
+            "tls: {}",
+            "tls: { caFile: /c/ca.crt }",
+            "tls: { caFile: /c/ca.crt, certFile: /c/tls.crt, keyFile: /c/tls.key }",
+        ] {
+            let config = parsed(source).unwrap();
+            let Source::JetStream(read) = &config.source else { panic!("another source") };
+            assert!(read.auth.is_some() || read.tls.is_some(), "{source}");
+            assert_eq!(GatewayConfig::parse(&config.render().unwrap()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_path_and_what_to_write() {
+        for (source, error) in [
+            ("auth: {}", "source.jetStream.auth: must hold exactly one of credsFile"),
+            (
+                "auth: { credsFile: /c, tokenFile: /t }",
+                "source.jetStream.auth: must hold exactly one of credsFile",
+            ),
+            ("auth: { passwordFile: /p }", "source.jetStream.auth: passwordFile needs user"),
+            ("auth: { user: me }", "source.jetStream.auth: a user needs passwordFile"),
+            (
+                "auth: { user: me, userFile: /u, passwordFile: /p }",
+                "source.jetStream.auth: must not hold both",
+            ),
+            (
+                "auth: { user: '', passwordFile: /p }",
+                "source.jetStream.auth.user: must be the name of a user",
+            ),
+            ("auth: { password: p }", "source.jetStream.auth.password: unknown field"),
+            (
+                "auth: { credsFile: nats.creds }",
+                "source.jetStream.auth.credsFile: must be the absolute path",
+            ),
+            (
+                "auth: { user: u, passwordFile: ./p }",
+                "source.jetStream.auth.passwordFile: must be the absolute path",
+            ),
+            ("tls: { caFile: '' }", "source.jetStream.tls.caFile: must be the absolute path"),
+            ("tls: { certFile: /c }", "source.jetStream.tls.certFile: needs keyFile"),
+            ("tls: { keyFile: /c }", "source.jetStream.tls.keyFile: needs certFile"),
+        ] {
+            let told = parsed(source).unwrap_err();
+            assert!(told.starts_with(error), "{source}: {told}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_an_address_are_refused_without_repeating_them() {
+        let source =
+            JetStreamSource::new(vec!["nats://n".into(), "nats://me:secret@n".into()], "S");
+        let error = source.check().unwrap_err().to_string();
+        assert!(error.starts_with("source.jetStream.servers[1]: "), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Secrets that a WsGateway names: what is in them, and where a pod finds it as a file.
+
+use std::path::PathBuf;
+
+use wsgateway_config::{NatsAuth, NatsTls, NatsUser};
+
+/// Folder in a gateway's pod with what is needed to connect to NATS.
+pub const NATS_FOLDER: &str = "/etc/wsgateway-nats";
+
+/// A key of a Secret in the namespace of the WsGateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretKey {
+    /// Name of the Secret.
+    pub name: String,
+    /// Key in it.
+    pub key: String,
+}
+
+/// Who we are to the NATS servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValidCredentials {
+    /// A `.creds` file.
+    Creds(SecretKey),
+    /// The seed of a user's nkey.
+    Nkey(SecretKey),
+    /// A token.
+    Token(SecretKey),
+    /// A user and its password.
+    Password {
+        /// The user.
+        user: SecretKey,
+        /// Its password.
+        password: SecretKey,
+    },
+}
+
+/// TLS with certificates of one's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ValidTls {
+    /// Authorities of the servers' certificates.
+    pub ca: Option<SecretKey>,
+    /// Our certificate and its key.
+    pub client: Option<(SecretKey, SecretKey)>,
+}
+
+/// A file of [`NATS_FOLDER`] and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretFile {
+    /// Where it comes from.
+    pub source: SecretKey,
+    /// Name of the file: always the same, whatever the key in the Secret is called.
+    pub file: &'static str,
+}
+
+const CREDS: &str = "nats.creds";
+const NKEY: &str = "nkey";
+const TOKEN: &str = "token";
+const USER: &str = "username";
+const PASSWORD: &str = "password";
+const CA: &str = "ca.crt";
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
+
+fn path(file: &str) -> PathBuf {
+    [NATS_FOLDER, file].iter().collect()
+}
+
+impl ValidCredentials {
+    /// As the gateway's configuration names them.
+    pub(crate) fn in_a_pod(&self) -> NatsAuth {
+        match self {
+            Self::Creds(_) => NatsAuth::Creds(path(CREDS)),
+            Self::Nkey(_) => NatsAuth::Nkey(path(NKEY)),
+            Self::Token(_) => NatsAuth::Token(path(TOKEN)),
+            Self::Password { .. } => {
+                NatsAuth::Password { user: NatsUser::File(path(USER)), password: path(PASSWORD) }
+            }
+        }
+    }
+
+    fn files(&self) -> Vec<(&SecretKey, &'static str)> {
+        match self {
+            Self::Creds(key) => vec![(key, CREDS)],
+            Self::Nkey(key) => vec![(key, NKEY)],
+            Self::Token(key) => vec![(key, TOKEN)],
+            Self::Password { user, password } => vec![(user, USER), (password, PASSWORD)],
+        }
+    }
+}
+
+impl ValidTls {
+    /// As the gateway's configuration names them.
+    pub(crate) fn in_a_pod(&self) -> NatsTls {
+        NatsTls {
+            ca_file: self.ca.as_ref().map(|_| path(CA)),
+            cert_file: self.client.as_ref().map(|_| path(CERTIFICATE)),
+            key_file: self.client.as_ref().map(|_| path(KEY)),
+        }
+    }
+
+    fn files(&self) -> Vec<(&SecretKey, &'static str)> {
+        let client = self.client.iter().flat_map(|(chain, key)| [(chain, CERTIFICATE), (key, KEY)]);
+        self.ca.iter().map(|ca| (ca, CA)).chain(client).collect()
+    }
+}
+
+/// The files of [`NATS_FOLDER`].
+pub(crate) fn files(
+    credentials: Option<&ValidCredentials>,
+    tls: Option<&ValidTls>,
+) -> Vec<SecretFile> {
+    let credentials = credentials.map(ValidCredentials::files).unwrap_or_default();
+    let tls = tls.map(ValidTls::files).unwrap_or_default();
+    credentials
+        .into_iter()
+        .chain(tls)
+        .map(|(source, file)| SecretFile { source: source.clone(), file })
+        .collect()
+}

@@ -1,0 +1,50 @@
+//! The NATS server that the user names, as the gateway's configuration names it.
+
+use std::path::{Path, PathBuf};
+
+use wsgateway_config::{JetStreamSource, NatsAuth, NatsTls, NatsUser};
+
+use crate::cli::{Dev, NatsAccess};
+use crate::error::Error;
+
+/// The source that `--nats` and the flags beside it describe; `None` without them.
+pub(super) fn source(options: &Dev, stream: &str) -> Result<Option<JetStreamSource>, Error> {
+    let Some(url) = &options.nats else { return Ok(None) };
+    let access = &options.access;
+    Ok(Some(JetStreamSource {
+        auth: auth(access)?,
+        tls: tls(access)?,
+        ..JetStreamSource::new(vec![url.clone()], stream)
+    }))
+}
+
+fn auth(access: &NatsAccess) -> Result<Option<NatsAuth>, Error> {
+    if let Some(creds) = &access.creds {
+        return Ok(Some(NatsAuth::Creds(absolute(creds)?)));
+    }
+    let Some((user, password)) = access.nats_user.as_ref().zip(access.nats_password_file.as_ref())
+    else {
+        return Ok(None);
+    };
+    let (user, password) = (NatsUser::Name(user.clone()), absolute(password)?);
+    Ok(Some(NatsAuth::Password { user, password }))
+}
+
+fn tls(access: &NatsAccess) -> Result<Option<NatsTls>, Error> {
+    let file = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
+    let tls = NatsTls {
+        ca_file: file(&access.nats_ca)?,
+        cert_file: file(&access.nats_cert)?,
+        key_file: file(&access.nats_key)?,
+    };
+    Ok((tls != NatsTls::default()).then_some(tls))
+}
+
+/// As the configuration wants it. Links stay, since what they lead to may be exchanged; a typing error is told at once.
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    let found = std::path::absolute(path).and_then(|absolute| {
+        std::fs::metadata(&absolute)?;
+        Ok(absolute)
+    });
+    found.map_err(|source| Error::Path { path: path.to_owned(), source })
+}
