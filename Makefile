@@ -32,6 +32,10 @@ test-unit: ## The tests that need no server and no browser
 lint: ## Format, clippy, dependency rule, licences, generated files
 	@hack/lint
 
+.PHONY: sdk
+sdk: ## The TypeScript client alone: lint, types, build, tests on a real gateway and in a browser
+	@hack/sdk
+
 .PHONY: fuzz
 fuzz: ## Fuzz frames, deflate and commands (ARGS=seconds for each, default 20: a minute in all)
 	@hack/fuzz $(ARGS)
@@ -78,8 +82,9 @@ fmt: ## Format the code
 	cargo fmt --all
 
 .PHONY: generate
-generate: ## Write the CRD and install.yaml anew
+generate: ## Write the CRD, install.yaml and the script of the console page anew
 	@hack/generate
+	@hack/sdk generate
 
 # --- to prepare
 

@@ -1,0 +1,58 @@
+/**
+ * When to try again after a connection has ended, and whether at all. Pure: time and chance come in as numbers.
+ */
+import type { BackoffOptions, TransportKind } from './types.js';
+
+/** A connection's end. `code` is a WebSocket close code; HTTP refusals come as the code that means the same. */
+export interface End {
+  code: number;
+  /** Connections in a row that were not useful, this one included. */
+  attempt: number;
+  /** What the server asked for: `reconnect.afterMs` or Retry-After. */
+  advisedMs: number | undefined;
+  /** A new token can be had, and the one before was not refused as well. */
+  mayRefresh: boolean;
+}
+
+export type Verdict = { retry: false; state: 'closed' | 'refused' } | { retry: true; delayMs: number };
+
+/** No server may put a client to sleep for longer (ms). */
+const MAX_ADVICE = 120_000;
+/** Sent too many commands: the bucket of the gateway fills in seconds. */
+const TOO_MANY_COMMANDS_MS = 5_000;
+/** The same thing would happen again: our commands are wrong or too big, or there is one connection too many. */
+const FINAL = new Set([1003, 1007, 1009, 4010]);
+const TOKEN = new Set([4001, 4003, 4004]);
+
+/** Below what the delay of an attempt is drawn (ms). */
+export function ceiling(attempt: number, { baseMs, capMs }: BackoffOptions): number {
+  return Math.min(capMs, baseMs * 2 ** Math.min(attempt, 16));
+}
+
+export function afterEnd(end: End, options: BackoffOptions, random: number): Verdict {
+  if (end.code === 1000) return { retry: false, state: 'closed' };
+  if (FINAL.has(end.code) || (TOKEN.has(end.code) && !end.mayRefresh)) return { retry: false, state: 'refused' };
+  const jittered = random * ceiling(end.attempt, options);
+  if (end.code === 4009) return { retry: true, delayMs: TOO_MANY_COMMANDS_MS + jittered };
+  if (end.advisedMs === undefined) return { retry: true, delayMs: jittered };
+  // The server spreads its advice already; when following it went wrong before, spread it here, too.
+  const advised = Math.min(Math.max(end.advisedMs, 0), MAX_ADVICE);
+  return { retry: true, delayMs: end.attempt < 2 ? advised : Math.max(advised, jittered) };
+}
+
+/** Opens that failed in a row before something else than WebSocket is tried. */
+export const WEBSOCKET_FIRST = 3;
+
+/** What to try after `failures` attempts in a row that never got a greeting: WebSocket patiently, then all in turn. */
+export function transportFor(failures: number, fallback: readonly TransportKind[]): TransportKind {
+  if (failures < WEBSOCKET_FIRST) return 'websocket';
+  return [...fallback, 'websocket' as const][(failures - WEBSOCKET_FIRST) % (fallback.length + 1)] as TransportKind;
+}
+
+export type LineVerdict = 'quiet' | 'ask' | 'dead';
+
+/** Whether a line is to be asked for a sign of life, or given up. Times in ms of one clock. */
+export function lineVerdict(now: number, heardAt: number, askedAt: number, intervalMs: number, timeoutMs: number): LineVerdict {
+  if (askedAt > heardAt) return now - askedAt > timeoutMs ? 'dead' : 'quiet';
+  return now - heardAt >= intervalMs ? 'ask' : 'quiet';
+}

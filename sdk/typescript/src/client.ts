@@ -1,0 +1,171 @@
+/** The client as applications see it: a connection, a session on it, and the events of both. */
+import { Connection, preciseNow, type Settings } from './connection.js';
+import { Emitter } from './emitter.js';
+import type { Push } from './push.js';
+import { Session } from './session.js';
+import { openWebSocket } from './transport-ws.js';
+import type {
+  ClientEvent,
+  ClientOptions,
+  ConnectionState,
+  Cursor,
+  EventOf,
+  Message,
+  SubscribeOptions,
+  Subscription,
+  TransportKind,
+  WebSocketConstructor,
+} from './types.js';
+
+const PROTOCOL = 'wsgateway.v1';
+
+/** Types of payloads by channel or pattern: `createClient<{ [price: `${string}.price`]: Price }>(…)`. */
+export type Channels = Record<string, unknown>;
+
+export class WsGatewayClient<C extends Channels = Channels> {
+  readonly #events = new Emitter();
+  readonly #session: Session;
+  readonly #connection: Connection;
+  /** Round trip of the last ping (ms); null before the first answer. */
+  latencyMs: number | null = null;
+
+  constructor(options: ClientOptions) {
+    const { cursor = null, batch = true, lazy = false } = options;
+    this.#session = new Session(this.#events, { cursor, batch }, () => this.#connection.settled());
+    this.#connection = new Connection(settings(options, this.#session), this.#events, {
+      opened: (line) => this.#session.opened(line),
+      push: (push) => this.#push(Object(push)),
+      ended: () => this.#session.ended(),
+      beat: (silent) => this.#session.locate(silent),
+      waits: () => this.#session.waits,
+      wanted: () => this.#session.wanted,
+    });
+    if (!lazy) this.connect();
+  }
+
+  get state(): ConnectionState {
+    return this.#connection.state;
+  }
+
+  get transport(): TransportKind {
+    return this.#connection.transport;
+  }
+
+  /** Where to go on. Keep it, and give it to the next client as the option `cursor`: nothing is lost in between, as
+   * far as the stream reaches back. Inside a handler it is behind the message that is being handled. */
+  get cursor(): Cursor | null {
+    return this.#session.cursor;
+  }
+
+  /** Begins, or tries again at once instead of waiting. */
+  connect(): void {
+    this.#connection.connect();
+  }
+
+  /** Ends the connection. Subscriptions and cursor stay: `connect()` goes on where this stopped. */
+  close(): void {
+    this.#connection.close();
+  }
+
+  /** Receives the messages of channels and patterns, each message once, in the order of the stream. */
+  subscribe<P extends keyof C & string, T = C[P]>(
+    channels: P | readonly P[],
+    handler: (message: Message<T>) => void,
+    options: SubscribeOptions = {},
+  ): Subscription {
+    const list: readonly string[] = typeof channels === 'string' ? [channels] : [...channels];
+    const unsubscribe = this.#session.subscribe(list, handler as (message: Message) => void, options);
+    return { channels: list, unsubscribe };
+  }
+
+  /** Calls back for each event of a type, until the returned function is called. */
+  on<K extends ClientEvent['type']>(type: K, listener: (event: EventOf<K>) => void): () => void {
+    return this.#events.on(type, listener);
+  }
+
+  /** Measures the way to the gateway; the answer is a `pong` event. */
+  ping(): void {
+    this.#connection.ping();
+  }
+
+  /** Gives the gateway a new token without a new connection. */
+  authenticate(token: string): void {
+    this.#connection.send({ type: 'auth', token });
+  }
+
+  #push(push: Push): void {
+    switch (push.type) {
+      case 'message':
+        return this.#session.message(push);
+      case 'batch':
+        for (const message of Array.isArray(push.messages) ? push.messages : []) this.#session.message(Object(message));
+        return;
+      case 'connection:established':
+        return this.#greeted(push);
+      case 'subscription_ack':
+        return this.#session.acknowledged(push);
+      case 'gap':
+        return this.#session.gap(push);
+      case 'pong':
+        return this.#pong(push);
+      case 'error':
+        return this.#session.refused(push);
+    }
+  }
+
+  #greeted(push: Push): void {
+    this.#session.greeted(push);
+    const { epoch, connectionId, pod } = push as { epoch?: string; connectionId?: string; pod?: string };
+    this.#events.emit({
+      type: 'open',
+      transport: this.transport,
+      epoch: String(epoch),
+      ...(connectionId && { connectionId }),
+      ...(pod && { pod }),
+    });
+  }
+
+  #pong({ timestamp, ts }: Push): void {
+    if (typeof timestamp !== 'number' || typeof ts !== 'number') return;
+    this.latencyMs = preciseNow() - timestamp;
+    this.#events.emit({ type: 'pong', timestamp, ts, roundTripMs: this.latencyMs });
+  }
+}
+
+/** A client that connects at once, unless it is `lazy`. */
+export function createClient<C extends Channels = Channels>(options: ClientOptions): WsGatewayClient<C> {
+  return new WsGatewayClient<C>(options);
+}
+
+function settings(options: ClientOptions, session: Session): Settings {
+  const { url, urls = url === undefined ? [] : [url], fallback = ['sse', 'poll'], protocols = PROTOCOL } = options;
+  const global = globalThis as { WebSocket?: WebSocketConstructor; location?: { href: string } };
+  if (urls.length === 0) throw new Error('createClient needs a url or urls');
+  return {
+    urls: urls.map((one) => endpoint(one, global.location?.href)),
+    token: options.token,
+    fallback,
+    backoff: { baseMs: 500, capMs: 30_000, stableMs: 10_000, ...options.backoff },
+    heartbeat: { intervalMs: 15_000, timeoutMs: 10_000, ...options.heartbeat },
+    connectTimeoutMs: options.connectTimeoutMs ?? 15_000,
+    probeMs: options.probeMs ?? 30_000,
+    line: {
+      protocols,
+      WebSocket: options.WebSocket ?? global.WebSocket,
+      fetch: options.fetch ?? globalThis.fetch?.bind(globalThis),
+      cursor: () => session.cursor,
+    },
+    openers: {
+      websocket: openWebSocket,
+      sse: async (line, hooks) => (await import('./fallback.js')).openSse(line, hooks),
+      poll: async (line, hooks) => (await import('./fallback.js')).openPoll(line, hooks),
+    },
+  };
+}
+
+/** A WebSocket URL; `http` and paths relative to the page are fine, too. */
+function endpoint(url: string, page: string | undefined): URL {
+  const absolute = new URL(url, page);
+  absolute.protocol = absolute.protocol.replace('http', 'ws');
+  return absolute;
+}

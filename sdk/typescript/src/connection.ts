@@ -1,0 +1,261 @@
+/**
+ * One line at a time: opens it, watches it, and opens the next when it has ended. Owns every timer. What goes over the
+ * line is the session's business.
+ */
+import { afterEnd, lineVerdict, transportFor, WEBSOCKET_FIRST } from './backoff.js';
+import type { Emitter } from './emitter.js';
+import { isOffline, watch } from './environment.js';
+import type { Line, LineOptions, Openers } from './transport.js';
+import type { BackoffOptions, ConnectionState, HeartbeatOptions, TransportKind } from './types.js';
+
+export interface Settings {
+  urls: readonly URL[];
+  token: (() => string | Promise<string>) | string | undefined;
+  fallback: readonly TransportKind[];
+  backoff: BackoffOptions;
+  heartbeat: HeartbeatOptions;
+  connectTimeoutMs: number;
+  probeMs: number;
+  line: Omit<LineOptions, 'url' | 'token'>;
+  openers: Openers;
+}
+
+export interface ConnectionHooks {
+  /** The line takes commands. */
+  opened(line: Line): void;
+  push(push: unknown): void;
+  ended(): void;
+  /** Called from time to time; `silent`: nothing was heard for long. */
+  beat(silent: boolean): void;
+  /** How long an answer is overdue (ms). */
+  waits(): number;
+  /** Whether a line without a way back has anything to do. */
+  wanted(): boolean;
+}
+
+/** Unix ms with fractions. For measuring only: it may stand still while the machine sleeps. */
+export const preciseNow = (): number => performance.timeOrigin + performance.now();
+
+/** After coming back online: enough to spread a region, too little to be felt (ms). */
+const ONLINE_SPREAD = 500;
+/** A page that wakes up gives its line less time to answer (ms). */
+const WAKE_TIMEOUT = 4_000;
+/** An answer to a subscribe: a gateway may look back for 5 s. */
+const ANSWER_TIMEOUT = 30_000;
+/** The longest until the fallback looks whether WebSocket works after all (ms). */
+const MAX_PROBE = 600_000;
+
+export class Connection {
+  state: ConnectionState = 'closed';
+  transport: TransportKind = 'websocket';
+  #line: Line | null = null;
+  /** Grows with each attempt; what belongs to an earlier one is ignored. */
+  #generation = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #beat: ReturnType<typeof setInterval> | undefined;
+  #probe: ReturnType<typeof setTimeout> | undefined;
+  #probeMs = 0;
+  #unwatch: (() => void) | undefined;
+  #url = 0;
+  /** Connections in a row that were not useful. */
+  #attempt = 0;
+  /** Attempts in a row that never got a greeting. */
+  #failures = 0;
+  #tokenRefused = false;
+  #greeted = false;
+  #liveAt = 0;
+  #heardAt = 0;
+  #askedAt = 0;
+  #advisedAt: number | null = null;
+
+  constructor(
+    readonly settings: Settings,
+    readonly events: Emitter,
+    readonly hooks: ConnectionHooks,
+    readonly random: () => number = Math.random,
+  ) {}
+
+  /** Begins, or tries again at once. Does nothing while there is a line. */
+  connect(): void {
+    if (this.#line || this.state === 'connecting') return;
+    this.#unwatch ??= watch({
+      online: () => this.#online(),
+      offline: () => this.#offline(),
+      woke: () => this.#checkNow(),
+    });
+    void this.#open();
+  }
+
+  close(): void {
+    this.#drop();
+    this.#unwatch?.();
+    this.#unwatch = undefined;
+    this.#attempt = this.#failures = 0;
+    this.#tokenRefused = false;
+    this.#set('closed');
+  }
+
+  send(command: Parameters<Line['send']>[0]): void {
+    this.#line?.send(command);
+  }
+
+  /** Everything wanted is acknowledged: this connection is of use. */
+  settled(): void {
+    if (!this.#greeted || this.state === 'live') return;
+    this.#liveAt = Date.now();
+    this.#tokenRefused = false;
+    this.#set('live');
+  }
+
+  // ---- opening -------------------------------------------------------------------------------------------------
+
+  async #open(): Promise<void> {
+    this.#drop();
+    const generation = this.#generation;
+    const current = (): boolean => generation === this.#generation;
+    const { token, urls, line, openers, fallback, connectTimeoutMs } = this.settings;
+    this.#set('connecting');
+    this.#timer = setTimeout(() => this.#end(1006, 'not connected in time'), connectTimeoutMs);
+    try {
+      // Always a moment later: whoever closes in the same turn (React's StrictMode) has opened nothing.
+      const value = await (typeof token === 'function' ? token() : token);
+      if (!current()) return;
+      this.transport = this.hooks.wanted() ? transportFor(this.#failures, fallback) : 'websocket';
+      const options = { ...line, token: value, url: urls[this.#url % urls.length] as URL };
+      this.#heardAt = this.#askedAt = Date.now();
+      const opened = await openers[this.transport](options, {
+        push: (push) => current() && this.#push(push),
+        heard: () => {
+          this.#heardAt = Date.now();
+        },
+        end: (code, reason, advisedMs) => current() && this.#end(code, reason, advisedMs),
+      });
+      if (!current()) return opened.close();
+      this.#line = opened;
+      // Only a WebSocket greets before it is asked for something.
+      if (this.transport !== 'websocket') this.hooks.opened(opened);
+    } catch (error) {
+      if (current()) this.#end(1006, String(error));
+    }
+  }
+
+  #push(push: unknown): void {
+    this.#heardAt = Date.now();
+    const { type, afterMs } = Object(push) as { type?: unknown; afterMs?: unknown };
+    if (type === 'reconnect' && typeof afterMs === 'number') this.#advisedAt = Date.now() + afterMs;
+    const first = type === 'connection:established' && !this.#greeted;
+    if (first) this.#greet();
+    this.hooks.push(push);
+    if (!first || this.transport !== 'websocket' || !this.#line) return;
+    this.hooks.opened(this.#line);
+    this.ping();
+  }
+
+  #greet(): void {
+    clearTimeout(this.#timer);
+    this.#greeted = true;
+    // A way that works in spite of WebSocket is the next one, too.
+    if (this.transport === 'websocket') this.#failures = 0;
+    const { intervalMs, timeoutMs } = this.settings.heartbeat;
+    this.#beat = setInterval(() => this.#check(), Math.min(intervalMs, timeoutMs) / 2);
+    if (this.transport !== 'websocket') this.#probe = setTimeout(() => this.#lookForWebSocket(), this.#probeMs || this.settings.probeMs);
+    else this.#probeMs = 0;
+  }
+
+  /** Tries WebSocket once more; when that fails, this way is the next. A change of lines loses nothing. */
+  #lookForWebSocket(): void {
+    this.#probeMs = Math.min((this.#probeMs || this.settings.probeMs) * 2, MAX_PROBE);
+    this.#failures = WEBSOCKET_FIRST - 1;
+    void this.#open();
+  }
+
+  // ---- watching ------------------------------------------------------------------------------------------------
+
+  /** Asks for a sign of life. Only a WebSocket can. */
+  ping(): void {
+    if (this.transport === 'websocket') this.#line?.send({ type: 'ping', timestamp: preciseNow() });
+  }
+
+  #check(): void {
+    const { intervalMs, timeoutMs } = this.settings.heartbeat;
+    const now = Date.now();
+    // Without a way back there is nothing to ask: an open response is read, and long-poll has its own deadline.
+    const verdict = this.transport === 'websocket' ? lineVerdict(now, this.#heardAt, this.#askedAt, intervalMs, timeoutMs) : 'quiet';
+    if (verdict === 'dead' || this.hooks.waits() > ANSWER_TIMEOUT) return this.#end(1006, 'no answer in time');
+    this.hooks.beat(verdict === 'ask');
+    if (verdict !== 'ask') return;
+    this.#askedAt = now;
+    this.ping();
+  }
+
+  /** Asks at once, whatever was heard before: the page woke up, or its network has changed. */
+  #checkNow(): void {
+    if (!this.#greeted || this.transport !== 'websocket') return;
+    const generation = this.#generation;
+    const askedAt = Date.now();
+    this.ping();
+    setTimeout(() => {
+      if (generation === this.#generation && this.#heardAt < askedAt) this.#end(1006, 'no answer in time');
+    }, WAKE_TIMEOUT);
+  }
+
+  #online(): void {
+    if (this.state !== 'offline' && this.state !== 'reconnecting') return this.#checkNow();
+    this.#wait(this.random() * ONLINE_SPREAD);
+  }
+
+  #offline(): void {
+    if (this.state === 'reconnecting') {
+      clearTimeout(this.#timer);
+      this.#set('offline');
+    } else this.#checkNow();
+  }
+
+  // ---- the end -------------------------------------------------------------------------------------------------
+
+  /** Ends the line, if there is one, and everything that belongs to it. */
+  #drop(): void {
+    this.#generation += 1;
+    clearTimeout(this.#timer);
+    clearInterval(this.#beat);
+    clearTimeout(this.#probe);
+    const line = this.#line;
+    this.#line = null;
+    this.#greeted = false;
+    line?.close();
+    if (line) this.hooks.ended();
+  }
+
+  #end(code: number, reason: string, advisedMs?: number): void {
+    const now = Date.now();
+    const advised = advisedMs ?? (this.#advisedAt === null ? undefined : this.#advisedAt - now);
+    const useful = this.#liveAt > 0 && now - this.#liveAt >= this.settings.backoff.stableMs;
+    // A way without commands may greet and then refuse what is asked for.
+    if (!this.#greeted || (this.transport !== 'websocket' && this.#liveAt === 0)) this.#failures += 1;
+    this.#attempt = useful ? 0 : this.#attempt + 1;
+    this.#advisedAt = null;
+    this.#liveAt = 0;
+    this.#url += 1;
+    this.#drop();
+    const mayRefresh = typeof this.settings.token === 'function' && !this.#tokenRefused;
+    if (code === 4001 || code === 4003) this.#tokenRefused = true;
+    const verdict = afterEnd({ code, attempt: this.#attempt, advisedMs: advised, mayRefresh }, this.settings.backoff, this.random());
+    this.events.emit({ type: 'close', code, reason, retryInMs: verdict.retry ? verdict.delayMs : null });
+    if (!verdict.retry) return this.#set(verdict.state);
+    if (isOffline()) return this.#set('offline');
+    this.#wait(verdict.delayMs);
+  }
+
+  #wait(delayMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#open(), delayMs);
+    this.#set('reconnecting');
+  }
+
+  #set(state: ConnectionState): void {
+    const previous = this.state;
+    if (state === previous) return;
+    this.state = state;
+    this.events.emit({ type: 'state', state, previous });
+  }
+}

@@ -1,0 +1,36 @@
+/** What the surroundings tell about the network: a browser's events, or nothing (Node). */
+
+export interface EnvironmentHooks {
+  online(): void;
+  offline(): void;
+  /** The page can be seen again; it may have slept. */
+  woke(): void;
+}
+
+/** Where events come from; `globalThis` in a browser. */
+interface Surroundings {
+  addEventListener?: (type: string, listener: () => void) => void;
+  removeEventListener?: (type: string, listener: () => void) => void;
+  document?: EventTarget & { visibilityState?: string };
+  navigator?: { onLine?: boolean };
+}
+
+export const isOffline = (global = globalThis as Surroundings): boolean => global.navigator?.onLine === false;
+
+/** Listens until the returned function is called. */
+export function watch(hooks: EnvironmentHooks, global = globalThis as Surroundings): () => void {
+  const { document } = global;
+  const seen = (): void => {
+    if (document?.visibilityState === 'visible') hooks.woke();
+  };
+  global.addEventListener?.('online', hooks.online);
+  global.addEventListener?.('offline', hooks.offline);
+  global.addEventListener?.('pageshow', seen);
+  document?.addEventListener('visibilitychange', seen);
+  return () => {
+    global.removeEventListener?.('online', hooks.online);
+    global.removeEventListener?.('offline', hooks.offline);
+    global.removeEventListener?.('pageshow', seen);
+    document?.removeEventListener('visibilitychange', seen);
+  };
+}

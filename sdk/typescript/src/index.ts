@@ -1,0 +1,2 @@
+export { type Channels, createClient, WsGatewayClient } from './client.js';
+export type * from './types.js';

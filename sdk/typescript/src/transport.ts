@@ -1,0 +1,50 @@
+/**
+ * What a transport is: a line on which commands go out and pushes of `wsgateway.v1` come in. The session above does
+ * not know which one it has; those without a way back (SSE, long-poll) translate.
+ */
+import type { Cursor, TransportKind, WebSocketConstructor } from './types.js';
+
+export interface SubscribeCommand {
+  type: 'subscribe';
+  id: number;
+  channels: string[];
+  resume?: Cursor;
+  snapshot?: true;
+  batch?: boolean;
+}
+
+export type Command =
+  | SubscribeCommand
+  | { type: 'unsubscribe'; channels: string[] }
+  | { type: 'ping'; timestamp: number }
+  | { type: 'auth'; token: string };
+
+/** One line, from its opening to its end. A line that has ended is never used again. */
+export interface Line {
+  send(command: Command): void;
+  /** Ends it from our side; no hook is called afterwards. */
+  close(): void;
+}
+
+export interface LineHooks {
+  /** One push, parsed; nothing in it is checked. */
+  push(push: unknown): void;
+  /** Something came that is no push. */
+  heard(): void;
+  /** The line has ended or could not be opened. Called once at most. */
+  end(code: number, reason: string, advisedMs?: number): void;
+}
+
+export interface LineOptions {
+  /** The WebSocket endpoint, without the token. */
+  url: URL;
+  token: string | undefined;
+  protocols: string | string[];
+  WebSocket: WebSocketConstructor | undefined;
+  fetch: typeof fetch | undefined;
+  /** Where a line without a way back goes on when the set of channels changes. */
+  cursor(): Cursor | null;
+}
+
+export type OpenLine = (options: LineOptions, hooks: LineHooks) => Line | Promise<Line>;
+export type Openers = Record<TransportKind, OpenLine>;

@@ -1,0 +1,131 @@
+/** What users of the client see: options, messages, events. Nothing here has a body. */
+
+/** A place in a stream: everything up to `offset` has been delivered. Valid on every pod; plain data, made to be stored. */
+export interface Cursor {
+  /** The stream's life; offsets of another epoch mean nothing. */
+  readonly epoch: string;
+  readonly offset: number;
+}
+
+/** One message of a channel. */
+export interface Message<T = unknown> {
+  readonly type: 'message';
+  readonly channel: string;
+  /** Sequence of the message in the stream. */
+  readonly offset: number;
+  /** Offset of the message before it on the same channel; 0 when there is none or it is not known. */
+  readonly prev: number;
+  /** When the stream stored it (Unix ms). */
+  readonly ts: number;
+  /** The payload; a `Uint8Array` when the publisher did not send JSON (`encoding` says so). */
+  readonly data: T;
+  readonly encoding?: 'base64';
+  /** The last value from before the subscription, asked for with `snapshot`. */
+  readonly snapshot?: boolean;
+}
+
+export type ConnectionState =
+  /** Not started, or stopped by `close()` or by the server's 1000. */
+  | 'closed'
+  | 'connecting'
+  /** Connected, and every channel that was wanted at the time is acknowledged. */
+  | 'live'
+  /** Waiting for the next attempt. */
+  | 'reconnecting'
+  /** The browser says there is no network: waiting for its `online`. */
+  | 'offline'
+  /** The server's reason does not pass by itself (token, scope, limit): `connect()` tries again. */
+  | 'refused';
+
+export type TransportKind = 'websocket' | 'sse' | 'poll';
+
+/** Why messages of a channel are missing. `missed`: the client found it by `prev`; the others are told by the server. */
+export type GapReason = 'slow_consumer' | 'retention' | 'epoch' | 'missed';
+
+export type ClientEvent =
+  | { readonly type: 'state'; readonly state: ConnectionState; readonly previous: ConnectionState }
+  | {
+      readonly type: 'open';
+      readonly transport: TransportKind;
+      readonly epoch: string;
+      readonly connectionId?: string;
+      readonly pod?: string;
+    }
+  | { readonly type: 'close'; readonly code: number; readonly reason: string; readonly retryInMs: number | null }
+  /** `recovered` is there when the subscription went on from a cursor; false: part was gone, `gap` events say what. */
+  | { readonly type: 'subscribed'; readonly channels: readonly string[]; readonly offset: number; readonly recovered?: boolean }
+  | { readonly type: 'rejected'; readonly channel: string; readonly code: string }
+  /** Offsets `from` to `to`, both included, did not come. `channel` may be a pattern. */
+  | { readonly type: 'gap'; readonly channel: string; readonly from: number; readonly to: number; readonly reason: GapReason }
+  | { readonly type: 'duplicate'; readonly channel: string; readonly offset: number }
+  | { readonly type: 'pong'; readonly timestamp: number; readonly ts: number; readonly roundTripMs: number }
+  | { readonly type: 'error'; readonly code: string; readonly message: string; readonly cause?: unknown };
+
+export type EventOf<K extends ClientEvent['type']> = Extract<ClientEvent, { type: K }>;
+
+export interface SubscribeOptions {
+  /** The last value of each channel first. */
+  snapshot?: boolean;
+}
+
+export interface Subscription {
+  readonly channels: readonly string[];
+  /** Ends it. The channel stays on the wire as long as another subscription wants it. */
+  unsubscribe(): void;
+}
+
+/** What is needed of a WebSocket: that of browsers, of Node 22 and of the `ws` package have it. */
+export interface WebSocketLike {
+  readonly readyState: number;
+  onopen: ((event: never) => void) | null;
+  onmessage: ((event: never) => void) | null;
+  onclose: ((event: never) => void) | null;
+  onerror: ((event: never) => void) | null;
+  send(data: string): void;
+  close(code?: number): void;
+}
+export type WebSocketConstructor = new (url: string, protocols?: string | string[]) => WebSocketLike;
+
+export interface ClientOptions {
+  /** Where the gateway is, such as `wss://push.example.com/ws`; in browsers also relative to the page. */
+  url?: string;
+  /** Several places of one stream: the next is taken after each connection that ended. */
+  urls?: readonly string[];
+  /** Sent as `?token=`. A function is asked before every attempt. */
+  token?: string | (() => string | Promise<string>);
+  /** Go on from here: the value of `client.cursor` that was kept. */
+  cursor?: Cursor | null;
+  /** Take several messages in one frame when they are due together. Default true. */
+  batch?: boolean;
+  /** Begin with `connect()`, not at once. Default false. */
+  lazy?: boolean;
+  /** Subprotocols to name. Default `wsgateway.v1`. */
+  protocols?: string | string[];
+  /** What to try, in this order, when WebSocket cannot be opened. Default `['sse', 'poll']`. */
+  fallback?: readonly Exclude<TransportKind, 'websocket'>[];
+  /** How soon the fallback looks whether WebSocket works after all; doubled each time, up to ten minutes. Default
+   * 30000. */
+  probeMs?: number;
+  /** Full jitter: the delay is random below `baseMs * 2^attempt`, at most `capMs`; attempts are forgotten only after
+   * a connection was live for `stableMs`. Defaults 500, 30000, 10000. */
+  backoff?: Partial<BackoffOptions>;
+  /** Silence after which the line is checked, and the time that an answer may take. Defaults 15000, 10000. */
+  heartbeat?: Partial<HeartbeatOptions>;
+  /** Time for one attempt, from the token to the greeting. Default 15000. */
+  connectTimeoutMs?: number;
+  /** Default: the global one. Node before 22 has none: pass that of the `ws` package. */
+  WebSocket?: WebSocketConstructor;
+  /** Default: the global one. */
+  fetch?: typeof fetch;
+}
+
+export interface BackoffOptions {
+  baseMs: number;
+  capMs: number;
+  stableMs: number;
+}
+
+export interface HeartbeatOptions {
+  intervalMs: number;
+  timeoutMs: number;
+}

@@ -1,0 +1,64 @@
+/** A page as an application has it: a provider, components that come and go, StrictMode. */
+import { StrictMode, useState } from 'react';
+import { createRoot } from 'react-dom/client';
+import { useChannel, useConnection, useMessages, WsGatewayProvider } from '../../dist/react.js';
+
+interface Price {
+  price: number;
+}
+
+const renders = { price: 0 };
+Object.assign(window, { renders });
+
+function Price({ id, channel }: { id: string; channel: string | null }) {
+  const { data, message, gaps, rejected } = useChannel<Price>(channel);
+  renders.price += 1;
+  return (
+    <p id={id}>
+      {rejected ?? data?.price ?? 'none'} {message?.snapshot ? 'snapshot' : ''} gaps {gaps}
+    </p>
+  );
+}
+
+function Trades() {
+  const [trades, setTrades] = useState<number[]>([]);
+  useMessages<Price>(['*.trade'], ({ data }) => setTrades((before) => [...before, data.price].slice(-100)));
+  return <p id="trades">{trades.join(',')}</p>;
+}
+
+function Connection() {
+  const { state, gaps, reconnects, latencyMs, transport } = useConnection();
+  return (
+    <p id="connection">{`${state} ${transport} gaps ${gaps} reconnects ${reconnects} ${latencyMs === null ? 'unmeasured' : 'measured'}`}</p>
+  );
+}
+
+function App() {
+  const [shown, setShown] = useState(true);
+  const [channel, setChannel] = useState('a.price');
+  return (
+    <>
+      <button id="toggle" type="button" onClick={() => setShown(!shown)}>
+        toggle
+      </button>
+      <button id="switch" type="button" onClick={() => setChannel(channel === 'a.price' ? 'b.price' : 'a.price')}>
+        switch
+      </button>
+      {shown && <Price id="first" channel={channel} />}
+      <Price id="second" channel="a.price" />
+      <Price id="nothing" channel={null} />
+      <Price id="refused" channel="bad..channel" />
+      <Trades />
+      <Connection />
+    </>
+  );
+}
+
+const url = new URLSearchParams(location.search).get('gateway') ?? '';
+createRoot(document.getElementById('root') as HTMLElement).render(
+  <StrictMode>
+    <WsGatewayProvider url={url} backoff={{ baseMs: 50, capMs: 200 }}>
+      <App />
+    </WsGatewayProvider>
+  </StrictMode>,
+);

@@ -1,0 +1,41 @@
+/** What the compiler says to users; `tsc` checks it, too. */
+import { expectTypeOf, test } from 'vitest';
+import type { ClientEvent, EventOf, Message, WsGatewayClient } from '../../src/index.js';
+
+interface Price {
+  price: number;
+}
+interface Trade {
+  side: 'buy' | 'sell';
+}
+interface Feed {
+  [price: `${string}.price`]: Price;
+  [trade: `${string}.trade`]: Trade;
+  [other: string]: unknown;
+}
+
+const never = () => false;
+
+test('the data of a message has the type of its channel', () => {
+  const typed = null as unknown as WsGatewayClient<Feed>;
+  const plain = null as unknown as WsGatewayClient;
+  if (never()) {
+    typed.subscribe('BTC.price', ({ data }) => expectTypeOf(data).toEqualTypeOf<Price>());
+    typed.subscribe('*.trade', ({ data }) => expectTypeOf(data).toEqualTypeOf<Trade>());
+    typed.subscribe('market', ({ data }) => expectTypeOf(data).toBeUnknown());
+    plain.subscribe('BTC.price', ({ data }) => expectTypeOf(data).toBeUnknown());
+    plain.subscribe('BTC.price', (message: Message<Price>) => expectTypeOf(message.data).toEqualTypeOf<Price>());
+    plain.subscribe<string, Price>('BTC.price', ({ data }) => expectTypeOf(data).toEqualTypeOf<Price>());
+  }
+});
+
+test('an event has the fields of its type', () => {
+  const client = null as unknown as WsGatewayClient;
+  if (never()) {
+    client.on('gap', (gap) => expectTypeOf(gap).toEqualTypeOf<EventOf<'gap'>>());
+    // @ts-expect-error there is no such event
+    client.on('gaps', () => {});
+  }
+  const told = (event: ClientEvent) => (event.type === 'close' ? event.retryInMs : null);
+  expectTypeOf(told).returns.toEqualTypeOf<number | null>();
+});
