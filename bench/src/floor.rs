@@ -74,7 +74,15 @@ fn greet(mut socket: TcpStream) -> std::io::Result<TcpStream> {
         _ => false,
     })?;
     let mut answer = Vec::new();
-    v1::subscription_ack(&mut answer, None, &[CHANNEL], &[], 1, 0);
+    let ack = v1::Ack {
+        id: None,
+        subscribed: &[CHANNEL],
+        rejected: &[],
+        count: 1,
+        recovered: None,
+        offset: 0,
+    };
+    v1::subscription_ack(&mut answer, &ack);
     socket.write_all(&answer)?;
     socket.set_nonblocking(true)?;
     Ok(socket)

@@ -55,8 +55,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         port: fleet::port(&spec.listener, &mut errors),
         derived: Derived::new(
             connections,
-            limits.subscriptions,
-            limits.outbox_bytes,
+            &limits,
             target.and_then(|target| u32::try_from(target).ok()),
         ),
         limits,

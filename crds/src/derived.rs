@@ -1,9 +1,11 @@
 //! The numbers that follow from `capacity`: what a pod holds decides what it needs.
 //!
 //! Memory request of a pod = base + connections × (6 KiB + 32 B per subscription) + outboxes of a tenth of the
-//! connections. The outboxes are a hard bound in the gateway too (`capacity.outboxBytesTotal`), and count a message once
+//! connections + one and a half times the bytes of the history. The outboxes are a hard bound in the gateway too (`capacity.outboxBytesTotal`), and count a message once
 //! for each client that waits for it although they share one copy: the request is what the gateway uses at worst, not
 //! on a good day. The kernel's buffers of stalled sockets, which the pod's cgroup pays for, and bursts are in the limit.
+
+use crate::ValidLimits;
 
 /// Port of metrics, probes and status in every gateway pod.
 pub const ADMIN_PORT: u16 = 9090;
@@ -36,8 +38,8 @@ pub struct Derived {
     /// Bytes waiting for all slow clients of a pod together: whole outboxes of a tenth of the clients, of at least 64
     /// and at most 4,096 of them.
     pub outbox_bytes: u64,
-    /// Memory request of a pod in bytes: 64 MiB, 6 KiB per connection and 32 B for each of its subscriptions, and
-    /// all outboxes.
+    /// Memory request of a pod in bytes: 64 MiB, 6 KiB per connection and 32 B for each of its subscriptions, all
+    /// outboxes, and the history with its last values.
     pub memory_request: u64,
     /// Memory limit of a pod in bytes: twice the request.
     pub memory_limit: u64,
@@ -46,18 +48,16 @@ pub struct Derived {
 }
 
 impl Derived {
-    /// From the connections of a pod (at least 1), the subscriptions and outbox bytes of each, and the target if one is
+    /// From the connections of a pod (at least 1), what each client may take and look back at, and the target if one is
     /// specified.
-    pub fn new(
-        connections: u32,
-        subscriptions: u32,
-        outbox_bytes: u32,
-        target: Option<u32>,
-    ) -> Self {
+    pub fn new(connections: u32, limits: &ValidLimits, target: Option<u32>) -> Self {
         let clients = u64::from(connections);
-        let outbox_bytes = stalled(clients) * u64::from(outbox_bytes);
-        let connection_bytes = CONNECTION_BYTES + u64::from(subscriptions) * SUBSCRIPTION_BYTES;
-        let memory_request = BASE_BYTES + clients * connection_bytes + outbox_bytes;
+        let outbox_bytes = stalled(clients) * u64::from(limits.outbox_bytes);
+        let connection_bytes =
+            CONNECTION_BYTES + u64::from(limits.subscriptions) * SUBSCRIPTION_BYTES;
+        // Messages, and half as much for last values.
+        let history_bytes = limits.history.bytes + limits.history.bytes / 2;
+        let memory_request = BASE_BYTES + clients * connection_bytes + outbox_bytes + history_bytes;
         let default_target = (clients * u64::from(TARGET_PERCENT)).div_ceil(100);
         Self {
             connections,
@@ -83,13 +83,28 @@ mod tests {
 
     const OUTBOX: u32 = 256 << 10;
 
+    fn limits(subscriptions: u32, outbox_bytes: u32) -> ValidLimits {
+        ValidLimits {
+            subscriptions,
+            outbox_bytes,
+            command_bytes: 64 << 10,
+            command_rate: Default::default(),
+            heartbeat: Default::default(),
+            slow_consumer: Default::default(),
+            compression: true,
+            event_source: true,
+            long_poll: true,
+            history: Default::default(),
+        }
+    }
+
     #[rstest]
-    #[case::smallest(1, 128, OUTBOX, 16, 80, 1)]
-    #[case::small(1_000, 128, OUTBOX, 25, 98, 800)]
-    #[case::default(10_000, 128, OUTBOX, 250, 411, 8_000)]
-    #[case::large_messages(10_000, 128, 3 << 20, 3_000, 3_161, 8_000)]
-    #[case::many_subscriptions(10_000, 10_000, OUTBOX, 250, 3_424, 8_000)]
-    #[case::largest(1_000_000, 128, OUTBOX, 1_024, 10_853, 800_000)]
+    #[case::smallest(1, 128, OUTBOX, 16, 176, 1)]
+    #[case::small(1_000, 128, OUTBOX, 25, 194, 800)]
+    #[case::default(10_000, 128, OUTBOX, 250, 507, 8_000)]
+    #[case::large_messages(10_000, 128, 3 << 20, 3_000, 3_257, 8_000)]
+    #[case::many_subscriptions(10_000, 10_000, OUTBOX, 250, 3_520, 8_000)]
+    #[case::largest(1_000_000, 128, OUTBOX, 1_024, 10_949, 800_000)]
     fn one_number_yields_the_others(
         #[case] connections: u32,
         #[case] subscriptions: u32,
@@ -98,7 +113,7 @@ mod tests {
         #[case] request_mib: u64,
         #[case] target: u32,
     ) {
-        let derived = Derived::new(connections, subscriptions, outbox, None);
+        let derived = Derived::new(connections, &limits(subscriptions, outbox), None);
         assert_eq!(derived.outbox_bytes >> 20, outbox_mib);
         assert_eq!(derived.memory_request >> 20, request_mib);
         assert_eq!(derived.memory_limit, 2 * derived.memory_request);
@@ -111,13 +126,13 @@ mod tests {
         #[values(1, 1_000, 10_000, 100_000, 1_000_000)] connections: u32,
         #[values(32 << 10, OUTBOX, 256 << 20)] outbox: u32,
     ) {
-        let derived = Derived::new(connections, 1, outbox, None);
+        let derived = Derived::new(connections, &limits(1, outbox), None);
         let kernel = stalled(u64::from(connections)) * STALLED_KERNEL_BYTES;
         assert!(derived.memory_limit >= derived.memory_request + kernel);
     }
 
     #[test]
     fn a_target_that_is_given_is_kept() {
-        assert_eq!(Derived::new(10_000, 128, OUTBOX, Some(5)).target_connections, 5);
+        assert_eq!(Derived::new(10_000, &limits(128, OUTBOX), Some(5)).target_connections, 5);
     }
 }

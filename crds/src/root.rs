@@ -4,8 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    Autoscaling, Capacity, Channels, Listener, Monitoring, Nats, Pod, RateLimits, SlowConsumer,
-    Stream,
+    Autoscaling, Capacity, Channels, History, Listener, Monitoring, Nats, Pod, RateLimits,
+    SlowConsumer, Stream,
 };
 use crate::status::WsGatewayStatus;
 
@@ -119,6 +119,9 @@ pub struct WsGatewaySpec {
     /// What becomes of clients that read slowly.
     #[serde(default)]
     pub slow_consumer: SlowConsumer,
+    /// What the pods keep for clients that come back.
+    #[serde(default)]
+    pub history: History,
     /// Scale on connections. Absent: `replicas` pods, always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,

@@ -3,6 +3,7 @@
 mod autoscaling;
 mod capacity;
 mod channels;
+mod history;
 mod listener;
 mod monitoring;
 mod nats;
@@ -12,6 +13,7 @@ mod stream;
 pub use autoscaling::Autoscaling;
 pub use capacity::{Capacity, CommandRate, RateLimits, SlowConsumer};
 pub use channels::{ChannelRule, Channels, Delivery};
+pub use history::History;
 pub use listener::{Heartbeat, Listener};
 pub use monitoring::{Monitoring, ServiceMonitorMode};
 pub use nats::{

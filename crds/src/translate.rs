@@ -24,6 +24,8 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
             port: gateway.port,
             path: gateway.path.clone(),
             compression: limits.compression,
+            event_source: limits.event_source,
+            long_poll: limits.long_poll,
             ..Listener::default()
         },
         admin: Admin { port: ADMIN_PORT, ..Admin::default() },
@@ -38,6 +40,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         },
         command_rate: limits.command_rate.clone(),
         slow_consumer: limits.slow_consumer.clone(),
+        history: limits.history.clone(),
         ..GatewayConfig::new(name, Source::JetStream(source))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use wsgateway_config::{CommandRate, Heartbeat, Rule, SlowConsumer, StreamConfig};
+use wsgateway_config::{CommandRate, Heartbeat, History, Rule, SlowConsumer, StreamConfig};
 
 use crate::{
     AdoptionPolicy, DeletionPolicy, Derived, ImagePullPolicy, SecretFile, ServiceMonitorMode,
@@ -73,6 +73,12 @@ pub struct ValidLimits {
     pub slow_consumer: SlowConsumer,
     /// Whether it gets permessage-deflate.
     pub compression: bool,
+    /// Whether it may come by event stream.
+    pub event_source: bool,
+    /// Whether it may come by long-poll.
+    pub long_poll: bool,
+    /// How far back it can go.
+    pub history: History,
 }
 
 /// Scaling on connections: 1 ≤ min ≤ max.

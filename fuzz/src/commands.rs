@@ -19,9 +19,17 @@ pub fn commands(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut out = Vec::new();
     match v1::parse(&text) {
-        Ok(Command::Subscribe { id, channels, batch: _ }) => {
+        Ok(Command::Subscribe { id, channels, resume, .. }) => {
             let (good, bad) = sort(&channels);
-            v1::subscription_ack(&mut out, id, &good, &bad, good.len(), u64::MAX);
+            let ack = v1::Ack {
+                id,
+                subscribed: &good,
+                rejected: &bad,
+                count: good.len(),
+                recovered: resume.map(|resume| resume.offset > 0),
+                offset: u64::MAX,
+            };
+            v1::subscription_ack(&mut out, &ack);
             let answer = json(&out);
             let subscribed: Vec<Cow<'_, str>> = field(&answer, "subscribed");
             assert_eq!(subscribed, good);
@@ -30,6 +38,18 @@ pub fn commands(data: &[u8]) {
         Ok(Command::Unsubscribe { id, channels }) => {
             let (good, _) = sort(&channels);
             v1::unsubscription_ack(&mut out, id, &good, 0);
+            check_id(&json(&out), id);
+        }
+        Ok(Command::Replay { id, channels, from, to }) => {
+            sort(&channels);
+            assert!(to.is_none_or(|to| from <= to));
+            v1::replay_complete(
+                &mut out,
+                id.map(|id| id.keep()).as_ref().map(v1::KeptId::id),
+                from,
+                from,
+                0,
+            );
             check_id(&json(&out), id);
         }
         Ok(Command::Ping { timestamp } | Command::Heartbeat { timestamp }) => {

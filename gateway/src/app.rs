@@ -16,6 +16,8 @@ use wsgateway_runtime::readiness::{Gate, Readiness};
 
 use crate::admission::Admission;
 use crate::encode::Encoder;
+use crate::history::archive::{self, Desk};
+use crate::history::{Archive, Bounds, History, Past};
 use crate::http::{self, Site};
 use crate::hub::shard::Settings;
 use crate::hub::{self, Hub, Threads};
@@ -125,12 +127,14 @@ pub(crate) fn start_with(
     let shards = shard_count(&config, resources::whole_cpus());
     let settings = adapt(Settings::new(&config, shards, &options.pod, fastrand::u32(..)));
     let (registry, readiness) = (Registry::new(), Readiness::new());
-    let (hub, threads) = hub::start(&settings, shards, &readiness)?;
+    let (past, desk) = past(&config);
+    let (hub, threads) = hub::start(&settings, shards, &past, &readiness)?;
     let admission = Admission::new(config.capacity.connections);
     let status = Status::new(stream_name(&config.source));
     let serving = readiness.gate("serving");
 
-    metrics::register(&registry, hub.clone(), admission.clone(), status.clone())?;
+    let history = past.history.clone();
+    metrics::register(&registry, hub.clone(), admission.clone(), status.clone(), history.clone())?;
     let site = Arc::new(Site {
         name: config.name.clone(),
         path: config.listener.path.clone(),
@@ -139,6 +143,10 @@ pub(crate) fn start_with(
         started: Instant::now(),
         admission: admission.clone(),
         hub: hub.clone(),
+        past,
+        subscriptions: config.capacity.subscriptions_per_connection,
+        event_source: config.listener.event_source,
+        long_poll: config.listener.long_poll,
         status: status.clone(),
         sampler: resources::Sampler::new(),
         rejections: Rejections::register(&registry)?,
@@ -151,9 +159,10 @@ pub(crate) fn start_with(
     )?;
     let (stop_http, stop_source) = (CancellationToken::new(), CancellationToken::new());
     let encoder = Encoder::new(&config.channels);
-    let sink = Sink { encoder, hub: hub.clone(), status, gate: readiness.gate("source") };
+    let sink = Sink { encoder, history, hub: hub.clone(), status, gate: readiness.gate("source") };
     let stop_on_error = stop_source.clone().drop_guard();
-    let (memory, source) = start_source(&config, &options, &readiness, sink, stop_source.clone())?;
+    let (memory, source) =
+        start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;
     let serve = http::serve(listener, routes(&site), stop_http.clone());
     let http = vital_thread("http", &readiness, serve)?;
     stop_on_error.disarm();
@@ -177,6 +186,24 @@ pub(crate) fn start_with(
             _admin: admin,
         }),
     })
+}
+
+/// What clients can look back at, and the end that looks up what is older than the history: only a stream keeps that.
+fn past(config: &GatewayConfig) -> (Past, Option<Desk>) {
+    let kept = &config.history;
+    let bounds = Bounds {
+        messages: usize::try_from(kept.messages).unwrap_or(usize::MAX),
+        bytes: usize::try_from(kept.bytes).unwrap_or(usize::MAX),
+        age_ms: i64::try_from(kept.age.0).unwrap_or(i64::MAX),
+    };
+    let (archive, desk) = match &config.source {
+        Source::JetStream(_) => {
+            let (archive, desk) = archive::archive();
+            (archive, Some(desk))
+        }
+        Source::Memory(_) => (Archive::none(), None),
+    };
+    (Past { history: History::new(bounds), archive }, desk)
 }
 
 /// Connections that make one more shard worth its thread: a container without a CPU quota sees every core of its
@@ -239,14 +266,14 @@ fn start_source(
     config: &GatewayConfig,
     options: &Options,
     readiness: &Readiness,
-    mut sink: Sink,
+    (mut sink, desk): (Sink, Option<Desk>),
     stop: CancellationToken,
 ) -> std::io::Result<(Option<MemoryPublisher>, JoinHandle<()>)> {
     match &config.source {
         Source::JetStream(source) => {
             let client = format!("wsgateway {} {}", config.name, options.pod);
-            let (source, warmup) = (source.clone(), config.warmup.messages);
-            let work = source::jetstream::run(source, client, warmup, sink, stop);
+            let (source, warmup) = (source.clone(), config.history.messages);
+            let work = source::jetstream::run(source, client, warmup, (sink, desk), stop);
             Ok((None, vital_thread("source", readiness, work)?))
         }
         Source::Memory(_) => {

@@ -61,6 +61,8 @@ pub(crate) struct Connection {
     pub urgent: bool,
     /// Whether the shard's list of connections on hold has it.
     pub on_hold: bool,
+    /// Whether it has looked back: its jobs may wait for its socket.
+    pub replays: bool,
     /// Whether a ping is out since the last sign of life.
     pub pinged: bool,
     /// Held for its drop: gives the place back.

@@ -41,6 +41,8 @@ pub(crate) struct Delivery {
     pub channel: Arc<str>,
     /// Stream sequence.
     pub offset: u64,
+    /// When the stream stored it (Unix ms).
+    pub ts: i64,
     /// The whole WebSocket frame, `wsgateway.v1`.
     pub frame: Bytes,
     /// What the channel's rule asks for.
@@ -75,18 +77,29 @@ impl Delivery {
 /// Turns messages into deliveries, in stream order.
 #[derive(Debug)]
 pub(crate) struct Encoder {
-    strip_prefix: String,
-    rules: Rules,
+    envelope: Envelope,
     previous: Previous,
+}
+
+/// What makes a message a delivery, whatever came before it. Clones do the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Envelope {
+    strip_prefix: Arc<str>,
+    rules: Rules,
 }
 
 impl Encoder {
     pub(crate) fn new(channels: &Channels) -> Self {
-        Self {
-            strip_prefix: channels.strip_prefix.clone(),
+        let envelope = Envelope {
+            strip_prefix: channels.strip_prefix.as_str().into(),
             rules: Rules::new(&channels.rules),
-            previous: Previous::new(previous::CHANNELS),
-        }
+        };
+        Self { envelope, previous: Previous::new(previous::CHANNELS) }
+    }
+
+    /// What encodes messages out of order: those that are looked up.
+    pub(crate) fn envelope(&self) -> Envelope {
+        self.envelope.clone()
     }
 
     /// Forgets every channel: the stream is another one now.
@@ -94,16 +107,22 @@ impl Encoder {
         self.previous.clear();
     }
 
-    /// Takes note of a message that is not delivered, so that the next one's `prev` is right.
-    pub(crate) fn note(&mut self, subject: &str, sequence: u64) {
-        let channel = channel_of(subject, &self.strip_prefix);
-        self.previous.replace(channel, sequence);
+    /// Encodes the next message once for all its receivers.
+    pub(crate) fn encode(&mut self, message: &Message) -> Arc<Delivery> {
+        let prev = self.previous.replace(self.envelope.channel(message), message.sequence);
+        self.envelope.encode(message, prev)
+    }
+}
+
+impl Envelope {
+    /// The channel of a message.
+    pub(crate) fn channel<'a>(&self, message: &'a Message) -> &'a str {
+        channel_of(&message.subject, &self.strip_prefix)
     }
 
-    /// Encodes a message once for all its receivers.
-    pub(crate) fn encode(&mut self, message: &Message) -> Arc<Delivery> {
-        let channel = channel_of(&message.subject, &self.strip_prefix);
-        let prev = self.previous.replace(channel, message.sequence);
+    /// Encodes a message; `prev` is the sequence of the one before it on its channel, 0 if that is not known.
+    pub(crate) fn encode(&self, message: &Message, prev: u64) -> Arc<Delivery> {
+        let channel = self.channel(message);
         let frame = v1::message(&v1::Message {
             channel,
             offset: message.sequence,
@@ -114,6 +133,7 @@ impl Encoder {
         Arc::new(Delivery {
             channel: channel.into(),
             offset: message.sequence,
+            ts: message.timestamp,
             frame,
             treatment: self.rules.treatment(channel),
             deflated: OnceLock::new(),
@@ -166,9 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn noted_messages_count_for_prev() {
+    fn after_a_reset_no_channel_has_a_previous_message() {
         let mut encoder = encoder("");
-        encoder.note("a", 3);
-        assert!(json(&encoder.encode(&message("a", 4))).contains(r#""prev":3"#));
+        encoder.encode(&message("a", 3));
+        encoder.reset();
+        assert!(json(&encoder.encode(&message("a", 4))).contains(r#""prev":0"#));
     }
 }

@@ -4,7 +4,11 @@
 //! short requests, bounded in number and time.
 
 mod accept;
+mod bridge;
 mod health;
+mod poll;
+mod query;
+mod sse;
 mod upgrade;
 
 use std::sync::Arc;
@@ -18,6 +22,7 @@ use axum::routing::get;
 use serde_json::json;
 
 use crate::admission::Admission;
+use crate::history::Past;
 use crate::hub::Hub;
 use crate::metrics::Rejections;
 use crate::resources::Sampler;
@@ -36,6 +41,12 @@ pub(crate) struct Site {
     pub started: Instant,
     pub admission: Admission,
     pub hub: Hub,
+    pub past: Past,
+    /// Most channels of one client.
+    pub subscriptions: u32,
+    /// Whether event streams and long-polls are served.
+    pub event_source: bool,
+    pub long_poll: bool,
     pub status: Status,
     pub sampler: Sampler,
     pub rejections: Rejections,
@@ -43,12 +54,16 @@ pub(crate) struct Site {
 
 /// Routes of the client port.
 pub(crate) fn client_routes(site: &Arc<Site>) -> Router {
-    Router::new()
+    let mut routes = Router::new()
         .route("/", get(console))
-        .route(&site.path, get(upgrade::upgrade).fallback(upgrade::upgrade))
-        .fallback(unknown_path)
-        .with_state(Arc::clone(site))
-        .merge(shared_routes(site))
+        .route(&site.path, get(upgrade::upgrade).fallback(upgrade::upgrade));
+    if site.event_source {
+        routes = routes.route("/sse", get(sse::events));
+    }
+    if site.long_poll {
+        routes = routes.route("/poll", get(poll::poll));
+    }
+    routes.fallback(unknown_path).with_state(Arc::clone(site)).merge(shared_routes(site))
 }
 
 /// Routes of a client port where every path is the WebSocket endpoint.

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use wsgateway_runtime::readiness::Readiness;
 
 use crate::encode::Delivery;
+use crate::history::Past;
 use counters::{Counters, Totals};
 use inbox::{Entry, Handover, Inbox};
 use shard::{Settings, Shard};
@@ -52,11 +53,12 @@ pub(crate) struct Threads {
 pub(crate) fn start(
     settings: &Settings,
     count: usize,
+    past: &Past,
     readiness: &Readiness,
 ) -> io::Result<(Hub, Threads)> {
     let (mut lanes, mut shards) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for number in 0..count {
-        let (shard, inbox, counters) = Shard::new(settings.clone(), number)?;
+        let (shard, inbox, counters) = Shard::new(settings.clone(), number, past.clone())?;
         lanes.push(Lane { inbox, counters });
         shards.push(shard);
     }

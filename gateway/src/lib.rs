@@ -14,6 +14,7 @@ pub mod cli;
 mod conn;
 pub mod echo;
 mod encode;
+mod history;
 mod http;
 mod hub;
 mod metrics;

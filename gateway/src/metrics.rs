@@ -7,6 +7,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::admission::Admission;
+use crate::history::{History, Size};
 use crate::hub::Hub;
 use crate::hub::counters::{CLOSE_CODES, Totals};
 use crate::source::status::{Snapshot, State, Status};
@@ -44,18 +45,29 @@ type Read = fn(&Facts) -> u64;
 struct Facts {
     totals: Totals,
     source: Snapshot,
+    history: Size,
     taken: u64,
     capacity: u64,
     shards: u64,
 }
 
-const GAUGES: [(&str, &str, Read); 8] = [
+const GAUGES: [(&str, &str, Read); 12] = [
     ("wsgateway_connections", "Connections held", |facts| facts.taken),
     ("wsgateway_connections_capacity", "Most connections this pod holds", |facts| facts.capacity),
     ("wsgateway_subscriptions", "Subscriptions held", |facts| facts.totals.subscriptions),
     ("wsgateway_outbox_bytes", "Bytes waiting for slow clients", |facts| facts.totals.outbox_bytes),
     ("wsgateway_outboxes", "Clients that bytes are waiting for", |facts| facts.totals.outboxes),
     ("wsgateway_shards", "Threads that hold connections", |facts| facts.shards),
+    ("wsgateway_replays", "Clients that look back at this moment", |facts| facts.totals.replays),
+    ("wsgateway_history_messages", "Messages held for clients that come back", |facts| {
+        facts.history.messages as u64
+    }),
+    ("wsgateway_history_bytes", "Bytes of those messages and of last values", |facts| {
+        facts.history.bytes as u64
+    }),
+    ("wsgateway_history_channels", "Channels whose last value is known", |facts| {
+        facts.history.channels as u64
+    }),
     ("wsgateway_source_last_sequence", "Stream sequence of the last message taken", |facts| {
         facts.source.last_sequence
     }),
@@ -64,7 +76,7 @@ const GAUGES: [(&str, &str, Read); 8] = [
     }),
 ];
 
-const COUNTERS: [(&str, &str, Read); 12] = [
+const COUNTERS: [(&str, &str, Read); 16] = [
     ("wsgateway_connections_total", "Connections accepted", |facts| facts.totals.adopted),
     ("wsgateway_deliveries_total", "Messages delivered, one per receiver", |facts| {
         facts.totals.deliveries
@@ -89,6 +101,20 @@ const COUNTERS: [(&str, &str, Read); 12] = [
     ("wsgateway_command_errors_total", "Commands answered with an error", |facts| {
         facts.totals.command_errors
     }),
+    ("wsgateway_replayed_total", "Messages sent to clients that looked back", |facts| {
+        facts.totals.replayed
+    }),
+    ("wsgateway_resumes_recovered_total", "Resumes after which nothing was missing", |facts| {
+        facts.totals.resumes_recovered
+    }),
+    ("wsgateway_resumes_with_gap_total", "Resumes that were told of a gap", |facts| {
+        facts.totals.resumes_with_gap
+    }),
+    (
+        "wsgateway_lookups_failed_total",
+        "Lookups of older messages that failed: the client was sent away to try again",
+        |facts| facts.totals.lookups_failed,
+    ),
     ("wsgateway_source_messages_total", "Messages read from the stream", |facts| {
         facts.source.messages
     }),
@@ -108,6 +134,7 @@ struct Live {
     hub: Hub,
     admission: Admission,
     status: Status,
+    history: History,
     gauges: Vec<(IntGauge, Read)>,
     counters: Vec<(IntCounter, Read)>,
     state: IntGaugeVec,
@@ -120,11 +147,13 @@ pub(crate) fn register(
     hub: Hub,
     admission: Admission,
     status: Status,
+    history: History,
 ) -> prometheus::Result<()> {
     let mut live = Live {
         hub,
         admission,
         status,
+        history,
         gauges: Vec::new(),
         counters: Vec::new(),
         state: IntGaugeVec::new(
@@ -160,6 +189,7 @@ impl Collector for Live {
         let facts = Facts {
             totals: self.hub.totals(),
             source: self.status.snapshot(),
+            history: self.history.size(),
             taken: self.admission.taken(),
             capacity: self.admission.capacity(),
             shards: self.hub.shards() as u64,

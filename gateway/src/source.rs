@@ -18,6 +18,7 @@ use wsgateway_proto::v1;
 use wsgateway_runtime::readiness::Gate;
 
 use crate::encode::{Encoder, Message};
+use crate::history::History;
 use crate::hub::Hub;
 use status::Status;
 
@@ -27,10 +28,11 @@ pub(crate) fn unix_ms() -> i64 {
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The stage behind the source: encode, then hub.
+/// The stage behind the source: encode, then history, then hub.
 #[derive(Debug)]
 pub(crate) struct Sink {
     pub encoder: Encoder,
+    pub history: History,
     pub hub: Hub,
     pub status: Status,
     /// Opens when the source is live for the first time. It stays open while NATS is away: every pod would turn
@@ -39,18 +41,26 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// A stream (or another one than before) begins: what was known of its channels is void.
-    fn reset(&mut self) {
+    /// A stream (or another one than before) begins behind `floor`: what was known of its channels is void.
+    fn reset(&mut self, epoch: &Arc<str>, floor: u64) {
         self.encoder.reset();
+        self.history.reset(epoch, floor);
     }
 
-    /// A message from before the live position.
-    fn warm(&mut self, subject: &str, sequence: u64) {
-        self.encoder.note(subject, sequence);
+    /// A message from before the live position: for those who look back.
+    fn warm(&mut self, message: &Message) {
+        let delivery = self.encoder.encode(message);
+        self.history.push(&delivery, unix_ms());
+    }
+
+    /// Messages before the live position that the stream does not have any more.
+    fn missing(&mut self, from: u64, to: u64) {
+        self.history.lost(from, to);
     }
 
     /// Everything after `position` will be delivered from now on.
     fn live(&mut self, epoch: &Arc<str>, position: u64) {
+        self.history.advance(position);
         self.hub.open(epoch, position);
         self.status.live(epoch, position);
         self.gate.open();
@@ -59,6 +69,8 @@ impl Sink {
     /// The next message.
     async fn message(&mut self, message: &Message, lag: u64) {
         let delivery = self.encoder.encode(message);
+        // Before any shard has it: whoever looks back finds everything that was delivered.
+        self.history.push(&delivery, unix_ms());
         self.hub.deliver(&delivery).await;
         self.status.delivered(message.sequence, lag);
     }
@@ -71,6 +83,7 @@ impl Sink {
             "the stream discarded messages before they were read: raise its limits or capacity"
         );
         self.status.lost(to - from + 1);
+        self.history.lost(from, to);
         let mut frame = Vec::new();
         v1::gap(&mut frame, ">", from, to, "retention");
         self.hub.lost(&Bytes::from(frame), to);

@@ -24,12 +24,14 @@ mod gateway {
     mod delivery;
     mod drain;
     mod echo;
+    mod fallback;
     mod faults;
     mod hostile;
     mod limits;
     mod memory;
     mod payloads;
     mod pressure;
+    mod resume;
     mod swarm;
     mod web;
 }

@@ -111,7 +111,15 @@ impl Peer {
             Ok(v1::Command::Subscribe { id, channels, .. }) => {
                 let channels: Vec<&str> = channels.iter().map(AsRef::as_ref).collect();
                 let count = channels.len();
-                self.push(|out| v1::subscription_ack(out, id, &channels, &[], count, offset));
+                let ack = v1::Ack {
+                    id,
+                    subscribed: &channels,
+                    rejected: &[],
+                    count,
+                    recovered: None,
+                    offset,
+                };
+                self.push(|out| v1::subscription_ack(out, &ack));
             }
             other => panic!("{other:?}"),
         }

@@ -42,9 +42,9 @@ pub struct GatewayConfig {
     /// Patience with clients that read slowly.
     #[serde(default)]
     pub slow_consumer: SlowConsumer,
-    /// What is read from the stream before the gateway is ready.
+    /// What is kept in memory for clients that come back.
     #[serde(default)]
-    pub warmup: Warmup,
+    pub history: History,
     /// How connections are handed over on SIGTERM.
     #[serde(default)]
     pub drain: Drain,
@@ -112,6 +112,12 @@ pub struct Listener {
     /// Whether clients that offer permessage-deflate get it.
     #[serde(default = "yes")]
     pub compression: bool,
+    /// Whether clients may come by event stream, at `/sse`.
+    #[serde(default = "yes")]
+    pub event_source: bool,
+    /// Whether clients may come by long-poll, at `/poll`.
+    #[serde(default = "yes")]
+    pub long_poll: bool,
 }
 
 /// The port that Kubernetes, Prometheus and the operator see.
@@ -175,12 +181,17 @@ pub struct SlowConsumer {
     pub grace: Millis,
 }
 
-/// What is read from the stream before the gateway is ready, so that `prev` is right from the first message on.
+/// What is kept in memory of the stream, for clients that come back and for those who ask for last values. It is read
+/// from the stream before the gateway is ready. What is older is looked up in the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Warmup {
-    /// Most messages read back.
+pub struct History {
+    /// Most messages.
     pub messages: u64,
+    /// Most bytes of messages; last values of quiet channels get half as much besides.
+    pub bytes: u64,
+    /// Messages older than this are not kept, but for the last one of each channel (ms).
+    pub age: Millis,
 }
 
 /// How connections are handed over on SIGTERM.
@@ -215,6 +226,8 @@ impl Default for Listener {
             port: listener_port(),
             path: listener_path(),
             compression: yes(),
+            event_source: yes(),
+            long_poll: yes(),
         }
     }
 }
@@ -258,9 +271,10 @@ impl Default for SlowConsumer {
     }
 }
 
-impl Default for Warmup {
+impl Default for History {
     fn default() -> Self {
-        Self { messages: 100_000 }
+        // Clients that a rollout or a tunnel cut off are back within a minute.
+        Self { messages: 100_000, bytes: 64 << 20, age: Millis::from_secs(300) }
     }
 }
 
@@ -283,7 +297,7 @@ impl GatewayConfig {
             capacity: Capacity::default(),
             command_rate: CommandRate::default(),
             slow_consumer: SlowConsumer::default(),
-            warmup: Warmup::default(),
+            history: History::default(),
             drain: Drain::default(),
         }
     }

@@ -14,9 +14,9 @@ pub mod yaml;
 pub use duration::Millis;
 pub use error::ConfigError;
 pub use gateway::{
-    Admin, Capacity, Channels, CommandRate, Delivery, Drain, GatewayConfig, Heartbeat,
+    Admin, Capacity, Channels, CommandRate, Delivery, Drain, GatewayConfig, Heartbeat, History,
     JetStreamSource, Listener, MAX_BATCH_WINDOW, MAX_RULES, MemorySource, NatsAuth, NatsTls,
-    NatsUser, Rule, SlowConsumer, Source, Warmup,
+    NatsUser, Rule, SlowConsumer, Source,
 };
 pub use pattern::{MAX_PATTERN_BYTES, covers, is_pattern};
 pub use stream::{Compression, Storage, StreamConfig};

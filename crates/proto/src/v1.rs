@@ -10,10 +10,11 @@ mod message;
 mod push;
 
 pub use batch::{BATCH_HEAD, BATCH_TAIL, batch, batch_len};
-pub use command::{Command, CommandError, Id, MAX_CHANNELS, parse};
-pub use message::{Message, message};
+pub use command::{Command, CommandError, Id, KeptId, MAX_CHANNELS, Resume, parse};
+pub use message::{Message, message, snapshot};
 pub use push::{
-    Hello, Limits, error, established, gap, pong, reconnect, subscription_ack, unsubscription_ack,
+    Ack, Hello, Limits, error, established, gap, pong, reconnect, replay_complete,
+    replay_incomplete, subscription_ack, unsubscription_ack,
 };
 
 /// The name of this protocol in `Sec-WebSocket-Protocol`.

@@ -9,7 +9,7 @@ use super::errors::Errors;
 use crate::spec::{Listener, Monitoring, Pod};
 use crate::{ADMIN_PORT, ValidAutoscaling, ValidMonitoring, ValidPod, WsGatewaySpec};
 
-const RESERVED_PATHS: [&str; 3] = ["/", "/health", "/stats"];
+const RESERVED_PATHS: [&str; 5] = ["/", "/health", "/stats", "/sse", "/poll"];
 
 pub(super) fn path(listener: &Listener, errors: &mut Errors) -> String {
     let path = &listener.path;
@@ -17,7 +17,7 @@ pub(super) fn path(listener: &Listener, errors: &mut Errors) -> String {
     errors.ensure(
         path.starts_with('/') && path.len() <= 255 && path.chars().all(ok) && !RESERVED_PATHS.contains(&path.as_str()),
         "spec.listener.path",
-        "must begin with / and be none of the gateway's own paths /, /health and /stats: use /ws, for example",
+        "must begin with / and be none of the gateway's own paths /, /health, /stats, /sse and /poll: use /ws, for example",
     );
     path.clone()
 }

@@ -1,6 +1,6 @@
 //! Rules of what one client may take.
 
-use wsgateway_config::{CommandRate, Heartbeat, Millis, SlowConsumer};
+use wsgateway_config::{CommandRate, Heartbeat, History, Millis, SlowConsumer};
 
 use super::errors::Errors;
 use crate::{ValidLimits, WsGatewaySpec, units};
@@ -46,6 +46,9 @@ pub(super) fn limits(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidLimits {
         heartbeat: heartbeat(spec, errors),
         slow_consumer: SlowConsumer { grace },
         compression: listener.compression,
+        event_source: listener.event_source,
+        long_poll: listener.long_poll,
+        history: history(spec, errors),
     }
 }
 
@@ -71,6 +74,27 @@ fn outbox(spec: &WsGatewaySpec, errors: &mut Errors) -> u32 {
         );
     }
     bytes
+}
+
+fn history(spec: &WsGatewaySpec, errors: &mut Errors) -> History {
+    let history = &spec.history;
+    let bytes = errors.size_within(
+        "spec.history.bytes",
+        &history.bytes,
+        1 << 20..=2 << 30,
+        "must be 1Mi to 2Gi: what is older is looked up in the stream",
+    );
+    History {
+        messages: errors.number("spec.history.messages", history.messages, 1..=10_000_000),
+        bytes: u64::from(bytes),
+        age: errors.duration_within(
+            "spec.history.age",
+            &history.age,
+            Millis::from_secs(1)..=Millis::from_secs(86_400),
+            "must be 1s to 24h: clients that a rollout cuts off are back within a minute, and what is older is looked \
+             up in the stream",
+        ),
+    }
 }
 
 fn heartbeat(spec: &WsGatewaySpec, errors: &mut Errors) -> Heartbeat {

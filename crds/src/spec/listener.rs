@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Listener {
-    /// Path of the WebSocket endpoint. Default /ws. The paths /, /health and /stats are the gateway's own.
+    /// Path of the WebSocket endpoint. Default /ws. The paths /, /health, /stats, /sse and /poll are the gateway's own.
     #[serde(default = "default_path")]
     #[schemars(length(min = 1, max = 255))]
-    #[x_kube(validation = Rule::new("self.matches('^/[-A-Za-z0-9._~/]*$') && !(self in ['/', '/health', '/stats'])").message(
-        "listener.path must begin with / and be none of the gateway's own paths /, /health and /stats: use /ws, for \
-         example"
+    #[x_kube(validation = Rule::new("self.matches('^/[-A-Za-z0-9._~/]*$') && !(self in ['/', '/health', '/stats', '/sse', '/poll'])").message(
+        "listener.path must begin with / and be none of the gateway's own paths /, /health, /stats, /sse and /poll: use \
+         /ws, for example"
     ))]
     pub path: String,
     /// Port of the gateway's pods and of its Service, above 1023 since the pods have no privileges, and not 9090, where
@@ -27,6 +27,12 @@ pub struct Listener {
     /// that makes it smaller. Default true.
     #[serde(default = "yes")]
     pub compression: bool,
+    /// Whether clients may come by event stream (server-sent events), at /sse. Default true.
+    #[serde(default = "yes")]
+    pub event_source: bool,
+    /// Whether clients may come by long-poll, at /poll. Default true.
+    #[serde(default = "yes")]
+    pub long_poll: bool,
     /// Largest message accepted from a client, in bytes, such as 64Ki; 1Ki to 1Mi. A larger one closes the connection
     /// with 1009. Default 64Ki.
     #[serde(default = "default_command_size")]
@@ -94,6 +100,8 @@ impl Default for Listener {
             path: default_path(),
             port: default_port(),
             compression: yes(),
+            event_source: yes(),
+            long_poll: yes(),
             max_command_size: default_command_size(),
             heartbeat: Heartbeat::default(),
         }

@@ -20,7 +20,7 @@ use crate::source::status::State as SourceState;
 const PROTOCOLS: [&str; 1] = [v1::PROTOCOL];
 
 /// Advice to a client that found no room: long enough for another pod to be tried, or for this one to be warm.
-const RETRY_MS: u64 = 2_000;
+pub(super) const RETRY_MS: u64 = 2_000;
 
 /// Route of the WebSocket endpoint, for every method.
 pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request) -> Response {
@@ -72,7 +72,7 @@ fn refuse_handshake(site: &Site, refusal: Refusal) -> Response {
     response
 }
 
-fn refuse_admission(site: &Site, refused: Refused) -> Response {
+pub(super) fn refuse_admission(site: &Site, refused: Refused) -> Response {
     let (code, message, count) = match refused {
         Refused::Full => (
             "full",

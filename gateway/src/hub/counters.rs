@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Close codes that are counted by name; everything else is "other".
-pub(crate) const CLOSE_CODES: [u16; 11] =
-    [1000, 1001, 1002, 1003, 1006, 1007, 1009, 1012, 4008, 4009, 4011];
+pub(crate) const CLOSE_CODES: [u16; 12] =
+    [1000, 1001, 1002, 1003, 1006, 1007, 1009, 1012, 1013, 4008, 4009, 4011];
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -85,9 +85,25 @@ counters! {
     outbox_bytes,
     /// Connections with an outbox.
     outboxes,
+    /// Clients that look back at this moment.
+    replays,
+    /// Messages sent from the history or looked up.
+    replayed,
+    /// Resumes after which nothing is missing.
+    resumes_recovered,
+    /// Resumes that were told of a gap.
+    resumes_with_gap,
+    /// Lookups of older messages that failed.
+    lookups_failed,
 }
 
 impl Totals {
+    /// Counts a resume, if it was one.
+    pub(crate) fn count_resume(&mut self, recovered: Option<bool>) {
+        self.resumes_recovered += u64::from(recovered == Some(true));
+        self.resumes_with_gap += u64::from(recovered == Some(false));
+    }
+
     /// Counts the end of a connection.
     pub(crate) fn count_close(&mut self, code: u16) {
         let place =

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::admission::Permit;
 use crate::encode::Delivery;
+use crate::history::archive::Fetched;
 
 /// Deliveries that may wait: a shard that is this far behind has been busy for tens of milliseconds, and waiting at
 /// the source is cheaper than memory here.
@@ -31,6 +32,8 @@ pub(crate) enum Entry {
     Opened { epoch: Arc<str>, position: u64 },
     /// The stream discarded messages up to `position`: every connection gets the frame that says so.
     Lost { gap: Bytes, position: u64 },
+    /// The answer to a lookup of what is older than the history.
+    Fetched { from: u64, fetched: Fetched },
     /// Ask every connection to reconnect, evenly spread over the window.
     Drain { window: Duration, reason: &'static str },
     /// End the thread.

@@ -11,6 +11,7 @@ mod due;
 mod input;
 mod lifecycle;
 mod output;
+mod replay;
 mod session;
 mod settings;
 mod timers;
@@ -28,8 +29,10 @@ use super::inbox::{Entry, Inbox};
 use super::index::Index;
 use super::wheel::{Deadline, Timer, Wheel};
 use crate::conn::Connection;
+use crate::history::Past;
 use drain::Drain;
 use due::Due;
+use replay::Replays;
 use settings::ticks;
 pub(crate) use settings::{Session, Settings};
 
@@ -81,6 +84,9 @@ pub(crate) struct Shard {
     index: Index,
     wheel: Wheel,
     due: Due,
+    /// What was before, and those who look back at it.
+    past: Past,
+    replays: Replays,
     /// Identity of the stream, and the offset of the last message marked for its receivers.
     epoch: Arc<str>,
     position: u64,
@@ -121,6 +127,7 @@ impl Shard {
     pub(crate) fn new(
         settings: Settings,
         number: usize,
+        past: Past,
     ) -> io::Result<(Self, Arc<Inbox>, Arc<Counters>)> {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), WAKE)?));
@@ -137,6 +144,8 @@ impl Shard {
             index: Index::default(),
             wheel: Wheel::new(),
             due: Due::default(),
+            past,
+            replays: Replays::default(),
             epoch: "".into(),
             position: 0,
             serial: 0,
@@ -173,7 +182,7 @@ impl Shard {
 
     /// How long the next poll may wait.
     fn patience(&self) -> Option<Duration> {
-        if self.woken || !self.scratch.unread.is_empty() {
+        if self.woken || !self.scratch.unread.is_empty() || !self.replays.is_idle() {
             Some(Duration::ZERO)
         } else if self.connections.is_empty() {
             None
@@ -194,6 +203,7 @@ impl Shard {
         self.clock.update();
         self.flush_held();
         self.tick();
+        self.replay();
         self.totals.connections = self.connections.len() as u64;
         self.published.publish(&self.totals);
         Ok(())
@@ -268,6 +278,7 @@ impl Shard {
                     self.position = self.position.max(position);
                     self.broadcast(&gap);
                 }
+                Entry::Fetched { from, fetched } => self.fetched(from, &fetched),
                 Entry::Drain { window, reason } => self.start_drain(window, reason),
                 Entry::Stop => self.stopping = true,
             }

@@ -6,6 +6,7 @@
 
 mod connect;
 mod feed;
+mod lookup;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,11 +23,13 @@ use wsgateway_config::JetStreamSource;
 use wsgateway_nats::Connection;
 
 use feed::{Feed, HEARTBEAT, SILENCE};
+use lookup::Lookup;
 
 use super::position::{Begin, Cursor, Observed, begin};
 use super::status::State;
 use super::{Sink, ack};
 use crate::encode::Message;
+use crate::history::archive::Desk;
 
 /// How long the server keeps a consumer that nobody listens to any more.
 const INACTIVE: Duration = Duration::from_secs(30);
@@ -67,7 +70,7 @@ pub(crate) async fn run(
     source: JetStreamSource,
     name: String,
     warmup: u64,
-    sink: Sink,
+    (sink, desk): (Sink, Option<Desk>),
     stop: CancellationToken,
 ) {
     let connected = Arc::new(Notify::new());
@@ -77,7 +80,7 @@ pub(crate) async fn run(
         // The addresses were never usable; say so until somebody changes the configuration.
         Err(error) => return sink.status.set(State::Error, Some(error.to_string())),
     };
-    let mut reader = Reader {
+    let reader = Reader {
         jetstream: jetstream::with_prefix(client.clone(), "$JS.API"),
         client,
         source,
@@ -87,8 +90,15 @@ pub(crate) async fn run(
         renamed: None,
         connected,
     };
-    let reading = async { tokio::join!(reader.run(), renewal.run()) };
-    stop.run_until_cancelled(reading).await;
+    let lookup =
+        Lookup::new(&reader.jetstream, &reader.client, &reader.source.stream, &reader.sink);
+    let looking = async {
+        if let Some(desk) = desk {
+            desk.run(move |from| lookup.clone().block(from)).await;
+        }
+    };
+    let work = async { tokio::join!(reader.run(), renewal.run(), looking) };
+    stop.run_until_cancelled(work).await;
 }
 
 /// Owner of the position in the stream.
@@ -105,7 +115,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(&mut self) {
+    async fn run(mut self) {
         let mut pause = PAUSE.0;
         loop {
             let started = Instant::now();
@@ -152,7 +162,7 @@ impl Reader {
             self.client.subscribe(inbox.clone()).await.map_err(|error| refused(error.into()))?;
         let waiting = self.create_consumer(&stream, inbox, plan.start).await?;
         if plan.fresh {
-            self.sink.reset();
+            self.sink.reset(&epoch, plan.start - 1);
             self.sink.status.set(State::Warming, None);
         }
         if let Some((from, to)) = plan.lost {
@@ -246,8 +256,7 @@ impl Reader {
         // Nothing to read back: live at once, at the end of what the stream ever held.
         let mut warm = plan.fresh && waiting > 0;
         if !warm {
-            position = position.max(plan.warm_until);
-            self.go_live(&epoch, position);
+            position = self.go_live(&epoch, position, plan.warm_until);
         }
         let mut feed = Feed::new(deliveries, Arc::clone(&self.connected));
         loop {
@@ -269,33 +278,43 @@ impl Reader {
                 continue;
             }
             let before = std::mem::replace(&mut position, meta.stream_sequence);
-            if warm {
-                self.sink.warm(&delivery.subject, position);
-                if position >= plan.warm_until || meta.pending == 0 {
-                    warm = false;
-                    position = position.max(plan.warm_until);
-                    self.go_live(&epoch, position);
-                }
-                continue;
-            }
-            if position > before + 1 {
-                // No delivery is missing, so the stream discarded these before the consumer came to them.
-                self.sink.lost(before + 1, position - 1);
-            }
+            // No delivery is missing: what is between was discarded before the consumer came to it.
+            let missing = (position > before + 1).then_some((before + 1, position - 1));
             let message = Message {
                 subject: delivery.subject.as_str().into(),
                 sequence: position,
                 timestamp: meta.timestamp,
                 payload: delivery.payload,
             };
+            if warm {
+                if let Some((from, to)) = missing {
+                    self.sink.missing(from, to);
+                }
+                self.sink.warm(&message);
+                if position >= plan.warm_until || meta.pending == 0 {
+                    warm = false;
+                    position = self.go_live(&epoch, position, plan.warm_until);
+                }
+                continue;
+            }
+            if let Some((from, to)) = missing {
+                self.sink.lost(from, to);
+            }
             self.sink.message(&message, meta.pending).await;
             self.advance(position);
         }
     }
 
-    fn go_live(&mut self, epoch: &Arc<str>, position: u64) {
+    /// Everything up to `position` has been read; what the stream had up to `end` besides is gone. Returns the
+    /// position to go on from.
+    fn go_live(&mut self, epoch: &Arc<str>, position: u64, end: u64) -> u64 {
+        if end > position {
+            self.sink.missing(position + 1, end);
+        }
+        let position = position.max(end);
         self.cursor = Some(Cursor { epoch: Arc::clone(epoch), position });
         self.sink.live(epoch, position);
+        position
     }
 
     fn advance(&mut self, position: u64) {

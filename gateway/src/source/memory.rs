@@ -70,6 +70,7 @@ pub(crate) fn stream() -> (MemoryPublisher, MemoryStream) {
 /// Goes live: there is nothing to wait for, so clients are served from the first one on.
 pub(crate) fn open(sink: &mut Sink) {
     let epoch: Arc<str> = format!("memory-{:x}", unix_ms()).into();
+    sink.reset(&epoch, 0);
     sink.live(&epoch, 0);
 }
 

@@ -48,6 +48,7 @@ async fn come_and_go(rig: &Rig, over: watch::Receiver<bool>) -> Result<u64> {
         let mut client = rig.client().await?;
         let ack = client.subscribe(&[">"]).await?;
         let offset = ack["offset"].as_u64().unwrap_or(u64::MAX);
+        visits += u64::from(offset < MESSAGES);
         for place in 1..=5 {
             if offset + place > MESSAGES {
                 return Ok(visits);
@@ -55,7 +56,6 @@ async fn come_and_go(rig: &Rig, over: watch::Receiver<bool>) -> Result<u64> {
             let message = client.expect("message").await?;
             ensure!(message["offset"] == offset + place, "{message} at {place} behind {ack}");
         }
-        visits += 1;
     }
     Ok(visits)
 }

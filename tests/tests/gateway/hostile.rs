@@ -100,14 +100,25 @@ fn bad_commands() -> Vec<BadCommand> {
             "invalid_command",
         ),
         ("an id that is a list", r#"{"type":"ping","id":[1]}"#, "invalid_command"),
-        ("a resume", r#"{"type":"resume","offset":1}"#, "not_supported"),
-        ("a replay", r#"{"type":"replay","from":1,"to":2}"#, "not_supported"),
-        ("a snapshot", r#"{"type":"snapshot"}"#, "not_supported"),
+        ("a resume", r#"{"type":"resume","offset":1}"#, "invalid_command"),
+        ("a replay of nothing", r#"{"type":"replay","from":1,"to":2}"#, "invalid_command"),
         (
-            "a subscription that resumes",
-            r#"{"type":"subscribe","channels":["a"],"resume":{"epoch":"x","offset":1}}"#,
-            "not_supported",
+            "a replay from the end to the beginning",
+            r#"{"type":"replay","channels":["a"],"from":9,"to":2}"#,
+            "invalid_command",
         ),
+        ("a snapshot", r#"{"type":"snapshot"}"#, "invalid_command"),
+        (
+            "a cursor before the beginning",
+            r#"{"type":"subscribe","channels":["a"],"resume":{"epoch":"x","offset":-1}}"#,
+            "invalid_command",
+        ),
+        (
+            "a cursor without an epoch",
+            r#"{"type":"subscribe","channels":["a"],"resume":{"offset":1}}"#,
+            "invalid_command",
+        ),
+        ("a token", r#"{"type":"auth","token":"t"}"#, "not_supported"),
     ]
     .map(owned)
     .into();

@@ -51,6 +51,7 @@ pub(super) fn stream_config() -> stream::Config {
     stream::Config {
         name: STREAM.to_owned(),
         subjects: vec![format!("{PREFIX}>"), "other.>".to_owned()],
+        allow_direct: true,
         ..stream::Config::default()
     }
 }
@@ -58,7 +59,8 @@ pub(super) fn stream_config() -> stream::Config {
 /// A server with the stream, and a publisher for it.
 pub(super) async fn nats_with_stream() -> Result<(Nats, jetstream::Context)> {
     let nats = Nats::start().await?;
-    let jetstream = jetstream::new(nats.client().await?);
+    let mut jetstream = jetstream::new(nats.client().await?);
+    jetstream.set_timeout(SOON);
     jetstream.create_stream(stream_config()).await?;
     Ok((nats, jetstream))
 }

@@ -29,7 +29,8 @@ fn summary(gateway: &ValidGateway) -> String {
     let mut text = format!(
         "WsGateway {} is valid: stream {} of {}\n\
          \x20 pods    {} connections each, of up to {} subscriptions; {memory}\n\
-         \x20 slow    {} may wait for one client, {} for all of a pod; closed after {} above half\n",
+         \x20 slow    {} may wait for one client, {} for all of a pod; closed after {} above half\n\
+         \x20 history {} messages of {} at most, for {}; what is older is looked up in the stream\n",
         gateway.name,
         stream.name,
         stream.subjects.join(", "),
@@ -38,6 +39,9 @@ fn summary(gateway: &ValidGateway) -> String {
         bytes(limits.outbox_bytes.into()),
         bytes(derived.outbox_bytes),
         time(limits.slow_consumer.grace),
+        limits.history.messages,
+        bytes(limits.history.bytes),
+        time(limits.history.age),
     );
     let width = gateway.rules.iter().map(|rule| rule.r#match.chars().count()).max();
     for (at, rule) in gateway.rules.iter().enumerate() {
@@ -92,6 +96,6 @@ mod tests {
     #[test]
     fn resources_of_the_users_own_are_held_against_what_could_be_used() {
         let told = of_sample("odin-autoscaled");
-        assert!(told.contains("memory as in pod.resources; 411 MiB could be used"), "{told}");
+        assert!(told.contains("memory as in pod.resources; 507 MiB could be used"), "{told}");
     }
 }

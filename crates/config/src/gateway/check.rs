@@ -1,6 +1,6 @@
 //! The rules that make a configuration runnable; each refusal names the field and what would be right.
 
-use super::{GatewayConfig, Source};
+use super::{GatewayConfig, History, Source};
 use crate::{ConfigError, Millis};
 
 /// The timer wheels of the gateway are no finer.
@@ -9,7 +9,26 @@ const HOUR: Millis = Millis::from_secs(3_600);
 const MOST_GRACE: Millis = Millis::from_secs(60);
 
 /// Paths that the gateway serves itself; the WebSocket endpoint cannot be one of them.
-const RESERVED_PATHS: [&str; 3] = ["/", "/health", "/stats"];
+const RESERVED_PATHS: [&str; 5] = ["/", "/health", "/stats", "/sse", "/poll"];
+
+const DAY: Millis = Millis::from_secs(86_400);
+
+impl History {
+    fn check(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("history.messages", self.messages, 1, 10_000_000),
+            ("history.bytes", self.bytes, 1 << 20, 64 << 30),
+            ("history.age", self.age.0, 1_000, DAY.0),
+        ];
+        for (path, value, least, most) in limits {
+            if !(least..=most).contains(&value) {
+                let message = format!("must be {least} to {most}; got {value}");
+                return Err(ConfigError::value(path, message));
+            }
+        }
+        Ok(())
+    }
+}
 
 impl GatewayConfig {
     /// Refuses values that have the right type but cannot work.
@@ -51,6 +70,7 @@ impl GatewayConfig {
             }
         }
         self.channels.check()?;
+        self.history.check()?;
         self.check_limits()
     }
 

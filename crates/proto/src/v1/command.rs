@@ -32,6 +32,22 @@ impl<'a> Id<'a> {
     pub fn as_json(&self) -> &'a str {
         self.0.get()
     }
+
+    /// A copy that outlives the command.
+    pub fn keep(&self) -> KeptId {
+        KeptId(self.0.to_owned())
+    }
+}
+
+/// An [`Id`] kept for an answer that comes later.
+#[derive(Clone, Debug)]
+pub struct KeptId(Box<RawValue>);
+
+impl KeptId {
+    /// The id, for the answer.
+    pub fn id(&self) -> Id<'_> {
+        Id(&self.0)
+    }
 }
 
 /// One command of a client.
@@ -45,6 +61,10 @@ pub enum Command<'a> {
         channels: Vec<Cow<'a, str>>,
         /// Several messages may come in one frame of type `batch`; `None` leaves it as it is.
         batch: Option<bool>,
+        /// Go on where the client was, on this gateway or another one of the same stream.
+        resume: Option<Resume<'a>>,
+        /// First the last value of every channel.
+        snapshot: bool,
     },
     /// Stop sending what comes on these channels.
     Unsubscribe {
@@ -52,6 +72,17 @@ pub enum Command<'a> {
         id: Option<Id<'a>>,
         /// As sent: not yet checked by [`crate::channel::validate`].
         channels: Vec<Cow<'a, str>>,
+    },
+    /// Send again what came on these channels in a range of offsets; no subscription is needed or made.
+    Replay {
+        /// To be echoed in the answer.
+        id: Option<Id<'a>>,
+        /// As sent: not yet checked by [`crate::channel::validate`].
+        channels: Vec<Cow<'a, str>>,
+        /// The first offset.
+        from: u64,
+        /// The last offset; `None` is the newest one there is.
+        to: Option<u64>,
     },
     /// Asks for a pong.
     Ping {
@@ -63,6 +94,16 @@ pub enum Command<'a> {
         /// A number or short string, to be echoed in the answer.
         timestamp: Option<&'a RawValue>,
     },
+}
+
+/// A client's place in a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Resume<'a> {
+    /// The stream's life that the offset belongs to, as the greeting told it.
+    #[serde(borrow)]
+    pub epoch: Cow<'a, str>,
+    /// Everything up to here has arrived.
+    pub offset: u64,
 }
 
 /// Why a command is not carried out, ready to be answered.
@@ -104,6 +145,10 @@ struct Fields<'a> {
     snapshot: Option<&'a RawValue>,
     #[serde(borrow)]
     batch: Option<&'a RawValue>,
+    #[serde(borrow)]
+    from: Option<&'a RawValue>,
+    #[serde(borrow)]
+    to: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -135,20 +180,37 @@ pub fn parse(text: &str) -> Result<Command<'_>, CommandError<'_>> {
         .and_then(|kind| serde_json::from_str::<Text<'_>>(kind.get()).ok())
         .ok_or_else(|| CommandError::invalid(id, "\"type\" is missing or not a string"))?;
     match &*kind.0 {
-        "subscribe" => {
-            only_what_works(id, &fields)?;
-            let batch = batch(id, fields.batch)?;
-            Ok(Command::Subscribe { id, channels: channels(id, fields.channels)?, batch })
-        }
+        "subscribe" => Ok(Command::Subscribe {
+            id,
+            channels: channels(id, fields.channels)?,
+            batch: flag(id, "batch", fields.batch)?,
+            resume: resume(id, fields.resume)?,
+            snapshot: flag(id, "snapshot", fields.snapshot)?.unwrap_or(false),
+        }),
         "unsubscribe" => Ok(Command::Unsubscribe { id, channels: channels(id, fields.channels)? }),
+        "replay" => {
+            let channels = channels(id, fields.channels)?;
+            let from = offset(id, "from", fields.from)?.ok_or_else(|| missing_from(id))?;
+            let to = offset(id, "to", fields.to)?;
+            if to.is_some_and(|to| to < from) {
+                return Err(CommandError::invalid(id, "\"from\" is greater than \"to\""));
+            }
+            Ok(Command::Replay { id, channels, from, to })
+        }
         "ping" => Ok(Command::Ping { timestamp: timestamp(id, fields.timestamp)? }),
         "heartbeat" => Ok(Command::Heartbeat { timestamp: timestamp(id, fields.timestamp)? }),
-        known @ ("resume" | "snapshot" | "replay" | "auth") => Err(not_supported(id, known)),
+        known @ ("resume" | "snapshot") => Err(CommandError::invalid(
+            id,
+            format!("\"{known}\" is a field of subscribe, not a command"),
+        )),
+        "auth" => {
+            Err(CommandError::new(id, "not_supported", "auth is not supported by this gateway"))
+        }
         unknown => Err(CommandError::new(
             id,
             "unknown_type",
             format!(
-                "unknown type {:?}: use subscribe, unsubscribe, ping or heartbeat",
+                "unknown type {:?}: use subscribe, unsubscribe, replay, ping or heartbeat",
                 head(unknown)
             ),
         )),
@@ -166,19 +228,38 @@ fn not_read<'a>(error: &serde_json::Error) -> CommandError<'a> {
     }
 }
 
-fn not_supported<'a>(id: Option<Id<'a>>, what: &str) -> CommandError<'a> {
-    CommandError::new(id, "not_supported", format!("{what} is not supported by this gateway"))
+/// Longest epoch of a client that is looked at; ours have 13 to 30 characters.
+const MAX_EPOCH: usize = 128;
+
+fn resume<'a>(
+    id: Option<Id<'a>>,
+    value: Option<&'a RawValue>,
+) -> Result<Option<Resume<'a>>, CommandError<'a>> {
+    let Some(value) = value else { return Ok(None) };
+    serde_json::from_str(value.get())
+        .ok()
+        .filter(|resume: &Resume<'_>| resume.epoch.len() <= MAX_EPOCH)
+        .map(Some)
+        .ok_or_else(|| {
+            let message =
+                "\"resume\" is {\"epoch\":\"…\",\"offset\":n} with n a whole number from 0";
+            CommandError::invalid(id, message)
+        })
 }
 
-/// A field that would be ignored must not look as if it worked.
-fn only_what_works<'a>(id: Option<Id<'a>>, fields: &Fields<'a>) -> Result<(), CommandError<'a>> {
-    if fields.resume.is_some() {
-        return Err(not_supported(id, "resume"));
-    }
-    if fields.snapshot.is_some_and(|snapshot| snapshot.get() != "false") {
-        return Err(not_supported(id, "snapshot"));
-    }
-    Ok(())
+fn offset<'a>(
+    id: Option<Id<'a>>,
+    name: &str,
+    value: Option<&'a RawValue>,
+) -> Result<Option<u64>, CommandError<'a>> {
+    let Some(value) = value else { return Ok(None) };
+    serde_json::from_str(value.get())
+        .map(Some)
+        .map_err(|_| CommandError::invalid(id, format!("\"{name}\" is a whole number from 0")))
+}
+
+fn missing_from(id: Option<Id<'_>>) -> CommandError<'_> {
+    CommandError::invalid(id, "\"from\" is missing: the first offset to send again")
 }
 
 fn is_short_scalar(value: &RawValue) -> bool {
@@ -199,15 +280,16 @@ fn timestamp<'a>(
     }
 }
 
-fn batch<'a>(
+fn flag<'a>(
     id: Option<Id<'a>>,
+    name: &str,
     value: Option<&'a RawValue>,
 ) -> Result<Option<bool>, CommandError<'a>> {
     match value.map(RawValue::get) {
         None => Ok(None),
         Some("true") => Ok(Some(true)),
         Some("false") => Ok(Some(false)),
-        Some(_) => Err(CommandError::invalid(id, "\"batch\" is true or false")),
+        Some(_) => Err(CommandError::invalid(id, format!("\"{name}\" is true or false"))),
     }
 }
 

@@ -67,6 +67,23 @@ pub fn message(message: &Message<'_>) -> Bytes {
     Bytes::from(out)
 }
 
+/// Appends one whole server frame: a message marked as the last value of its channel. `body` is the JSON of a frame
+/// that [`message`] made.
+pub fn snapshot(out: &mut Vec<u8>, body: &[u8]) {
+    let (head, rest) = (SNAPSHOT, body.strip_prefix(MESSAGE).unwrap_or(body));
+    let header = frame::header(Opcode::Text, head.len() + rest.len());
+    out.reserve(header.len() + head.len() + rest.len());
+    out.extend_from_slice(&header);
+    out.extend_from_slice(head);
+    out.extend_from_slice(rest);
+}
+
+/// What every message begins with.
+const MESSAGE: &[u8] = b"{\"type\":\"message\",";
+
+/// The same for a snapshot.
+const SNAPSHOT: &[u8] = b"{\"type\":\"message\",\"snapshot\":true,";
+
 const fn base64_len(payload: &[u8]) -> usize {
     payload.len().div_ceil(3) * 4
 }
@@ -136,6 +153,16 @@ mod tests {
         assert_eq!(
             text(&sample("BTC.trade", b"{\"price\": 1.50 }")),
             r#"{"type":"message","channel":"BTC.trade","offset":18735,"prev":18702,"ts":1640995200000,"data":{"price": 1.50 }}"#
+        );
+    }
+
+    #[test]
+    fn a_snapshot_is_the_message_with_a_mark() {
+        let mut out = b"before".to_vec();
+        snapshot(&mut out, frame::payload(&message(&sample("a", b"1"))));
+        assert_eq!(
+            std::str::from_utf8(frame::payload(&out[6..])).unwrap(),
+            r#"{"type":"message","snapshot":true,"channel":"a","offset":18735,"prev":18702,"ts":1640995200000,"data":1}"#
         );
     }
 

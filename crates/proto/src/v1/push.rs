@@ -72,17 +72,26 @@ pub fn established(out: &mut Vec<u8>, hello: &Hello<'_>) {
 /// client wrote for it.
 const MAX_REJECTIONS: usize = 128;
 
-/// `subscription_ack`: everything after `offset` on the channels in `subscribed` will come.
-/// `count` is the number of subscriptions that the connection has now. Of many rejections the first
-/// [`MAX_REJECTIONS`] are listed, and `rejectedCount` says how many there are.
-pub fn subscription_ack(
-    out: &mut Vec<u8>,
-    id: Option<Id<'_>>,
-    subscribed: &[&str],
-    rejected: &[(&str, &'static str)],
-    count: usize,
-    offset: u64,
-) {
+/// What became of a subscribe command.
+#[derive(Clone, Copy, Debug)]
+pub struct Ack<'a> {
+    /// The command's own name.
+    pub id: Option<Id<'a>>,
+    /// Channels that are subscribed now.
+    pub subscribed: &'a [&'a str],
+    /// Channels that are not, and why.
+    pub rejected: &'a [(&'a str, &'static str)],
+    /// Subscriptions that the connection has now.
+    pub count: usize,
+    /// On a resume: whether nothing is missing between the client's cursor and what follows.
+    pub recovered: Option<bool>,
+    /// Everything after it on the channels in `subscribed` will come.
+    pub offset: u64,
+}
+
+/// `subscription_ack`. Of many rejections the first [`MAX_REJECTIONS`] are listed, and `rejectedCount` says how many
+/// there are.
+pub fn subscription_ack(out: &mut Vec<u8>, ack: &Ack<'_>) {
     #[derive(Serialize)]
     struct Body<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,12 +102,34 @@ pub fn subscription_ack(
         #[serde(rename = "rejectedCount", skip_serializing_if = "Option::is_none")]
         rejected_count: Option<usize>,
         count: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recovered: Option<bool>,
         offset: u64,
     }
+    let Ack { id, subscribed, rejected, count, recovered, offset } = *ack;
     let listed = rejected.get(..MAX_REJECTIONS).unwrap_or(rejected);
     let rejected_count = (listed.len() < rejected.len()).then_some(rejected.len());
-    let body = Body { id, subscribed, rejected: listed, rejected_count, count, offset };
+    let body = Body { id, subscribed, rejected: listed, rejected_count, count, recovered, offset };
     push(out, "subscription_ack", body);
+}
+
+/// `replay_complete`: the `count` messages of these channels from `from` to `to` have been sent.
+pub fn replay_complete(out: &mut Vec<u8>, id: Option<Id<'_>>, from: u64, to: u64, count: u64) {
+    push(out, "replay_complete", Replayed { id, from, to, count });
+}
+
+/// `replay_incomplete`: the offsets from `from` to `to`, both included, are gone; `count` messages have been sent.
+pub fn replay_incomplete(out: &mut Vec<u8>, id: Option<Id<'_>>, from: u64, to: u64, count: u64) {
+    push(out, "replay_incomplete", Replayed { id, from, to, count });
+}
+
+#[derive(Serialize)]
+struct Replayed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Id<'a>>,
+    from: u64,
+    to: u64,
+    count: u64,
 }
 
 fn rejections<S: Serializer>(
@@ -218,14 +249,35 @@ mod tests {
             Limits { subscriptions: 1, command_bytes: 2, commands_per_second: 3, outbox_bytes: 4 };
         let hello =
             Hello { connection_id: "c", pod: "p", epoch: "e", heartbeat_ms: 5, limits, ts: 6 };
+        let rejected = [("\"", "invalid")];
+        let ack = |recovered| Ack {
+            id,
+            subscribed: &["a"],
+            rejected: &rejected,
+            count: 1,
+            recovered,
+            offset: 9,
+        };
         for (got, want) in [
             (
                 wrote(|out| established(out, &hello)),
                 r#"{"type":"connection:established","connectionId":"c","pod":"p","epoch":"e","heartbeatMs":5,"limits":{"subscriptions":1,"commandBytes":2,"commandsPerSecond":3,"outboxBytes":4},"ts":6}"#,
             ),
             (
-                wrote(|out| subscription_ack(out, id, &["a"], &[("\"", "invalid")], 1, 9)),
+                wrote(|out| subscription_ack(out, &ack(None))),
                 r#"{"type":"subscription_ack","id":"a\"1","subscribed":["a"],"rejected":[{"channel":"\"","code":"invalid"}],"count":1,"offset":9}"#,
+            ),
+            (
+                wrote(|out| subscription_ack(out, &ack(Some(true)))),
+                r#"{"type":"subscription_ack","id":"a\"1","subscribed":["a"],"rejected":[{"channel":"\"","code":"invalid"}],"count":1,"recovered":true,"offset":9}"#,
+            ),
+            (
+                wrote(|out| replay_complete(out, id, 3, 9, 2)),
+                r#"{"type":"replay_complete","id":"a\"1","from":3,"to":9,"count":2}"#,
+            ),
+            (
+                wrote(|out| replay_incomplete(out, None, 3, 9, 0)),
+                r#"{"type":"replay_incomplete","from":3,"to":9,"count":0}"#,
             ),
             (
                 wrote(|out| unsubscription_ack(out, None, &[], 0)),

@@ -30,6 +30,7 @@ impl Shard {
             due_last: NONE,
             urgent: false,
             on_hold: false,
+            replays: false,
             form: Form { deflate: handover.deflate, batch: false },
             serial: self.serial,
             heard: self.clock.tick,

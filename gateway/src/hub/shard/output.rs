@@ -206,6 +206,9 @@ impl Shard {
         connection.outbox = None;
         self.totals.outboxes -= 1;
         let closing = connection.phase == Phase::Closing;
+        if connection.replays {
+            self.replays.wake(conn);
+        }
         if self.register(conn, Interest::READABLE, true).is_err() {
             self.remove(conn, 1006);
         } else if closing {

@@ -1,58 +1,117 @@
 //! The `wsgateway.v1` session: what each command does.
 
-use wsgateway_proto::channel::{self, Kind};
+use wsgateway_proto::channel::{self, ChannelError, Kind};
 use wsgateway_proto::v1::{self, Command, Id};
 
 use super::Shard;
+use super::replay::{From, Opening};
+use crate::conn::Phase;
+use crate::history::Interest;
 
 impl Shard {
     /// Acts on one command.
     pub(super) fn command(&mut self, conn: u32, text: &str) {
         match v1::parse(text) {
-            Ok(Command::Subscribe { id, channels, batch }) => {
+            Ok(Command::Subscribe { id, channels, batch, resume, snapshot }) => {
                 if let (Some(batch), Some(connection)) =
                     (batch, self.connections.get_mut(conn as usize))
                 {
                     connection.form.batch = batch;
                 }
-                self.subscribe(conn, id, &channels);
+                let from = From::of(resume.as_ref(), &self.epoch);
+                self.subscribe(conn, id, &channels, (from, snapshot));
+            }
+            Ok(Command::Replay { id, channels, from, to }) => {
+                self.replay_range(conn, id, &channels, (from, to));
             }
             Ok(Command::Unsubscribe { id, channels }) => self.unsubscribe(conn, id, &channels),
             Ok(Command::Ping { timestamp } | Command::Heartbeat { timestamp }) => {
                 self.send(conn, |out| v1::pong(out, timestamp, crate::source::unix_ms()));
             }
-            Err(error) => {
-                self.totals.command_errors += 1;
-                self.send(conn, |out| v1::error(out, error.id, error.code, &error.message));
-            }
+            Err(error) => self.refuse(conn, error.id, error.code, &error.message),
         }
     }
 
-    fn subscribe(&mut self, conn: u32, id: Option<Id<'_>>, channels: &[impl AsRef<str>]) {
+    fn subscribe(
+        &mut self,
+        conn: u32,
+        id: Option<Id<'_>>,
+        channels: &[impl AsRef<str>],
+        (from, snapshot): (From, bool),
+    ) {
+        let looks_back = from != From::Now || snapshot;
+        if looks_back && !self.may_look_back(conn) {
+            return self.too_many_replays(conn, id);
+        }
         let (mut subscribed, mut rejected) = (Vec::new(), Vec::new());
+        let mut interest = Interest::default();
         for text in channels.iter().map(AsRef::as_ref) {
-            match channel::validate(text) {
-                Err(error) => rejected.push((text, error.code())),
-                Ok(kind) => match self.subscribe_one(conn, text, kind) {
-                    Ok(()) => subscribed.push(text),
-                    Err(code) => rejected.push((text, code)),
-                },
+            let one = channel::validate(text).map_err(ChannelError::code).and_then(|kind| {
+                let fresh = self.admit(conn, text, interest.len())?;
+                match (fresh, looks_back) {
+                    (true, true) => interest.add(text, kind),
+                    (true, false) => self.hold(conn, text, kind),
+                    (false, _) => {}
+                }
+                Ok(fresh && looks_back)
+            });
+            match one {
+                Ok(true) => {}
+                Ok(false) => subscribed.push(text),
+                Err(code) => rejected.push((text, code)),
             }
         }
-        let (count, offset) = (self.subscription_count(conn), self.position);
-        self.send(conn, |out| v1::subscription_ack(out, id, &subscribed, &rejected, count, offset));
+        if looks_back && !interest.is_empty() {
+            let kept = |(text, code): (&str, _)| (text.into(), code);
+            let opening = Opening {
+                id: id.map(|id| id.keep()),
+                held: subscribed.into_iter().map(Box::from).collect(),
+                rejected: rejected.into_iter().map(kept).collect(),
+                from,
+                snapshot,
+            };
+            return self.open(conn, opening, interest);
+        }
+        let ack = v1::Ack {
+            id,
+            subscribed: &subscribed,
+            rejected: &rejected,
+            count: self.subscription_count(conn),
+            // Nothing new to resume: nothing is missing.
+            recovered: (from != From::Now).then_some(true),
+            offset: self.position,
+        };
+        self.send(conn, |out| v1::subscription_ack(out, &ack));
     }
 
-    /// Subscribing twice is one subscription.
-    fn subscribe_one(&mut self, conn: u32, text: &str, kind: Kind) -> Result<(), &'static str> {
+    /// Whether the connection may have this subscription: false if it has it already, or is about to. `more` others
+    /// are about to be made.
+    fn admit(&self, conn: u32, text: &str, more: usize) -> Result<bool, &'static str> {
         let known = self.index.find(text);
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return Ok(()) };
+        let Some(connection) = self.connections.get(conn as usize) else { return Ok(false) };
+        let held = known.is_some_and(|number| {
+            connection.subscriptions.iter().any(|held| held.pattern == number)
+        });
+        if held || self.replays.opens(conn, text) {
+            return Ok(false);
+        }
+        match self.subscription_count(conn) + more < self.settings.subscriptions {
+            true => Ok(true),
+            false => Err("too_many_subscriptions"),
+        }
+    }
+
+    /// Makes a subscription; having it already is fine.
+    pub(super) fn hold(&mut self, conn: u32, text: &str, kind: Kind) {
+        let known = self.index.find(text);
+        let connection = self.connections.get_mut(conn as usize);
+        let Some(connection) = connection.filter(|connection| connection.phase == Phase::Open)
+        else {
+            return;
+        };
         let subscriptions = &mut connection.subscriptions;
         if known.is_some_and(|number| subscriptions.iter().any(|held| held.pattern == number)) {
-            return Ok(());
-        }
-        if subscriptions.len() >= self.settings.subscriptions {
-            return Err("too_many_subscriptions");
+            return;
         }
         let place = subscriptions.len() as u32;
         if subscriptions.len() == subscriptions.capacity() {
@@ -61,7 +120,39 @@ impl Shard {
         }
         subscriptions.push(self.index.subscribe(text, kind == Kind::Wildcard, conn, place));
         self.totals.subscriptions += 1;
-        Ok(())
+    }
+
+    fn replay_range(
+        &mut self,
+        conn: u32,
+        id: Option<Id<'_>>,
+        channels: &[impl AsRef<str>],
+        (from, to): (u64, Option<u64>),
+    ) {
+        if !self.may_look_back(conn) {
+            return self.too_many_replays(conn, id);
+        }
+        let mut interest = Interest::default();
+        for text in channels.iter().map(AsRef::as_ref) {
+            match channel::validate(text) {
+                Ok(kind) if interest.len() < self.settings.subscriptions => {
+                    interest.add(text, kind);
+                }
+                Ok(_) => return self.refuse(conn, id, "too_many_channels", "too many channels"),
+                Err(error) => return self.refuse(conn, id, error.code(), &error.to_string()),
+            }
+        }
+        self.send_again(conn, id.map(|id| id.keep()), interest, (from, to.unwrap_or(u64::MAX)));
+    }
+
+    fn too_many_replays(&mut self, conn: u32, id: Option<Id<'_>>) {
+        let message = "replays of this connection are under way: wait for one to end";
+        self.refuse(conn, id, "too_many_replays", message);
+    }
+
+    fn refuse(&mut self, conn: u32, id: Option<Id<'_>>, code: &str, message: &str) {
+        self.totals.command_errors += 1;
+        self.send(conn, |out| v1::error(out, id, code, message));
     }
 
     fn unsubscribe(&mut self, conn: u32, id: Option<Id<'_>>, channels: &[impl AsRef<str>]) {
@@ -74,17 +165,23 @@ impl Shard {
             if let Some(place) = held {
                 self.drop_subscription(conn, place);
                 unsubscribed.push(text);
+            } else if self.replays.withdraw(conn, text) {
+                unsubscribed.push(text);
             }
         }
         let count = self.subscription_count(conn);
         self.send(conn, |out| v1::unsubscription_ack(out, id, &unsubscribed, count));
     }
 
-    fn subscription_count(&self, conn: u32) -> usize {
-        self.connections.get(conn as usize).map_or(0, |connection| connection.subscriptions.len())
+    /// Subscriptions that the connection has, or is about to have.
+    pub(super) fn subscription_count(&self, conn: u32) -> usize {
+        let connection = self.connections.get(conn as usize);
+        connection.map_or(0, |connection| connection.subscriptions.len())
+            + self.replays.opening(conn)
     }
 
     pub(super) fn unsubscribe_all(&mut self, conn: u32) {
+        self.end_replays(conn);
         for place in (0..self.subscription_count(conn)).rev() {
             self.drop_subscription(conn, place);
         }

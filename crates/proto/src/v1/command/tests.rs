@@ -73,6 +73,51 @@ fn batches_are_asked_for_declined_or_left_as_they_are() {
 }
 
 #[test]
+fn a_cursor_is_an_epoch_and_a_whole_number() {
+    let with =
+        |resume: &str| format!(r#"{{"type":"subscribe","channels":["a"],"resume":{resume}}}"#);
+    for (text, epoch, offset) in [
+        (r#"{"epoch":"e1","offset":0}"#, "e1", 0),
+        (r#"{"offset":18446744073709551615,"epoch":"\u0065","x":[]}"#, "e", u64::MAX),
+    ] {
+        let text = with(text);
+        match parse(&text) {
+            Ok(Command::Subscribe { resume: Some(resume), snapshot: false, .. }) => {
+                assert_eq!((&*resume.epoch, resume.offset), (epoch, offset));
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    let long = format!(r#"{{"epoch":"{}","offset":1}}"#, "e".repeat(129));
+    for bad in [
+        r#"{"offset":1}"#,
+        r#"{"epoch":"e"}"#,
+        r#"{"epoch":"e","offset":-1}"#,
+        r#"{"epoch":"e","offset":1.5}"#,
+        r#"{"epoch":"e","offset":18446744073709551616}"#,
+        r#"{"epoch":7,"offset":1}"#,
+        r#"["e",1,2]"#,
+        "true",
+        &long,
+    ] {
+        assert_eq!(refusal(&with(bad)).0, "invalid_command", "{bad}");
+    }
+}
+
+#[test]
+fn a_replay_names_channels_and_a_range() {
+    for (text, range) in [
+        (r#"{"type":"replay","channels":["a"],"from":5}"#, (5, None)),
+        (r#"{"type":"replay","channels":["a"],"from":5,"to":5}"#, (5, Some(5))),
+    ] {
+        match parse(text) {
+            Ok(Command::Replay { from, to, .. }) => assert_eq!((from, to), range),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn bad_commands_are_answered_with_a_code_and_their_id() {
     let long = "x".repeat(65);
     for (text, code, id) in [
@@ -100,12 +145,15 @@ fn bad_commands_are_answered_with_a_code_and_their_id() {
         (r#"{"type":"subscribe","id":3,"channels":["\ud800"]}"#, "invalid_command", Some("3")),
         (r#"{"type":"jump","id":"j"}"#, "unknown_type", Some("\"j\"")),
         (r#"{"type":"Subscribe","channels":[]}"#, "unknown_type", None),
-        (r#"{"type":"replay","id":4}"#, "not_supported", Some("4")),
-        (r#"{"type":"resume"}"#, "not_supported", None),
-        (r#"{"type":"snapshot"}"#, "not_supported", None),
+        (r#"{"type":"replay","id":4}"#, "invalid_command", Some("4")),
+        (r#"{"type":"replay","id":4,"channels":["a"]}"#, "invalid_command", Some("4")),
+        (r#"{"type":"replay","channels":["a"],"from":-1}"#, "invalid_command", None),
+        (r#"{"type":"replay","channels":["a"],"from":5,"to":4}"#, "invalid_command", None),
+        (r#"{"type":"replay","channels":["a"],"from":1,"to":"9"}"#, "invalid_command", None),
+        (r#"{"type":"resume"}"#, "invalid_command", None),
+        (r#"{"type":"snapshot"}"#, "invalid_command", None),
         (r#"{"type":"auth","token":"t"}"#, "not_supported", None),
-        (r#"{"type":"subscribe","channels":[],"resume":{"offset":1}}"#, "not_supported", None),
-        (r#"{"type":"subscribe","channels":[],"snapshot":true}"#, "not_supported", None),
+        (r#"{"type":"subscribe","channels":[],"snapshot":1}"#, "invalid_command", None),
     ] {
         assert_eq!(refusal(text), (code, id.map(str::to_owned)), "{text}");
     }

@@ -1,0 +1,174 @@
+//! History: what the stream held a moment ago, shared by everything in this process that looks back.
+//!
+//! In: every message, from the source, before any shard has it. Out: the messages of some channels in a range of
+//! offsets, and the last value of every channel. The source alone writes; shards and requests read, a chunk at a time,
+//! under one lock that is held for microseconds. What is older than the ring is looked up by the [`archive`].
+
+pub(crate) mod archive;
+mod channels;
+mod interest;
+mod ring;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::encode::Delivery;
+pub(crate) use archive::{Archive, Block};
+pub(crate) use interest::Interest;
+pub(crate) use ring::Bounds;
+use ring::Ring;
+
+/// Memory that a message costs besides its frame: the delivery, its channel's name, its places in the ring.
+const OVERHEAD: usize = 192;
+
+/// Bytes that a message counts for.
+fn cost(delivery: &Arc<Delivery>) -> usize {
+    delivery.frame.len() + OVERHEAD
+}
+
+/// Some messages of an interest, in stream order.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub messages: Vec<Arc<Delivery>>,
+    /// There are no others up to here.
+    pub cursor: u64,
+}
+
+/// How far back the ring can serve an interest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Everything behind the cursor is in the ring, except these ranges, which nobody can have any more.
+    Ring { holes: Vec<(u64, u64)> },
+    /// Something may be older than the ring: see the archive.
+    Older,
+}
+
+/// Numbers for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Size {
+    pub messages: usize,
+    pub bytes: usize,
+    pub channels: usize,
+}
+
+/// Everything that a reader of the past needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Past {
+    /// What is in memory.
+    pub history: History,
+    /// What is older.
+    pub archive: Archive,
+}
+
+/// Handle to the history of this process. Clones see the same.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    bounds: Bounds,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    epoch: Arc<str>,
+    ring: Ring,
+}
+
+impl History {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        let state = State { epoch: "".into(), ring: Ring::new(bounds, 0) };
+        Self { shared: Arc::new(Shared { bounds, state: Mutex::new(state) }) }
+    }
+
+    /// Another stream, or another life of it: nothing up to `floor` will be here.
+    pub(crate) fn reset(&self, epoch: &Arc<str>, floor: u64) {
+        let mut state = self.state();
+        state.epoch = Arc::clone(epoch);
+        state.ring = Ring::new(self.shared.bounds, floor);
+    }
+
+    /// The next message.
+    pub(crate) fn push(&self, delivery: &Arc<Delivery>, now_ms: i64) {
+        self.state().ring.push(delivery, now_ms);
+    }
+
+    /// The stream has been read up to here.
+    pub(crate) fn advance(&self, position: u64) {
+        self.state().ring.advance(position);
+    }
+
+    /// These offsets were discarded before they were read.
+    pub(crate) fn lost(&self, from: u64, to: u64) {
+        self.state().ring.lost(from, to);
+    }
+
+    /// The stream's identity, and the last offset read.
+    pub(crate) fn now(&self) -> (Arc<str>, u64) {
+        let state = self.state();
+        (Arc::clone(&state.epoch), state.ring.position())
+    }
+
+    /// A look at the history of this stream; `None` when it is another one's by now.
+    pub(crate) fn view(&self, epoch: &Arc<str>) -> Option<View<'_>> {
+        let state = self.state();
+        (state.epoch == *epoch).then_some(View { state })
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        let (messages, bytes, channels) = self.state().ring.size();
+        Size { messages, bytes, channels }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is complete before anything can panic.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The history while nobody writes to it: for microseconds.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    state: MutexGuard<'a, State>,
+}
+
+impl View<'_> {
+    /// Where what follows `after` is to be found.
+    pub(crate) fn reach(&self, interest: &Interest, after: u64) -> Reach {
+        let ring = &self.state.ring;
+        match ring.reaches(interest, after) {
+            true => Reach::Ring { holes: ring.holes(after).collect() },
+            false => Reach::Older,
+        }
+    }
+
+    /// Ranges behind `after` that the stream discarded before they were read.
+    pub(crate) fn holes(&self, after: u64) -> Vec<(u64, u64)> {
+        self.state.ring.holes(after).collect()
+    }
+
+    /// The next messages behind `after`, at or before `until`: about `bytes` of them. `None` when the ring does not
+    /// reach back to `after` any more.
+    pub(crate) fn read(
+        &self,
+        interest: &Interest,
+        after: u64,
+        until: u64,
+        bytes: usize,
+    ) -> Option<Chunk> {
+        let ring = &self.state.ring;
+        ring.reaches(interest, after).then(|| ring.read(interest, after, until, bytes))
+    }
+
+    /// The last value at or before `until` of every channel of the interest, in stream order.
+    pub(crate) fn snapshot(&self, interest: &Interest, until: u64) -> Vec<Arc<Delivery>> {
+        self.state.ring.snapshot(interest, until)
+    }
+
+    /// Offsets up to here may have left the ring.
+    pub(crate) fn floor(&self) -> u64 {
+        self.state.ring.floor()
+    }
+}

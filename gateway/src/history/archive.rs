@@ -1,0 +1,202 @@
+//! Archive: what is older than the ring, looked up in the stream a block at a time.
+//!
+//! In: the offset at which a block begins, from shards. Out: the block, to everybody who asked for it
+//! while it was fetched or soon after. Owns a small cache; the fetching itself is the source's. What must hold: at most
+//! [`FETCHES`] lookups at once however many clients look back, first come first served; memory is bounded.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::cost;
+use crate::encode::Delivery;
+use crate::hub::inbox::{Entry, Inbox};
+
+/// Sequences in a block: one request to NATS, a quarter of a millisecond to encode.
+pub(crate) const BLOCK: u64 = 256;
+
+/// Bytes of payloads asked for at once: what a block of large messages is cut to.
+pub(crate) const BLOCK_BYTES: usize = 1 << 20;
+
+/// Lookups at once: enough to keep one connection to NATS busy, few enough that live messages do not wait behind them.
+const FETCHES: usize = 4;
+
+/// Requests that may wait to be looked at. Shards have at most [`LOOKUPS`] each on their way.
+const QUEUE: usize = 4_096;
+
+/// Lookups that one shard has under way at once, with the blocks that it holds.
+pub(crate) const LOOKUPS: usize = 64;
+
+/// Blocks and bytes kept for those who come next: clients that were cut off together look back together.
+const CACHED: usize = 128;
+const CACHED_BYTES: usize = 16 << 20;
+
+/// Some sequences of the stream.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// The stream's life.
+    pub epoch: Arc<str>,
+    /// What is left of the sequences `from` to `to`.
+    pub messages: Vec<Arc<Delivery>>,
+    pub from: u64,
+    pub to: u64,
+    /// First and last sequence of the stream when it was asked.
+    pub first: u64,
+    pub last: u64,
+}
+
+/// Why there is no block; whoever asked may ask again later.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum LookupError {
+    /// Nothing outside the ring exists: the source keeps nothing.
+    #[error("the source keeps no older messages")]
+    Nothing,
+    /// NATS did not answer, or refused.
+    #[error("{0}")]
+    Failed(Arc<str>),
+}
+
+pub(crate) type Fetched = Result<Arc<Block>, LookupError>;
+
+#[derive(Debug)]
+struct Request {
+    from: u64,
+    asker: Arc<Inbox>,
+}
+
+/// Handle for those who ask. Clones reach the same archive.
+#[derive(Clone, Debug)]
+pub(crate) struct Archive {
+    requests: Option<mpsc::Sender<Request>>,
+}
+
+/// The receiving end: the source runs it.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    requests: mpsc::Receiver<Request>,
+}
+
+/// Where the block with this sequence begins.
+pub(crate) fn block_of(sequence: u64) -> u64 {
+    sequence.saturating_sub(1) / BLOCK * BLOCK + 1
+}
+
+/// An archive, and the end that serves it.
+pub(crate) fn archive() -> (Archive, Desk) {
+    let (sender, requests) = mpsc::channel(QUEUE);
+    (Archive { requests: Some(sender) }, Desk { requests })
+}
+
+impl Archive {
+    /// For sources that keep nothing.
+    pub(crate) fn none() -> Self {
+        Self { requests: None }
+    }
+
+    /// Whether there is anything older than the ring.
+    pub(crate) fn exists(&self) -> bool {
+        self.requests.is_some()
+    }
+
+    /// Asks for the block that begins at `from`; the answer comes to the shard's inbox.
+    pub(crate) fn ask(&self, from: u64, asker: Arc<Inbox>) {
+        let (asker, why) = match &self.requests {
+            None => (asker, LookupError::Nothing),
+            Some(requests) => match requests.try_send(Request { from, asker }) {
+                Ok(()) => return,
+                Err(error) => (error.into_inner().asker, LookupError::busy()),
+            },
+        };
+        answer(&asker, from, Err(why));
+    }
+}
+
+impl LookupError {
+    fn busy() -> Self {
+        Self::Failed("too many clients look back at once".into())
+    }
+}
+
+fn answer(asker: &Inbox, from: u64, fetched: Fetched) {
+    asker.push(Entry::Fetched { from, fetched });
+}
+
+impl Desk {
+    /// Serves until every [`Archive`] is gone. `fetch` looks up the block that begins at a sequence.
+    pub(crate) async fn run<F>(mut self, fetch: impl Fn(u64) -> F)
+    where
+        F: Future<Output = Fetched> + Send + 'static,
+    {
+        let mut cache = Cache::default();
+        let mut waiting: HashMap<u64, Vec<Arc<Inbox>>> = HashMap::new();
+        let mut fetches: JoinSet<(u64, Fetched)> = JoinSet::new();
+        loop {
+            tokio::select! {
+                request = self.requests.recv(), if fetches.len() < FETCHES => {
+                    let Some(Request { from, asker }) = request else { return };
+                    if let Some(block) = cache.get(from) {
+                        answer(&asker, from, Ok(block));
+                    } else if let Some(askers) = waiting.get_mut(&from) {
+                        askers.push(asker);
+                    } else {
+                        waiting.insert(from, vec![asker]);
+                        let fetching = fetch(from);
+                        fetches.spawn(async move { (from, fetching.await) });
+                    }
+                }
+                Some(done) = fetches.join_next() => {
+                    let Ok((from, fetched)) = done else {
+                        // A lookup panicked; which one is not known, so all ask again.
+                        for (from, askers) in waiting.drain() {
+                            for asker in askers {
+                                answer(&asker, from, Err(LookupError::busy()));
+                            }
+                        }
+                        continue;
+                    };
+                    if let Ok(block) = &fetched {
+                        cache.put(block);
+                    }
+                    for asker in waiting.remove(&from).unwrap_or_default() {
+                        answer(&asker, from, fetched.clone());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The blocks fetched last, of the newest epoch seen.
+#[derive(Debug, Default)]
+struct Cache {
+    blocks: VecDeque<Arc<Block>>,
+    bytes: usize,
+}
+
+impl Cache {
+    fn get(&self, from: u64) -> Option<Arc<Block>> {
+        self.blocks.iter().find(|block| block.from == from).cloned()
+    }
+
+    fn put(&mut self, block: &Arc<Block>) {
+        // A block that reaches the end of the stream is not finished.
+        if block.to >= block.last {
+            return;
+        }
+        if self.blocks.back().is_some_and(|known| known.epoch != block.epoch) {
+            *self = Self::default();
+        }
+        self.bytes += size(block);
+        self.blocks.push_back(Arc::clone(block));
+        while self.blocks.len() > CACHED || self.bytes > CACHED_BYTES {
+            let Some(oldest) = self.blocks.pop_front() else { return };
+            self.bytes -= size(&oldest);
+        }
+    }
+}
+
+fn size(block: &Block) -> usize {
+    block.messages.iter().map(cost).sum()
+}

@@ -1,0 +1,178 @@
+//! Channels: where each channel's messages are in the ring, and its last value, which outlives the ring.
+//!
+//! Publishers choose the channels, so everything here is bounded: a channel without a message in the ring is *quiet*,
+//! and the quiet ones that were so longest are forgotten when there are too many of them, or too many bytes.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::cost;
+use crate::encode::Delivery;
+
+/// Quiet channels remembered: as many as the encoder knows `prev` of.
+const MAX_QUIET: usize = 262_144;
+
+/// What is known of the channels of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    by_name: HashMap<Arc<str>, Channel>,
+    /// Last values of channels that were quiet when they were put here, oldest first. One whose channel has spoken
+    /// again since is void.
+    quiet: VecDeque<Arc<Delivery>>,
+    /// Channels that are quiet.
+    quiet_count: usize,
+    /// Bytes of the entries of `quiet`.
+    quiet_bytes: usize,
+    /// Channels that are not known may have had messages up to here.
+    forgotten: u64,
+}
+
+#[derive(Debug)]
+struct Channel {
+    /// Offsets of its messages in the ring, in order.
+    offsets: VecDeque<u64>,
+    last: Arc<Delivery>,
+    /// It may have had messages up to here that are not in the ring.
+    dropped: u64,
+}
+
+impl Channels {
+    /// Nothing is known of anything up to `forgotten`.
+    pub(super) fn new(forgotten: u64) -> Self {
+        Self { forgotten, ..Self::default() }
+    }
+
+    /// A message has come into the ring.
+    pub(super) fn push(&mut self, delivery: &Arc<Delivery>) {
+        if let Some(channel) = self.by_name.get_mut(&delivery.channel) {
+            self.quiet_count -= usize::from(channel.offsets.is_empty());
+            channel.offsets.push_back(delivery.offset);
+            channel.last = Arc::clone(delivery);
+            return;
+        }
+        let channel = Channel {
+            offsets: VecDeque::from([delivery.offset]),
+            last: Arc::clone(delivery),
+            dropped: self.forgotten,
+        };
+        self.by_name.insert(Arc::clone(&delivery.channel), channel);
+    }
+
+    /// The oldest message has left the ring.
+    pub(super) fn evict(&mut self, delivery: &Arc<Delivery>, quiet_bytes: usize) {
+        let Some(channel) = self.by_name.get_mut(&delivery.channel) else { return };
+        channel.offsets.pop_front();
+        channel.dropped = delivery.offset;
+        if channel.offsets.is_empty() {
+            self.quiet_count += 1;
+            self.quiet_bytes += cost(delivery);
+            self.quiet.push_back(Arc::clone(delivery));
+            // Void entries are at most as many as the others: the walk over all of them is paid by as many pushes.
+            if self.quiet.len() > 2 * self.quiet_count + 64 {
+                self.sweep();
+            }
+            while self.quiet_count > MAX_QUIET || self.quiet_bytes > quiet_bytes {
+                self.forget_one();
+            }
+        }
+    }
+
+    /// Whether an entry of `quiet` still says something.
+    fn is_quiet(by_name: &HashMap<Arc<str>, Channel>, entry: &Delivery) -> bool {
+        by_name.get(&entry.channel).is_some_and(|channel| {
+            channel.offsets.is_empty() && channel.last.offset == entry.offset
+        })
+    }
+
+    fn sweep(&mut self) {
+        let Self { by_name, quiet, quiet_bytes, .. } = self;
+        quiet.retain(|entry| Self::is_quiet(by_name, entry));
+        *quiet_bytes = quiet.iter().map(cost).sum();
+    }
+
+    fn forget_one(&mut self) {
+        let Some(entry) = self.quiet.pop_front() else {
+            return self.quiet_bytes = 0; // unreachable while the sums are right
+        };
+        self.quiet_bytes -= cost(&entry);
+        if Self::is_quiet(&self.by_name, &entry) {
+            self.by_name.remove(&entry.channel);
+            self.quiet_count -= 1;
+            self.forgotten = self.forgotten.max(entry.offset);
+        }
+    }
+
+    /// Whatever came up to here may be missing, of any channel.
+    pub(super) fn forget_until(&mut self, offset: u64) {
+        self.forgotten = self.forgotten.max(offset);
+        for channel in self.by_name.values_mut() {
+            channel.dropped = channel.dropped.max(offset);
+        }
+    }
+
+    /// Up to which offset the channel may have had messages that are not in the ring.
+    pub(super) fn dropped(&self, channel: &str) -> u64 {
+        self.by_name.get(channel).map_or(self.forgotten, |channel| channel.dropped)
+    }
+
+    /// The same for every channel that `matches` says yes to.
+    pub(super) fn dropped_of(&self, matches: impl Fn(&str) -> bool) -> u64 {
+        let known = self.by_name.iter().filter(|(name, _)| matches(name));
+        known.map(|(_, channel)| channel.dropped).max().unwrap_or(0).max(self.forgotten)
+    }
+
+    /// Offsets of the channel's messages in the ring behind `after`, in order.
+    pub(super) fn offsets(&self, channel: &str, after: u64) -> impl Iterator<Item = u64> {
+        let offsets = self.by_name.get(channel).map(|channel| &channel.offsets);
+        let start = offsets.map_or(0, |offsets| offsets.partition_point(|offset| *offset <= after));
+        offsets.into_iter().flat_map(move |offsets| offsets.range(start..)).copied()
+    }
+
+    /// The channel's last value, if that is at or before `until`; else the offset of the one that was, if it is in the
+    /// ring.
+    pub(super) fn last(&self, channel: &str, until: u64) -> Last<'_> {
+        match self.by_name.get(channel) {
+            None => Last::Unknown,
+            Some(channel) => channel.last(until),
+        }
+    }
+
+    /// The same for every channel that `matches` says yes to.
+    pub(super) fn last_of(
+        &self,
+        until: u64,
+        matches: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = Last<'_>> {
+        self.by_name.iter().filter(move |(name, _)| matches(name)).map(move |(_, c)| c.last(until))
+    }
+
+    /// Channels known.
+    pub(super) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Bytes of last values outside the ring.
+    pub(super) fn bytes(&self) -> usize {
+        self.quiet_bytes
+    }
+}
+
+/// Where a channel's last value is.
+#[derive(Debug)]
+pub(super) enum Last<'a> {
+    Here(&'a Arc<Delivery>),
+    /// In the ring, under this offset.
+    InRing(u64),
+    Unknown,
+}
+
+impl Channel {
+    fn last(&self, until: u64) -> Last<'_> {
+        if self.last.offset <= until {
+            return Last::Here(&self.last);
+        }
+        let behind = self.offsets.partition_point(|offset| *offset <= until);
+        let before = behind.checked_sub(1).and_then(|place| self.offsets.get(place));
+        before.map_or(Last::Unknown, |offset| Last::InRing(*offset))
+    }
+}

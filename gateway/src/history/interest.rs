@@ -1,0 +1,77 @@
+//! Interest: the channels that somebody looks back for.
+
+use wsgateway_proto::channel::{self, Kind};
+
+/// Exact channels and wildcard patterns, each once and valid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interest {
+    exact: Vec<Box<str>>,
+    wildcards: Vec<Box<str>>,
+}
+
+impl Interest {
+    /// Adds a valid channel or pattern; twice is once.
+    pub(crate) fn add(&mut self, pattern: &str, kind: Kind) {
+        let list = match kind {
+            Kind::Exact => &mut self.exact,
+            Kind::Wildcard => &mut self.wildcards,
+        };
+        if !list.iter().any(|known| **known == *pattern) {
+            list.push(pattern.into());
+        }
+    }
+
+    /// Removes it again; false if it was not there.
+    pub(crate) fn remove(&mut self, pattern: &str) -> bool {
+        for list in [&mut self.exact, &mut self.wildcards] {
+            if let Some(place) = list.iter().position(|known| **known == *pattern) {
+                list.swap_remove(place);
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Channels and patterns.
+    pub(crate) fn len(&self) -> usize {
+        self.exact.len() + self.wildcards.len()
+    }
+
+    /// The exact channels.
+    pub(crate) fn exact(&self) -> &[Box<str>] {
+        &self.exact
+    }
+
+    /// The patterns.
+    pub(crate) fn wildcards(&self) -> &[Box<str>] {
+        &self.wildcards
+    }
+
+    /// Everything, as it was added.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Kind)> {
+        let exact = self.exact.iter().map(|text| (&**text, Kind::Exact));
+        exact.chain(self.wildcards.iter().map(|text| (&**text, Kind::Wildcard)))
+    }
+
+    /// Whether a message of this channel is looked for.
+    pub(crate) fn covers(&self, channel: &str) -> bool {
+        self.exact.iter().any(|exact| **exact == *channel)
+            || self.wildcards.iter().any(|pattern| channel::matches(pattern, channel))
+    }
+}
+
+#[cfg(test)]
+impl Interest {
+    /// The interest in these channels and patterns.
+    pub(crate) fn of(patterns: &[&str]) -> Self {
+        let mut interest = Self::default();
+        for pattern in patterns {
+            interest.add(pattern, channel::validate(pattern).unwrap());
+        }
+        interest
+    }
+}

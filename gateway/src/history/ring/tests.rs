@@ -1,0 +1,187 @@
+use proptest::prelude::*;
+use wsgateway_config::Channels as Config;
+
+use super::*;
+use crate::encode::{Encoder, Message};
+
+fn delivery(encoder: &mut Encoder, channel: &str, offset: u64, ts: i64) -> Arc<Delivery> {
+    let payload = bytes::Bytes::from_static(b"{}");
+    encoder.encode(&Message { subject: channel.into(), sequence: offset, timestamp: ts, payload })
+}
+
+fn encoder() -> Encoder {
+    Encoder::new(&Config { strip_prefix: String::new(), rules: Vec::new() })
+}
+
+const LARGE: Bounds = Bounds { messages: 1_000, bytes: 1 << 20, age_ms: 1_000_000 };
+
+/// A ring with messages at these offsets and channels.
+fn ring(bounds: Bounds, floor: u64, messages: &[(u64, &str)]) -> Ring {
+    let (mut ring, mut encoder) = (Ring::new(bounds, floor), encoder());
+    for (offset, channel) in messages {
+        ring.push(&delivery(&mut encoder, channel, *offset, 0), 0);
+    }
+    ring
+}
+
+fn offsets(messages: &[Arc<Delivery>]) -> Vec<u64> {
+    messages.iter().map(|message| message.offset).collect()
+}
+
+fn read(ring: &Ring, interest: &[&str], after: u64, until: u64) -> (Vec<u64>, u64) {
+    let chunk = ring.read(&Interest::of(interest), after, until, usize::MAX);
+    (offsets(&chunk.messages), chunk.cursor)
+}
+
+#[test]
+fn an_interest_gets_its_messages_in_stream_order_and_knows_how_far_it_has_looked() {
+    let ring = ring(LARGE, 0, &[(1, "a.x"), (2, "b"), (3, "a.y"), (5, "a.x"), (6, "c")]);
+    for (interest, after, until, want) in [
+        (&["a.x", "a.y"][..], 0, u64::MAX, (vec![1, 3, 5], 6)),
+        (&["a.x", "a.y"], 1, 4, (vec![3], 4)),
+        (&["a.*"], 0, u64::MAX, (vec![1, 3, 5], 6)),
+        (&["a.*", "a.x", ">"], 2, 5, (vec![3, 5], 5)),
+        (&["nothing"], 0, u64::MAX, (vec![], 6)),
+        (&["a.x"], 9, u64::MAX, (vec![], 9)),
+    ] {
+        assert_eq!(read(&ring, interest, after, until), want, "{interest:?} {after} {until}");
+    }
+}
+
+#[test]
+fn a_chunk_is_cut_at_its_bytes_and_goes_on_where_it_ended() {
+    let ring = ring(LARGE, 0, &[(1, "a"), (2, "a"), (3, "a")]);
+    for interest in [Interest::of(&["a"]), Interest::of(&[">"])] {
+        let first = ring.read(&interest, 0, u64::MAX, 1);
+        assert_eq!((offsets(&first.messages), first.cursor), (vec![1], 1));
+        let rest = ring.read(&interest, first.cursor, u64::MAX, usize::MAX);
+        assert_eq!((offsets(&rest.messages), rest.cursor), (vec![2, 3], 3));
+    }
+}
+
+#[test]
+fn number_bytes_and_age_are_bounds() {
+    let few = ring(Bounds { messages: 2, ..LARGE }, 0, &[(1, "a"), (2, "a"), (3, "a")]);
+    assert_eq!((few.floor(), few.size().0), (1, 2));
+    let small = ring(Bounds { bytes: 600, ..LARGE }, 0, &[(1, "a"), (2, "a"), (3, "a")]);
+    assert!(small.size().1 <= 600 + 300 && small.floor() >= 1, "{:?}", small.size());
+    let mut encoder = encoder();
+    let mut young = Ring::new(Bounds { age_ms: 100, ..LARGE }, 0);
+    young.push(&delivery(&mut encoder, "a", 1, 1_000), 1_000);
+    young.push(&delivery(&mut encoder, "a", 2, 1_090), 1_090);
+    assert_eq!(young.floor(), 0);
+    young.push(&delivery(&mut encoder, "a", 3, 1_150), 1_150);
+    assert_eq!(young.floor(), 1);
+}
+
+#[test]
+fn a_channel_whose_messages_are_all_here_reaches_back_further_than_the_ring() {
+    let bounds = Bounds { messages: 2, ..LARGE };
+    let ring = ring(bounds, 0, &[(1, "quiet"), (2, "busy"), (3, "busy"), (4, "busy")]);
+    let reaches = |interest: &[&str], after| ring.reaches(&Interest::of(interest), after);
+    assert!(reaches(&["quiet"], 1), "it has the last message of that channel");
+    assert!(!reaches(&["quiet"], 0), "it lacks the one at 1");
+    assert!(!reaches(&["busy"], 1) && reaches(&["busy"], 2));
+    assert!(!reaches(&["quiet", "busy"], 1) && reaches(&["quiet", "busy"], 2));
+    assert!(reaches(&["never"], 0), "the ring began with the stream: nobody ever wrote there");
+    assert!(!reaches(&[">"], 1) && reaches(&[">"], 2));
+    assert!(!reaches(&["*"], 0));
+}
+
+#[test]
+fn a_ring_that_began_in_the_middle_does_not_know_what_was_before() {
+    let ring = ring(LARGE, 100, &[(101, "a")]);
+    let reaches = |interest: &[&str], after| ring.reaches(&Interest::of(interest), after);
+    assert!(!reaches(&["a"], 99) && !reaches(&["never"], 99) && !reaches(&["*"], 99));
+    assert!(reaches(&["a"], 100) && reaches(&["never"], 100));
+}
+
+#[test]
+fn last_values_outlive_the_ring_and_are_as_of_the_offset_asked_for() {
+    let bounds = Bounds { messages: 2, ..LARGE };
+    let ring = ring(bounds, 0, &[(1, "a.x"), (2, "a.y"), (3, "b"), (4, "b"), (5, "b")]);
+    let values = |interest: &[&str], until| offsets(&ring.snapshot(&Interest::of(interest), until));
+    assert_eq!(values(&["a.x", "b"], 5), [1, 5]);
+    assert_eq!(values(&["b"], 4), [4]);
+    assert_eq!(values(&["b"], 3), [0; 0], "it is not here any more");
+    assert_eq!(values(&["a.*"], 5), [1, 2]);
+    assert_eq!(values(&[">", "b", "a.x"], 5), [1, 2, 5], "each once");
+}
+
+#[test]
+fn what_was_lost_is_remembered_as_long_as_somebody_may_ask() {
+    let bounds = Bounds { messages: 3, ..LARGE };
+    let (mut ring, mut encoder) = (Ring::new(bounds, 0), encoder());
+    ring.push(&delivery(&mut encoder, "a", 1, 0), 0);
+    ring.lost(2, 5);
+    ring.lost(6, 6);
+    ring.push(&delivery(&mut encoder, "a", 7, 0), 0);
+    assert_eq!(ring.holes(0).collect::<Vec<_>>(), [(2, 6)]);
+    assert_eq!(ring.holes(3).collect::<Vec<_>>(), [(4, 6)]);
+    assert_eq!(ring.holes(6).next(), None);
+    for offset in 8..=10 {
+        ring.push(&delivery(&mut encoder, "a", offset, 0), 0);
+    }
+    assert_eq!((ring.floor(), ring.holes(0).next()), (7, None), "who asks now is before the floor");
+}
+
+#[test]
+fn too_many_holes_cost_the_oldest_part_and_are_never_forgotten_in_silence() {
+    let (mut ring, mut encoder) = (Ring::new(LARGE, 0), encoder());
+    for n in 0..200 {
+        ring.push(&delivery(&mut encoder, "a", 2 * n + 1, 0), 0);
+        ring.lost(2 * n + 2, 2 * n + 2);
+    }
+    let first = ring.holes(0).next().unwrap();
+    assert_eq!(ring.holes(0).count(), MAX_HOLES);
+    assert!(!ring.reaches(&Interest::of(&["a"]), first.0 - 3));
+    assert!(!ring.reaches(&Interest::of(&["other"]), first.0 - 3));
+    assert!(ring.reaches(&Interest::of(&["a"]), first.0 - 1));
+}
+
+#[test]
+fn a_million_channels_of_strangers_stay_within_the_bytes() {
+    let bounds = Bounds { messages: 100, bytes: 100_000, age_ms: 1_000_000 };
+    let (mut ring, mut encoder) = (Ring::new(bounds, 0), encoder());
+    for n in 1..=20_000u64 {
+        ring.push(&delivery(&mut encoder, &format!("c{n}"), 2 * n - 1, 0), 0);
+        // One that is quiet and busy in turn leaves void entries behind.
+        ring.push(&delivery(&mut encoder, &format!("d{}", n % 200), 2 * n, 0), 0);
+        let (messages, bytes, channels) = ring.size();
+        assert!(messages <= 100 && bytes <= 150_000 && channels <= 500, "{:?}", ring.size());
+    }
+}
+
+proptest! {
+    /// Against a list of everything: what is read in chunks, from wherever the ring says that it reaches.
+    #[test]
+    fn reading_in_chunks_gives_what_a_list_of_everything_would(
+        channels in proptest::collection::vec(0..6u8, 1..200),
+        kept in 1..60usize,
+        after in 0..200u64,
+        bytes in 1..400usize,
+        wild: bool,
+    ) {
+        let names = ["a.x", "a.y", "b", "c.x", "c.y.z", "d"];
+        let named: Vec<_> = channels.iter().zip(1..).map(|(c, n)| (n, names[usize::from(*c)])).collect();
+        let ring = ring(Bounds { messages: kept, ..LARGE }, 0, &named);
+        let interest = Interest::of(if wild { &["a.*", "d"] } else { &["a.x", "b"] });
+        let all: Vec<u64> =
+            named.iter().filter(|(n, c)| *n > after && interest.covers(c)).map(|(n, _)| *n).collect();
+        let complete = all.iter().all(|n| *n > ring.floor());
+        prop_assert!(!ring.reaches(&interest, after) || complete, "it must not promise too much");
+        if complete && after >= ring.floor() {
+            prop_assert!(ring.reaches(&interest, after));
+        }
+        if ring.reaches(&interest, after) {
+            let (mut got, mut cursor) = (Vec::new(), after);
+            while cursor < ring.position() {
+                let chunk = ring.read(&interest, cursor, u64::MAX, bytes);
+                prop_assert!(chunk.cursor > cursor, "it goes on");
+                got.extend(offsets(&chunk.messages));
+                cursor = chunk.cursor;
+            }
+            prop_assert_eq!(got, all);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Bridge: a connection of this process to its own hub, for clients that come without WebSocket.
+//!
+//! A pair of sockets: a shard holds one end like any client's, a request the other. So whoever comes by event stream or
+//! long-poll has the same subscriptions, cursor, limits, outbox, verdicts and drain as everybody else.
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use wsgateway_proto::decoder::{Decoder, Event, Limits};
+use wsgateway_proto::frame::{self, Opcode, Role};
+
+use super::Site;
+use crate::admission::Permit;
+use crate::hub::inbox::Handover;
+
+/// Bytes read at once: what a shard writes in one go.
+const INPUT: usize = 16 << 10;
+
+/// What a shard sends is its own; the bound is for the decoder's sake.
+const LIMITS: Limits = Limits { message_bytes: 1 << 30, fragments: 1, deflate: false };
+
+/// The key of every frame: nobody but this process reads them.
+const KEY: [u8; 4] = [0; 4];
+
+/// The request's end.
+#[derive(Debug)]
+pub(super) struct Bridge {
+    stream: UnixStream,
+    decoder: Decoder,
+    input: Vec<u8>,
+    /// The part of `input` that is not decoded.
+    rest: std::ops::Range<usize>,
+}
+
+/// What a shard says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// A push, as JSON.
+    Push(String),
+    /// It asks whether we are alive; it has its answer.
+    Ping,
+    /// It ends the connection.
+    Close { code: u16, reason: String },
+}
+
+/// The fields of a push that are needed to pass it on.
+#[derive(Debug, Deserialize)]
+pub(super) struct Head<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: std::borrow::Cow<'a, str>,
+    pub epoch: Option<Box<str>>,
+    pub offset: Option<u64>,
+    #[serde(default)]
+    pub snapshot: bool,
+    pub recovered: Option<bool>,
+    #[serde(rename = "afterMs")]
+    pub after_ms: Option<u64>,
+}
+
+impl Bridge {
+    /// Connects to the hub; the permit goes with the connection.
+    pub(super) fn open(site: &Site, permit: Permit) -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        // The kernel does not ask what kind of stream socket a descriptor is: reading and writing are the same.
+        let theirs = TcpStream::from(OwnedFd::from(theirs.into_std()?));
+        site.hub.adopt(Handover {
+            stream: theirs,
+            leftover: bytes::Bytes::new(),
+            deflate: false,
+            permit,
+        });
+        let decoder = Decoder::new(Role::Client);
+        Ok(Self { stream: ours, decoder, input: vec![0; INPUT], rest: 0..0 })
+    }
+
+    /// Sends a command.
+    pub(super) async fn send(&mut self, command: &serde_json::Value) -> io::Result<()> {
+        let mut out = Vec::new();
+        frame::write_masked(&mut out, Opcode::Text, command.to_string().as_bytes(), KEY);
+        self.stream.write_all(&out).await
+    }
+
+    /// Whether something that was read is not decoded yet.
+    pub(super) fn has_more(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// The next thing that the shard says; `None` when it has hung up. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Option<Said> {
+        loop {
+            let mut position = 0;
+            let bytes = self.input.get_mut(self.rest.clone()).unwrap_or_default();
+            let said = match self.decoder.next(bytes, &mut position, &LIMITS) {
+                Ok(None) => None,
+                Ok(Some(Event::Text(text))) => Some(Said::Push(text.to_owned())),
+                Ok(Some(Event::Ping(_))) => Some(Said::Ping),
+                Ok(Some(Event::Close(close))) => {
+                    let (code, reason) =
+                        close.map_or((1005, ""), |close| (close.code, close.reason));
+                    Some(Said::Close { code, reason: reason.to_owned() })
+                }
+                Ok(Some(_)) => Some(Said::Push(String::new())),
+                Err(_) => return None,
+            };
+            self.rest.start += position;
+            match said {
+                Some(Said::Ping) => {
+                    let mut pong = Vec::new();
+                    frame::write_masked(&mut pong, Opcode::Pong, &[], KEY);
+                    // A few bytes into an empty buffer: that does not wait.
+                    let _sent = self.stream.try_write(&pong);
+                    return Some(Said::Ping);
+                }
+                Some(said) => return Some(said),
+                None if self.rest.is_empty() => {
+                    let count = self.stream.read(&mut self.input).await.ok().filter(|n| *n > 0)?;
+                    self.rest = 0..count;
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// Reads what is needed to pass a push on.
+pub(super) fn head(push: &str) -> Option<Head<'_>> {
+    serde_json::from_str(push).ok()
+}

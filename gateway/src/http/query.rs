@@ -1,0 +1,152 @@
+//! What event streams and long-polls ask for, and who may.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use wsgateway_proto::channel;
+
+use super::upgrade::{RETRY_MS, refuse_admission};
+use super::{Site, problem};
+use crate::admission::Permit;
+
+/// A client's place: `EPOCH:OFFSET`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub epoch: String,
+    pub offset: u64,
+}
+
+/// The query of both routes.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Query {
+    #[serde(default)]
+    channels: String,
+    #[serde(default)]
+    pub snapshot: bool,
+    cursor: Option<String>,
+    /// Longest wait of a long-poll (s).
+    pub wait: Option<u64>,
+}
+
+/// A query that makes sense.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wish {
+    pub channels: Vec<String>,
+    pub cursor: Option<Cursor>,
+    pub snapshot: bool,
+}
+
+impl Cursor {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (epoch, offset) = text.rsplit_once(':')?;
+        let known = !epoch.is_empty() && epoch.len() <= 128;
+        known.then_some(())?;
+        Some(Self { epoch: epoch.to_owned(), offset: offset.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}:{}", self.epoch, self.offset)
+    }
+}
+
+impl Query {
+    /// Checks the query. `last_event_id` stands in for a cursor that the query does not have, or is newer than it: a
+    /// browser that comes back sends the URL of its first time.
+    pub(super) fn check(&self, last_event_id: Option<&str>, most: u32) -> Result<Wish, Response> {
+        let refuse =
+            |code: &str, message: &str| problem(StatusCode::BAD_REQUEST, code, message, None);
+        let channels: Vec<String> =
+            self.channels.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        if channels.is_empty() {
+            let message = "name channels, such as ?channels=BTC.trade,ETH.*";
+            return Err(refuse("invalid_channels", message));
+        }
+        if channels.len() > most as usize {
+            let message = format!("at most {most} channels in one request");
+            return Err(refuse("too_many_subscriptions", &message));
+        }
+        for name in &channels {
+            channel::validate(name).map_err(|error| refuse(error.code(), &error.to_string()))?;
+        }
+        let text = last_event_id.filter(|id| !id.is_empty()).or(self.cursor.as_deref());
+        let cursor = text.filter(|text| !text.is_empty()).map(Cursor::parse);
+        if cursor == Some(None) {
+            let message = "a cursor is EPOCH:OFFSET, as an earlier answer gave it";
+            return Err(refuse("invalid_cursor", message));
+        }
+        Ok(Wish { channels, cursor: cursor.flatten(), snapshot: self.snapshot })
+    }
+}
+
+impl Wish {
+    /// The command that a WebSocket client would send.
+    pub(super) fn command(&self) -> Value {
+        let mut command = json!({ "type": "subscribe", "channels": self.channels });
+        if let Some(cursor) = &self.cursor {
+            command["resume"] = json!({ "epoch": cursor.epoch, "offset": cursor.offset });
+        }
+        if self.snapshot {
+            command["snapshot"] = true.into();
+        }
+        command
+    }
+}
+
+/// A place for the request, or the refusal.
+pub(super) fn admit(site: &Arc<Site>) -> Result<Permit, Response> {
+    if site.status.snapshot().epoch.is_empty() {
+        site.rejections.source_not_ready.inc();
+        let message = "the gateway has not read its stream yet: try again";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(problem(status, "not_ready", message, Some(RETRY_MS)));
+    }
+    site.admission.admit().map_err(|refused| refuse_admission(site, refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(
+        channels: &str,
+        cursor: Option<&str>,
+        last_event_id: Option<&str>,
+    ) -> Result<Wish, u16> {
+        let query = Query {
+            channels: channels.to_owned(),
+            cursor: cursor.map(str::to_owned),
+            ..Query::default()
+        };
+        query.check(last_event_id, 3).map_err(|refusal| refusal.status().as_u16())
+    }
+
+    #[test]
+    fn a_cursor_is_an_epoch_and_an_offset() {
+        let cursor = Cursor::parse("dd4:x:17").unwrap();
+        assert_eq!((cursor.epoch.as_str(), cursor.offset), ("dd4:x", 17));
+        assert_eq!(cursor.to_string(), "dd4:x:17");
+        for bad in ["", "17", ":17", "e:", "e:-1", "e:1.0", "e:99999999999999999999"] {
+            assert_eq!(Cursor::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_browser_that_comes_back_goes_on_where_it_was_not_where_it_began() {
+        let wish = wish("a,b.*", Some("e:1"), Some("e:9")).unwrap();
+        assert_eq!((wish.channels.len(), wish.cursor.unwrap().offset), (2, 9));
+    }
+
+    #[test]
+    fn a_query_that_makes_no_sense_is_refused() {
+        for (channels, cursor) in
+            [("", None), ("a..b", None), ("a,b,c,d", None), ("a", Some("17")), ("a b", None)]
+        {
+            assert_eq!(wish(channels, cursor, None), Err(400), "{channels} {cursor:?}");
+        }
+    }
+}

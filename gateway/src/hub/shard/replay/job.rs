@@ -1,0 +1,119 @@
+//! A job: one client's way from its cursor to where everybody is.
+
+use std::sync::Arc;
+
+use wsgateway_proto::channel::Kind;
+use wsgateway_proto::v1::KeptId;
+
+use crate::encode::Delivery;
+use crate::history::{Block, Interest};
+use crate::hub::wheel::Timer;
+
+/// Names a job for the life of its shard.
+pub(super) type JobId = u64;
+
+/// Where a client wants to go on, as it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::hub::shard) enum From {
+    /// At this moment.
+    Now,
+    /// Behind an offset of the stream that we read.
+    Offset(u64),
+    /// At a place in another stream.
+    Elsewhere,
+}
+
+/// A subscribe command that looks back.
+#[derive(Debug)]
+pub(in crate::hub::shard) struct Opening {
+    pub id: Option<KeptId>,
+    /// Channels that the connection holds already: acknowledged, not replayed.
+    pub held: Vec<Box<str>>,
+    pub rejected: Vec<(Box<str>, &'static str)>,
+    pub from: From,
+    pub snapshot: bool,
+}
+
+/// What the job is for.
+#[derive(Debug)]
+pub(super) enum Goal {
+    /// Acknowledge, catch up, then live.
+    Subscribe(Opening),
+    /// Send a range again. `gone` is the part of it that nobody has any more.
+    Replay { id: Option<KeptId>, from: u64, gone: Option<(u64, u64)> },
+}
+
+/// What the job waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// For its acknowledgement to be decided.
+    Deciding,
+    /// This pod is behind the client's cursor, until this tick at most.
+    Behind { until: u32 },
+    /// Acknowledged: messages go out.
+    Sending,
+}
+
+#[derive(Debug)]
+pub(super) struct Job {
+    pub timer: Timer,
+    pub goal: Goal,
+    pub interest: Interest,
+    pub stage: Stage,
+    /// Everything up to here is sent, or told as gone.
+    pub cursor: u64,
+    /// The last offset that is asked for.
+    pub until: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Last values still to be sent.
+    pub snapshot: std::vec::IntoIter<Arc<Delivery>>,
+    /// Older messages, looked up.
+    pub block: Option<Arc<Block>>,
+    /// Whether a block is asked for or held.
+    pub looks: bool,
+    /// Last sequence of the stream, as far as a lookup has told it.
+    pub stream_last: u64,
+}
+
+impl Job {
+    pub(super) fn new(timer: Timer, goal: Goal, interest: Interest, range: (u64, u64)) -> Self {
+        let (cursor, until) = range;
+        let stage = match goal {
+            Goal::Subscribe(_) => Stage::Deciding,
+            Goal::Replay { .. } => Stage::Sending,
+        };
+        Self {
+            timer,
+            goal,
+            interest,
+            stage,
+            cursor,
+            until,
+            sent: 0,
+            snapshot: Vec::new().into_iter(),
+            block: None,
+            looks: false,
+            stream_last: 0,
+        }
+    }
+
+    /// Whether the subscription is on its way through this job.
+    pub(super) fn opens(&self, text: &str) -> bool {
+        matches!(self.goal, Goal::Subscribe(_))
+            && self.interest.iter().any(|(held, _)| held == text)
+    }
+
+    /// Subscriptions that it will make.
+    pub(super) fn opening(&self) -> usize {
+        match self.goal {
+            Goal::Subscribe(_) => self.interest.len(),
+            Goal::Replay { .. } => 0,
+        }
+    }
+
+    /// What it will subscribe to.
+    pub(super) fn patterns(&self) -> Vec<(Box<str>, Kind)> {
+        self.interest.iter().map(|(text, kind)| (text.into(), kind)).collect()
+    }
+}

@@ -1,0 +1,457 @@
+//! Resume: a client's cursor is valid on every gateway of a stream.
+
+use std::collections::HashMap;
+
+use ::gateway::app::Running;
+use anyhow::{Result, ensure};
+use async_nats::jetstream::{self, stream};
+use harness::Nats;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::client::{Client, essence};
+use super::rig::{Rig, config, nats_with_stream, publish_all, ready, start, stream_config};
+
+const END: &str = "end";
+
+/// Asks to go on behind an offset; returns the acknowledgement.
+async fn resume(client: &mut Client, channels: &[&str], offset: u64) -> Result<Value> {
+    let resume = json!({ "epoch": client.epoch(), "offset": offset });
+    let command = json!({ "type": "subscribe", "id": 7, "channels": channels, "resume": resume });
+    client.send(&command).await?;
+    client.expect("subscription_ack").await
+}
+
+fn numbered(count: u64) -> impl Iterator<Item = (String, Vec<u8>)> {
+    (0..count).map(|n| (format!("T{}.price", n % 7), json!({ "n": n }).to_string().into_bytes()))
+}
+
+fn offsets(messages: &[Value]) -> Vec<u64> {
+    messages.iter().map(|message| essence(message).0).collect()
+}
+
+/// A second gateway on the same stream.
+async fn second(rig: &Rig) -> Result<Running> {
+    let gateway = start(config(&rig.nats.url()))?;
+    ready(gateway.admin_addr).await?;
+    Ok(gateway)
+}
+
+#[tokio::test]
+async fn on_another_gateway_a_client_goes_on_where_it_was() -> Result<()> {
+    let rig = Rig::start().await?;
+    let mut client = rig.subscriber(&["T1.*", "T2.price", END]).await?;
+    rig.publish_all(numbered(100)).await?;
+    let first = client.expect("message").await?;
+    let cursor = essence(&first).0;
+    drop(client);
+    rig.publish_all(numbered(100)).await?;
+    let other = second(&rig).await?;
+    let mut client = Client::connect(other.client_addr).await?;
+    let ack = resume(&mut client, &["T1.*", "T2.price", END], cursor).await?;
+    assert_eq!(
+        (&ack["recovered"], &ack["offset"], &ack["count"]),
+        (&json!(true), &json!(cursor), &json!(3))
+    );
+    rig.publish_all(numbered(70)).await?;
+    rig.publish(END, "0").await?;
+    let got = offsets(&client.messages_until(END).await?);
+    let of = |first: u64, count: u64| {
+        (0..count).filter(|n| n % 7 == 1 || n % 7 == 2).map(move |n| first + n)
+    };
+    let want: Vec<u64> = of(1, 100)
+        .chain(of(101, 100))
+        .chain(of(201, 70))
+        .filter(|offset| *offset > cursor)
+        .collect();
+    assert_eq!(got, want);
+    Ok(())
+}
+
+#[tokio::test]
+async fn resuming_again_and_again_while_the_stream_runs_gives_every_message_once() -> Result<()> {
+    let rig = Rig::start().await?;
+    let other = second(&rig).await?;
+    let addresses = [rig.client_addr, other.client_addr];
+    let jetstream = rig.jetstream.clone();
+    let publisher = tokio::spawn(async move {
+        publish_all(&jetstream, numbered(4_000)).await?;
+        publish_all(&jetstream, [(END.to_owned(), b"0".to_vec())]).await
+    });
+    let mut readers = JoinSet::new();
+    for number in 0..20 {
+        readers.spawn(async move {
+            let channels: &[&str] =
+                if number % 2 == 0 { &[">"] } else { &["T3.price", "T4.*", END] };
+            let (mut cursor, mut got, mut turn) = (0, Vec::new(), number);
+            loop {
+                let mut client = Client::connect(addresses[turn % 2]).await?;
+                turn += 1;
+                let ack = resume(&mut client, channels, cursor).await?;
+                ensure!(ack["recovered"] == true && ack["offset"] == cursor, "{ack}");
+                // A bit more each time, or the start of many would take for ever.
+                for _ in 0..20 + 30 * turn {
+                    let message = client.expect("message").await?;
+                    if message["channel"] == END {
+                        return anyhow::Ok((number, got));
+                    }
+                    cursor = essence(&message).0;
+                    got.push(cursor);
+                }
+            }
+        });
+    }
+    publisher.await??;
+    while let Some(read) = readers.join_next().await {
+        let (number, got) = read??;
+        let wanted = |offset: &u64| number % 2 == 0 || matches!((offset - 1) % 7, 3 | 4);
+        assert_eq!(got, (1..=4_000).filter(wanted).collect::<Vec<_>>(), "client {number}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_history_is_looked_up_in_the_stream() -> Result<()> {
+    let rig = Rig::start_with(|config| config.history.messages = 100).await?;
+    rig.publish_all(numbered(3_000)).await?;
+    let mut readers = JoinSet::new();
+    for number in 0..30u64 {
+        let address = rig.client_addr;
+        readers.spawn(async move {
+            let mut client = Client::connect(address).await?;
+            let cursor = number * 37;
+            let ack = resume(&mut client, &["T5.price", END], cursor).await?;
+            ensure!(ack["recovered"] == true && ack["offset"] == cursor, "{ack}");
+            anyhow::Ok((cursor, client.messages_until(END).await?))
+        });
+    }
+    // They look back while others write.
+    rig.publish_all(numbered(700)).await?;
+    let end = rig.publish(END, "0").await?;
+    while let Some(read) = readers.join_next().await {
+        let (cursor, got) = read??;
+        let want = (1..=3_000u64).filter(|n| (n - 1) % 7 == 5);
+        let more = (3_001..end).filter(|n| (n - 3_001) % 7 == 5);
+        let want: Vec<u64> = want.chain(more).filter(|n| *n > cursor).collect();
+        assert_eq!(offsets(&got), want, "behind {cursor}");
+        for message in &got {
+            let (n, channel, prev, data) = essence(message);
+            assert_eq!((channel.as_str(), data.is_object()), ("T5.price", true));
+            assert!(prev == 0 || (prev < n && n - prev <= 13), "{message}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_that_allows_no_direct_gets_is_asked_message_by_message() -> Result<()> {
+    let nats = Nats::start().await?;
+    let jetstream = jetstream::new(nats.client().await?);
+    jetstream.create_stream(stream::Config { allow_direct: false, ..stream_config() }).await?;
+    let mut config = config(&nats.url());
+    config.history.messages = 10;
+    let rig = Rig::start_on(nats, jetstream, config).await?;
+    rig.publish_all(numbered(600)).await?;
+    let mut client = rig.client().await?;
+    assert_eq!(resume(&mut client, &[">"], 100).await?["recovered"], true);
+    rig.publish(END, "0").await?;
+    assert_eq!(offsets(&client.messages_until(END).await?), (101..=600).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// A stream that keeps its last 1,000 messages.
+async fn short_stream() -> Result<(Nats, jetstream::Context)> {
+    let (nats, jetstream) = nats_with_stream().await?;
+    let short = stream::Config { max_messages: 1_000, ..stream_config() };
+    jetstream.update_stream(short).await?;
+    Ok((nats, jetstream))
+}
+
+#[tokio::test]
+async fn what_the_stream_has_discarded_is_told_as_a_gap_of_every_channel_then_comes_the_rest()
+-> Result<()> {
+    let (nats, jetstream) = short_stream().await?;
+    let mut config = config(&nats.url());
+    config.history.messages = 100;
+    let rig = Rig::start_on(nats, jetstream, config).await?;
+    rig.publish("quiet", r#""still""#).await?;
+    rig.publish_all(numbered(2_999)).await?;
+    let mut client = rig.client().await?;
+    let command = json!({
+        "type": "subscribe", "channels": ["T1.price", "quiet", "none"], "snapshot": true,
+        "resume": { "epoch": client.epoch(), "offset": 500 },
+    });
+    client.send(&command).await?;
+    let ack = client.expect("subscription_ack").await?;
+    assert_eq!((&ack["recovered"], &ack["offset"]), (&json!(false), &json!(2_000)));
+    for channel in ["T1.price", "quiet", "none"] {
+        let gap = client.expect("gap").await?;
+        let want = json!({ "type": "gap", "channel": channel, "from": 501, "to": 2_000, "reason": "retention" });
+        assert_eq!(gap, want);
+    }
+    let value = client.expect("message").await?;
+    assert_eq!(
+        (&value["snapshot"], &value["channel"], &value["offset"]),
+        (&json!(true), &json!("quiet"), &json!(1))
+    );
+    let first = client.expect("message").await?;
+    assert!(first.get("snapshot").is_none() && essence(&first).0 > 2_000, "{first}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_quiet_channel_is_recovered_even_if_the_stream_has_moved_on() -> Result<()> {
+    let (nats, jetstream) = short_stream().await?;
+    let config = config(&nats.url());
+    let rig = Rig::start_on(nats, jetstream, config).await?;
+    rig.publish("quiet", "1").await?;
+    rig.publish_all(numbered(2_999)).await?;
+    let mut client = rig.client().await?;
+    let ack = resume(&mut client, &["quiet"], 1).await?;
+    assert_eq!((&ack["recovered"], &ack["offset"]), (&json!(true), &json!(1)));
+    rig.publish("quiet", "2").await?;
+    assert_eq!(client.expect("message").await?["prev"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_stream_or_of_a_future_that_never_was_is_told_and_goes_on_live()
+-> Result<()> {
+    let rig = Rig::start().await?;
+    rig.publish_all(numbered(10)).await?;
+    for (epoch, offset) in [(Some("another"), 3), (None, 11), (None, u64::MAX)] {
+        let mut client = rig.client().await?;
+        let epoch = epoch.map_or_else(|| client.epoch().to_owned(), str::to_owned);
+        let command = json!({
+            "type": "subscribe", "channels": ["T1.price"],
+            "resume": { "epoch": epoch, "offset": offset }, "snapshot": true,
+        });
+        client.send(&command).await?;
+        let ack = client.expect("subscription_ack").await?;
+        assert_eq!((&ack["recovered"], &ack["offset"]), (&json!(false), &json!(10)), "{offset}");
+        let gap = client.expect("gap").await?;
+        let want =
+            json!({ "type": "gap", "channel": "T1.price", "from": 0, "to": 10, "reason": "epoch" });
+        assert_eq!(gap, want);
+        assert_eq!(client.expect("message").await?["snapshot"], true);
+    }
+    let recovered = rig.metric("wsgateway_resumes_recovered_total").await?;
+    let with_gap = rig.metric("wsgateway_resumes_with_gap_total").await?;
+    assert_eq!((recovered, with_gap), (0, 3));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_catches_up_without_loss_while_the_stream_runs() -> Result<()> {
+    let rig = Rig::start_with(|config| {
+        config.history.messages = 500;
+        config.capacity.outbox_bytes_per_connection = 64 << 10;
+    })
+    .await?;
+    let padding = "x".repeat(2_000);
+    let padded = |n: u64| {
+        (format!("T{}.price", n % 7), json!({ "n": n, "x": padding }).to_string().into_bytes())
+    };
+    rig.publish_all((0..2_000).map(padded)).await?;
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(8 << 10)?;
+    let mut slow = Client::connect_over(socket.connect(rig.client_addr).await?).await?;
+    let ack = resume(&mut slow, &["T1.*", "T2.*", "T3.*"], 0).await?;
+    assert_eq!(ack["recovered"], true);
+    // What is replayed now is far more than its outbox could hold; it reads a little, between writes of others.
+    let mut got = Vec::new();
+    for batch in 0..20 {
+        rig.publish_all((batch * 50..batch * 50 + 50).map(padded)).await?;
+        for _ in 0..10 {
+            got.push(essence(&slow.expect("message").await?).0);
+        }
+    }
+    rig.publish("T1.end", "0").await?;
+    loop {
+        let message = slow.expect("message").await?;
+        if message["channel"] == "T1.end" {
+            break;
+        }
+        got.push(essence(&message).0);
+    }
+    let first = (1..=2_000u64).filter(|n| (1..=3).contains(&((n - 1) % 7)));
+    let later = (2_001..=3_000u64).filter(|n| (1..=3).contains(&((n - 2_001) % 7)));
+    assert_eq!(got, first.chain(later).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pattern_of_ten_thousand_channels_resumes_in_stream_order() -> Result<()> {
+    let rig = Rig::start().await?;
+    let wide = |n: u64| (format!("wide.c{}", n % 10_000), n.to_string().into_bytes());
+    rig.publish_all((0..12_000).map(wide)).await?;
+    let mut client = rig.client().await?;
+    let ack = resume(&mut client, &["wide.*"], 1_000).await?;
+    assert_eq!(ack["recovered"], true);
+    rig.publish("wide.end", "0").await?;
+    let got = offsets(&client.messages_until("wide.end").await?);
+    assert_eq!(got, (1_001..=12_000).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test]
+async fn whole_streams_for_thirty_clients_at_once_leave_a_live_client_its_messages() -> Result<()> {
+    let rig = Rig::start_with(|config| config.history.messages = 500).await?;
+    rig.publish_all(numbered(2_000)).await?;
+    let mut live = rig.subscriber(&["live", END]).await?;
+    let mut readers = JoinSet::new();
+    for _ in 0..30 {
+        let address = rig.client_addr;
+        readers.spawn(async move {
+            let mut client = Client::connect(address).await?;
+            let command =
+                json!({ "type": "replay", "id": 1, "channels": [">"], "from": 1, "to": 2_000 });
+            client.send(&command).await?;
+            for offset in 1..=2_000u64 {
+                let message = client.expect("message").await?;
+                ensure!(message["offset"] == offset, "{message} where {offset} is due");
+            }
+            client.expect("replay_complete").await
+        });
+    }
+    let mut want = Vec::new();
+    for n in 0..200 {
+        want.push(rig.publish("live", n.to_string()).await?);
+    }
+    rig.publish(END, "0").await?;
+    assert_eq!(offsets(&live.messages_until(END).await?), want);
+    while let Some(read) = readers.join_next().await {
+        let done = read??;
+        assert_eq!(
+            (&done["from"], &done["to"], &done["count"]),
+            (&json!(1), &json!(2_000), &json!(2_000))
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_subscription_taken_back_while_it_resumes_brings_nothing_more() -> Result<()> {
+    let rig = Rig::start_with(|config| config.history.messages = 10).await?;
+    rig.publish_all(numbered(2_000)).await?;
+    let mut client = rig.client().await?;
+    let epoch = client.epoch().to_owned();
+    let resume = json!({ "epoch": epoch, "offset": 0 });
+    client.send(&json!({ "type": "subscribe", "id": 1, "channels": ["T1.price", "T2.price"], "resume": resume })).await?;
+    client.send(&json!({ "type": "unsubscribe", "id": 2, "channels": ["T1.price"] })).await?;
+    client.send(&json!({ "type": "subscribe", "id": 3, "channels": ["T2.price", END] })).await?;
+    let mut seen = HashMap::<String, u64>::new();
+    let mut taken_back = false;
+    rig.publish("T1.price", "0").await?;
+    rig.publish("T2.price", "0").await?;
+    let mut last = Value::Null;
+    while last["offset"] != 2_002 {
+        last = client.next().await?;
+        match last["type"].as_str() {
+            Some("unsubscription_ack") => {
+                assert_eq!(last["unsubscribed"], json!(["T1.price"]));
+                taken_back = true;
+                seen.clear();
+            }
+            Some("subscription_ack") if last["id"] == 3 => assert_eq!(last["count"], 2, "{last}"),
+            Some("subscription_ack") => {}
+            _ => *seen.entry(essence(&last).1).or_default() += 1,
+        }
+    }
+    assert!(taken_back);
+    assert!(!seen.contains_key("T1.price"), "{seen:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn replays_of_one_connection_are_bounded_and_its_own_channels_are_not_replayed() -> Result<()>
+{
+    let rig = Rig::start().await?;
+    rig.publish_all(numbered(10)).await?;
+    let mut client = rig.subscriber(&["T1.price"]).await?;
+    let ack = resume(&mut client, &["T1.price"], 0).await?;
+    assert_eq!(
+        (&ack["recovered"], &ack["offset"], &ack["count"]),
+        (&json!(true), &json!(10), &json!(1))
+    );
+    for (command, code) in [
+        (json!({ "type": "replay", "id": 4, "channels": ["a..b"], "from": 1 }), "invalid_channel"),
+        (
+            json!({ "type": "replay", "id": 4, "channels": vec![">"; 1], "from": 9, "to": 3 }),
+            "invalid_command",
+        ),
+        (
+            json!({ "type": "replay", "id": 4, "channels": (0..129).map(|n| format!("c{n}")).collect::<Vec<_>>(), "from": 1 }),
+            "too_many_channels",
+        ),
+    ] {
+        client.send(&command).await?;
+        let error = client.expect("error").await?;
+        assert_eq!((&error["code"], &error["id"]), (&json!(code), &json!(4)), "{command}");
+    }
+    client.send(&json!({ "type": "replay", "id": 5, "channels": ["T9.none"], "from": 1 })).await?;
+    let done = client.expect("replay_complete").await?;
+    assert_eq!((&done["id"], &done["to"], &done["count"]), (&json!(5), &json!(10), &json!(0)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_range_that_is_gone_is_told_behind_what_is_left_of_it() -> Result<()> {
+    let (nats, jetstream) = short_stream().await?;
+    let config = config(&nats.url());
+    publish_all(&jetstream, numbered(2_000)).await?;
+    let rig = Rig::start_on(nats, jetstream, config).await?;
+    let mut client = rig.client().await?;
+    client
+        .send(&json!({ "type": "replay", "channels": ["T1.price"], "from": 900, "to": 1_100 }))
+        .await?;
+    let mut count = 0;
+    let end = loop {
+        let push = client.next().await?;
+        match push["type"].as_str() {
+            Some("message") => {
+                assert!((1_001..=1_100).contains(&essence(&push).0), "{push}");
+                count += 1;
+            }
+            _ => break push,
+        }
+    };
+    let want = json!({ "type": "replay_incomplete", "from": 900, "to": 1_000, "count": count });
+    assert_eq!(end, want);
+    assert!(count > 10);
+    Ok(())
+}
+
+#[tokio::test]
+async fn last_values_come_first_and_are_marked() -> Result<()> {
+    let rig = Rig::start().await?;
+    for (channel, value) in [("a.x", "1"), ("a.y", "2"), ("b", "3"), ("a.x", "4")] {
+        rig.publish(channel, value).await?;
+    }
+    let mut clients = Vec::new();
+    for (channels, want) in [
+        (json!(["a.x"]), vec![4]),
+        (json!(["a.*", "b"]), vec![2, 3, 4]),
+        (json!([">", "a.x"]), vec![2, 3, 4]),
+        (json!(["none", "a.x"]), vec![4]),
+    ] {
+        let mut client = rig.client().await?;
+        client
+            .send(&json!({ "type": "subscribe", "channels": channels, "snapshot": true }))
+            .await?;
+        let ack = client.expect("subscription_ack").await?;
+        assert!(ack.get("recovered").is_none() && ack["offset"] == 4, "{ack}");
+        for offset in want {
+            let value = client.expect("message").await?;
+            assert_eq!((&value["snapshot"], &value["offset"]), (&json!(true), &json!(offset)));
+        }
+        clients.push(client);
+    }
+    rig.publish("a.x", "5").await?;
+    for client in &mut clients {
+        let live = client.expect("message").await?;
+        assert!(live.get("snapshot").is_none() && live["offset"] == 5, "{live}");
+        assert_eq!(live["prev"], 4);
+    }
+    Ok(())
+}
