@@ -121,6 +121,7 @@ impl Ground {
                 r#match: CHANNEL.to_owned(),
                 delivery: Delivery::Every,
                 batch_window: Millis(settings.batch_window_ms),
+                ..Rule::default()
             });
         }
         let file = self.scratch.join("gateway.yaml");

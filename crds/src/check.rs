@@ -5,6 +5,7 @@ mod errors;
 mod fleet;
 mod limits;
 mod nats;
+mod protocols;
 mod stream;
 
 use kube::ResourceExt as _;
@@ -53,6 +54,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         rules: channels::rules(spec, &mut errors),
         path: fleet::path(&spec.listener, &mut errors),
         port: fleet::port(&spec.listener, &mut errors),
+        protocols: protocols::protocols(spec, &mut errors),
         derived: Derived::new(
             connections,
             &limits,

@@ -39,10 +39,13 @@ pub use secrets::{NATS_FOLDER, SecretFile, SecretKey, ValidCredentials, ValidTls
 pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
     CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Heartbeat, ImagePullPolicy,
-    Listener, Monitoring, Nats, NatsTls, NkeySecret, Pod, RateLimits, Resources, SecretName,
-    ServiceMonitorMode, SlowConsumer, Storage, Stream, TokenSecret, UserPasswordSecret,
+    Listener, Monitoring, Nats, NatsTls, NkeySecret, Odin, Pod, Protocol, RateLimits, Resources,
+    SecretName, ServiceMonitorMode, SlowConsumer, Storage, Stream, Symbols, TokenSecret,
+    UserPasswordSecret,
 };
 pub use status::{Ownership, StreamStatus, WsGatewayStatus};
 pub use translate::{gateway_config, stream_config};
 pub use units::{UnitError, duration, size};
-pub use valid::{ValidAutoscaling, ValidGateway, ValidLimits, ValidMonitoring, ValidPod};
+pub use valid::{
+    ValidAutoscaling, ValidGateway, ValidLimits, ValidMonitoring, ValidPod, ValidProtocols,
+};

@@ -4,8 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    Autoscaling, Capacity, Channels, History, Listener, Monitoring, Nats, Pod, RateLimits,
-    SlowConsumer, Stream,
+    Autoscaling, Capacity, Channels, History, Listener, Monitoring, Nats, Odin, Pod, RateLimits,
+    SlowConsumer, Stream, Symbols,
 };
 use crate::status::WsGatewayStatus;
 
@@ -110,6 +110,12 @@ pub struct WsGatewaySpec {
     /// The port that clients see.
     #[serde(default)]
     pub listener: Listener,
+    /// What odin.v1 clients get.
+    #[serde(default)]
+    pub odin: Odin,
+    /// What symbols.v1 clients get.
+    #[serde(default)]
+    pub symbols: Symbols,
     /// What one pod holds.
     #[serde(default)]
     pub capacity: Capacity,

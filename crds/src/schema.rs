@@ -77,6 +77,45 @@ pub(crate) fn channel_pattern(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// A message type that odin.v1 clients see.
+pub(crate) fn message_type(_: &mut SchemaGenerator) -> Schema {
+    let message = "write 1 to 64 letters, digits and . : _ - only, such as trade:executed";
+    matching("^[-A-Za-z0-9.:_]+$", 64, message)
+}
+
+/// Channels of a token.
+pub(crate) fn odin_template(_: &mut SchemaGenerator) -> Schema {
+    matching(
+        r"^(([^\s.:*>{}]+|\*)[.:])*[^\s.:*>{}]*[{]token[}][^\s.:*>{}]*([.:]([^\s.:*>{}]+|\*))*([.:]>)?$",
+        255,
+        "write a channel or pattern with {token} in it once, such as {token}.> or {token}.update",
+    )
+}
+
+/// Channel of a symbol.
+pub(crate) fn symbols_template(_: &mut SchemaGenerator) -> Schema {
+    matching(
+        r"^([^\s.:*>{}]+[.:])*[^\s.:*>{}]*[{]symbol[}][^\s.:*>{}]*([.:][^\s.:*>{}]+)*$",
+        255,
+        "write a channel without wildcards and with {symbol} in it once, such as {symbol}.trade",
+    )
+}
+
+/// Channels that clients have from the start.
+pub(crate) fn initial_channels(_: &mut SchemaGenerator) -> Schema {
+    let item = matching(
+        r"^(([^\s.*>]+|\*)\.)*([^\s.*>]+|\*|>)$",
+        255,
+        "write a channel as clients name it, with * for one token and > only as the last one, such as *.price or >",
+    );
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "items": item,
+        "x-kubernetes-list-type": "set",
+    })
+}
+
 /// Subjects of a stream: a set, none of which swallows another.
 pub(crate) fn subjects(_: &mut SchemaGenerator) -> Schema {
     let mut item = matching(

@@ -8,6 +8,7 @@ mod listener;
 mod monitoring;
 mod nats;
 mod pod;
+mod protocols;
 mod stream;
 
 pub use autoscaling::Autoscaling;
@@ -20,4 +21,5 @@ pub use nats::{
     CaSecret, ClientSecret, Credentials, Nats, NatsTls, NkeySecret, TokenSecret, UserPasswordSecret,
 };
 pub use pod::{ImagePullPolicy, Pod, Resources, SecretName};
+pub use protocols::{Odin, Protocol, Symbols};
 pub use stream::{AdoptionPolicy, Compression, DeletionPolicy, Storage, Stream};

@@ -23,11 +23,15 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         listener: Listener {
             port: gateway.port,
             path: gateway.path.clone(),
+            protocols: gateway.protocols.served.clone(),
+            default_protocol: gateway.protocols.default,
             compression: limits.compression,
             event_source: limits.event_source,
             long_poll: limits.long_poll,
             ..Listener::default()
         },
+        odin: gateway.protocols.odin.clone(),
+        symbols: gateway.protocols.symbols.clone(),
         admin: Admin { port: ADMIN_PORT, ..Admin::default() },
         heartbeat: limits.heartbeat.clone(),
         capacity: Capacity {

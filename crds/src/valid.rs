@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use wsgateway_config::{CommandRate, Heartbeat, History, Rule, SlowConsumer, StreamConfig};
+use wsgateway_config::{
+    CommandRate, Heartbeat, History, Odin, Protocol, Rule, SlowConsumer, StreamConfig, Symbols,
+};
 
 use crate::{
     AdoptionPolicy, DeletionPolicy, Derived, ImagePullPolicy, SecretFile, ServiceMonitorMode,
@@ -44,6 +46,8 @@ pub struct ValidGateway {
     pub path: String,
     /// Port of the clients.
     pub port: u16,
+    /// What is spoken there.
+    pub protocols: ValidProtocols,
     /// What one client may take.
     pub limits: ValidLimits,
     /// What follows from the capacity.
@@ -54,6 +58,19 @@ pub struct ValidGateway {
     pub monitoring: ValidMonitoring,
     /// The pods.
     pub pod: ValidPod,
+}
+
+/// What is spoken with clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidProtocols {
+    /// Protocols that clients may name.
+    pub served: Vec<Protocol>,
+    /// For clients that name none: one of these.
+    pub default: Protocol,
+    /// What odin.v1 clients get.
+    pub odin: Odin,
+    /// What symbols.v1 clients get.
+    pub symbols: Symbols,
 }
 
 /// What one client may take.

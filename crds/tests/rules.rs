@@ -123,6 +123,11 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
 #[case::narrow_rules_before_broad_ones(json!({ "spec": { "channels": { "rules": [
     { "match": "BTC.price", "batchWindow": "1s" }, { "match": "*.price", "delivery": "Latest", "batchWindow": "100ms" },
     { "match": "BTC.>" }, { "match": "odin.global.>", "batchWindow": "0" }, { "match": ">", "delivery": "Latest" }] } } }))]
+#[case::one_protocol(json!({ "spec": { "listener": { "protocols": ["odin.v1"], "defaultProtocol": "odin.v1" } } }))]
+#[case::a_rule_with_everything(json!({ "spec": { "channels": { "rules": [
+    { "match": "*.trade", "type": "trade:executed", "dedupeWindow": "10m" }, { "match": ">", "type": "token_update" }] } } }))]
+#[case::templates_of_every_kind(json!({ "spec": { "odin": { "template": "x-{token}-y.*.>", "initialChannels": [">", "*.a", "münze"] },
+    "symbols": { "template": "channel:trade:{symbol}", "maxSymbols": 10_000 } } }))]
 #[case::rules_that_overlap_without_hiding_each_other(json!({ "spec": { "channels": { "rules": [
     { "match": "*.*.>" }, { "match": "*.*" }, { "match": "*" }] } } }))]
 #[case::a_rule_for_subjects_without_a_prefix(json!({ "spec": { "channels": { "stripPrefix": "", "rules": [

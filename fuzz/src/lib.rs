@@ -1,4 +1,4 @@
-//! What is tried with made-up input: frames, deflate and commands.
+//! What is tried with made-up input: frames, deflate and commands in every protocol.
 //!
 //! In: any bytes. Out: nothing, or a panic where a promise of `wsgateway-proto` is broken. Each
 //! function here is a target of `hack/fuzz`, which searches for such input; `tests/corpus.rs`
@@ -6,10 +6,12 @@
 
 mod commands;
 mod deflate;
+mod dialects;
 mod frames;
 
 pub use commands::commands;
 pub use deflate::deflate;
+pub use dialects::dialects;
 pub use frames::frames;
 
 /// The first byte, which says how to treat the rest.

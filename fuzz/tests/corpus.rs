@@ -31,3 +31,8 @@ fn deflate_data_of_the_corpus_keeps_every_promise() -> io::Result<()> {
 fn commands_of_the_corpus_keep_every_promise() -> io::Result<()> {
     replay("commands", wsgateway_fuzz::commands)
 }
+
+#[test]
+fn commands_of_earlier_protocols_in_the_corpus_keep_every_promise() -> io::Result<()> {
+    replay("dialects", wsgateway_fuzz::dialects)
+}

@@ -138,6 +138,8 @@ pub(crate) fn start_with(
     let site = Arc::new(Site {
         name: config.name.clone(),
         path: config.listener.path.clone(),
+        protocols: config.listener.protocols.iter().map(|protocol| protocol.name()).collect(),
+        default_protocol: config.listener.default_protocol.name(),
         compression: config.listener.compression,
         config_hash,
         started: Instant::now(),

@@ -3,16 +3,19 @@
 //! Owned by exactly one shard from upgrade to end. Idle, it owns no buffers: the decoder's and the outbox's memory
 //! exist only while a message is half read or half written.
 
+pub(crate) mod odin;
 pub(crate) mod outbox;
 pub(crate) mod rate;
 pub(crate) mod slow;
 
 use mio::net::TcpStream;
+use wsgateway_config::Protocol;
 use wsgateway_proto::decoder::Decoder;
 
 use crate::admission::Permit;
 use crate::hub::NONE;
 use crate::hub::index::Subscription;
+use odin::Sequence;
 use outbox::Outbox;
 use rate::Rate;
 
@@ -32,6 +35,16 @@ pub(crate) struct Form {
     pub deflate: bool,
     /// Several messages may share a frame: the client asked for it.
     pub batch: bool,
+    /// What is spoken.
+    pub protocol: Protocol,
+}
+
+impl Form {
+    /// Whether a message is put together for each client, in the buffer that it is sent from; otherwise all clients of
+    /// this form share its frame.
+    pub(crate) fn is_private(self) -> bool {
+        self.protocol != Protocol::WsGateway
+    }
 }
 
 /// State of one connection. Its size is a tested number: 100,000 of these are held.
@@ -41,6 +54,8 @@ pub(crate) struct Connection {
     pub decoder: Decoder,
     /// Frames that the socket did not take; present only while there are some.
     pub outbox: Option<Box<Outbox>>,
+    /// Of odin.v1, from the first delivery on.
+    pub sequence: Option<Box<Sequence>>,
     /// Back-index into the shard's subject index.
     pub subscriptions: Vec<Subscription>,
     pub rate: Rate,
@@ -75,6 +90,21 @@ impl Connection {
         self.due_first != NONE
     }
 
+    /// Number of the next message, for protocols that count.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.sequence.as_ref().map_or(0, |sequence| sequence.last()) + 1
+    }
+
+    /// Counts a message that leaves for this client, if its protocol counts; returns its number.
+    pub(crate) fn count(&mut self, offset: u64) -> u64 {
+        match self.form.protocol {
+            Protocol::Odin => {
+                self.sequence.get_or_insert_with(|| Box::new(Sequence::new())).count(offset)
+            }
+            Protocol::WsGateway | Protocol::Symbols => 0,
+        }
+    }
+
     /// Whether earlier frames still wait for the socket.
     pub(crate) fn is_blocked(&self) -> bool {
         self.outbox.is_some()
@@ -89,7 +119,7 @@ mod tests {
     fn a_connection_stays_small() {
         // The outbox exists only while something waits, the heap of the subscriptions is 8 bytes each.
         let size = size_of::<Connection>();
-        assert!(size <= 168, "{size} bytes");
+        assert!(size <= 176, "{size} bytes");
         assert_eq!((size_of::<Subscription>(), size_of::<Rate>()), (8, 8));
         assert!(size_of::<Outbox>() <= 72, "{} bytes", size_of::<Outbox>());
     }

@@ -3,6 +3,7 @@
 //! In: subject, sequence, time, payload. Out: a [`Delivery`]. Owns `prev`, the sequence of the message before it on
 //! the same channel.
 
+mod dedupe;
 mod previous;
 mod rules;
 
@@ -11,8 +12,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use wsgateway_config::Channels;
 use wsgateway_proto::deflate::Deflater;
-use wsgateway_proto::{frame, v1};
+use wsgateway_proto::{frame, odin, v1};
 
+use dedupe::Dedupe;
 use previous::Previous;
 use rules::Rules;
 pub(crate) use rules::Treatment;
@@ -47,6 +49,12 @@ pub(crate) struct Delivery {
     pub frame: Bytes,
     /// What the channel's rule asks for.
     pub treatment: Treatment,
+    /// Where in the frame the data begins.
+    data_at: u32,
+    /// What the channel's rule calls it for odin.v1 clients.
+    message_type: Option<Arc<str>>,
+    /// What odin.v1 clients share of their frames, made when the first of them is due.
+    odin_head: OnceLock<Box<[u8]>>,
     /// The compressed frame, made when the first client asks for it; `None` inside when that does not pay.
     deflated: OnceLock<Option<Bytes>>,
 }
@@ -55,6 +63,27 @@ impl Delivery {
     /// The JSON inside the frame.
     pub(crate) fn body(&self) -> &[u8] {
         frame::payload(&self.frame)
+    }
+
+    /// The rest of the JSON from `"data":` (or what stands before it) to the closing brace: the same in all protocols.
+    pub(crate) fn tail(&self) -> &[u8] {
+        self.frame.get(self.data_at as usize..).unwrap_or_default()
+    }
+
+    /// What stands between `seq` and the data in the frames of odin.v1 clients. Made at most once, whoever asks.
+    pub(crate) fn odin_head(&self) -> &[u8] {
+        self.odin_head.get_or_init(|| {
+            // What is no JSON has no type either.
+            let payload = self.tail().strip_prefix(b"\"data\":");
+            let payload = payload.and_then(|payload| payload.strip_suffix(b"}"));
+            let own = payload.and_then(odin::message_type);
+            odin::head(&odin::Head {
+                ts: self.ts,
+                kind: own.or(self.message_type.as_deref()).unwrap_or(odin::DEFAULT_TYPE),
+                channel: &self.channel,
+                offset: self.offset,
+            })
+        })
     }
 
     /// The frame for clients that take compressed ones, as far as [`Delivery::deflated`] has made it.
@@ -79,6 +108,8 @@ impl Delivery {
 pub(crate) struct Encoder {
     envelope: Envelope,
     previous: Previous,
+    /// Present when some rule asks for it.
+    dedupe: Option<Dedupe>,
 }
 
 /// What makes a message a delivery, whatever came before it. Clones do the same.
@@ -94,7 +125,8 @@ impl Encoder {
             strip_prefix: channels.strip_prefix.as_str().into(),
             rules: Rules::new(&channels.rules),
         };
-        Self { envelope, previous: Previous::new(previous::CHANNELS) }
+        let dedupe = envelope.rules.dedupes().then(|| Dedupe::new(dedupe::MESSAGES));
+        Self { envelope, previous: Previous::new(previous::CHANNELS), dedupe }
     }
 
     /// What encodes messages out of order: those that are looked up.
@@ -105,6 +137,22 @@ impl Encoder {
     /// Forgets every channel: the stream is another one now.
     pub(crate) fn reset(&mut self) {
         self.previous.clear();
+        if let Some(dedupe) = &mut self.dedupe {
+            dedupe.clear();
+        }
+    }
+
+    /// Whether the next message repeats an earlier one, as far as the channel's rule asks: then it is not to be
+    /// encoded. Asked once for every message, in stream order.
+    pub(crate) fn is_repetition(&mut self, message: &Message) -> bool {
+        let Some(dedupe) = &mut self.dedupe else { return false };
+        let channel = self.envelope.channel(message);
+        let window = self.envelope.rules.of(channel).dedupe_ms;
+        if window == 0 {
+            return false;
+        }
+        let nonce = odin::nonce(&message.payload);
+        nonce.is_some_and(|nonce| dedupe.is_repetition(channel, nonce, message.timestamp, window))
     }
 
     /// Encodes the next message once for all its receivers.
@@ -123,19 +171,24 @@ impl Envelope {
     /// Encodes a message; `prev` is the sequence of the one before it on its channel, 0 if that is not known.
     pub(crate) fn encode(&self, message: &Message, prev: u64) -> Arc<Delivery> {
         let channel = self.channel(message);
-        let frame = v1::message(&v1::Message {
+        let (frame, data_at) = v1::message_parts(&v1::Message {
             channel,
             offset: message.sequence,
             prev,
             ts: message.timestamp,
             payload: &message.payload,
         });
+        let ruling = self.rules.of(channel);
         Arc::new(Delivery {
             channel: channel.into(),
             offset: message.sequence,
             ts: message.timestamp,
             frame,
-            treatment: self.rules.treatment(channel),
+            treatment: ruling.treatment,
+            // A header and a channel of at most 64 KiB stand before it.
+            data_at: u32::try_from(data_at).unwrap_or(u32::MAX),
+            message_type: ruling.message_type.clone(),
+            odin_head: OnceLock::new(),
             deflated: OnceLock::new(),
         })
     }

@@ -167,6 +167,11 @@ impl View<'_> {
         self.state.ring.snapshot(interest, until)
     }
 
+    /// The message at an offset, if the ring has it.
+    pub(crate) fn get(&self, offset: u64) -> Option<Arc<Delivery>> {
+        self.state.ring.get(offset).cloned()
+    }
+
     /// Offsets up to here may have left the ring.
     pub(crate) fn floor(&self) -> u64 {
         self.state.ring.floor()

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -35,6 +35,9 @@ pub(crate) use accept::serve;
 pub(crate) struct Site {
     pub name: String,
     pub path: String,
+    /// Protocols served, by name, and the one for clients that name none.
+    pub protocols: Vec<&'static str>,
+    pub default_protocol: &'static str,
     /// Whether permessage-deflate is agreed with those who offer it.
     pub compression: bool,
     pub config_hash: String,
@@ -55,7 +58,7 @@ pub(crate) struct Site {
 /// Routes of the client port.
 pub(crate) fn client_routes(site: &Arc<Site>) -> Router {
     let mut routes = Router::new()
-        .route("/", get(console))
+        .route("/", get(root))
         .route(&site.path, get(upgrade::upgrade).fallback(upgrade::upgrade));
     if site.event_source {
         routes = routes.route("/sse", get(sse::events));
@@ -92,7 +95,16 @@ const CONSOLE: &str = include_str!("http/console/index.html");
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
      connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-async fn console(State(site): State<Arc<Site>>) -> Response {
+/// The page, or the WebSocket endpoint for those who ask for one here: clients of earlier systems know no path.
+async fn root(site: State<Arc<Site>>, request: Request) -> Response {
+    let upgrade = request.headers().get(header::UPGRADE);
+    if upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        return upgrade::upgrade(site, request).await;
+    }
+    console(&site)
+}
+
+fn console(site: &Site) -> Response {
     let page = CONSOLE.replace("{{ws_path}}", &site.path);
     let mut response = Html(page).into_response();
     let headers = response.headers_mut();

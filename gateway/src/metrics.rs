@@ -76,7 +76,7 @@ const GAUGES: [(&str, &str, Read); 12] = [
     }),
 ];
 
-const COUNTERS: [(&str, &str, Read); 16] = [
+const COUNTERS: [(&str, &str, Read); 17] = [
     ("wsgateway_connections_total", "Connections accepted", |facts| facts.totals.adopted),
     ("wsgateway_deliveries_total", "Messages delivered, one per receiver", |facts| {
         facts.totals.deliveries
@@ -121,6 +121,11 @@ const COUNTERS: [(&str, &str, Read); 16] = [
     ("wsgateway_source_duplicates_total", "Messages read twice and dropped", |facts| {
         facts.source.duplicates
     }),
+    (
+        "wsgateway_duplicates_dropped_total",
+        "Messages dropped for a nonce that was on their channel before",
+        |facts| facts.source.repetitions,
+    ),
     ("wsgateway_source_lost_total", "Messages that the stream discarded unread", |facts| {
         facts.source.lost
     }),

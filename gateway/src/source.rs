@@ -49,6 +49,9 @@ impl Sink {
 
     /// A message from before the live position: for those who look back.
     fn warm(&mut self, message: &Message) {
+        if self.encoder.is_repetition(message) {
+            return;
+        }
         let delivery = self.encoder.encode(message);
         self.history.push(&delivery, unix_ms());
     }
@@ -68,6 +71,11 @@ impl Sink {
 
     /// The next message.
     async fn message(&mut self, message: &Message, lag: u64) {
+        if self.encoder.is_repetition(message) {
+            // As if it had never been: no client hears of its offset, not even as the one before another.
+            self.history.advance(message.sequence);
+            return self.status.repetition(message.sequence, lag);
+        }
         let delivery = self.encoder.encode(message);
         // Before any shard has it: whoever looks back finds everything that was delivered.
         self.history.push(&delivery, unix_ms());

@@ -29,9 +29,13 @@ mod gateway {
     mod hostile;
     mod limits;
     mod memory;
+    mod odin;
+    mod odin_replay;
     mod payloads;
     mod pressure;
+    mod repetitions;
     mod resume;
     mod swarm;
+    mod symbols;
     mod web;
 }

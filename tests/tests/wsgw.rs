@@ -173,6 +173,8 @@ async fn every_sample_is_valid_and_served() -> Result<()> {
         ("odin-autoscaled", "SOL.price"),
         ("minimal", "odin.token.SOL.price"),
         ("tickers", "SOL.price"),
+        ("odin-clients", "SOL.price"),
+        ("symbols", "SOL.trade"),
     ] {
         let file = repository().join(format!("manifests/samples/{sample}.yaml"));
         let file = file.to_str().context("a path in UTF-8")?;

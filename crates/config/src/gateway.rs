@@ -9,9 +9,14 @@ use crate::{ConfigError, Millis, yaml};
 mod channels;
 mod check;
 mod jetstream;
+mod protocols;
 
-pub use channels::{Channels, Delivery, MAX_BATCH_WINDOW, MAX_RULES, Rule};
+pub use channels::{
+    Channels, Delivery, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW, MAX_RULES, MAX_TYPE_BYTES, Rule,
+    is_message_type,
+};
 pub use jetstream::{JetStreamSource, NatsAuth, NatsTls, NatsUser};
+pub use protocols::{MAX_INITIAL_CHANNELS, MAX_SYMBOLS, Odin, Protocol, Symbols};
 
 /// Everything a gateway process needs to know, rendered from one `WsGateway`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +32,12 @@ pub struct GatewayConfig {
     /// The port that clients see.
     #[serde(default)]
     pub listener: Listener,
+    /// What odin.v1 clients get.
+    #[serde(default)]
+    pub odin: Odin,
+    /// What symbols.v1 clients get.
+    #[serde(default)]
+    pub symbols: Symbols,
     /// The port that Kubernetes, Prometheus and the operator see.
     #[serde(default)]
     pub admin: Admin,
@@ -109,6 +120,12 @@ pub struct Listener {
     /// Path of the WebSocket endpoint.
     #[serde(default = "listener_path")]
     pub path: String,
+    /// Protocols that clients may name in `Sec-WebSocket-Protocol`.
+    #[serde(default = "all_protocols")]
+    pub protocols: Vec<Protocol>,
+    /// What is spoken with clients that name none.
+    #[serde(default)]
+    pub default_protocol: Protocol,
     /// Whether clients that offer permessage-deflate get it.
     #[serde(default = "yes")]
     pub compression: bool,
@@ -212,6 +229,9 @@ fn listener_port() -> u16 {
 fn listener_path() -> String {
     "/ws".to_owned()
 }
+fn all_protocols() -> Vec<Protocol> {
+    Protocol::ALL.to_vec()
+}
 fn admin_port() -> u16 {
     9090
 }
@@ -225,6 +245,8 @@ impl Default for Listener {
             address: any_address(),
             port: listener_port(),
             path: listener_path(),
+            protocols: all_protocols(),
+            default_protocol: Protocol::default(),
             compression: yes(),
             event_source: yes(),
             long_poll: yes(),
@@ -292,6 +314,8 @@ impl GatewayConfig {
             source,
             channels: Channels::default(),
             listener: Listener::default(),
+            odin: Odin::default(),
+            symbols: Symbols::default(),
             admin: Admin::default(),
             heartbeat: Heartbeat::default(),
             capacity: Capacity::default(),

@@ -17,6 +17,13 @@ pub fn is_pattern(pattern: &str) -> bool {
     whole
 }
 
+/// Whether this is a pattern with a place for a name, written once, such as `{symbol}.trade`. A colon counts as a dot, as
+/// in the channels of a Redis server.
+pub fn is_template(text: &str, place: &str) -> bool {
+    let filled = text.replacen(place, "x", 1);
+    filled != text && !filled.contains(['{', '}']) && is_pattern(&filled.replace(':', "."))
+}
+
 fn is_plain(token: &str) -> bool {
     let special = |c: char| c.is_whitespace() || c.is_control() || c == '*' || c == '>';
     !token.is_empty() && !token.contains(special)
@@ -39,6 +46,27 @@ pub fn covers(broad: &str, narrow: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_template_is_a_pattern_with_one_place() {
+        for (text, good) in [
+            ("{symbol}.trade", true),
+            ("{symbol}", true),
+            ("channel:trade:{symbol}", true),
+            ("{symbol}.>", true),
+            ("eu-{symbol}.trade", true),
+            ("trade", false),
+            ("", false),
+            ("{token}.trade", false),
+            ("{symbol}.{symbol}", false),
+            ("{symbol}.{x}", false),
+            ("{symbol}..trade", false),
+            ("{symbol} trade", false),
+            (">.{symbol}", false),
+        ] {
+            assert_eq!(is_template(text, "{symbol}"), good, "{text:?}");
+        }
+    }
 
     #[test]
     fn wildcards_are_whole_tokens_and_no_token_is_empty() {

@@ -17,11 +17,18 @@
 //! | [`handshake`] | the upgrade, both sides (RFC 6455 section 4) |
 //! | [`channel`] | channel names and patterns |
 //! | [`v1`] | commands and pushes of the protocol `wsgateway.v1` |
+//! | [`odin`], [`symbols`] | the same of the protocols of earlier systems |
+//! | [`template`] | channels of what those call tokens and symbols |
 #![forbid(unsafe_code)]
 
 pub mod channel;
 pub mod decoder;
 pub mod deflate;
+mod escape;
 pub mod frame;
 pub mod handshake;
+pub mod odin;
+mod read;
+pub mod symbols;
+pub mod template;
 pub mod v1;

@@ -11,11 +11,13 @@ mod push;
 
 pub use batch::{BATCH_HEAD, BATCH_TAIL, batch, batch_len};
 pub use command::{Command, CommandError, Id, KeptId, MAX_CHANNELS, Resume, parse};
-pub use message::{Message, message, snapshot};
+pub use message::{Message, message, message_parts, snapshot};
 pub use push::{
     Ack, Hello, Limits, error, established, gap, pong, reconnect, replay_complete,
     replay_incomplete, subscription_ack, unsubscription_ack,
 };
+
+pub(crate) use push::push;
 
 /// The name of this protocol in `Sec-WebSocket-Protocol`.
 pub const PROTOCOL: &str = "wsgateway.v1";

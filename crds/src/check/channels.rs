@@ -1,6 +1,9 @@
 //! Rules of the channels: each matches something, and gets its turn.
 
-use wsgateway_config::{Delivery as Policy, MAX_BATCH_WINDOW, MAX_RULES, Rule, covers, is_pattern};
+use wsgateway_config::{
+    Delivery as Policy, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW, MAX_RULES, Rule, covers,
+    is_message_type, is_pattern,
+};
 
 use super::errors::Errors;
 use crate::cel::MAX_TOKENS;
@@ -96,6 +99,18 @@ fn translate(rule: &ChannelRule, path: &str, errors: &mut Errors) -> Rule {
         &window,
         "must be at most 1s, or prices are stale before they leave: 50ms to 250ms saves most of what there is to save",
     );
+    let window = format!("{path}.dedupeWindow");
+    let dedupe_window = errors.duration(&window, &rule.dedupe_window);
+    errors.ensure(
+        dedupe_window <= MAX_DEDUPE_WINDOW,
+        &window,
+        "must be at most 10m: every nonce is remembered as long",
+    );
+    errors.ensure(
+        rule.message_type.as_deref().is_none_or(is_message_type),
+        &format!("{path}.type"),
+        "write 1 to 64 letters, digits and . : _ - only, such as trade:executed",
+    );
     Rule {
         r#match: rule.pattern.clone(),
         delivery: match rule.delivery {
@@ -103,5 +118,7 @@ fn translate(rule: &ChannelRule, path: &str, errors: &mut Errors) -> Rule {
             Delivery::Latest => Policy::Latest,
         },
         batch_window,
+        message_type: rule.message_type.clone(),
+        dedupe_window,
     }
 }

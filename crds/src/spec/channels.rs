@@ -53,6 +53,21 @@ pub struct ChannelRule {
          most of what there is to save"
     ))]
     pub batch_window: String,
+    /// The type that odin.v1 clients see on messages whose payload names none of that protocol's (price:update,
+    /// trade:executed, volume:update, batch:update, market:stats, heartbeat): letters, digits and . : _ -. Absent:
+    /// price:update.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::message_type")]
+    pub message_type: Option<String>,
+    /// Time in which a message whose payload has a nonce that was there before on the same channel is dropped, such as
+    /// 30s; at most 10m. Publishers that send the nonce as Nats-Msg-Id need it not: see stream.duplicateWindow. Default
+    /// 0: payloads are not looked at.
+    #[serde(default = "at_once")]
+    #[schemars(schema_with = "crate::schema::duration_or_none")]
+    #[x_kube(validation = Rule::new("self == '0' || duration(self) <= duration('10m')").message(
+        "channels.rules[].dedupeWindow must be at most 10m: every nonce is remembered as long"
+    ))]
+    pub dedupe_window: String,
 }
 
 /// What a client gets that reads slowly.

@@ -3,9 +3,15 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use super::protocols::Protocol;
+
 /// The port that clients see.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.defaultProtocol in self.protocols").message(
+    "listener.defaultProtocol must be one of listener.protocols, since clients that name no protocol get it: add it \
+     there, or choose another"
+))]
 pub struct Listener {
     /// Path of the WebSocket endpoint. Default /ws. The paths /, /health, /stats, /sse and /poll are the gateway's own.
     #[serde(default = "default_path")]
@@ -23,6 +29,17 @@ pub struct Listener {
         "listener.port 9090 is the gateway's admin port: choose another, such as 8080"
     ))]
     pub port: i32,
+    /// Protocols that clients may name in Sec-WebSocket-Protocol; others are refused with 400. Default all three.
+    #[serde(default = "all_protocols")]
+    #[schemars(length(min = 1, max = 3))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message(
+        "listener.protocols names a protocol twice"
+    ))]
+    pub protocols: Vec<Protocol>,
+    /// What is spoken with clients that name no protocol: one of listener.protocols. Clients of the Odin servers name
+    /// none. Default wsgateway.v1.
+    #[serde(default)]
+    pub default_protocol: Protocol,
     /// Whether clients that offer permessage-deflate get it. A message is compressed once for all of them, and only when
     /// that makes it smaller. Default true.
     #[serde(default = "yes")]
@@ -81,6 +98,9 @@ fn default_path() -> String {
 fn default_port() -> i32 {
     8080
 }
+fn all_protocols() -> Vec<Protocol> {
+    vec![Protocol::WsGateway, Protocol::Odin, Protocol::Symbols]
+}
 fn yes() -> bool {
     true
 }
@@ -99,6 +119,8 @@ impl Default for Listener {
         Self {
             path: default_path(),
             port: default_port(),
+            protocols: all_protocols(),
+            default_protocol: Protocol::default(),
             compression: yes(),
             event_source: yes(),
             long_poll: yes(),

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use wsgateway_config::Protocol;
 use wsgateway_proto::decoder::{Decoder, Event, Limits};
 use wsgateway_proto::frame::{self, Opcode, Role};
 
@@ -71,6 +72,7 @@ impl Bridge {
             stream: theirs,
             leftover: bytes::Bytes::new(),
             deflate: false,
+            protocol: Protocol::WsGateway,
             permit,
         });
         let decoder = Decoder::new(Role::Client);

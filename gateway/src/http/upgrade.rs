@@ -8,16 +8,13 @@ use axum::response::Response;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{self, Refusal};
-use wsgateway_proto::v1;
 
 use super::{Site, problem};
 use crate::admission::{Permit, Refused};
 use crate::hub::inbox::Handover;
 use crate::source::status::State as SourceState;
-
-/// Subprotocols served, and the one for clients that name none.
-const PROTOCOLS: [&str; 1] = [v1::PROTOCOL];
 
 /// Advice to a client that found no room: long enough for another pod to be tried, or for this one to be warm.
 pub(super) const RETRY_MS: u64 = 2_000;
@@ -28,8 +25,8 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
         request.method(),
         request.version(),
         request.headers(),
-        &PROTOCOLS,
-        v1::PROTOCOL,
+        &site.protocols,
+        site.default_protocol,
         site.compression,
     );
     let accepted = match checked {
@@ -46,7 +43,9 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
         Err(refused) => return refuse_admission(&site, refused),
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(hand_over(Arc::clone(&site), upgrade, accepted.deflate, permit));
+    let protocol = Protocol::ALL.into_iter().find(|known| known.name() == accepted.protocol);
+    let agreed = Agreed { deflate: accepted.deflate, protocol: protocol.unwrap_or_default() };
+    tokio::spawn(hand_over(Arc::clone(&site), upgrade, agreed, permit));
     let mut response = HttpResponse::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header(header::CONNECTION, "Upgrade")
@@ -89,10 +88,17 @@ pub(super) fn refuse_admission(site: &Site, refused: Refused) -> Response {
     problem(StatusCode::SERVICE_UNAVAILABLE, code, message, Some(retry))
 }
 
+/// What client and gateway have agreed on.
+#[derive(Clone, Copy)]
+struct Agreed {
+    deflate: bool,
+    protocol: Protocol,
+}
+
 /// Waits for the 101 to be sent, then gives the socket away. If anything fails the permit's drop gives the place back.
-async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, deflate: bool, permit: Permit) {
+async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, agreed: Agreed, permit: Permit) {
     match upgrade.await {
-        Ok(upgraded) => match release(upgraded, deflate, permit) {
+        Ok(upgraded) => match release(upgraded, agreed, permit) {
             Ok(handover) => site.hub.adopt(handover),
             Err(error) => tracing::warn!(%error, "cannot hand a socket to its shard"),
         },
@@ -100,12 +106,13 @@ async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, deflate: bool, permit: P
     }
 }
 
-fn release(upgraded: Upgraded, deflate: bool, permit: Permit) -> std::io::Result<Handover> {
+fn release(upgraded: Upgraded, agreed: Agreed, permit: Permit) -> std::io::Result<Handover> {
     let parts = upgraded
         .downcast::<TokioIo<TcpStream>>()
         .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
     let stream = parts.io.into_inner().into_std()?;
-    Ok(Handover { stream, leftover: parts.read_buf, deflate, permit })
+    let Agreed { deflate, protocol } = agreed;
+    Ok(Handover { stream, leftover: parts.read_buf, deflate, protocol, permit })
 }
 
 /// Whether the source's state is worth a warning to people.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use wsgateway_config::Protocol;
 
 use crate::admission::Permit;
 use crate::encode::Delivery;
@@ -49,6 +50,8 @@ pub(crate) struct Handover {
     pub leftover: Bytes,
     /// Whether permessage-deflate was agreed.
     pub deflate: bool,
+    /// What is spoken.
+    pub protocol: Protocol,
     /// The connection's place.
     pub permit: Permit,
 }

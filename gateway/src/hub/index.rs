@@ -61,6 +61,11 @@ impl Index {
         self.by_text.get(text).copied()
     }
 
+    /// The text of a pattern that somebody is subscribed to.
+    pub(crate) fn text(&self, number: u32) -> Option<&str> {
+        self.patterns.get(number as usize).map(|pattern| &*pattern.text)
+    }
+
     /// Subscribes a connection, whose back-index will be at `place`. It must not be subscribed already.
     pub(crate) fn subscribe(
         &mut self,

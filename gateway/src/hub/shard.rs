@@ -276,7 +276,7 @@ impl Shard {
                 Entry::Opened { epoch, position } => self.opened(epoch, position),
                 Entry::Lost { gap, position } => {
                     self.position = self.position.max(position);
-                    self.broadcast(&gap);
+                    self.broadcast_gap(&gap);
                 }
                 Entry::Fetched { from, fetched } => self.fetched(from, &fetched),
                 Entry::Drain { window, reason } => self.start_drain(window, reason),

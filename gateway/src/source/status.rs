@@ -63,6 +63,8 @@ pub(crate) struct Snapshot {
     #[serde(skip)]
     pub duplicates: u64,
     #[serde(skip)]
+    pub repetitions: u64,
+    #[serde(skip)]
     pub lost: u64,
     #[serde(skip)]
     pub restarts: u64,
@@ -82,6 +84,7 @@ struct Shared {
     lag: AtomicU64,
     messages: AtomicU64,
     duplicates: AtomicU64,
+    repetitions: AtomicU64,
     lost: AtomicU64,
     restarts: AtomicU64,
 }
@@ -104,6 +107,7 @@ impl Status {
             lag: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
+            repetitions: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
         };
@@ -135,6 +139,12 @@ impl Status {
         self.shared.messages.fetch_add(1, Relaxed);
     }
 
+    /// A message was dropped that repeats an earlier one.
+    pub(super) fn repetition(&self, sequence: u64, lag: u64) {
+        self.shared.repetitions.fetch_add(1, Relaxed);
+        self.delivered(sequence, lag);
+    }
+
     pub(super) fn duplicate(&self) {
         self.shared.duplicates.fetch_add(1, Relaxed);
     }
@@ -163,6 +173,7 @@ impl Status {
             error,
             messages: shared.messages.load(Relaxed),
             duplicates: shared.duplicates.load(Relaxed),
+            repetitions: shared.repetitions.load(Relaxed),
             lost: shared.lost.load(Relaxed),
             restarts: shared.restarts.load(Relaxed),
         }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use harness::wait_until;
 use serde_json::{Value, json};
-use wsgateway_config::{Delivery, Millis, Rule};
+use wsgateway_config::{Millis, Rule};
 
 use super::client::{Client, essence};
 use super::rig::{Rig, SOON};
@@ -11,7 +11,7 @@ use super::rig::{Rig, SOON};
 const COUNT: u64 = 2_000;
 
 fn windowed(pattern: &str, ms: u64) -> Rule {
-    Rule { r#match: pattern.to_owned(), delivery: Delivery::Every, batch_window: Millis(ms) }
+    Rule { r#match: pattern.to_owned(), batch_window: Millis(ms), ..Rule::default() }
 }
 
 async fn batching(rig: &Rig, channels: &[&str]) -> Result<Client> {

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::rig::SOON;
@@ -28,18 +29,29 @@ impl Client {
 
     /// The same over a TCP connection with options of the test's own.
     pub(super) async fn connect_over(stream: TcpStream) -> Result<Self> {
-        stream.set_nodelay(true)?;
-        let url = format!("ws://{}/ws", stream.peer_addr()?);
-        let mut request = url.into_client_request()?;
-        request.headers_mut().insert("sec-websocket-protocol", "wsgateway.v1".parse()?);
-        let (socket, response) = timeout(SOON, client_async(request, stream)).await??;
-        ensure!(response.status() == 101, "status {}", response.status());
-        let protocol = response.headers().get("sec-websocket-protocol");
-        ensure!(protocol.is_some_and(|name| name == "wsgateway.v1"), "protocol {protocol:?}");
-        let mut client = Self { socket, hello: Value::Null };
+        let mut client = Self::open(stream, "/ws", Some("wsgateway.v1")).await?;
         client.hello = client.next().await?;
         ensure!(client.hello["type"] == "connection:established", "greeting {}", client.hello);
         Ok(client)
+    }
+
+    /// Connects on a path and in a protocol, if any; reads nothing.
+    pub(super) async fn open(
+        stream: TcpStream,
+        path: &str,
+        protocol: Option<&'static str>,
+    ) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        let url = format!("ws://{}{path}", stream.peer_addr()?);
+        let mut request = url.into_client_request()?;
+        if let Some(name) = protocol {
+            request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(name));
+        }
+        let (socket, response) = timeout(SOON, client_async(request, stream)).await??;
+        ensure!(response.status() == 101, "status {}", response.status());
+        let agreed = response.headers().get("sec-websocket-protocol");
+        ensure!(agreed.map(HeaderValue::as_bytes) == protocol.map(str::as_bytes), "{agreed:?}");
+        Ok(Self { socket, hello: Value::Null })
     }
 
     /// The stream's epoch as the greeting told it.
@@ -49,7 +61,12 @@ impl Client {
 
     /// Sends a command.
     pub(super) async fn send(&mut self, command: &Value) -> Result<()> {
-        Ok(self.socket.send(Message::text(command.to_string())).await?)
+        self.send_text(&command.to_string()).await
+    }
+
+    /// Sends a text.
+    pub(super) async fn send_text(&mut self, text: &str) -> Result<()> {
+        Ok(self.socket.send(Message::text(text)).await?)
     }
 
     /// Subscribes and returns the acknowledgement, which must be the next push.

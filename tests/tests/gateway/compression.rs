@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use wsgateway_config::{Delivery, Millis, Rule};
+use wsgateway_config::{Millis, Rule};
 
 use super::deflate::{deflated, inflated};
 use super::http::get;
@@ -73,8 +73,7 @@ async fn long_messages_come_compressed_to_those_who_offered_it_and_plain_to_the_
 #[tokio::test]
 async fn a_batch_is_compressed_as_a_whole() -> Result<()> {
     // A window, so that batches form however slowly the messages come.
-    let rule =
-        Rule { r#match: ">".to_owned(), delivery: Delivery::Every, batch_window: Millis(100) };
+    let rule = Rule { r#match: ">".to_owned(), batch_window: Millis(100), ..Rule::default() };
     let rig = Rig::start_with(|config| config.channels.rules = vec![rule]).await?;
     let mut clients = JoinSet::new();
     for _ in 0..20 {

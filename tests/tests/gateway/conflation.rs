@@ -12,7 +12,7 @@ use super::rig::{Rig, SOON};
 const OUTBOX: u32 = 256 << 10;
 
 fn latest(pattern: &str) -> Rule {
-    Rule { r#match: pattern.to_owned(), delivery: Delivery::Latest, batch_window: Millis(0) }
+    Rule { r#match: pattern.to_owned(), delivery: Delivery::Latest, ..Rule::default() }
 }
 
 /// A client that is noticed soon when it does not read.

@@ -103,6 +103,7 @@ async fn a_client_that_is_behind_still_gets_what_was_due_and_the_advice() -> Res
             r#match: "held".to_owned(),
             delivery: wsgateway_config::Delivery::Every,
             batch_window: Millis(1_000),
+            ..wsgateway_config::Rule::default()
         }];
     })
     .await?;

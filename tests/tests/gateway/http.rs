@@ -63,8 +63,14 @@ pub(super) fn upgrade_request(more: &str) -> String {
     )
 }
 
+/// The same with more headers.
+pub(super) async fn upgrade_refused(address: SocketAddr, more: &str) -> Result<Answer> {
+    let closing =
+        upgrade_request(more).replace("Connection: Upgrade", "Connection: Upgrade, close");
+    request(address, &closing).await
+}
+
 /// Asks for an upgrade that is expected to be refused, on a connection that ends with the answer.
 pub(super) async fn refused_upgrade(address: SocketAddr) -> Result<Answer> {
-    let closing = upgrade_request("").replace("Connection: Upgrade", "Connection: Upgrade, close");
-    request(address, &closing).await
+    upgrade_refused(address, "").await
 }

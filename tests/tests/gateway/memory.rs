@@ -1,21 +1,25 @@
 //! Memory per idle connection, of the real program.
 
 use anyhow::Result;
-use harness::wait_until;
+use harness::{Nats, wait_until};
 
 use super::http::get;
 use super::process::Process;
 use super::raw::{Raw, TEXT, frame};
-use super::rig::{SOON, config, nats_with_stream, ready};
+use super::rig::{SOON, config, nats_with_stream, publish_all, ready};
 
 /// User memory that an idle connection with three subscriptions may cost.
 const BOUND: u64 = 800;
 
 /// Connects and subscribes one after the other: a crowd at once would measure the upgrade, not the idle state.
-async fn connect(gateway: &Process, names: std::ops::Range<usize>) -> Result<Vec<Raw>> {
+async fn connect(
+    gateway: &Process,
+    names: std::ops::Range<usize>,
+    headers: &str,
+) -> Result<Vec<Raw>> {
     let mut connections = Vec::new();
     for n in names {
-        let mut raw = Raw::connect(gateway.client_addr).await?;
+        let mut raw = Raw::connect_asking(gateway.client_addr, headers).await?;
         let command =
             format!(r#"{{"type":"subscribe","channels":["T{}.price","all","*.trade"]}}"#, n % 500);
         raw.write(&frame(TEXT, command.as_bytes())).await;
@@ -25,25 +29,55 @@ async fn connect(gateway: &Process, names: std::ops::Range<usize>) -> Result<Vec
     Ok(connections)
 }
 
-#[tokio::test]
-async fn an_idle_connection_with_three_subscriptions_costs_at_most_800_bytes() -> Result<()> {
-    const COUNT: u64 = 2_000;
-    let (nats, _jetstream) = nats_with_stream().await?;
+const COUNT: u64 = 2_000;
+
+/// A gateway where everything that is allocated once is there before the first look.
+async fn warm(nats: &Nats, headers: &str) -> Result<Process> {
     let gateway = Process::start(&config(&nats.url())).await?;
     ready(gateway.admin_addr).await?;
-    // Everything that is allocated once is there before the first look.
-    drop(connect(&gateway, 0..50).await?);
+    drop(connect(&gateway, 0..50, headers).await?);
     wait_until(SOON, "an empty gateway", async || {
         let stats = async || get(gateway.client_addr, "/stats").await?.json();
         stats().await.is_ok_and(|stats| stats["currentConnections"] == 0)
     })
     .await?;
+    Ok(gateway)
+}
 
+#[tokio::test]
+async fn an_idle_connection_with_three_subscriptions_costs_at_most_800_bytes() -> Result<()> {
+    let (nats, _jetstream) = nats_with_stream().await?;
+    for headers in ["", ODIN] {
+        let gateway = warm(&nats, headers).await?;
+        let before = gateway.resident()?;
+        let held = connect(&gateway, 0..COUNT as usize, headers).await?;
+        let each = gateway.resident()?.saturating_sub(before) / COUNT;
+        println!("{each} bytes of user memory a connection {headers:?}");
+        assert!(each <= BOUND, "{each} bytes a connection {headers:?}");
+        drop(held);
+    }
+    Ok(())
+}
+
+const ODIN: &str = "Sec-WebSocket-Protocol: odin.v1\r\n";
+
+/// What the numbers of an odin.v1 connection cost, from its first message on.
+const NUMBERS: u64 = 4_300;
+
+#[tokio::test]
+async fn an_odin_connection_that_has_had_messages_costs_at_most_4300_bytes_more() -> Result<()> {
+    let (nats, jetstream) = nats_with_stream().await?;
+    let gateway = warm(&nats, ODIN).await?;
     let before = gateway.resident()?;
-    let held = connect(&gateway, 0..COUNT as usize).await?;
+    let mut held = connect(&gateway, 0..COUNT as usize, ODIN).await?;
+    for n in 0..20 {
+        publish_all(&jetstream, [("all".to_owned(), n.to_string().into_bytes())]).await?;
+        for raw in &mut held {
+            assert_eq!(raw.json().await?["seq"], n + 1);
+        }
+    }
     let each = gateway.resident()?.saturating_sub(before) / COUNT;
-    println!("{each} bytes of user memory a connection");
-    assert!(each <= BOUND, "{each} bytes a connection");
-    drop(held);
+    println!("{each} bytes of user memory a connection with numbers");
+    assert!(each <= BOUND + NUMBERS, "{each} bytes a connection");
     Ok(())
 }

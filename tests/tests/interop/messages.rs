@@ -49,6 +49,7 @@ impl Site {
             r#match: ">".to_owned(),
             delivery: Delivery::Every,
             batch_window: Millis(50),
+            ..Rule::default()
         }];
         // A browser on a busy machine may pause.
         config.capacity.outbox_bytes_per_connection = 16 << 20;

@@ -90,6 +90,7 @@ async fn rules_and_limits_reach_the_pods_file_and_their_memory() -> Result<()> {
         r#match: "*.price".to_owned(),
         delivery: Delivery::Latest,
         batch_window: Millis(100),
+        ..Rule::default()
     };
     assert_eq!(config.channels.rules, [rule]);
     assert_eq!((config.slow_consumer.grace, config.listener.compression), (Millis(2_000), false));

@@ -8,6 +8,11 @@ use crate::{ConfigError, Millis, covers, is_pattern};
 pub const MAX_RULES: usize = 64;
 /// Longest `batchWindow`: beyond a second it is no longer live.
 pub const MAX_BATCH_WINDOW: Millis = Millis(1_000);
+/// Longest `dedupeWindow`: a publisher that repeats itself does so within seconds, and every nonce is remembered as
+/// long.
+pub const MAX_DEDUPE_WINDOW: Millis = Millis::from_secs(600);
+/// Longest `type` (bytes).
+pub const MAX_TYPE_BYTES: usize = 64;
 
 /// How subjects become channels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +29,7 @@ pub struct Channels {
 }
 
 /// How messages of some channels are treated on their way to clients.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
     /// Channels, with wildcards as in a subscription: `*.price`, `log.>`.
@@ -35,6 +40,19 @@ pub struct Rule {
     /// Time that a message may wait for others of the same client, to leave with them in one write (ms; 0 = none).
     #[serde(default)]
     pub batch_window: Millis,
+    /// `type` that odin.v1 clients see on messages whose payload names none of that protocol's; absent: price:update.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub message_type: Option<String>,
+    /// Time in which a payload's `nonce` that was there before on the same channel marks a repetition, which is dropped
+    /// (ms; 0 = never).
+    #[serde(default)]
+    pub dedupe_window: Millis,
+}
+
+/// Whether clients may be told this message type: 1 to 64 letters, digits and `. : _ -`.
+pub fn is_message_type(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".:_-".contains(c);
+    (1..=MAX_TYPE_BYTES).contains(&text.len()) && text.chars().all(plain)
 }
 
 /// What a client gets that reads slowly.
@@ -79,16 +97,35 @@ impl Channels {
                     ),
                 ));
             }
-            if rule.batch_window > MAX_BATCH_WINDOW {
+            rule.check(at)?;
+        }
+        Ok(())
+    }
+}
+
+impl Rule {
+    fn check(&self, at: usize) -> Result<(), ConfigError> {
+        let windows = [
+            ("batchWindow", self.batch_window, MAX_BATCH_WINDOW),
+            ("dedupeWindow", self.dedupe_window, MAX_DEDUPE_WINDOW),
+        ];
+        for (field, window, most) in windows {
+            if window > most {
                 return Err(ConfigError::value(
-                    format!("channels.rules[{at}].batchWindow"),
-                    format!(
-                        "must be at most {} ms; got {}",
-                        MAX_BATCH_WINDOW.0, rule.batch_window.0
-                    ),
+                    format!("channels.rules[{at}].{field}"),
+                    format!("must be at most {} ms; got {}", most.0, window.0),
                 ));
             }
         }
-        Ok(())
+        match &self.message_type {
+            Some(name) if !is_message_type(name) => Err(ConfigError::value(
+                format!("channels.rules[{at}].type"),
+                format!(
+                    "must be 1 to {MAX_TYPE_BYTES} letters, digits and . : _ - only, such as trade:executed; got \
+                     {name:?}"
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 }

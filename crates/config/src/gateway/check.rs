@@ -1,6 +1,6 @@
 //! The rules that make a configuration runnable; each refusal names the field and what would be right.
 
-use super::{GatewayConfig, History, Source};
+use super::{GatewayConfig, History, Source, protocols};
 use crate::{ConfigError, Millis};
 
 /// The timer wheels of the gateway are no finer.
@@ -69,6 +69,9 @@ impl GatewayConfig {
                 ));
             }
         }
+        protocols::check(&self.listener.protocols, self.listener.default_protocol)?;
+        self.odin.check()?;
+        self.symbols.check()?;
         self.channels.check()?;
         self.history.check()?;
         self.check_limits()
@@ -106,7 +109,7 @@ impl GatewayConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Delivery, JetStreamSource, Rule};
+    use crate::{Delivery, JetStreamSource, Protocol, Rule};
 
     fn example() -> GatewayConfig {
         let servers = vec!["nats://nats.messaging:4222".into()];
@@ -115,13 +118,22 @@ mod tests {
     }
 
     fn rule(pattern: &str, delivery: Delivery, window: u64) -> Rule {
-        Rule { r#match: pattern.to_owned(), delivery, batch_window: Millis(window) }
+        let (r#match, batch_window) = (pattern.to_owned(), Millis(window));
+        Rule { r#match, delivery, batch_window, ..Rule::default() }
     }
 
     #[test]
     fn what_is_rendered_is_read_back_unchanged() {
         let mut config = example();
         config.channels.rules.push(rule("*.price", Delivery::Latest, 100));
+        config.channels.rules.push(Rule {
+            message_type: Some("trade:executed".into()),
+            dedupe_window: Millis(5_000),
+            ..rule("*.trade", Delivery::Every, 0)
+        });
+        config.listener.default_protocol = Protocol::Odin;
+        config.odin.initial_channels = vec![">".into()];
+        config.symbols.max_symbols = 50;
         assert_eq!(GatewayConfig::parse(&config.render().unwrap()).unwrap(), config);
     }
 
@@ -134,6 +146,13 @@ mod tests {
         assert!(config.listener.compression);
         assert_eq!(config.slow_consumer.grace, Millis(5_000));
         assert_eq!(config.channels.rules, []);
+        assert_eq!(config.listener.protocols, Protocol::ALL);
+        assert_eq!(config.listener.default_protocol, Protocol::WsGateway);
+        assert_eq!(
+            (&*config.odin.template, &*config.symbols.template),
+            ("{token}.>", "{symbol}.trade")
+        );
+        assert_eq!(config.symbols.max_symbols, 5);
     }
 
     #[test]
@@ -166,6 +185,60 @@ mod tests {
             error.starts_with("listener.prot: ") && error.contains("unknown field `prot`"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn protocols_that_cannot_work_are_refused_with_their_path() {
+        type Break = fn(&mut GatewayConfig);
+        let broken: [(&str, Break); 14] = [
+            ("listener.protocols", |c| c.listener.protocols.clear()),
+            ("listener.protocols", |c| c.listener.protocols.push(Protocol::Odin)),
+            ("listener.defaultProtocol", |c| c.listener.protocols = vec![Protocol::Odin]),
+            ("odin.template", |c| c.odin.template = "token.>".into()),
+            ("odin.template", |c| c.odin.template = "{token}.{token}".into()),
+            ("odin.initialChannels: ", |c| c.odin.initial_channels = vec!["a".into(); 65]),
+            ("odin.initialChannels[1]", |c| {
+                c.odin.initial_channels = vec![">".into(), "odin.".into()];
+            }),
+            ("symbols.template", |c| c.symbols.template = "{symbol}.*".into()),
+            ("symbols.template", |c| c.symbols.template = "{token}.trade".into()),
+            ("symbols.maxSymbols", |c| c.symbols.max_symbols = 0),
+            ("symbols.maxSymbols", |c| c.symbols.max_symbols = 10_001),
+            ("channels.rules[0].type", |c| {
+                c.channels.rules = vec![rule(">", Delivery::Every, 0)];
+                c.channels.rules[0].message_type = Some("a\"b".into());
+            }),
+            ("channels.rules[0].type", |c| {
+                c.channels.rules = vec![rule(">", Delivery::Every, 0)];
+                c.channels.rules[0].message_type = Some(String::new());
+            }),
+            ("channels.rules[0].dedupeWindow", |c| {
+                c.channels.rules = vec![rule(">", Delivery::Every, 0)];
+                c.channels.rules[0].dedupe_window = Millis(600_001);
+            }),
+        ];
+        for (path, break_it) in broken {
+            let mut config = example();
+            break_it(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(path), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_protocol_is_named_as_on_the_wire() {
+        for (protocol, name) in [
+            (Protocol::WsGateway, "wsgateway.v1"),
+            (Protocol::Odin, "odin.v1"),
+            (Protocol::Symbols, "symbols.v1"),
+        ] {
+            assert_eq!(protocol.name(), name);
+            let text = format!(
+                "name: a\nsource: {{ memory: {{}} }}\nlistener: {{ defaultProtocol: {name} }}\n"
+            );
+            let config = GatewayConfig::parse(&text).unwrap();
+            assert_eq!(config.listener.default_protocol, protocol);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use crate::escape;
 use crate::frame::{self, Opcode};
 
 /// One message of the stream.
@@ -28,6 +29,12 @@ pub struct Message<'a> {
 /// `data` is the payload itself, byte for byte, if it is UTF-8 and JSON (nested up to
 /// 512 levels), else a base64 string with `"encoding":"base64"`.
 pub fn message(message: &Message<'_>) -> Bytes {
+    message_parts(message).0
+}
+
+/// The same, and where in it the data begins: from there on (`"data":…}`, or `"encoding":"base64","data":"…"}`) the
+/// frames of other protocols are made.
+pub fn message_parts(message: &Message<'_>) -> (Bytes, usize) {
     let (mut offset, mut prev, mut ts) = Default::default();
     let parts: [&[u8]; 8] = [
         b"{\"type\":\"message\",\"channel\":\"",
@@ -46,17 +53,18 @@ pub fn message(message: &Message<'_>) -> Bytes {
         false => (b"\"encoding\":\"base64\",\"data\":\"", base64_len(message.payload), b"\"}"),
     };
     let envelope =
-        parts.iter().map(|part| part.len()).sum::<usize>() + escaped_len(message.channel);
+        parts.iter().map(|part| part.len()).sum::<usize>() + escape::len(message.channel);
     let header = frame::header(Opcode::Text, envelope + before.len() + data_len + after.len());
     let size = header.len() + envelope + before.len() + data_len + after.len();
 
     let mut out = Vec::with_capacity(size);
     out.extend_from_slice(&header);
     out.extend_from_slice(open);
-    push_escaped(&mut out, message.channel);
+    escape::push(&mut out, message.channel);
     for part in rest {
         out.extend_from_slice(part);
     }
+    let data_at = out.len();
     out.extend_from_slice(before);
     match raw {
         true => out.extend_from_slice(message.payload),
@@ -64,7 +72,7 @@ pub fn message(message: &Message<'_>) -> Bytes {
     }
     out.extend_from_slice(after);
     debug_assert_eq!(out.len(), size, "an exact size turns into Bytes without a second allocation");
-    Bytes::from(out)
+    (Bytes::from(out), data_at)
 }
 
 /// Appends one whole server frame: a message marked as the last value of its channel. `body` is the JSON of a frame
@@ -94,33 +102,6 @@ fn push_base64(out: &mut Vec<u8>, payload: &[u8], len: usize) {
     let room = out.get_mut(start..).unwrap_or_default();
     let written = STANDARD.encode_slice(payload, room);
     debug_assert_eq!(written.ok(), Some(len));
-}
-
-/// How a character must be written inside a JSON string, if not as itself.
-const fn escape_len(byte: u8) -> usize {
-    match byte {
-        b'"' | b'\\' => 2,
-        0..0x20 => 6,
-        _ => 1,
-    }
-}
-
-fn escaped_len(text: &str) -> usize {
-    text.bytes().map(escape_len).sum()
-}
-
-fn push_escaped(out: &mut Vec<u8>, text: &str) {
-    const HEX: [u8; 16] = *b"0123456789abcdef";
-    for byte in text.bytes() {
-        match escape_len(byte) {
-            1 => out.push(byte),
-            2 => out.extend_from_slice(&[b'\\', byte]),
-            _ => {
-                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]);
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

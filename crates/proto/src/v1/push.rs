@@ -50,7 +50,8 @@ struct Push<B> {
 /// Header space kept before a body is written: enough for any body below 64 KiB.
 const HEADER_SPACE: usize = 4;
 
-fn push(out: &mut Vec<u8>, kind: &'static str, body: impl Serialize) {
+/// Appends one whole text frame: an object with this type, then the fields of `body`.
+pub(crate) fn push(out: &mut Vec<u8>, kind: &'static str, body: impl Serialize) {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_SPACE]);
     let body_start = out.len();

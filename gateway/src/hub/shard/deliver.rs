@@ -6,11 +6,20 @@
 use std::sync::Arc;
 
 use super::Shard;
-use super::due::Rest;
+use super::due::{Due, Rest};
 use super::output::{Written, write_all};
-use crate::conn::Phase;
+use crate::conn::{Connection, Phase};
 use crate::encode::Delivery;
 use crate::hub::NONE;
+
+/// Counts messages that leave for a client, if its protocol counts: so many of a list, from a link on.
+fn count(connection: &mut Connection, due: &Due, link: u32, messages: u64) {
+    if connection.form.is_private() {
+        for offset in due.offsets(link).take(messages as usize) {
+            connection.count(offset);
+        }
+    }
+}
 
 /// Writes after which sockets are looked at again: a flush of 10,000 takes tens of milliseconds, too long to leave
 /// an answer, a close frame or a socket with room again unseen.
@@ -102,7 +111,8 @@ impl Shard {
             return;
         }
         while link != NONE && !connection.is_blocked() {
-            let Some(chunk) = self.due.chunk(link, form) else { return };
+            let number = connection.next_number();
+            let Some(chunk) = self.due.chunk(link, form, number) else { return };
             let bytes = self.due.bytes(&chunk, form);
             let all = bytes.len() as u64;
             self.totals.writes += 1;
@@ -111,10 +121,12 @@ impl Shard {
                     self.totals.deliveries += chunk.messages;
                     self.totals.delivered_bytes += all;
                     self.totals.batches += u64::from(chunk.is_batch());
+                    count(connection, &self.due, link, chunk.messages);
                     link = chunk.end;
                 }
                 Written::Part(written) => {
-                    let (rest, done) = self.due.rest(&chunk, form, written);
+                    let (rest, done) = self.due.rest(&chunk, form, number, written);
+                    count(connection, &self.due, link, done);
                     self.totals.deliveries += done;
                     self.totals.delivered_bytes += written as u64;
                     match rest {
@@ -140,12 +152,15 @@ impl Shard {
 
     /// Moves the rest of a connection's due list into its outbox; `offset` bytes of the first frame are gone.
     fn park(&mut self, conn: u32, mut link: u32, mut offset: usize) {
-        let Some(connection) = self.connections.get(conn as usize) else { return };
-        let form = connection.form;
-        while let Some((frame, next)) = self.due.frame(link, form) {
+        while let Some(connection) = self.connections.get_mut(conn as usize) {
+            let (form, number) = (connection.form, connection.next_number());
+            let Some((frame, next)) = self.due.frame(link, form, number) else { return };
+            count(connection, &self.due, link, 1);
             let rest = frame.slice(offset..);
             let bytes = rest.len() as u64;
-            let taken = match self.due.latest(link).filter(|_| offset == 0) {
+            // A client that counts would take what is left out for lost.
+            let may_replace = offset == 0 && !form.is_private();
+            let taken = match self.due.latest(link).filter(|_| may_replace) {
                 Some(latest) => self.enqueue_latest(conn, rest, latest),
                 None => self.enqueue(conn, rest, offset > 0),
             };

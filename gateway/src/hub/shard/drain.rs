@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use wsgateway_config::Protocol;
 use wsgateway_proto::v1;
 
 use super::Shard;
@@ -63,7 +64,10 @@ impl Shard {
         let reason = self.drain.as_ref().map_or("restart", |drain| drain.reason);
         if self.is_current(timer) {
             let after_ms = fastrand::u64(0..JITTER_MS);
-            self.send(timer.conn, |out| v1::reconnect(out, after_ms, reason));
+            // Clients of symbols.v1 know no such advice: they take it from the close frame.
+            if self.protocol(timer.conn) != Protocol::Symbols {
+                self.send(timer.conn, |out| v1::reconnect(out, after_ms, reason));
+            }
             self.close(timer.conn, 1012, reason);
         }
     }

@@ -5,6 +5,7 @@
 //! enough, or with the next delivery to that connection that may not wait. Links live until nothing is on hold.
 
 mod batch;
+pub(super) mod private;
 
 use std::sync::Arc;
 
@@ -174,6 +175,7 @@ impl Due {
         self.links.clear();
         self.deliveries.clear();
         self.bytes = 0;
+        self.shrink();
     }
 
     /// What an outbox must know of a message of a `Latest` channel; `None` for other channels.
@@ -194,16 +196,38 @@ impl Due {
         Some((self.deliveries.get(link.delivery as usize)?, link.next))
     }
 
-    /// The frame of a link for a client of this form, and the link behind it.
-    pub(super) fn frame(&mut self, link: u32, form: Form) -> Option<(Bytes, u32)> {
+    /// The frame of a link for a client of this form, and the link behind it. `number` is the message's among those of
+    /// the client.
+    pub(super) fn frame(&mut self, link: u32, form: Form, number: u64) -> Option<(Bytes, u32)> {
         let Self { links, deliveries, deflater, .. } = self;
         let link = links.get(link as usize)?;
         let delivery = deliveries.get(link.delivery as usize)?;
+        if form.is_private() {
+            let mut own = Vec::with_capacity(private::len(delivery, form, number));
+            private::write(&mut own, delivery, form, number);
+            return Some((own.into(), link.next));
+        }
         Some((frame_of(delivery, form, deflater).clone(), link.next))
     }
 
-    /// The next write of a list: one frame, or as many messages as fit [`GATHER`].
-    pub(super) fn chunk(&mut self, first: u32, form: Form) -> Option<Chunk> {
+    /// Bytes of the frame that [`Due::frame`] gives, and the link behind it.
+    fn frame_len(&mut self, link: u32, form: Form, number: u64) -> Option<(usize, u32)> {
+        let Self { links, deliveries, deflater, .. } = self;
+        let link = links.get(link as usize)?;
+        let delivery = deliveries.get(link.delivery as usize)?;
+        let len = match form.is_private() {
+            true => private::len(delivery, form, number),
+            false => frame_of(delivery, form, deflater).len(),
+        };
+        Some((len, link.next))
+    }
+
+    /// The next write of a list: one frame, or as many messages as fit [`GATHER`]. `number` is the first message's among
+    /// those of the client.
+    pub(super) fn chunk(&mut self, first: u32, form: Form, number: u64) -> Option<Chunk> {
+        if form.is_private() {
+            return self.private_chunk(first, form, number);
+        }
         if form.batch
             && let Some(chunk) = self.batch(first, form)
         {
@@ -245,8 +269,15 @@ impl Due {
         }
     }
 
-    /// What is left of a chunk when `written` bytes of it are out, and the messages that are wholly out.
-    pub(super) fn rest(&mut self, chunk: &Chunk, form: Form, mut written: usize) -> (Rest, u64) {
+    /// What is left of a chunk when `written` bytes of it are out, and the messages that are wholly out. `number` is the
+    /// first message's among those of the client.
+    pub(super) fn rest(
+        &mut self,
+        chunk: &Chunk,
+        form: Form,
+        number: u64,
+        mut written: usize,
+    ) -> (Rest, u64) {
         if written == 0 {
             // Nothing was begun: message by message, so that conflation can work on them.
             return (Rest::Link(chunk.first, 0), 0);
@@ -256,11 +287,11 @@ impl Due {
             return (Rest::Bytes(Bytes::copy_from_slice(rest), chunk.end), 0);
         }
         let (mut link, mut done) = (chunk.first, 0);
-        while let Some((frame, next)) = self.frame(link, form) {
-            if written < frame.len() {
+        while let Some((len, next)) = self.frame_len(link, form, number + done) {
+            if written < len {
                 break;
             }
-            written -= frame.len();
+            written -= len;
             (link, done) = (next, done + 1);
         }
         (Rest::Link(link, written), done)
@@ -280,6 +311,6 @@ mod tests {
     #[test]
     fn what_every_delivery_touches_stays_small() {
         assert_eq!((size_of::<Link>(), size_of::<Subscriber>()), (8, 8));
-        assert!(size_of::<Delivery>() <= 128, "{} bytes", size_of::<Delivery>());
+        assert!(size_of::<Delivery>() <= 168, "{} bytes", size_of::<Delivery>());
     }
 }

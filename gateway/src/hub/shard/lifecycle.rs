@@ -3,9 +3,10 @@
 use std::net::Shutdown;
 
 use mio::Interest;
+use wsgateway_config::Protocol;
 use wsgateway_proto::decoder::Decoder;
 use wsgateway_proto::frame::{self, Role};
-use wsgateway_proto::v1;
+use wsgateway_proto::{odin, v1};
 
 use super::{CLOSE_TIMEOUT, Session, Shard, ticks};
 use crate::conn::rate::Rate;
@@ -23,6 +24,7 @@ impl Shard {
             stream: mio::net::TcpStream::from_std(handover.stream),
             decoder: Decoder::new(Role::Server),
             outbox: None,
+            sequence: None,
             subscriptions: Vec::new(),
             rate: Rate::default(),
             stamp: 0,
@@ -31,7 +33,7 @@ impl Shard {
             urgent: false,
             on_hold: false,
             replays: false,
-            form: Form { deflate: handover.deflate, batch: false },
+            form: Form { deflate: handover.deflate, batch: false, protocol: handover.protocol },
             serial: self.serial,
             heard: self.clock.tick,
             close_by: 0,
@@ -46,8 +48,11 @@ impl Shard {
         }
         let timer = Timer { conn, serial: self.serial };
         self.wheel.insert(timer, Deadline::Liveness, self.clock.tick + self.settings.ping_after);
-        if self.settings.session == Session::V1 {
+        if self.settings.session == Session::Clients {
             self.greet(conn);
+            if handover.protocol == Protocol::Odin {
+                self.subscribe_initially(conn);
+            }
         }
         if !handover.leftover.is_empty() {
             let mut leftover = Vec::from(handover.leftover);
@@ -58,13 +63,19 @@ impl Shard {
         }
     }
 
+    /// Says hello, where the protocol has a word for it.
     fn greet(&mut self, conn: u32) {
+        let established = match self.protocol(conn) {
+            Protocol::WsGateway => v1::established,
+            Protocol::Odin => odin::established,
+            Protocol::Symbols => return,
+        };
         let settings = &self.settings;
         let connection_id = format!("{:08x}-{}-{}", settings.boot, self.number, self.serial);
         let (pod, epoch, limits) = (settings.pod.clone(), self.epoch.clone(), settings.hello);
         let heartbeat_ms = settings.heartbeat_ms;
         self.send(conn, |out| {
-            v1::established(
+            established(
                 out,
                 &v1::Hello {
                     connection_id: &connection_id,

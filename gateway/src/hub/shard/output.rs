@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 use mio::Interest;
+use wsgateway_config::Protocol;
+use wsgateway_proto::symbols;
 
 use super::Shard;
 use crate::conn::outbox::{Keep, Latest, Outbox};
@@ -54,15 +56,18 @@ impl Shard {
         }
     }
 
-    /// One frame for everybody, behind what is due already.
-    pub(super) fn broadcast(&mut self, frame: &Bytes) {
+    /// Tells everybody of messages that are gone, behind what is due already; `frame` is for those who know gaps.
+    pub(super) fn broadcast_gap(&mut self, frame: &Bytes) {
         for conn in 0..self.connections.capacity() as u32 {
-            if self
-                .connections
-                .get(conn as usize)
-                .is_some_and(|connection| connection.phase == Phase::Open)
-            {
-                self.send(conn, |out| out.extend_from_slice(frame));
+            let connection = self.connections.get(conn as usize);
+            let Some(connection) = connection.filter(|c| c.phase == Phase::Open) else { continue };
+            match connection.form.protocol {
+                Protocol::WsGateway | Protocol::Odin => {
+                    self.send(conn, |out| out.extend_from_slice(frame));
+                }
+                Protocol::Symbols => self.send(conn, |out| {
+                    symbols::error(out, "Some trades were lost", crate::source::unix_ms());
+                }),
             }
         }
     }

@@ -8,6 +8,7 @@
 //! first.
 
 mod job;
+mod numbered;
 mod open;
 mod send;
 
@@ -259,6 +260,8 @@ impl Shard {
             Goal::Subscribe(_) => {
                 self.close(conn, 1013, "older messages cannot be read now: resume again later");
             }
+            // Such a job never asks.
+            Goal::Numbered(_) => {}
             Goal::Replay { id, .. } => self.send(conn, |out| {
                 let id = id.as_ref().map(wsgateway_proto::v1::KeptId::id);
                 let message = "older messages cannot be read now: try again later";

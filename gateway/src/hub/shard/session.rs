@@ -1,5 +1,9 @@
-//! The `wsgateway.v1` session: what each command does.
+//! Sessions: what each command does. Here: `wsgateway.v1`, and what the other protocols do the same way.
 
+mod odin;
+mod symbols;
+
+use wsgateway_config::Protocol;
 use wsgateway_proto::channel::{self, ChannelError, Kind};
 use wsgateway_proto::v1::{self, Command, Id};
 
@@ -8,9 +12,38 @@ use super::replay::{From, Opening};
 use crate::conn::Phase;
 use crate::history::Interest;
 
+/// A channel that a client asks for.
+struct Wanted<'a> {
+    /// As the client calls it, for the answer.
+    asked: &'a str,
+    /// As the gateway calls it, or the code to reject it with.
+    channel: Result<&'a str, &'static str>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Channels that both call the same.
+    fn all(channels: &'a [impl AsRef<str>]) -> impl Iterator<Item = Self> {
+        channels.iter().map(AsRef::as_ref).map(|asked| Self { asked, channel: Ok(asked) })
+    }
+}
+
 impl Shard {
-    /// Acts on one command.
+    /// Acts on one command, in the protocol of the connection.
     pub(super) fn command(&mut self, conn: u32, text: &str) {
+        match self.protocol(conn) {
+            Protocol::WsGateway => self.v1_command(conn, text),
+            Protocol::Odin => self.odin_command(conn, text),
+            Protocol::Symbols => self.symbols_command(conn, text),
+        }
+    }
+
+    /// What is spoken with a connection.
+    pub(super) fn protocol(&self, conn: u32) -> Protocol {
+        let connection = self.connections.get(conn as usize);
+        connection.map_or(Protocol::default(), |connection| connection.form.protocol)
+    }
+
+    fn v1_command(&mut self, conn: u32, text: &str) {
         match v1::parse(text) {
             Ok(Command::Subscribe { id, channels, batch, resume, snapshot }) => {
                 if let (Some(batch), Some(connection)) =
@@ -19,12 +52,14 @@ impl Shard {
                     connection.form.batch = batch;
                 }
                 let from = From::of(resume.as_ref(), &self.epoch);
-                self.subscribe(conn, id, &channels, (from, snapshot));
+                self.subscribe(conn, id, Wanted::all(&channels), (from, snapshot));
             }
             Ok(Command::Replay { id, channels, from, to }) => {
                 self.replay_range(conn, id, &channels, (from, to));
             }
-            Ok(Command::Unsubscribe { id, channels }) => self.unsubscribe(conn, id, &channels),
+            Ok(Command::Unsubscribe { id, channels }) => {
+                self.unsubscribe(conn, id, Wanted::all(&channels))
+            }
             Ok(Command::Ping { timestamp } | Command::Heartbeat { timestamp }) => {
                 self.send(conn, |out| v1::pong(out, timestamp, crate::source::unix_ms()));
             }
@@ -32,11 +67,11 @@ impl Shard {
         }
     }
 
-    fn subscribe(
+    fn subscribe<'a>(
         &mut self,
         conn: u32,
         id: Option<Id<'_>>,
-        channels: &[impl AsRef<str>],
+        wanted: impl Iterator<Item = Wanted<'a>>,
         (from, snapshot): (From, bool),
     ) {
         let looks_back = from != From::Now || snapshot;
@@ -45,8 +80,9 @@ impl Shard {
         }
         let (mut subscribed, mut rejected) = (Vec::new(), Vec::new());
         let mut interest = Interest::default();
-        for text in channels.iter().map(AsRef::as_ref) {
-            let one = channel::validate(text).map_err(ChannelError::code).and_then(|kind| {
+        for Wanted { asked, channel } in wanted {
+            let one = channel.and_then(|text| {
+                let kind = channel::validate(text).map_err(ChannelError::code)?;
                 let fresh = self.admit(conn, text, interest.len())?;
                 match (fresh, looks_back) {
                     (true, true) => interest.add(text, kind),
@@ -57,8 +93,8 @@ impl Shard {
             });
             match one {
                 Ok(true) => {}
-                Ok(false) => subscribed.push(text),
-                Err(code) => rejected.push((text, code)),
+                Ok(false) => subscribed.push(asked),
+                Err(code) => rejected.push((asked, code)),
             }
         }
         if looks_back && !interest.is_empty() {
@@ -87,12 +123,7 @@ impl Shard {
     /// Whether the connection may have this subscription: false if it has it already, or is about to. `more` others
     /// are about to be made.
     fn admit(&self, conn: u32, text: &str, more: usize) -> Result<bool, &'static str> {
-        let known = self.index.find(text);
-        let Some(connection) = self.connections.get(conn as usize) else { return Ok(false) };
-        let held = known.is_some_and(|number| {
-            connection.subscriptions.iter().any(|held| held.pattern == number)
-        });
-        if held || self.replays.opens(conn, text) {
+        if self.holds(conn, text) || self.replays.opens(conn, text) {
             return Ok(false);
         }
         match self.subscription_count(conn) + more < self.settings.subscriptions {
@@ -101,18 +132,25 @@ impl Shard {
         }
     }
 
+    /// Whether the connection has a subscription.
+    fn holds(&self, conn: u32, text: &str) -> bool {
+        let known = self.index.find(text);
+        let connection = self.connections.get(conn as usize);
+        let subscriptions = connection.map_or(&[][..], |c| c.subscriptions.as_slice());
+        known.is_some_and(|number| subscriptions.iter().any(|held| held.pattern == number))
+    }
+
     /// Makes a subscription; having it already is fine.
     pub(super) fn hold(&mut self, conn: u32, text: &str, kind: Kind) {
-        let known = self.index.find(text);
+        if self.holds(conn, text) {
+            return;
+        }
         let connection = self.connections.get_mut(conn as usize);
         let Some(connection) = connection.filter(|connection| connection.phase == Phase::Open)
         else {
             return;
         };
         let subscriptions = &mut connection.subscriptions;
-        if known.is_some_and(|number| subscriptions.iter().any(|held| held.pattern == number)) {
-            return;
-        }
         let place = subscriptions.len() as u32;
         if subscriptions.len() == subscriptions.capacity() {
             // Few clients have many subscriptions: grow by what most of them need, not by doubling.
@@ -155,22 +193,32 @@ impl Shard {
         self.send(conn, |out| v1::error(out, id, code, message));
     }
 
-    fn unsubscribe(&mut self, conn: u32, id: Option<Id<'_>>, channels: &[impl AsRef<str>]) {
+    fn unsubscribe<'a>(
+        &mut self,
+        conn: u32,
+        id: Option<Id<'_>>,
+        wanted: impl Iterator<Item = Wanted<'a>>,
+    ) {
         let mut unsubscribed = Vec::new();
-        for text in channels.iter().map(AsRef::as_ref) {
-            let held = self.index.find(text).and_then(|number| {
-                let connection = self.connections.get(conn as usize)?;
-                connection.subscriptions.iter().position(|held| held.pattern == number)
-            });
-            if let Some(place) = held {
-                self.drop_subscription(conn, place);
-                unsubscribed.push(text);
-            } else if self.replays.withdraw(conn, text) {
-                unsubscribed.push(text);
+        for Wanted { asked, channel } in wanted {
+            if channel.is_ok_and(|text| self.let_go(conn, text)) {
+                unsubscribed.push(asked);
             }
         }
         let count = self.subscription_count(conn);
         self.send(conn, |out| v1::unsubscription_ack(out, id, &unsubscribed, count));
+    }
+
+    /// Ends a subscription; false when there is none.
+    fn let_go(&mut self, conn: u32, text: &str) -> bool {
+        let held = self.index.find(text).and_then(|number| {
+            let connection = self.connections.get(conn as usize)?;
+            connection.subscriptions.iter().position(|held| held.pattern == number)
+        });
+        if let Some(place) = held {
+            self.drop_subscription(conn, place);
+        }
+        held.is_some() || self.replays.withdraw(conn, text)
     }
 
     /// Subscriptions that the connection has, or is about to have.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wsgateway_config::GatewayConfig;
+use wsgateway_proto::channel::{self, Kind};
 use wsgateway_proto::decoder::Limits;
+use wsgateway_proto::template::Template;
 use wsgateway_proto::v1;
 
 use super::TICK;
@@ -27,13 +29,47 @@ pub(crate) struct Settings {
     pub(super) hello: v1::Limits,
     pub(super) heartbeat_ms: u64,
     pub(super) session: Session,
+    pub(super) names: Arc<Names>,
+}
+
+/// How the clients of the older protocols call channels.
+#[derive(Debug)]
+pub(super) struct Names {
+    /// Beginning of a subject that is no part of its channel.
+    pub strip_prefix: Box<str>,
+    /// Channels of a token.
+    pub tokens: Template,
+    /// What every odin.v1 client is subscribed to.
+    pub initial: Box<[(Box<str>, Kind)]>,
+    /// Channel of a symbol.
+    pub symbols: Template,
+    /// Most symbols of one client.
+    pub max_symbols: usize,
+}
+
+impl Names {
+    fn new(config: &GatewayConfig) -> Self {
+        let initial = config.odin.initial_channels.iter().filter_map(|text| {
+            let kind = channel::validate(text).ok()?;
+            Some((text.as_str().into(), kind))
+        });
+        Self {
+            strip_prefix: config.channels.strip_prefix.as_str().into(),
+            // Both have been checked with the rest of the configuration.
+            tokens: Template::new(&config.odin.template, "token").unwrap_or_default(),
+            initial: initial.collect(),
+            symbols: Template::new(&config.symbols.template, "symbol").unwrap_or_default(),
+            max_symbols: (config.symbols.max_symbols as usize)
+                .min(config.capacity.subscriptions_per_connection as usize),
+        }
+    }
 }
 
 /// What a shard speaks with its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Session {
-    /// `wsgateway.v1`: subscriptions and deliveries.
-    V1,
+    /// Commands in, messages out, in the protocol that each connection has agreed on.
+    Clients,
     /// Every message comes back as it is: for conformance suites.
     Echo,
 }
@@ -69,7 +105,8 @@ impl Settings {
                 outbox_bytes: capacity.outbox_bytes_per_connection,
             },
             heartbeat_ms: config.heartbeat.interval.0,
-            session: Session::V1,
+            session: Session::Clients,
+            names: Arc::new(Names::new(config)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wsgateway_proto::channel::Kind;
 use wsgateway_proto::v1::KeptId;
 
+use super::numbered::Numbered;
 use crate::encode::Delivery;
 use crate::history::{Block, Interest};
 use crate::hub::wheel::Timer;
@@ -41,6 +42,8 @@ pub(super) enum Goal {
     Subscribe(Opening),
     /// Send a range again. `gone` is the part of it that nobody has any more.
     Replay { id: Option<KeptId>, from: u64, gone: Option<(u64, u64)> },
+    /// Send messages again that the connection has had.
+    Numbered(Numbered),
 }
 
 /// What the job waits for.
@@ -81,7 +84,7 @@ impl Job {
         let (cursor, until) = range;
         let stage = match goal {
             Goal::Subscribe(_) => Stage::Deciding,
-            Goal::Replay { .. } => Stage::Sending,
+            Goal::Replay { .. } | Goal::Numbered(_) => Stage::Sending,
         };
         Self {
             timer,
@@ -108,7 +111,7 @@ impl Job {
     pub(super) fn opening(&self) -> usize {
         match self.goal {
             Goal::Subscribe(_) => self.interest.len(),
-            Goal::Replay { .. } => 0,
+            Goal::Replay { .. } | Goal::Numbered(_) => 0,
         }
     }
 

@@ -7,7 +7,9 @@ use wsgateway_proto::v1::{self, KeptId};
 
 use super::job::{Goal, Job};
 use super::{Next, Shard};
+use crate::conn::{Connection, Phase};
 use crate::encode::{Delivery, MIN_DEFLATE};
+use crate::hub::shard::due::private;
 
 /// Bytes of frames in one write, or one larger frame.
 const CHUNK: usize = 16 << 10;
@@ -18,6 +20,9 @@ impl Shard {
         let conn = job.timer.conn;
         if self.connections.get(conn as usize).is_none_or(|connection| connection.is_blocked()) {
             return Next::Blocked;
+        }
+        if matches!(job.goal, Goal::Numbered(_)) {
+            return self.send_numbered(job);
         }
         if !job.snapshot.as_slice().is_empty() {
             self.send_snapshot(job);
@@ -62,6 +67,7 @@ impl Shard {
                 let from = so_far.map_or(gone.0, |(from, _)| from);
                 *so_far = Some((from, gone.1));
             }
+            Goal::Numbered(_) => {}
         }
     }
 
@@ -101,6 +107,9 @@ impl Shard {
             return;
         }
         let conn = job.timer.conn;
+        if !self.settle(conn) {
+            return;
+        }
         let mut out = std::mem::take(&mut self.replays.gather);
         self.append(conn, messages, &mut out);
         job.sent += messages.len() as u64;
@@ -109,20 +118,38 @@ impl Shard {
     }
 
     fn send_snapshot(&mut self, job: &mut Job) {
+        let conn = job.timer.conn;
+        if !self.settle(conn) {
+            return;
+        }
+        let marked = self.connections.get(conn as usize).is_some_and(|c| !c.form.is_private());
         let mut out = std::mem::take(&mut self.replays.gather);
         let mut count = 0;
         while let Some(value) = job.snapshot.as_slice().first()
             && (out.is_empty() || out.len() + value.frame.len() <= CHUNK)
         {
             if let Some(value) = job.snapshot.next() {
-                v1::snapshot(&mut out, value.body());
+                match marked {
+                    true => v1::snapshot(&mut out, value.body()),
+                    false => self.append(conn, &[value], &mut out),
+                }
                 count += 1;
             }
         }
-        self.count_and_send(job.timer.conn, count, out);
+        self.count_and_send(conn, count, out);
     }
 
-    fn count_and_send(&mut self, conn: u32, messages: usize, mut out: Vec<u8>) {
+    /// Writes what is due to a client that counts its messages, so that numbers are given in the order in which they
+    /// leave; false when that was the end of it.
+    fn settle(&mut self, conn: u32) -> bool {
+        let private = |connection: &Connection| connection.form.is_private();
+        if self.connections.get(conn as usize).is_some_and(private) {
+            self.flush_one(conn);
+        }
+        self.connections.get(conn as usize).is_some_and(|c| c.phase == Phase::Open)
+    }
+
+    pub(super) fn count_and_send(&mut self, conn: u32, messages: usize, mut out: Vec<u8>) {
         self.totals.deliveries += messages as u64;
         self.totals.delivered_bytes += out.len() as u64;
         self.send(conn, |control| control.append(&mut out));
@@ -136,6 +163,14 @@ impl Shard {
         else {
             return;
         };
+        if form.is_private() {
+            let Some(connection) = self.connections.get_mut(conn as usize) else { return };
+            for message in messages {
+                let number = connection.count(message.offset);
+                private::write(out, message, form, number);
+            }
+            return;
+        }
         if form.batch && messages.len() > 1 {
             v1::batch(out, messages.iter().map(|message| message.body()));
             let mut twin = Vec::new();
@@ -164,6 +199,7 @@ impl Shard {
                     self.hold(conn, &text, kind);
                 }
             }
+            Goal::Numbered(_) => {}
             Goal::Replay { id, from, gone } => {
                 let (id, count) = (id.as_ref().map(KeptId::id), job.sent);
                 let until = until.max(from.saturating_sub(1));

@@ -1,0 +1,91 @@
+//! The `symbols.v1` session: symbols in, trades out.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use wsgateway_proto::channel::Kind;
+use wsgateway_proto::symbols::{self, Change, Changed, Command};
+
+use crate::hub::shard::Shard;
+use crate::hub::shard::settings::Names;
+use crate::source::unix_ms;
+
+/// Bytes of a client's own text in an error message.
+const MAX_ECHO: usize = 64;
+
+impl Shard {
+    /// Acts on one command.
+    pub(super) fn symbols_command(&mut self, conn: u32, text: &str) {
+        let done = match symbols::parse(text) {
+            Ok(Command::Subscribe(symbols)) => self.add_symbols(conn, &symbols),
+            Ok(Command::Unsubscribe(symbols)) => self.drop_symbols(conn, &symbols),
+            Ok(Command::Ping) => {
+                self.send(conn, |out| symbols::pong(out, unix_ms()));
+                Ok(())
+            }
+            Err(message) => Err(message),
+        };
+        if let Err(message) = done {
+            self.totals.command_errors += 1;
+            self.send(conn, |out| symbols::error(out, &message, unix_ms()));
+        }
+    }
+
+    /// Subscribes to all of them, or to none.
+    fn add_symbols(&mut self, conn: u32, symbols: &[Cow<'_, str>]) -> Result<(), String> {
+        let names = Arc::clone(&self.settings.names);
+        let wanted = filled(&names, symbols)?;
+        let fresh = |channel: &&(&str, String)| !self.holds(conn, &channel.1);
+        let more = wanted.iter().filter(fresh).count();
+        if self.subscription_count(conn) + more > names.max_symbols {
+            let most = names.max_symbols;
+            return Err(format!("Cannot subscribe: would exceed maximum of {most} symbols"));
+        }
+        for (_, channel) in &wanted {
+            self.hold(conn, channel, Kind::Exact);
+        }
+        self.confirm(conn, &names, Change::Subscribed, &wanted);
+        Ok(())
+    }
+
+    fn drop_symbols(&mut self, conn: u32, symbols: &[Cow<'_, str>]) -> Result<(), String> {
+        let names = Arc::clone(&self.settings.names);
+        let mut wanted = filled(&names, symbols)?;
+        wanted.retain(|(_, channel)| self.let_go(conn, channel));
+        self.confirm(conn, &names, Change::Unsubscribed, &wanted);
+        Ok(())
+    }
+
+    fn confirm(&mut self, conn: u32, names: &Names, change: Change, done: &[(&str, String)]) {
+        let held = self.connections.get(conn as usize).map(|c| c.subscriptions.as_slice());
+        let held = held.unwrap_or_default().iter().filter_map(|held| self.index.text(held.pattern));
+        let current: Vec<Box<str>> =
+            held.filter_map(|channel| names.symbols.name(channel)).map(Box::from).collect();
+        let current: Vec<&str> = current.iter().map(|symbol| &**symbol).collect();
+        let done: Vec<&str> = done.iter().map(|(symbol, _)| *symbol).collect();
+        let changed = Changed { change, symbols: &done, current: &current };
+        self.send(conn, |out| symbols::success(out, &changed, unix_ms()));
+    }
+}
+
+/// Symbols with their channels, each once.
+fn filled<'a>(
+    names: &Names,
+    symbols: &'a [Cow<'_, str>],
+) -> Result<Vec<(&'a str, String)>, String> {
+    let mut seen = HashSet::new();
+    let mut filled = Vec::new();
+    for symbol in symbols.iter().map(AsRef::as_ref).filter(|symbol| seen.insert(*symbol)) {
+        match names.symbols.fill(symbol) {
+            Some(channel) => filled.push((symbol, channel)),
+            None => {
+                let symbol = &symbol[..symbol.floor_char_boundary(MAX_ECHO)];
+                return Err(format!(
+                    "Invalid symbol {symbol:?}: use up to 64 characters without dots, wildcards and spaces"
+                ));
+            }
+        }
+    }
+    Ok(filled)
+}
