@@ -28,18 +28,31 @@ impl Place {
 #[derive(Debug)]
 pub struct Book {
     stream: u16,
+    /// The first offset that the stream still holds.
+    first: u64,
     channels: Vec<Vec<u64>>,
 }
 
 impl Book {
     /// Nothing published on so many channels.
     pub fn new(channels: usize) -> Self {
-        Self { stream: 0, channels: vec![Vec::new(); channels] }
+        Self { stream: 0, first: 1, channels: vec![Vec::new(); channels] }
     }
 
     /// The stream is about to be replaced: what follows is stored in another one.
     pub fn next_stream(&mut self) {
         self.stream += 1;
+        self.first = 1;
+    }
+
+    /// The stream has discarded what lies before an offset.
+    pub fn discarded(&mut self, first: u64) {
+        self.first = first;
+    }
+
+    /// Whether nobody can have a message any more.
+    pub fn is_gone(&self, place: Place) -> bool {
+        place.stream < self.stream || place.offset < self.first
     }
 
     /// The stream that is published to.
@@ -91,6 +104,10 @@ mod tests {
         assert_eq!(book.place(1, 2), Some(Place { stream: 0, offset: 3 }));
         assert_eq!(book.place(1, 3), Some(Place { stream: 1, offset: 1 }));
         assert_eq!((book.mark(), book.published()), (vec![1, 3], 4));
+        assert!(book.is_gone(Place { stream: 0, offset: 9 }));
+        book.discarded(4);
+        assert!(book.is_gone(Place { stream: 1, offset: 3 }));
+        assert!(!book.is_gone(Place { stream: 1, offset: 4 }));
         let far = Place { stream: u16::MAX, offset: (1 << 48) - 1 };
         assert_eq!(Place::unpack(far.pack()), far);
     }

@@ -1,5 +1,6 @@
 //! The clients: a swarm of WebSocket clients on a thread of its own, and those that come by other ways.
 
+pub mod sdk;
 pub mod sse;
 
 use std::net::SocketAddr;

@@ -7,6 +7,7 @@ use harness::Signal;
 use serde::Serialize;
 use tokio::time::sleep;
 
+use crate::ledger::Excuse;
 use crate::servers::Kind;
 use crate::world::World;
 
@@ -40,6 +41,8 @@ pub enum Fault {
     LameDuck,
     /// NATS is gone for half a minute
     NatsGone,
+    /// All gateways are killed, and the stream is purged while they are down: what is gone must be told
+    HistoryLost,
     /// The stream is deleted and made anew: everybody must be told
     StreamReplaced,
 }
@@ -114,13 +117,18 @@ impl Fault {
             (Self::LeaderKilled, Kind::Cluster) => "the stream's leader killed (kill -9)",
             (Self::LameDuck, _) => "a NATS server as lame duck",
             (Self::NatsGone, _) => "NATS gone",
+            (Self::HistoryLost, _) => "all gateways killed, the stream purged",
             (Self::StreamReplaced, _) => "stream deleted and made anew",
         }
     }
 
-    /// Whether offsets mean nothing any more afterwards, which clients must be told.
-    pub fn replaces_the_stream(self) -> bool {
-        self == Self::StreamReplaced
+    /// For which reason gaps may be told; with an epoch every client must be.
+    pub fn excuse(self) -> Excuse {
+        match self {
+            Self::HistoryLost => Excuse::Retention,
+            Self::StreamReplaced => Excuse::Epoch,
+            _ => Excuse::Nothing,
+        }
     }
 
     /// Makes the trouble and mends it.
@@ -128,36 +136,56 @@ impl Fault {
     /// # Errors
     /// When something of ours does not do what it is told: then nothing is said about losses.
     pub async fn inflict(self, world: &mut World) -> Result<()> {
-        let Times { steady, down, asleep, .. } = world.times;
         match self {
-            Self::None => sleep(steady).await,
+            Self::None => sleep(world.times.steady).await,
+            Self::GatewayKilled
+            | Self::GatewayStopped
+            | Self::RollingRestart
+            | Self::GatewayFrozen
+            | Self::HistoryLost => self.inflict_on_gateways(world).await?,
+            Self::Resets | Self::NetworkCut | Self::Storm | Self::Sleepers => {
+                self.inflict_on_clients(world).await;
+            }
+            Self::NatsRestarted
+            | Self::LeaderKilled
+            | Self::LameDuck
+            | Self::NatsGone
+            | Self::StreamReplaced => self.inflict_on_nats(world).await?,
+        }
+        Ok(())
+    }
+
+    async fn inflict_on_gateways(self, world: &mut World) -> Result<()> {
+        let Times { down, asleep, .. } = world.times;
+        match self {
             Self::GatewayKilled => {
                 let pod = world.busiest_pod();
                 pod.kill9();
                 sleep(down).await;
                 pod.launch()?;
-                pod.ready().await?;
-            }
-            Self::GatewayStopped => {
-                let pod = world.busiest_pod();
-                pod.terminate().await?;
-                pod.launch()?;
-                pod.ready().await?;
-            }
-            Self::RollingRestart => {
-                for pod in &mut world.pods {
-                    pod.terminate().await?;
-                    pod.launch()?;
-                    pod.ready().await?;
-                }
+                pod.ready().await
             }
             Self::GatewayFrozen => {
                 let pod = world.busiest_pod();
                 pod.signal(Signal::Stop)?;
                 sleep(asleep).await;
                 pod.signal(Signal::Cont)?;
-                pod.ready().await?;
+                pod.ready().await
             }
+            Self::HistoryLost => history_lost(world).await,
+            Self::GatewayStopped => world.busiest_pod().restart().await,
+            _ => {
+                for pod in &mut world.pods {
+                    pod.restart().await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn inflict_on_clients(self, world: &World) {
+        let Times { steady, down, asleep, .. } = world.times;
+        match self {
             Self::Resets => {
                 for _ in 0..3 {
                     world.balancer.reset(1.0 / 3.0);
@@ -173,19 +201,13 @@ impl Fault {
                 world.balancer.refuse(false);
                 world.balancer.stall(false);
             }
-            Self::Storm => world.balancer.reset(1.0),
             Self::Sleepers => {
                 world.swarm.sleepers(true);
                 sleep(asleep).await;
                 world.swarm.sleepers(false);
             }
-            Self::NatsRestarted
-            | Self::LeaderKilled
-            | Self::LameDuck
-            | Self::NatsGone
-            | Self::StreamReplaced => self.inflict_on_nats(world).await?,
+            _ => world.balancer.reset(1.0),
         }
-        Ok(())
     }
 
     async fn inflict_on_nats(self, world: &mut World) -> Result<()> {
@@ -231,4 +253,23 @@ impl Fault {
         }
         world.servers.whole(&world.jetstream).await
     }
+}
+
+/// Kills all gateways, purges most of the stream while they are down, and starts them again.
+async fn history_lost(world: &mut World) -> Result<()> {
+    /// Messages that are kept: fewer than were published meanwhile.
+    const KEPT: u64 = 20;
+    for pod in &mut world.pods {
+        pod.kill9();
+    }
+    sleep(world.times.down).await;
+    let first = world.servers.purge(&world.jetstream, KEPT).await?;
+    world.meter.lock().discarded(first);
+    for pod in &mut world.pods {
+        pod.launch()?;
+    }
+    for pod in &world.pods {
+        pod.ready().await?;
+    }
+    Ok(())
 }

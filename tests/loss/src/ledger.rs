@@ -7,7 +7,8 @@
 //!
 //! The judge is the publisher's own number in the payload, which rises by one on each channel, over all reconnects,
 //! pods and streams. A message that a client is owed is **lost** when it has not come at the settlement, unless a gap
-//! with reason `retention` or `epoch` covers its place: then it is **told**. It came **twice** when it was no hole, and
+//! with reason `retention` or `epoch` covers its place: then it is **told**. A gap with reason `retention` excuses only
+//! what the stream has discarded indeed. It came **twice** when it was no hole, and
 //! **out of order** when it fills one, or when its offset is below one that came before.
 
 mod counts;
@@ -17,7 +18,7 @@ use std::collections::HashMap;
 use crate::book::{Book, Place};
 use crate::interest::{covered, covers};
 
-pub use counts::Counts;
+pub use counts::{Counts, Excuse};
 
 /// Holes that one client may have at once; what is missing beyond them is lost without further question.
 const MAX_HOLES: usize = 4_096;
@@ -234,9 +235,10 @@ impl Ledger {
     fn is_told(&self, account: &Account, channel: u16, number: u32) -> bool {
         let place = self.book.place(channel, number);
         let name = self.names.get(usize::from(channel));
-        place
-            .zip(name)
-            .is_some_and(|(place, name)| account.told.iter().any(|told| told.covers(name, place)))
+        place.zip(name).is_some_and(|(place, name)| {
+            let gone = self.book.is_gone(place);
+            account.told.iter().any(|told| (told.epoch || gone) && told.covers(name, place))
+        })
     }
 
     /// Strikes the balance while nothing is published or under way: what has not come is lost, or was told. Then all

@@ -1,14 +1,16 @@
 //! `make loss`: fault after fault, on one NATS server and on three, and a table of what was lost.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use loss::balancer::Way;
+use loss::clients::sdk::Program;
 use loss::fault::{Fault, Times};
 use loss::report::{self, Results};
-use loss::run::run;
+use loss::run::{News, run};
 use loss::servers::Kind;
 use loss::world::Plan;
 
@@ -28,9 +30,19 @@ struct Arguments {
     /// Clients in all [default: 2000, quick: 300]
     #[arg(long)]
     clients: Option<usize>,
-    /// How many of them come by server-sent events
-    #[arg(long, default_value_t = 0)]
-    sse: usize,
+    /// How many of them come by server-sent events [default: one of twenty]
+    #[arg(long)]
+    sse: Option<usize>,
+    /// How many of them are clients of the TypeScript SDK, run by Node [default: one of a hundred, if it is built]
+    #[arg(long)]
+    sdk: Option<usize>,
+    /// The built SDK [default: dist/index.js in sdk/typescript]
+    #[arg(long)]
+    sdk_module: Option<PathBuf>,
+    /// An ES module with a WebSocket for a Node that has none [default: ws as the SDK's own tests have it; without,
+    /// those clients take server-sent events]
+    #[arg(long)]
+    node_websocket: Option<PathBuf>,
     /// Subjects that are published to [default: 1000, quick: 200]
     #[arg(long)]
     subjects: Option<usize>,
@@ -70,12 +82,22 @@ impl Arguments {
             gateway.display()
         );
         let clients = self.clients.unwrap_or(if self.quick { 300 } else { 2_000 });
+        let sse = self.sse.unwrap_or(clients / 20).min(clients);
+        let node = Program::new(self.sdk_module.clone(), self.node_websocket.clone());
+        // The SDK cannot be told to forget its cursor.
+        let sdk = match self.sdk {
+            Some(sdk) => sdk.min(clients - sse),
+            None if node.is_built() && !self.no_resume => clients / 100,
+            None => 0,
+        };
         Ok(Plan {
             kind,
             gateway,
             pods: self.pods.max(1),
             clients,
-            sse: self.sse.min(clients),
+            sse,
+            sdk,
+            node,
             subjects: self
                 .subjects
                 .unwrap_or(if self.quick { 200 } else { 1_000 })
@@ -97,9 +119,13 @@ impl Arguments {
         let mut rows = Vec::new();
         for kind in kinds {
             let plan = self.plan(kind)?;
+            if plan.sdk == 0 {
+                println!(
+                    "no client of the TypeScript SDK: build it in sdk/typescript, or see --sdk-module"
+                );
+            }
             println!("\n{}", report::headline(kind));
-            let told = |row: &_| println!("{}", report::line(row));
-            rows.extend(runtime.block_on(Box::pin(run(&plan, faults, told)))?);
+            rows.extend(runtime.block_on(Box::pin(run(&plan, faults, tell)))?);
         }
         let complaints: Vec<String> = rows.iter().flat_map(report::complaints).collect();
         let results = Results::new(&self.plan(Kind::Single)?, rows);
@@ -109,6 +135,15 @@ impl Arguments {
         }
         println!("{}", complaints.join("\n"));
         Ok(complaints.is_empty())
+    }
+}
+
+/// Rows go to standard output; what is going on, to the terminal.
+fn tell(news: News<'_>) {
+    match news {
+        News::Begins(_) if !std::io::stderr().is_terminal() => {}
+        News::Begins(what) => eprint!("  {what} ...\x1b[K\r"),
+        News::Done(row) => println!("{}", report::line(row)),
     }
 }
 

@@ -82,6 +82,11 @@ impl Meter {
         self.ledger.book.next_stream();
     }
 
+    /// The stream has discarded what lies before an offset.
+    pub fn discarded(&mut self, first: u64) {
+        self.ledger.book.discarded(first);
+    }
+
     /// How far every channel is.
     pub fn mark(&self) -> Vec<u32> {
         self.ledger.book.mark()
@@ -111,15 +116,32 @@ impl Meter {
     pub fn message(&mut self, client: usize, channel: &str, rest: &str, offset: u64, at: Instant) {
         let number = envelope::number_after(rest, NUMBER).and_then(|n| u32::try_from(n).ok());
         match number {
-            Some(number) => drop(self.ledger.message(client, channel, number, offset)),
+            Some(number) => self.numbered(client, channel, number, offset, at),
             None => self.ledger.garbled(client, rest),
         }
+    }
+
+    /// The same, when the number has been read already.
+    pub fn numbered(
+        &mut self,
+        client: usize,
+        channel: &str,
+        number: u32,
+        offset: u64,
+        at: Instant,
+    ) {
+        self.ledger.message(client, channel, number, offset);
         self.away.reached(client, offset, at);
+    }
+
+    /// Channels were refused.
+    pub fn refused(&mut self, channels: u64) {
+        self.refused_channels += channels;
     }
 
     /// A client may expect everything after `offset`; it is back when it has all that is published by now.
     pub fn acknowledged(&mut self, client: usize, offset: u64, rejected: u64, at: Instant) {
-        self.refused_channels += rejected;
+        self.refused(rejected);
         if let Some(greeted) = self.greeted.get_mut(client) {
             *greeted = true;
         }

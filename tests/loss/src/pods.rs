@@ -93,6 +93,16 @@ impl Pod {
         process.terminate(SOON).await
     }
 
+    /// Stops the process in good order, starts it again and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not end, or is not ready in time.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.terminate().await?;
+        self.launch()?;
+        self.ready().await
+    }
+
     /// Freezes or thaws the process.
     ///
     /// # Errors

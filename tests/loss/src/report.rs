@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use wsgateway_client::machine::Machine;
 
+use crate::ledger::Excuse;
 use crate::run::Row;
 use crate::servers::Kind;
 use crate::world::Plan;
@@ -46,6 +47,8 @@ pub struct Results {
     pub clients: usize,
     /// How many of them by server-sent events.
     pub sse: usize,
+    /// How many of them with the TypeScript SDK.
+    pub sdk: usize,
     /// Gateway processes.
     pub pods: usize,
     /// Subjects published to.
@@ -65,6 +68,7 @@ impl Results {
             machine: Machine::of_this(false),
             clients: plan.clients,
             sse: plan.sse,
+            sdk: plan.sdk,
             pods: plan.pods,
             subjects: plan.subjects,
             rate: plan.rate,
@@ -89,15 +93,17 @@ impl Results {
             text += "\n";
         }
         text += &format!(
-            "{} clients ({} by server-sent events, the others by WebSocket), {} gateways, {} subjects, {} messages a \
-             second, {:.0} minutes. {}.\n",
+            "{} clients ({} by server-sent events, {} of the TypeScript SDK, the others by WebSocket), {} gateways, {} \
+             subjects, {} messages a second, {:.0} minutes. {}{}.\n",
             grouped(self.clients as u64),
             self.sse,
+            self.sdk,
             self.pods,
             grouped(self.subjects as u64),
             self.rate,
             self.minutes,
             self.machine.text(),
+            if cfg!(debug_assertions) { "; programs built without optimisation" } else { "" },
         );
         text
     }
@@ -157,7 +163,6 @@ pub fn complaints(row: &Row) -> Vec<String> {
         (counts.out_of_order, "messages out of order"),
         (counts.stray, "messages that nobody asked for"),
         (counts.garbled, "messages that cannot be read"),
-        (counts.told_retention, "gaps told, though the stream keeps everything"),
         (counts.told_otherwise, "gaps told for another reason"),
         (row.behind, "clients not up to date when it was given up"),
         (row.unaware, "clients not told that the stream is another one"),
@@ -166,8 +171,16 @@ pub fn complaints(row: &Row) -> Vec<String> {
             lines.push(format!("  {} {what}", grouped(count)));
         }
     }
-    if !row.fault.replaces_the_stream() && counts.told_epoch > 0 {
+    if row.fault.excuse() != Excuse::Epoch && counts.told_epoch > 0 {
         lines.push(format!("  {} gaps of an epoch that never ended", grouped(counts.told_epoch)));
+    }
+    if row.fault.excuse() != Excuse::Retention && counts.told_retention > 0 {
+        let gaps = grouped(counts.told_retention);
+        lines.push(format!("  {gaps} gaps told, though the stream has everything"));
+    }
+    let closes: Vec<_> = row.closes.iter().map(|(code, n)| format!("{code} × {n}")).collect();
+    if !closes.is_empty() {
+        lines.push(format!("  connections ended: {}", closes.join(", ")));
     }
     lines.extend(row.examples.iter().map(|example| format!("    {example}")));
     lines

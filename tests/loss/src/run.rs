@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::fault::Fault;
-use crate::ledger::Counts;
+use crate::ledger::{Counts, Excuse};
 use crate::meter::Spans;
 use crate::servers::Kind;
 use crate::world::{Plan, World};
@@ -52,22 +52,36 @@ pub struct Row {
 impl Row {
     /// Whether nothing was lost, repeated or reordered, and all that had to be told was told.
     pub fn is_faultless(&self) -> bool {
-        self.counts.is_faultless(self.fault.replaces_the_stream())
-            && self.behind + self.unaware == 0
+        self.counts.is_faultless(self.fault.excuse()) && self.behind + self.unaware == 0
     }
+}
+
+/// What happens while a run goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// What is done now.
+    Begins(&'a str),
+    /// What came of it.
+    Done(&'a Row),
 }
 
 /// Inflicts the faults one after the other and hands out each row as soon as it is known.
 ///
 /// # Errors
 /// When something of ours fails, so that nothing can be said. Losses are no error: rows tell them.
-pub async fn run(plan: &Plan, faults: &[Fault], mut tell: impl FnMut(&Row)) -> Result<Vec<Row>> {
+pub async fn run(
+    plan: &Plan,
+    faults: &[Fault],
+    mut tell: impl FnMut(News<'_>),
+) -> Result<Vec<Row>> {
+    tell(News::Begins("starting"));
     let mut world = World::start(plan).await.context("cannot start")?;
     let mut rows = Vec::new();
     for fault in faults {
+        tell(News::Begins(fault.title(plan.kind)));
         let row = one(&mut world, plan, *fault).await;
         let row = row.with_context(|| format!("while: {}", fault.title(plan.kind)))?;
-        tell(&row);
+        tell(News::Done(&row));
         rows.push(row);
     }
     Ok(rows)
@@ -94,7 +108,7 @@ async fn one(world: &mut World, plan: &Plan, fault: Fault) -> Result<Row> {
 
     let mut meter = world.meter.lock();
     let behind = meter.behind(&mark) as u64;
-    let unaware = if fault.replaces_the_stream() { meter.unaware() as u64 } else { 0 };
+    let unaware = if fault.excuse() == Excuse::Epoch { meter.unaware() as u64 } else { 0 };
     let published = meter.published_in_all() - before;
     let settled = meter.settle();
     drop(meter);

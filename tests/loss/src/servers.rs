@@ -117,6 +117,8 @@ impl Servers {
             subjects: vec![format!("{PREFIX}>")],
             num_replicas: self.urls().len(),
             duplicate_window: DUPLICATES,
+            // As the operator makes it.
+            allow_direct: true,
             ..stream::Config::default()
         };
         let mut refusal = String::new();
@@ -130,6 +132,15 @@ impl Servers {
             }
         });
         made.await.with_context(|| refusal.clone())
+    }
+
+    /// Discards all but the last messages of the stream; returns the first offset that is kept.
+    ///
+    /// # Errors
+    /// When NATS refuses.
+    pub async fn purge(&self, jetstream: &jetstream::Context, keep: u64) -> Result<u64> {
+        jetstream.get_stream(STREAM).await?.purge().keep(keep).await?;
+        Ok(jetstream.get_stream(STREAM).await?.cached_info().state.first_sequence)
     }
 
     /// Deletes the stream with everything in it.

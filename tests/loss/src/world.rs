@@ -7,7 +7,7 @@ use async_nats::jetstream;
 use harness::{Scratch, wait_until};
 
 use crate::balancer::{Balancer, Way};
-use crate::clients::{Herd, sse};
+use crate::clients::{Herd, sdk, sse};
 use crate::fault::Times;
 use crate::interest;
 use crate::meter::Shared;
@@ -28,6 +28,10 @@ pub struct Plan {
     pub clients: usize,
     /// How many of them come by server-sent events; the others by WebSocket.
     pub sse: usize,
+    /// How many of them are clients of the TypeScript SDK.
+    pub sdk: usize,
+    /// What those run on.
+    pub node: sdk::Program,
     /// Subjects that are published to.
     pub subjects: usize,
     /// Messages a second in all.
@@ -47,6 +51,7 @@ pub struct World {
     /// The clients that speak WebSocket.
     pub swarm: Herd,
     _sse: sse::Clients,
+    _sdk: Option<sdk::Clients>,
     /// Between clients and gateways.
     pub balancer: Balancer,
     /// The gateways.
@@ -83,16 +88,26 @@ impl World {
         let patterns: Vec<_> =
             (0..plan.clients).map(|client| interest::patterns(client, &channels)).collect();
         let meter = Shared::new(channels.clone(), &patterns);
-        let (socket, streams) = patterns.split_at(plan.clients.saturating_sub(plan.sse));
+        let (socket, others) = patterns.split_at(plan.clients.saturating_sub(plan.sse + plan.sdk));
+        let (streams, sdk) = others.split_at(plan.sse.min(others.len()));
         let swarm = Herd::start(balancer.address(), socket.to_vec(), plan.resume, &meter);
         let sse =
             sse::Clients::start(balancer.address(), socket.len(), streams, plan.resume, &meter);
+        let first = socket.len() + streams.len();
+        let sdk = match sdk {
+            [] => None,
+            sdk => {
+                let address = balancer.address();
+                Some(sdk::Clients::start(&plan.node, address, first, sdk, &meter).await?)
+            }
+        };
         let publishers = Publishers::start(&jetstream, &channels, plan.rate, &meter);
         let times = plan.times;
         let world = Self {
             publishers,
             swarm,
             _sse: sse,
+            _sdk: sdk,
             balancer,
             pods,
             jetstream,

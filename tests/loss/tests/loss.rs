@@ -1,11 +1,12 @@
-//! The loss meter, short: a check that it finds losses.
+//! The loss meter, short: the main faults on one NATS server and on three, and a check that it finds losses.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use harness::built_beside;
 use loss::balancer::Way;
+use loss::clients::sdk::Program;
 use loss::fault::{Fault, Times};
 use loss::report;
-use loss::run::{Row, run};
+use loss::run::{News, Row, run};
 use loss::servers::Kind;
 use loss::world::Plan;
 
@@ -15,13 +16,49 @@ fn plan(kind: Kind) -> Result<Plan> {
         gateway: built_beside("gateway")?,
         pods: 3,
         clients: 200,
-        sse: 0,
+        sse: 20,
+        sdk: 0,
+        node: Program::new(None, None),
         subjects: 100,
         rate: 150,
         resume: true,
         way: Way::RoundRobin,
         times: Times::QUICK,
     })
+}
+
+/// Shown when the test fails.
+fn tell(news: News<'_>) {
+    if let News::Done(row) = news {
+        println!("{}", report::line(row));
+    }
+}
+
+async fn faultless(plan: &Plan, faults: &[Fault]) -> Result<()> {
+    let rows = run(plan, faults, tell).await?;
+    let complaints: Vec<String> = rows.iter().flat_map(report::complaints).collect();
+    ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
+    ensure!(rows.iter().all(|row| row.counts.delivered > row.published), "hardly anything came");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_one_nats_server_nothing_is_lost_or_comes_twice_whatever_fails() -> Result<()> {
+    let faults = [
+        Fault::GatewayKilled,
+        Fault::GatewayStopped,
+        Fault::Storm,
+        Fault::NatsGone,
+        Fault::StreamReplaced,
+        Fault::HistoryLost,
+    ];
+    faultless(&plan(Kind::Single)?, &faults).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_three_nats_servers_nothing_is_lost_or_comes_twice_whatever_fails() -> Result<()> {
+    let faults = [Fault::LeaderKilled, Fault::Resets, Fault::NatsRestarted, Fault::RollingRestart];
+    faultless(&plan(Kind::Cluster)?, &faults).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

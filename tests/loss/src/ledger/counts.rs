@@ -45,11 +45,25 @@ impl Counts {
         }
     }
 
-    /// Whether nothing was lost, repeated, reordered or made up, and no loss was told. When the stream was replaced,
-    /// gaps with reason `epoch` are as it should be.
-    pub fn is_faultless(&self, replaced: bool) -> bool {
+    /// Whether nothing was lost, repeated, reordered or made up, and no loss was told but for this reason.
+    pub fn is_faultless(&self, excuse: Excuse) -> bool {
         let wrong = self.lost + self.twice + self.out_of_order + self.stray + self.garbled;
-        let told = self.told_retention + self.told_otherwise;
-        wrong + told == 0 && (replaced || self.told_epoch + self.told_missing == 0)
+        let told = match excuse {
+            Excuse::Nothing => self.told_epoch + self.told_retention + self.told_missing,
+            Excuse::Retention => self.told_epoch,
+            Excuse::Epoch => self.told_retention,
+        };
+        wrong + told + self.told_otherwise == 0
     }
+}
+
+/// For which reason gaps may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excuse {
+    /// For none: everything is there.
+    Nothing,
+    /// The stream has discarded something.
+    Retention,
+    /// The stream is another one.
+    Epoch,
 }
