@@ -91,7 +91,10 @@ fn shared_routes(site: &Arc<Site>) -> Router {
 
 const CONSOLE: &str = include_str!("http/console/index.html");
 
-/// The page is one file with inline script and style, and talks to this host only.
+/// The TypeScript client as one script, made by `hack/sdk generate`.
+const CLIENT: &str = include_str!("http/console/client.js");
+
+/// The page is one file with inline scripts and style, and talks to this host only.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
      connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -105,7 +108,7 @@ async fn root(site: State<Arc<Site>>, request: Request) -> Response {
 }
 
 fn console(site: &Site) -> Response {
-    let page = CONSOLE.replace("{{ws_path}}", &site.path);
+    let page = CONSOLE.replace("{{ws_path}}", &site.path).replace("{{client}}", CLIENT);
     let mut response = Html(page).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));

@@ -127,6 +127,39 @@ async fn the_page_comes_back_by_itself_when_the_gateway_does() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_is_published_while_the_gateway_is_away_reaches_the_page() -> Result<()> {
+    let site = Site::new(&["--no-market"]).await?;
+    let dev = site.start().await?;
+    let browser = Chromium::start().await?;
+    let page = browser.open(dev.url(), Viewport::DESKTOP).await?;
+    page.wait_for(LIVE, SOON).await?;
+    let jetstream = async_nats::jetstream::new(site.nats.client().await?);
+    let publish = async |prices: std::ops::Range<u32>| -> Result<()> {
+        for price in prices {
+            let payload = format!(r#"{{"type":"price:update","tokenId":"BTC","price":{price}}}"#);
+            jetstream.publish("odin.token.BTC.price", payload.into()).await?.await?;
+        }
+        Ok(())
+    };
+    publish(0..50).await?;
+    page.wait_for("__wsgateway.messages === 50", SOON).await?;
+
+    dev.kill9().await?;
+    page.wait_for("__wsgateway.state !== 'live'", SOON).await?;
+    publish(50..80).await?;
+    let _dev = site.start().await?;
+    page.wait_for(LIVE, SOON).await?;
+    publish(80..100).await?;
+    page.wait_for("__wsgateway.messages >= 100", SOON).await?;
+    let facts: Value = page.eval("__wsgateway").await?;
+    let counts = ["messages", "gaps", "duplicates", "errors", "resumed"].map(|name| &facts[name]);
+    assert_eq!(counts, [100, 0, 0, 0, 1].map(Value::from).each_ref(), "{facts}");
+    page.wait_for("document.querySelector('.card .price').textContent.startsWith('99')", SOON)
+        .await?;
+    screenshot(&page, "resumed").await
+}
+
+#[tokio::test]
 async fn the_page_waits_while_the_browser_is_offline() -> Result<()> {
     let site = Site::new(&[]).await?;
     let dev = site.start().await?;
