@@ -4,6 +4,7 @@
 //! nowhere else: pods get theirs from the kubelet. Changes are noticed by a watch of metadata (`controller.rs`).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -33,9 +34,8 @@ pub(crate) async fn access(
     let mut found: BTreeMap<String, Data> = BTreeMap::new();
     for file in gateway.nats_files() {
         let name = file.source.name;
-        if !found.contains_key(&name) {
-            let data = fetch(&api, &name, &gateway.namespace).await?;
-            found.insert(name, data);
+        if let Entry::Vacant(place) = found.entry(name.clone()) {
+            place.insert(fetch(&api, &name, &gateway.namespace).await?);
         }
     }
     assemble(gateway, &found)

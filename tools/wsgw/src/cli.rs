@@ -16,7 +16,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a gateway with a simulated market, and print the URL of its page
-    Dev(Dev),
+    Dev(Box<Dev>),
     /// Print the configuration file that the operator would mount into the gateway's pods
     Render(Render),
     /// Check a manifest and list every error with its field path

@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Dev) -> Result<(), Error> {
     runtime.block_on(async {
         let stop = shutdown::watch().map_err(Error::Threads)?;
         // Dropping the session ends whatever was started so far.
-        match or_stop(&stop, Session::start(options, &gateway)).await {
+        match or_stop(&stop, Box::pin(Session::start(options, &gateway))).await {
             Some(session) => session?.serve(&stop).await,
             None => Ok(()),
         }

@@ -64,7 +64,7 @@ impl Access {
             None => None,
             Some(Auth::Creds(material)) => Some(creds(material, &read(material)?)?),
             Some(Auth::Nkey(material)) => {
-                Some(Proof::Nkey(seed(material, &text(material, &read(material)?)?)?))
+                Some(Proof::Nkey(seed(material, text(material, &read(material)?)?)?))
             }
             Some(Auth::Password { user, password }) => Some(Proof::Password {
                 user: line(user, &read(user)?)?,

@@ -211,75 +211,62 @@ mod tests {
         assert_eq!(failure.kind, FailureKind::Authorization);
     }
 
-    #[test]
-    fn each_failure_says_what_to_do() {
-        let creds = || Some(Auth::Creds(file("/c/nats.creds")));
-        let own_ca = || Some(Tls { ca: Some(file("/c/ca.crt")), client: None });
-        let own_certificate =
-            || Some(Tls { ca: None, client: Some((file("/c/tls.crt"), file("/c/tls.key"))) });
-        let violation = "authorization violation: nats: authorization violation";
-        let required = "IO error: received fatal alert: CertificateRequired";
-        for (access, error, kind, words) in [
-            (
-                access(None, None),
-                violation,
-                FailureKind::Authorization,
-                "set spec.nats.credentials",
-            ),
-            (
-                access(creds(), None),
-                violation,
-                FailureKind::Authorization,
-                "check spec.nats.credentials: NATS does not accept the user (unknown, expired or revoked) of /c/nats.creds",
-            ),
-            (
-                access(None, None),
-                "IO error: invalid peer certificate: UnknownIssuer",
-                FailureKind::Tls,
-                "set spec.nats.tls.caSecret",
-            ),
-            (
-                access(None, own_ca()),
-                "IO error: invalid peer certificate: UnknownIssuer",
-                FailureKind::Tls,
-                "authority in /c/ca.crt: check",
-            ),
-            (access(None, own_ca()), required, FailureKind::Tls, "set spec.nats.tls.clientSecret"),
-            (
-                access(None, own_ca()),
-                "IO error: Connection reset by peer (os error 104)",
-                FailureKind::Tls,
-                "set spec.nats.tls.clientSecret",
-            ),
-            (access(None, None), required, FailureKind::Tls, "set spec.nats.tls.clientSecret"),
-            (
-                access(None, own_certificate()),
-                "IO error: received fatal alert: UnknownCA",
-                FailureKind::Tls,
-                "certificate in /c/tls.crt, check spec.nats.tls.clientSecret",
-            ),
-            (
-                access(None, own_ca()),
-                "IO error: received corrupt message of type InvalidContentType",
-                FailureKind::Tls,
-                "does not speak TLS",
-            ),
-            (
-                access(None, None),
-                "IO error: Connection reset by peer (os error 104)",
-                FailureKind::Unreachable,
-                "cannot connect to nats://n:4222: Connection reset",
-            ),
-            (
-                access(None, None),
-                "DNS error: no such host",
-                FailureKind::Unreachable,
-                "nats://n:4222: DNS error: no such host",
-            ),
-        ] {
+    type Case = (Access, &'static str, FailureKind, &'static str);
+
+    fn judge(cases: impl IntoIterator<Item = Case>) {
+        for (access, error, kind, words) in cases {
             let failure = classify("nats://n:4222", error, &access);
             assert_eq!(failure.kind, kind, "{error}: {failure:?}");
             assert!(failure.message.contains(words), "{words}: {failure:?}");
         }
+    }
+
+    const RESET: &str = "IO error: Connection reset by peer (os error 104)";
+
+    #[test]
+    fn a_refused_user_is_told_apart_from_a_server_that_is_away() {
+        use FailureKind::{Authorization, Unreachable};
+        let violation = "authorization violation: nats: authorization violation";
+        let creds = Auth::Creds(file("/c/nats.creds"));
+        let told = "check spec.nats.credentials: NATS does not accept the user (unknown, expired or revoked) of \
+                    /c/nats.creds";
+        let none = || access(None, None);
+        judge([
+            (none(), violation, Authorization, "set spec.nats.credentials"),
+            (access(Some(creds), None), violation, Authorization, told),
+            (none(), RESET, Unreachable, "cannot connect to nats://n:4222: Connection reset"),
+            (
+                none(),
+                "DNS error: no such host",
+                Unreachable,
+                "nats://n:4222: DNS error: no such host",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_certificates_names_the_field_to_set() {
+        use FailureKind::Tls as Wrong;
+        let own_ca = || access(None, Some(Tls { ca: Some(file("/c/ca.crt")), client: None }));
+        let client = Some((file("/c/tls.crt"), file("/c/tls.key")));
+        let own_certificate = access(None, Some(Tls { ca: None, client }));
+        let unknown = "IO error: invalid peer certificate: UnknownIssuer";
+        let required = "IO error: received fatal alert: CertificateRequired";
+        let refused = "IO error: received fatal alert: UnknownCA";
+        let plain = "IO error: received corrupt message of type InvalidContentType";
+        judge([
+            (access(None, None), unknown, Wrong, "set spec.nats.tls.caSecret"),
+            (own_ca(), unknown, Wrong, "authority in /c/ca.crt: check"),
+            (own_ca(), required, Wrong, "set spec.nats.tls.clientSecret"),
+            (own_ca(), RESET, Wrong, "set spec.nats.tls.clientSecret"),
+            (access(None, None), required, Wrong, "set spec.nats.tls.clientSecret"),
+            (
+                own_certificate,
+                refused,
+                Wrong,
+                "certificate in /c/tls.crt, check spec.nats.tls.clientSecret",
+            ),
+            (own_ca(), plain, Wrong, "does not speak TLS"),
+        ]);
     }
 }
