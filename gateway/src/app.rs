@@ -135,24 +135,9 @@ pub(crate) fn start_with(
 
     let history = past.history.clone();
     metrics::register(&registry, hub.clone(), admission.clone(), status.clone(), history.clone())?;
-    let site = Arc::new(Site {
-        name: config.name.clone(),
-        path: config.listener.path.clone(),
-        protocols: config.listener.protocols.iter().map(|protocol| protocol.name()).collect(),
-        default_protocol: config.listener.default_protocol.name(),
-        compression: config.listener.compression,
-        config_hash,
-        started: Instant::now(),
-        admission: admission.clone(),
-        hub: hub.clone(),
-        past,
-        subscriptions: config.capacity.subscriptions_per_connection,
-        event_source: config.listener.event_source,
-        long_poll: config.listener.long_poll,
-        status: status.clone(),
-        sampler: resources::Sampler::new(),
-        rejections: Rejections::register(&registry)?,
-    });
+    let shared = (hub.clone(), admission.clone(), status.clone());
+    let rejections = Rejections::register(&registry)?;
+    let site = Arc::new(site(&config, config_hash, past, shared, rejections));
     let admin = wsgateway_runtime::admin::serve(
         SocketAddr::new(config.admin.address, config.admin.port),
         registry,
@@ -188,6 +173,35 @@ pub(crate) fn start_with(
             _admin: admin,
         }),
     })
+}
+
+/// What the routes of both ports need to know.
+fn site(
+    config: &GatewayConfig,
+    config_hash: String,
+    past: Past,
+    (hub, admission, status): (Hub, Admission, Status),
+    rejections: Rejections,
+) -> Site {
+    let listener = &config.listener;
+    Site {
+        name: config.name.clone(),
+        path: listener.path.clone(),
+        protocols: listener.protocols.iter().map(|protocol| protocol.name()).collect(),
+        default_protocol: listener.default_protocol.name(),
+        compression: listener.compression,
+        config_hash,
+        started: Instant::now(),
+        admission,
+        hub,
+        past,
+        subscriptions: config.capacity.subscriptions_per_connection,
+        event_source: listener.event_source,
+        long_poll: listener.long_poll,
+        status,
+        sampler: resources::Sampler::new(),
+        rejections,
+    }
 }
 
 /// What clients can look back at, and the end that looks up what is older than the history: only a stream keeps that.

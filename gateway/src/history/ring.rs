@@ -217,8 +217,7 @@ impl Ring {
         }
         if !interest.wildcards().is_empty() {
             let wanted = |channel: &str| {
-                let matches = |p: &Box<str>| wsgateway_proto::channel::matches(p, channel);
-                interest.wildcards().iter().any(matches)
+                interest.wildcards().iter().any(|p| wsgateway_proto::channel::matches(p, channel))
             };
             self.channels.last_of(until, wanted).for_each(keep);
         }

@@ -47,11 +47,11 @@ pub(super) async fn poll(
 ) -> Response {
     let wish = match query.check(None, site.subscriptions) {
         Ok(wish) => wish,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let permit = match admit(&site) {
         Ok(permit) => permit,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let wait = Duration::from_secs(query.wait.unwrap_or(WAIT).min(MOST_WAIT));
     let answer = match wish.cursor {
@@ -72,12 +72,12 @@ pub(super) async fn poll(
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             response
         }
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }
 
-fn unavailable(code: &str, message: &str) -> Response {
-    problem(StatusCode::SERVICE_UNAVAILABLE, code, message, Some(2_000))
+fn unavailable(code: &str, message: &str) -> Box<Response> {
+    Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, code, message, Some(2_000)))
 }
 
 /// The cursor of this moment, with the last values if they are asked for.
@@ -105,7 +105,7 @@ fn begin(site: &Site, wish: &Wish) -> Answer {
 }
 
 /// What comes behind the cursor.
-async fn follow(mut bridge: Bridge, wish: &Wish, wait: Duration) -> Result<Answer, Response> {
+async fn follow(mut bridge: Bridge, wish: &Wish, wait: Duration) -> Result<Answer, Box<Response>> {
     let gone = || unavailable("overloaded", "the gateway could not answer: try again");
     bridge.send(&wish.command()).await.map_err(|_| gone())?;
     let (mut answer, mut epoch, mut bytes) = (Answer::default(), String::new(), 0);

@@ -57,9 +57,14 @@ impl std::fmt::Display for Cursor {
 impl Query {
     /// Checks the query. `last_event_id` stands in for a cursor that the query does not have, or is newer than it: a
     /// browser that comes back sends the URL of its first time.
-    pub(super) fn check(&self, last_event_id: Option<&str>, most: u32) -> Result<Wish, Response> {
-        let refuse =
-            |code: &str, message: &str| problem(StatusCode::BAD_REQUEST, code, message, None);
+    pub(super) fn check(
+        &self,
+        last_event_id: Option<&str>,
+        most: u32,
+    ) -> Result<Wish, Box<Response>> {
+        let refuse = |code: &str, message: &str| {
+            Box::new(problem(StatusCode::BAD_REQUEST, code, message, None))
+        };
         let channels: Vec<String> =
             self.channels.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         if channels.is_empty() {
@@ -98,14 +103,14 @@ impl Wish {
 }
 
 /// A place for the request, or the refusal.
-pub(super) fn admit(site: &Arc<Site>) -> Result<Permit, Response> {
+pub(super) fn admit(site: &Arc<Site>) -> Result<Permit, Box<Response>> {
     if site.status.snapshot().epoch.is_empty() {
         site.rejections.source_not_ready.inc();
         let message = "the gateway has not read its stream yet: try again";
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        return Err(problem(status, "not_ready", message, Some(RETRY_MS)));
+        return Err(Box::new(problem(status, "not_ready", message, Some(RETRY_MS))));
     }
-    site.admission.admit().map_err(|refused| refuse_admission(site, refused))
+    site.admission.admit().map_err(|refused| Box::new(refuse_admission(site, refused)))
 }
 
 #[cfg(test)]

@@ -27,11 +27,11 @@ pub(super) async fn events(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let wish = match query.check(last, site.subscriptions) {
         Ok(wish) => wish,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let permit = match admit(&site) {
         Ok(permit) => permit,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let bridge = match Bridge::open(&site, permit) {
         Ok(mut bridge) => bridge.send(&wish.command()).await.map(|()| bridge),

@@ -98,7 +98,7 @@ pub(crate) async fn run(
         }
     };
     let work = async { tokio::join!(reader.run(), renewal.run(), looking) };
-    stop.run_until_cancelled(work).await;
+    stop.run_until_cancelled(Box::pin(work)).await;
 }
 
 /// Owner of the position in the stream.

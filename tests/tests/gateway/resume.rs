@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use ::gateway::app::Running;
 use anyhow::{Result, ensure};
 use async_nats::jetstream::{self, stream};
-use harness::Nats;
+use harness::{Nats, wait_until};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::client::{Client, essence};
-use super::rig::{Rig, config, nats_with_stream, publish_all, ready, start, stream_config};
+use super::rig::{Rig, SOON, config, nats_with_stream, publish_all, ready, start, stream_config};
 
 const END: &str = "end";
 
@@ -28,6 +28,14 @@ fn numbered(count: u64) -> impl Iterator<Item = (String, Vec<u8>)> {
 
 fn offsets(messages: &[Value]) -> Vec<u64> {
     messages.iter().map(|message| essence(message).0).collect()
+}
+
+/// Waits until the gateway has read the stream up to here.
+async fn read_up_to(rig: &Rig, offset: u64) -> Result<()> {
+    wait_until(SOON, "the gateway to read the stream", async || {
+        rig.metric("wsgateway_source_last_sequence").await.is_ok_and(|last| last >= offset)
+    })
+    .await
 }
 
 /// A second gateway on the same stream.
@@ -176,6 +184,7 @@ async fn what_the_stream_has_discarded_is_told_as_a_gap_of_every_channel_then_co
     let rig = Rig::start_on(nats, jetstream, config).await?;
     rig.publish("quiet", r#""still""#).await?;
     rig.publish_all(numbered(2_999)).await?;
+    read_up_to(&rig, 3_000).await?;
     let mut client = rig.client().await?;
     let command = json!({
         "type": "subscribe", "channels": ["T1.price", "quiet", "none"], "snapshot": true,
@@ -206,6 +215,7 @@ async fn a_quiet_channel_is_recovered_even_if_the_stream_has_moved_on() -> Resul
     let rig = Rig::start_on(nats, jetstream, config).await?;
     rig.publish("quiet", "1").await?;
     rig.publish_all(numbered(2_999)).await?;
+    read_up_to(&rig, 3_000).await?;
     let mut client = rig.client().await?;
     let ack = resume(&mut client, &["quiet"], 1).await?;
     assert_eq!((&ack["recovered"], &ack["offset"]), (&json!(true), &json!(1)));
@@ -219,6 +229,7 @@ async fn a_cursor_of_another_stream_or_of_a_future_that_never_was_is_told_and_go
 -> Result<()> {
     let rig = Rig::start().await?;
     rig.publish_all(numbered(10)).await?;
+    read_up_to(&rig, 10).await?;
     for (epoch, offset) in [(Some("another"), 3), (None, 11), (None, u64::MAX)] {
         let mut client = rig.client().await?;
         let epoch = epoch.map_or_else(|| client.epoch().to_owned(), str::to_owned);
@@ -298,6 +309,7 @@ async fn a_pattern_of_ten_thousand_channels_resumes_in_stream_order() -> Result<
 async fn whole_streams_for_thirty_clients_at_once_leave_a_live_client_its_messages() -> Result<()> {
     let rig = Rig::start_with(|config| config.history.messages = 500).await?;
     rig.publish_all(numbered(2_000)).await?;
+    read_up_to(&rig, 2_000).await?;
     let mut live = rig.subscriber(&["live", END]).await?;
     let mut readers = JoinSet::new();
     for _ in 0..30 {
@@ -368,6 +380,7 @@ async fn replays_of_one_connection_are_bounded_and_its_own_channels_are_not_repl
 {
     let rig = Rig::start().await?;
     rig.publish_all(numbered(10)).await?;
+    read_up_to(&rig, 10).await?;
     let mut client = rig.subscriber(&["T1.price"]).await?;
     let ack = resume(&mut client, &["T1.price"], 0).await?;
     assert_eq!(
@@ -428,6 +441,7 @@ async fn last_values_come_first_and_are_marked() -> Result<()> {
     for (channel, value) in [("a.x", "1"), ("a.y", "2"), ("b", "3"), ("a.x", "4")] {
         rig.publish(channel, value).await?;
     }
+    read_up_to(&rig, 4).await?;
     let mut clients = Vec::new();
     for (channels, want) in [
         (json!(["a.x"]), vec![4]),

@@ -238,6 +238,12 @@ mod tests {
         text(&mut out[6..])
     }
 
+    fn hello() -> Hello<'static> {
+        let limits =
+            Limits { subscriptions: 1, command_bytes: 2, commands_per_second: 3, outbox_bytes: 4 };
+        Hello { connection_id: "c", pod: "p", epoch: "e", heartbeat_ms: 5, limits, ts: 6 }
+    }
+
     #[test]
     fn every_push_is_one_frame_of_the_documented_json() {
         let Ok(Command::Subscribe { id, .. }) =
@@ -246,10 +252,7 @@ mod tests {
             panic!("a good command")
         };
         let time = serde_json::from_str::<&RawValue>("12.50").ok();
-        let limits =
-            Limits { subscriptions: 1, command_bytes: 2, commands_per_second: 3, outbox_bytes: 4 };
-        let hello =
-            Hello { connection_id: "c", pod: "p", epoch: "e", heartbeat_ms: 5, limits, ts: 6 };
+        let hello = hello();
         let rejected = [("\"", "invalid")];
         let ack = |recovered| Ack {
             id,

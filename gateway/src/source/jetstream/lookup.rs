@@ -167,12 +167,12 @@ impl Lookup {
     /// Encodes messages in order; the first of each channel says that the one before it is not known.
     fn encode(&self, messages: &[Message]) -> Vec<Arc<crate::encode::Delivery>> {
         let mut previous: HashMap<&str, u64> = HashMap::new();
-        let mut encode = |message| {
+        let encode = |message| {
             let channel = self.envelope.channel(message);
             let prev = previous.insert(channel, message.sequence).unwrap_or(0);
             self.envelope.encode(message, prev)
         };
-        messages.iter().map(|message| encode(message)).collect()
+        messages.iter().map(encode).collect()
     }
 }
 
