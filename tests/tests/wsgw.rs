@@ -4,7 +4,7 @@ use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt};
-use harness::{Nats, Scratch, WsgwDev, repository, wait_until, wsgw};
+use harness::{Nats, NatsOperator, Scratch, WsgwDev, repository, wait_until, wsgw};
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
@@ -128,6 +128,31 @@ async fn a_stream_on_a_server_of_the_users_own_is_as_declared_and_stays() -> Res
 }
 
 #[tokio::test]
+async fn a_server_that_asks_who_we_are_is_told_from_files() -> Result<()> {
+    let operator = NatsOperator::new();
+    let nats = Nats::start_with(&operator.server_config()?).await?;
+    let (url, folder) = (nats.url(), Scratch::new("creds")?);
+    let good = folder.write("user.creds", operator.creds(None)?)?;
+    let bad = folder.write("foreign.creds", operator.foreign_creds()?)?;
+    let (good, bad) = (good.display().to_string(), bad.display().to_string());
+
+    let refused = WsgwDev::start(&["--nats", &url]).await.unwrap_err().to_string();
+    assert!(refused.contains("NATS asks who we are"), "{refused}");
+    let refused = WsgwDev::start(&["--nats", &url, "--creds", &bad]).await.unwrap_err().to_string();
+    assert!(refused.contains("authorization violation") && refused.contains(&bad), "{refused}");
+    let missing = WsgwDev::start(&["--nats", &url, "--creds", "no.creds"]).await;
+    let missing = missing.unwrap_err().to_string();
+    assert!(missing.contains("cannot find no.creds"), "{missing}");
+
+    let mut arguments = vec!["--nats", &url, "--creds", &good];
+    arguments.extend(ANY_PORT);
+    let dev = WsgwDev::start(&arguments).await?;
+    first_message(dev.url(), &["ETH.price"]).await?;
+    assert_eq!(dev.interrupt().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_stream_that_somebody_else_made_is_left_alone() -> Result<()> {
     let nats = Nats::start().await?;
     let jetstream = async_nats::jetstream::new(nats.client().await?);
@@ -175,6 +200,7 @@ async fn every_sample_is_valid_and_served() -> Result<()> {
         ("tickers", "SOL.price"),
         ("odin-clients", "SOL.price"),
         ("symbols", "SOL.trade"),
+        ("managed-nats", "SOL.price"),
     ] {
         let file = repository().join(format!("manifests/samples/{sample}.yaml"));
         let file = file.to_str().context("a path in UTF-8")?;
