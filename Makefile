@@ -91,10 +91,12 @@ generate: ## Write the CRD, install.yaml and the script of the console page anew
 .PHONY: tools
 tools: ## Build the real servers for the tests, once per user (about 5 minutes cold)
 	@hack/tools
+	@hack/redis
 
 .PHONY: tools-cluster
 tools-cluster: ## The same, and those that a whole cluster needs
 	@hack/tools test cluster
+	@hack/redis
 
 .PHONY: chromium
 chromium: ## Install a browser for the tests of the page, if there is none

@@ -25,13 +25,13 @@ pub(crate) fn rules_get_their_turn() -> String {
     )
 }
 
-/// On the specification: each rule matches a channel of some subject.
+/// On the specification: each rule matches a channel of some subject. Of Redis any channel may come.
 pub(crate) fn rules_match_something() -> String {
     let tokens = indices(MAX_TOKENS);
     // As `check::channels::could_match`: m are the tokens of the rule, s those of the subject, and the channel begins at
     // the o-th of them.
     format!(
-        "self.channels.rules.all(r, [r.match.split('.')].all(m, self.stream.subjects.exists(subject, \
+        "!has(self.stream) || self.channels.rules.all(r, [r.match.split('.')].all(m, self.stream.subjects.exists(subject, \
          (!subject.startsWith(self.channels.stripPrefix) && (subject.contains('*') || (subject.endsWith('>') && \
          self.channels.stripPrefix.startsWith(subject.substring(0, subject.size() - 1))))) || \
          [subject.split('.')].all(s, [subject.startsWith(self.channels.stripPrefix) ? \

@@ -6,13 +6,14 @@ mod fleet;
 mod limits;
 mod nats;
 mod protocols;
+mod redis;
 mod stream;
 
 use kube::ResourceExt as _;
 
 pub use errors::FieldError;
 
-use crate::{Derived, ValidGateway, WsGateway};
+use crate::{Derived, ValidGateway, ValidNats, ValidSource, WsGateway, WsGatewaySpec};
 use errors::Errors;
 
 /// Checks a WsGateway as a whole.
@@ -38,18 +39,14 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
     let target =
         spec.autoscaling.as_ref().and_then(|autoscaling| autoscaling.target_connections_per_pod);
     let limits = limits::limits(spec, &mut errors);
+    let Some(source) = source(spec, &mut errors) else { return errors.none() };
     let valid = ValidGateway {
         namespace: gateway.namespace().unwrap_or_else(|| "default".to_owned()),
         name,
         uid: gateway.uid().unwrap_or_default(),
         generation: gateway.metadata.generation.unwrap_or_default(),
         replicas: errors.number("spec.replicas", spec.replicas, 0..=1000),
-        servers: stream::servers(&spec.nats, &mut errors),
-        credentials: nats::credentials(&spec.nats, &mut errors),
-        tls: nats::tls(&spec.nats, &mut errors),
-        stream: stream::stream(&spec.stream, &mut errors),
-        adoption: spec.stream.adoption_policy,
-        deletion: spec.stream.deletion_policy,
+        source,
         strip_prefix: channels::strip_prefix(spec, &mut errors),
         rules: channels::rules(spec, &mut errors),
         path: fleet::path(&spec.listener, &mut errors),
@@ -66,6 +63,35 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         pod: fleet::pod(&spec.pod, &mut errors),
     };
     errors.finish(valid)
+}
+
+/// The one source that is given; None, with the error noted, when it is none or more than one.
+fn source(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<ValidSource> {
+    match (&spec.nats, &spec.stream, &spec.redis) {
+        (Some(nats), Some(stream), None) => Some(ValidSource::Nats(Box::new(ValidNats {
+            servers: stream::servers(nats, errors),
+            credentials: nats::credentials(nats, errors),
+            tls: nats::tls(nats, errors),
+            stream: stream::stream(stream, errors),
+            adoption: stream.adoption_policy,
+            deletion: stream.deletion_policy,
+        }))),
+        (None, None, Some(redis)) => {
+            Some(ValidSource::Redis(Box::new(redis::redis(redis, errors))))
+        }
+        (_, _, Some(_)) => {
+            errors.refuse("spec.redis", "stands for itself: leave nats and stream out, or redis");
+            None
+        }
+        (None, _, None) => {
+            errors.refuse("spec.nats", "is missing: give nats and stream, or redis alone");
+            None
+        }
+        (Some(_), None, None) => {
+            errors.refuse("spec.stream", "is missing: give nats and stream, or redis alone");
+            None
+        }
+    }
 }
 
 fn is_service_name(name: &str) -> bool {

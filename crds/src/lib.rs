@@ -35,17 +35,18 @@ pub use check::{FieldError, validate};
 pub use derived::{ADMIN_PORT, Derived};
 pub use manifest::{CRD_NAME, crd_yaml, parse};
 pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec};
-pub use secrets::{NATS_FOLDER, SecretFile, SecretKey, ValidCredentials, ValidTls};
+pub use secrets::{NATS_FOLDER, REDIS_FOLDER, SecretFile, SecretKey, ValidCredentials, ValidTls};
 pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
     CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Heartbeat, ImagePullPolicy,
-    Listener, Monitoring, Nats, NatsTls, NkeySecret, Odin, Pod, Protocol, RateLimits, Resources,
-    SecretName, ServiceMonitorMode, SlowConsumer, Storage, Stream, Symbols, TokenSecret,
-    UserPasswordSecret,
+    Listener, Monitoring, Nats, NatsTls, NkeySecret, Odin, Pod, Protocol, RateLimits, Redis,
+    RedisSecret, Resources, SecretName, ServiceMonitorMode, SlowConsumer, Storage, Stream, Symbols,
+    TokenSecret, UserPasswordSecret,
 };
 pub use status::{Ownership, StreamStatus, WsGatewayStatus};
-pub use translate::{gateway_config, stream_config};
+pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
-    ValidAutoscaling, ValidGateway, ValidLimits, ValidMonitoring, ValidPod, ValidProtocols,
+    ValidAutoscaling, ValidGateway, ValidLimits, ValidMonitoring, ValidNats, ValidPod,
+    ValidProtocols, ValidRedis, ValidSource,
 };

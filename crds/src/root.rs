@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{
     Autoscaling, Capacity, Channels, History, Listener, Monitoring, Nats, Odin, Pod, RateLimits,
-    SlowConsumer, Stream, Symbols,
+    Redis, SlowConsumer, Stream, Symbols,
 };
 use crate::status::WsGatewayStatus;
 
@@ -14,7 +14,7 @@ pub const GROUP: &str = "wsgateway.dev";
 /// API version.
 pub const VERSION: &str = "v1alpha1";
 
-/// A fleet of WebSocket gateways in front of one NATS JetStream stream.
+/// A fleet of WebSocket gateways in front of one NATS JetStream stream, or of Redis Pub/Sub.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "wsgateway.dev",
@@ -25,7 +25,7 @@ pub const VERSION: &str = "v1alpha1";
     namespaced,
     status = "WsGatewayStatus",
     derive = "PartialEq",
-    doc = "A fleet of WebSocket gateways in front of one NATS JetStream stream.",
+    doc = "A fleet of WebSocket gateways in front of one NATS JetStream stream, or of Redis Pub/Sub.",
     scale(
         spec_replicas_path = ".spec.replicas",
         status_replicas_path = ".status.replicas",
@@ -62,6 +62,11 @@ pub const VERSION: &str = "v1alpha1";
                   beginning with a letter and not ending with a dash"),
 )]
 #[x_kube(
+    validation = Rule::new("has(self.redis) ? !has(self.nats) && !has(self.stream) : has(self.nats) && has(self.stream)")
+    .message("messages come from one source: give nats and stream, or redis alone"),
+    validation = Rule::new("has(self.redis) == has(oldSelf.redis)")
+    .message("the source cannot change between NATS and Redis, since cursors and the stream would be orphaned: create \
+              another WsGateway and delete this one"),
     validation = Rule::new(
         "!has(self.autoscaling) || !has(self.autoscaling.targetConnectionsPerPod) || \
          self.autoscaling.targetConnectionsPerPod <= self.capacity.connectionsPerPod"
@@ -69,7 +74,7 @@ pub const VERSION: &str = "v1alpha1";
     .message("autoscaling.targetConnectionsPerPod must not exceed capacity.connectionsPerPod, or pods are full before \
               the autoscaler adds one: lower the target (80 % is the default) or raise the capacity"),
     validation = Rule::new(
-        "self.channels.stripPrefix == '' || self.stream.subjects.exists(s, s.startsWith(self.channels.stripPrefix) || \
+        "self.channels.stripPrefix == '' || !has(self.stream) || self.stream.subjects.exists(s, s.startsWith(self.channels.stripPrefix) || \
          s.contains('*') || (s.endsWith('>') && self.channels.stripPrefix.startsWith(s.substring(0, s.size() - 1))))"
     )
     .message("channels.stripPrefix covers none of stream.subjects: make it the common beginning of some of them, such \
@@ -84,13 +89,20 @@ pub const VERSION: &str = "v1alpha1";
     .message("channels.rules: a rule matches no channel of stream.subjects: name channels as clients do, which is \
               BTC.price with stripPrefix odin.token., and odin.token.BTC.price without"),
     validation = Rule::new(
-        "self.stream.maxMessageSize == '0' || quantity(self.capacity.outboxPerConnection).compareTo(\
+        "!has(self.stream) || self.stream.maxMessageSize == '0' || quantity(self.capacity.outboxPerConnection).compareTo(\
          quantity(self.stream.maxMessageSize).add(quantity(self.stream.maxMessageSize))\
          .add(quantity(self.stream.maxMessageSize))) >= 0"
     )
     .message("capacity.outboxPerConnection must be at least three times stream.maxMessageSize, or two large \
               messages in a row could close a client that reads well: raise it (a pod's memory follows, for a tenth of its connections) \
               or lower stream.maxMessageSize"),
+    validation = Rule::new(
+        "!has(self.redis) || quantity(self.capacity.outboxPerConnection).compareTo(\
+         quantity(self.redis.maxMessageSize).add(quantity(self.redis.maxMessageSize))\
+         .add(quantity(self.redis.maxMessageSize))) >= 0"
+    )
+    .message("capacity.outboxPerConnection must be at least three times redis.maxMessageSize, or two large \
+              messages in a row could close a client that reads well: raise it or lower redis.maxMessageSize"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WsGatewaySpec {
@@ -100,10 +112,15 @@ pub struct WsGatewaySpec {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
-    /// The NATS servers that hold the stream.
-    pub nats: Nats,
+    /// The NATS servers that hold the stream. Given together with `stream`, or `redis` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats: Option<Nats>,
     /// The JetStream stream that feeds the gateways; the operator makes it and keeps it as specified.
-    pub stream: Stream,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Stream>,
+    /// Redis Pub/Sub instead of `nats` and `stream`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
     /// How subjects become channels, and how their messages are treated.
     #[serde(default)]
     pub channels: Channels,

@@ -175,6 +175,34 @@ pub(crate) fn secret_key(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// Addresses of Redis servers.
+pub(crate) fn redis_servers(_: &mut SchemaGenerator) -> Schema {
+    let item = matching(
+        r"^rediss?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]{0,4})?$",
+        255,
+        "write redis://host:port, or rediss://host:port for TLS, such as redis://redis.cache:6379, without user, \
+         password, path or database",
+    );
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "items": item,
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+/// Channels of Redis: any text, since Redis takes any bytes.
+pub(crate) fn redis_channels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 32,
+        "items": { "type": "string", "minLength": 1, "maxLength": 255 },
+        "x-kubernetes-list-type": "set",
+    })
+}
+
 /// Replicas of a stream: what a RAFT group can use.
 pub(crate) fn stream_replicas(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "format": "int32", "enum": [1, 3, 5] })

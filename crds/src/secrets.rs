@@ -4,8 +4,13 @@ use std::path::PathBuf;
 
 use wsgateway_config::{NatsAuth, NatsTls, NatsUser};
 
+use crate::ValidRedis;
+
 /// Folder in a gateway's pod with what is needed to connect to NATS.
 pub const NATS_FOLDER: &str = "/etc/wsgateway-nats";
+
+/// Folder in a gateway's pod with what is needed to connect to Redis.
+pub const REDIS_FOLDER: &str = "/etc/wsgateway-redis";
 
 /// A key of a Secret in the namespace of the WsGateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +48,7 @@ pub struct ValidTls {
     pub client: Option<(SecretKey, SecretKey)>,
 }
 
-/// A file of [`NATS_FOLDER`] and where it comes from.
+/// A file of [`NATS_FOLDER`] or [`REDIS_FOLDER`] and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretFile {
     /// Where it comes from.
@@ -101,6 +106,25 @@ impl ValidTls {
     fn files(&self) -> Vec<(&SecretKey, &'static str)> {
         let client = self.client.iter().flat_map(|(chain, key)| [(chain, CERTIFICATE), (key, KEY)]);
         self.ca.iter().map(|ca| (ca, CA)).chain(client).collect()
+    }
+}
+
+impl ValidRedis {
+    /// Where the gateway's configuration says that the password is.
+    pub(crate) fn password_file(&self) -> Option<PathBuf> {
+        self.password.as_ref().map(|_| [REDIS_FOLDER, PASSWORD].iter().collect())
+    }
+
+    /// Where the gateway's configuration says that the authorities are.
+    pub(crate) fn ca_file(&self) -> Option<PathBuf> {
+        self.ca.as_ref().map(|_| [REDIS_FOLDER, CA].iter().collect())
+    }
+
+    /// The Secrets' keys that a pod needs as files of [`REDIS_FOLDER`].
+    pub fn files(&self) -> Vec<SecretFile> {
+        let password = self.password.iter().map(|key| (key, PASSWORD));
+        let files = password.chain(self.ca.iter().map(|key| (key, CA)));
+        files.map(|(source, file)| SecretFile { source: source.clone(), file }).collect()
     }
 }
 

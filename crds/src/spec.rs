@@ -9,6 +9,7 @@ mod monitoring;
 mod nats;
 mod pod;
 mod protocols;
+mod redis;
 mod stream;
 
 pub use autoscaling::Autoscaling;
@@ -22,4 +23,5 @@ pub use nats::{
 };
 pub use pod::{ImagePullPolicy, Pod, Resources, SecretName};
 pub use protocols::{Odin, Protocol, Symbols};
+pub use redis::{Redis, RedisSecret};
 pub use stream::{AdoptionPolicy, Compression, DeletionPolicy, Storage, Stream};

@@ -1,17 +1,18 @@
 //! From a checked WsGateway to what the gateway and NATS are told.
 
 use wsgateway_config::{
-    Admin, Capacity, Channels, GatewayConfig, JetStreamSource, Listener, Source, StreamConfig,
+    Admin, Capacity, Channels, GatewayConfig, JetStreamSource, Listener, RedisSource, Source,
 };
 
-use crate::{ADMIN_PORT, ValidCredentials, ValidGateway, ValidTls};
+use crate::{
+    ADMIN_PORT, ValidCredentials, ValidGateway, ValidNats, ValidRedis, ValidSource, ValidTls,
+};
 
 /// The configuration file of a gateway.
 pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
-    let source = JetStreamSource {
-        auth: gateway.credentials.as_ref().map(ValidCredentials::in_a_pod),
-        tls: gateway.tls.as_ref().map(ValidTls::in_a_pod),
-        ..JetStreamSource::new(gateway.servers.clone(), &gateway.stream.name)
+    let source = match &gateway.source {
+        ValidSource::Nats(nats) => Source::JetStream(jetstream(nats)),
+        ValidSource::Redis(valid) => Source::Redis(redis(valid)),
     };
     let name = format!("{}/{}", gateway.namespace, gateway.name);
     let limits = &gateway.limits;
@@ -45,11 +46,24 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         command_rate: limits.command_rate.clone(),
         slow_consumer: limits.slow_consumer.clone(),
         history: limits.history.clone(),
-        ..GatewayConfig::new(name, Source::JetStream(source))
+        ..GatewayConfig::new(name, source)
     }
 }
 
-/// The stream that feeds it.
-pub fn stream_config(gateway: &ValidGateway) -> StreamConfig {
-    gateway.stream.clone()
+fn jetstream(nats: &ValidNats) -> JetStreamSource {
+    JetStreamSource {
+        auth: nats.credentials.as_ref().map(ValidCredentials::in_a_pod),
+        tls: nats.tls.as_ref().map(ValidTls::in_a_pod),
+        ..JetStreamSource::new(nats.servers.clone(), &nats.stream.name)
+    }
+}
+
+fn redis(redis: &ValidRedis) -> RedisSource {
+    RedisSource {
+        username: redis.username.clone(),
+        password_file: redis.password_file(),
+        ca_file: redis.ca_file(),
+        max_message_bytes: redis.max_message_bytes,
+        ..RedisSource::new(redis.servers.clone(), redis.channels.clone())
+    }
 }

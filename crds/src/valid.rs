@@ -8,8 +8,8 @@ use wsgateway_config::{
 };
 
 use crate::{
-    AdoptionPolicy, DeletionPolicy, Derived, ImagePullPolicy, SecretFile, ServiceMonitorMode,
-    ValidCredentials, ValidTls, secrets,
+    AdoptionPolicy, DeletionPolicy, Derived, ImagePullPolicy, SecretFile, SecretKey,
+    ServiceMonitorMode, ValidCredentials, ValidTls, secrets,
 };
 
 /// A WsGateway that can be put into practice. Only [`crate::validate`] makes one.
@@ -26,18 +26,8 @@ pub struct ValidGateway {
     pub generation: i64,
     /// Pods wanted before autoscaling has its say.
     pub replicas: i32,
-    /// NATS servers, as `nats://host:port` or `tls://host:port`.
-    pub servers: Vec<String>,
-    /// Who we are to them.
-    pub credentials: Option<ValidCredentials>,
-    /// Certificates of one's own for them.
-    pub tls: Option<ValidTls>,
-    /// The stream.
-    pub stream: StreamConfig,
-    /// What to do with a stream that we did not make.
-    pub adoption: AdoptionPolicy,
-    /// What becomes of the stream in the end.
-    pub deletion: DeletionPolicy,
+    /// Where messages come from.
+    pub source: ValidSource,
     /// What is left out of a subject to name its channel; empty, or ending with a dot.
     pub strip_prefix: String,
     /// How messages are treated on their way, by channel.
@@ -71,6 +61,74 @@ pub struct ValidProtocols {
     pub odin: Odin,
     /// What symbols.v1 clients get.
     pub symbols: Symbols,
+}
+
+/// Where messages come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValidSource {
+    /// A JetStream stream.
+    Nats(Box<ValidNats>),
+    /// Redis Pub/Sub: there is no stream to look after.
+    Redis(Box<ValidRedis>),
+}
+
+/// A JetStream stream and the servers that hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidNats {
+    /// NATS servers, as `nats://host:port` or `tls://host:port`.
+    pub servers: Vec<String>,
+    /// Who we are to them.
+    pub credentials: Option<ValidCredentials>,
+    /// Certificates of one's own for them.
+    pub tls: Option<ValidTls>,
+    /// The stream.
+    pub stream: StreamConfig,
+    /// What to do with a stream that we did not make.
+    pub adoption: AdoptionPolicy,
+    /// What becomes of the stream in the end.
+    pub deletion: DeletionPolicy,
+}
+
+/// Redis Pub/Sub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidRedis {
+    /// Redis servers, as `redis://host:port` or `rediss://host:port`.
+    pub servers: Vec<String>,
+    /// Channels and patterns of channels.
+    pub channels: Vec<String>,
+    /// ACL user; there is a password then.
+    pub username: Option<String>,
+    /// Where the password is.
+    pub password: Option<SecretKey>,
+    /// Where the certificates of authorities are.
+    pub ca: Option<SecretKey>,
+    /// Largest message in bytes.
+    pub max_message_bytes: u32,
+}
+
+impl ValidNats {
+    /// The Secrets' keys that a pod needs as files of [`crate::NATS_FOLDER`].
+    pub fn files(&self) -> Vec<SecretFile> {
+        secrets::files(self.credentials.as_ref(), self.tls.as_ref())
+    }
+}
+
+impl ValidSource {
+    /// The stream and its servers, if messages come from one.
+    pub fn nats(&self) -> Option<&ValidNats> {
+        match self {
+            Self::Nats(nats) => Some(nats),
+            Self::Redis(_) => None,
+        }
+    }
+
+    /// Redis, if messages come from there.
+    pub fn redis(&self) -> Option<&ValidRedis> {
+        match self {
+            Self::Nats(_) => None,
+            Self::Redis(redis) => Some(redis),
+        }
+    }
 }
 
 /// What one client may take.
@@ -132,11 +190,6 @@ pub struct ValidPod {
 }
 
 impl ValidGateway {
-    /// The Secrets' keys that a pod needs as files of [`crate::NATS_FOLDER`].
-    pub fn nats_files(&self) -> Vec<SecretFile> {
-        secrets::files(self.credentials.as_ref(), self.tls.as_ref())
-    }
-
     /// Pods to run now: `replicas`, within the autoscaler's bounds if there is one. 0 stops all pods, as it stops a
     /// HorizontalPodAutoscaler.
     pub fn effective_replicas(&self) -> i32 {

@@ -108,6 +108,21 @@ fn beside(path: &str) -> Option<(String, &'static str)> {
     (of_nats && field != "name").then(|| (format!("{parent}.name"), "odin-nats"))
 }
 
+/// Messages come from Redis, with everything that one of its fields may ask of the others.
+fn instead_of_nats(spec: &mut Value, path: &str) {
+    for source in ["nats", "stream"] {
+        spec.as_object_mut().expect("an object").remove(source);
+    }
+    spec["channels"]["stripPrefix"] = json!("");
+    let secret = json!({ "name": "redis", "key": "key" });
+    spec["redis"] = json!({
+        "servers": ["rediss://redis"], "channels": ["*"], "passwordSecret": secret,
+    });
+    if path.starts_with("redis.caSecret") {
+        spec["redis"]["caSecret"] = secret;
+    }
+}
+
 #[test]
 fn every_example_of_the_guide_is_accepted() {
     for path in spec_fields().keys() {
@@ -120,6 +135,9 @@ fn every_example_of_the_guide_is_accepted() {
         }
         if let Some((other, value)) = beside(path) {
             put(&mut manifest["spec"], &other, &json!(value));
+        }
+        if path.starts_with("redis.") {
+            instead_of_nats(&mut manifest["spec"], path);
         }
         put(&mut manifest["spec"], path, &yaml::from_str(example).unwrap());
         let checked =

@@ -81,5 +81,5 @@ fn a_manifest_with_only_what_is_required_becomes_this_configuration() {
                 spec: {nats: {servers: ['nats://nats'] }, stream: {name: TINY, subjects: ['tiny.>']}}}";
     let valid = validate(&parse(text).unwrap()).unwrap();
     insta::assert_snapshot!(gateway_config(&valid).render().unwrap());
-    insta::assert_debug_snapshot!(wsgateway_crds::stream_config(&valid));
+    insta::assert_debug_snapshot!(valid.source.nats().unwrap().stream);
 }

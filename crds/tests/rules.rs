@@ -143,6 +143,10 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
     "listener": { "maxCommandSize": "1Mi", "compression": false, "heartbeat": { "interval": "1h", "timeout": "60m" } },
     "capacity": { "subscriptionsPerConnection": 10000, "outboxPerConnection": "256Mi" },
     "rateLimits": { "commandsPerConnection": { "perSecond": 10000, "burst": 1 } } } }))]
+#[case::redis(json!({ "spec": { "nats": null, "stream": null, "channels": { "stripPrefix": "channel.trade.",
+    "rules": [{ "match": "*" }] }, "redis": { "servers": ["rediss://r:6380", "redis://[::1]"],
+    "channels": ["channel:trade:*", "x y"], "username": "me", "passwordSecret": { "name": "a", "key": "b" },
+    "caSecret": { "name": "a", "key": "c" }, "maxMessageSize": "1" } } }))]
 #[case::stopped(json!({ "spec": { "replicas": 0 } }))]
 fn what_can_work_is_accepted_by_both(#[case] change: Value) {
     let manifest = changed(&change);
@@ -153,6 +157,8 @@ fn what_can_work_is_accepted_by_both(#[case] change: Value) {
 #[rstest]
 #[case::name(json!({ "spec": { "stream": { "name": "OTHER" } } }), "stream.name cannot change")]
 #[case::storage(json!({ "spec": { "stream": { "storage": "Memory" } } }), "stream.storage cannot change")]
+#[case::source(json!({ "spec": { "nats": null, "stream": null, "redis": { "servers": ["redis://r"], "channels": ["c"] } } }),
+    "the source cannot change between NATS and Redis")]
 fn what_nats_cannot_change_is_immutable(#[case] change: Value, #[case] message: &str) {
     let errors = cel(&changed(&change), Some(&sample()));
     assert!(errors.iter().any(|error| error.contains(message)), "{errors:?}");
@@ -162,6 +168,25 @@ fn what_nats_cannot_change_is_immutable(#[case] change: Value, #[case] message: 
 fn what_nats_can_change_may_change() {
     let change = json!({ "spec": { "replicas": 3, "stream": { "maxAge": "10m", "replicas": 3, "compression": "S2" } } });
     assert_eq!(cel(&changed(&change), Some(&sample())), [""; 0]);
+}
+
+#[test]
+fn a_prefix_that_no_redis_channel_begins_with_is_refused() {
+    for (channel, prefix, accepted) in [
+        ("channel:trade:*", "channel.trade.", true),
+        ("channel:trade:*", "channel.", true),
+        ("*", "channel.trade.", true),
+        ("channel:[ab]:x", "channel.a.", true),
+        ("channel:trade:AAPL", "channel.trade.", true),
+        ("channel:trade:*", "odin.token.", false),
+        ("channel:trade", "channel.trade.", false),
+    ] {
+        let manifest = changed(
+            &json!({ "spec": { "nats": null, "stream": null, "channels": { "stripPrefix": prefix },
+            "redis": { "servers": ["redis://r"], "channels": [channel] } } }),
+        );
+        assert_eq!(validated(&manifest).is_ok(), accepted, "{channel} {prefix}");
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ use crate::resources;
 use crate::source::memory::{self, MemoryPublisher};
 use crate::source::status::Status;
 use crate::source::{self, Sink};
+use crate::statistics;
 
 /// What is not in the configuration because it differs between pods of one gateway.
 #[derive(Clone, Debug)]
@@ -151,7 +152,11 @@ pub(crate) fn start_with(
     let (memory, source) =
         start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;
     let serve = http::serve(listener, routes(&site), stop_http.clone());
-    let http = vital_thread("http", &readiness, serve)?;
+    let tell = statistics::run(site, stop_http.clone());
+    let work = async {
+        tokio::join!(serve, tell);
+    };
+    let http = vital_thread("http", &readiness, work)?;
     stop_on_error.disarm();
     serving.open();
     tracing::info!(address = %client_addr, path = config.listener.path, shards, name = config.name, "listening");
@@ -186,6 +191,7 @@ fn site(
     let listener = &config.listener;
     Site {
         name: config.name.clone(),
+        broker: broker(&config.source),
         path: listener.path.clone(),
         protocols: listener.protocols.iter().map(|protocol| protocol.name()).collect(),
         default_protocol: listener.default_protocol.name(),
@@ -217,7 +223,7 @@ fn past(config: &GatewayConfig) -> (Past, Option<Desk>) {
             let (archive, desk) = archive::archive();
             (archive, Some(desk))
         }
-        Source::Memory(_) => (Archive::none(), None),
+        Source::Redis(_) | Source::Memory(_) => (Archive::none(), None),
     };
     (Past { history: History::new(bounds), archive }, desk)
 }
@@ -260,7 +266,16 @@ const BACKLOG: i32 = 16_384;
 fn stream_name(source: &Source) -> &str {
     match source {
         Source::JetStream(source) => &source.stream,
+        Source::Redis(_) => "redis",
         Source::Memory(_) => "memory",
+    }
+}
+
+/// What /health calls the server behind the source: clients of earlier systems look for "nats".
+fn broker(source: &Source) -> &'static str {
+    match source {
+        Source::JetStream(_) | Source::Memory(_) => "nats",
+        Source::Redis(_) => "redis",
     }
 }
 
@@ -290,6 +305,11 @@ fn start_source(
             let client = format!("wsgateway {} {}", config.name, options.pod);
             let (source, warmup) = (source.clone(), config.history.messages);
             let work = source::jetstream::run(source, client, warmup, (sink, desk), stop);
+            Ok((None, vital_thread("source", readiness, work)?))
+        }
+        Source::Redis(source) => {
+            let client = format!("wsgateway {} {}", config.name, options.pod);
+            let work = source::redis::run(source.clone(), client, sink, stop);
             Ok((None, vital_thread("source", readiness, work)?))
         }
         Source::Memory(_) => {

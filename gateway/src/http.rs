@@ -34,6 +34,8 @@ pub(crate) use accept::serve;
 #[derive(Debug)]
 pub(crate) struct Site {
     pub name: String,
+    /// What /health calls the server that messages come from.
+    pub broker: &'static str,
     pub path: String,
     /// Protocols served, by name, and the one for clients that name none.
     pub protocols: Vec<&'static str>,

@@ -20,5 +20,6 @@ mod hub;
 mod metrics;
 mod resources;
 mod source;
+mod statistics;
 
 pub use source::memory::{MemoryPublisher, PublishError};

@@ -1,13 +1,14 @@
 //! Source: the one consumer of this process, and its position in the stream.
 //!
-//! In: JetStream ([`jetstream`]) or this process itself ([`memory`]). Out: every message once, in order, to a
-//! [`Sink`], which encodes it and hands it to the hub. What must hold: the position only moves forward within an
-//! epoch, and a message that cannot be had any more is reported, never skipped in silence.
+//! In: JetStream ([`jetstream`]), Redis Pub/Sub ([`redis`]) or this process itself ([`memory`]). Out: every message
+//! once, in order, to a [`Sink`], which encodes it and hands it to the hub. What must hold: the position only moves
+//! forward within an epoch, and a message that cannot be had any more is reported, never skipped in silence.
 
 mod ack;
 pub(crate) mod jetstream;
 pub(crate) mod memory;
 mod position;
+pub(crate) mod redis;
 pub(crate) mod status;
 
 use std::sync::Arc;
@@ -94,6 +95,15 @@ impl Sink {
         self.history.lost(from, to);
         let mut frame = Vec::new();
         v1::gap(&mut frame, ">", from, to, "retention");
+        self.hub.lost(&Bytes::from(frame), to);
+    }
+
+    /// Numbers that were spent for what a source without a memory has missed: every client is told.
+    fn hole(&mut self, from: u64, to: u64) {
+        self.status.lost(to - from + 1);
+        self.history.lost(from, to);
+        let mut frame = Vec::new();
+        v1::gap(&mut frame, ">", from, to, "source");
         self.hub.lost(&Bytes::from(frame), to);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wsgateway_crds::ValidGateway;
+use wsgateway_crds::{ValidGateway, ValidNats};
 use wsgateway_nats::ConnectError;
 
 use crate::build::child_name;
@@ -18,8 +18,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The surroundings of a WsGateway.
 pub(crate) struct World {
-    /// The connection to its NATS servers; it may be down.
-    pub(crate) link: Result<Link, NoLink>,
+    /// The connection to its NATS servers, if messages come from there; it may be down.
+    pub(crate) link: Option<Result<Link, NoLink>>,
     /// Whether the cluster knows ServiceMonitors.
     pub(crate) monitors: bool,
     /// Whether its gateways have been made before.
@@ -46,8 +46,12 @@ impl NoLink {
 }
 
 /// The connection to the NATS servers of a WsGateway, with what its Secrets hold now.
-pub(crate) async fn link(gateway: &ValidGateway, context: &Context) -> Result<Link, NoLink> {
-    let access = secrets::access(gateway, context).await?;
+pub(crate) async fn link(
+    gateway: &ValidGateway,
+    nats: &ValidNats,
+    context: &Context,
+) -> Result<Link, NoLink> {
+    let access = secrets::access(&gateway.namespace, nats, context).await?;
     let user = format!("{}/{}", gateway.namespace, gateway.name);
     Ok(context.links.get(&user, &access, Instant::now()).await?)
 }
@@ -60,8 +64,12 @@ pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
     if told.await.is_err() {
         tracing::warn!("Deployments are not listed yet");
     }
+    let link = match gateway.source.nats() {
+        Some(nats) => Some(link(gateway, nats, context).await),
+        None => None,
+    };
     World {
-        link: link(gateway, context).await,
+        link,
         monitors: *context.monitors.borrow(),
         deployed: seen(
             &context.children.deployments,

@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use wsgateway_crds::{DeletionPolicy, WsGateway, validate};
+use wsgateway_crds::{DeletionPolicy, Nats, Stream, WsGateway, validate};
 use wsgateway_nats::{Access, Ending, delete_if_owned, release};
 
 use crate::build::selector_text;
@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::error::{Error, Stage};
 use crate::metrics::Deed;
 use crate::status::{self, Findings, Verdict};
-use crate::{FINALIZER, FORCE_DELETE, dereference, stream};
+use crate::{FINALIZER, FORCE_DELETE, dereference};
 
 /// To give up a claim on a stream that stays is a courtesy: it is not worth a long wait.
 const RETAIN_PATIENCE: Duration = Duration::from_secs(30);
@@ -28,9 +28,9 @@ pub(crate) fn is_guarded(gateway: &WsGateway) -> bool {
     gateway.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
-/// Adds the finalizer, before anything exists that it has to look after.
+/// Adds the finalizer, before anything exists that it has to look after. Without a stream there is no such thing.
 pub(crate) async fn guard(gateway: &WsGateway, context: &Context) -> Result<(), Error> {
-    if is_guarded(gateway) {
+    if is_guarded(gateway) || gateway.spec.stream.is_none() {
         return Ok(());
     }
     let mut finalizers = gateway.finalizers().to_vec();
@@ -68,13 +68,16 @@ pub(crate) async fn run(gateway: &WsGateway, context: &Context) -> Result<Action
     if !is_guarded(gateway) {
         return Ok(Action::await_change());
     }
+    let (Some(nats), Some(stream)) = (&gateway.spec.nats, &gateway.spec.stream) else {
+        return unguard(gateway, context).await;
+    };
     let forced = gateway.annotations().get(FORCE_DELETE).is_some_and(|value| value == "true");
     if forced {
         let note = format!("{} was left as it is: {FORCE_DELETE} is set", stream_words(gateway));
         context.events.tell(gateway, false, "StreamLeftBehind", &note).await;
         return unguard(gateway, context).await;
     }
-    match end_stream(gateway, context).await {
+    match end_stream(gateway, nats, stream, context).await {
         Ok(ending) => {
             let (reason, what) = match ending {
                 Ending::Deleted => ("StreamDeleted", "was deleted with its messages"),
@@ -88,34 +91,43 @@ pub(crate) async fn run(gateway: &WsGateway, context: &Context) -> Result<Action
             context.events.tell(gateway, true, reason, &note).await;
             unguard(gateway, context).await
         }
-        Err(trouble) => wait_or_leave(gateway, &trouble, context).await,
+        Err(trouble) => wait_or_leave(gateway, stream.deletion_policy, &trouble, context).await,
     }
 }
 
 fn stream_words(gateway: &WsGateway) -> String {
-    format!("stream {}", gateway.spec.stream.name)
+    let name = gateway.spec.stream.as_ref().map_or("", |stream| stream.name.as_str());
+    format!("stream {name}")
 }
 
-async fn end_stream(gateway: &WsGateway, context: &Context) -> Result<Ending, String> {
-    let spec = &gateway.spec;
-    let owner = stream::owner(
+async fn end_stream(
+    gateway: &WsGateway,
+    nats: &Nats,
+    stream: &Stream,
+    context: &Context,
+) -> Result<Ending, String> {
+    let owner = crate::stream::owner(
         &context.options.cluster,
         &gateway.namespace().unwrap_or_default(),
         &gateway.name_any(),
         &gateway.uid().unwrap_or_default(),
     );
-    let link = match validate(gateway) {
-        Ok(valid) => dereference::link(&valid, context).await.map_err(|error| error.to_string())?,
+    let valid = validate(gateway).ok();
+    let valid = valid.as_ref().and_then(|valid| Some((valid, valid.source.nats()?)));
+    let link = match valid {
+        Some((valid, nats)) => {
+            dereference::link(valid, nats, context).await.map_err(|error| error.to_string())?
+        }
         // What is wrong elsewhere need not keep us from the stream.
-        Err(_errors) => context
+        None => context
             .links
-            .get(&gateway.name_any(), &Access::open(spec.nats.servers.clone()), Instant::now())
+            .get(&gateway.name_any(), &Access::open(nats.servers.clone()), Instant::now())
             .await
             .map_err(|error| error.to_string())?,
     };
-    let ending = match spec.stream.deletion_policy {
-        DeletionPolicy::Delete => delete_if_owned(&link.client, &spec.stream.name, &owner).await,
-        DeletionPolicy::Retain => release(&link.client, &spec.stream.name, &owner).await,
+    let ending = match stream.deletion_policy {
+        DeletionPolicy::Delete => delete_if_owned(&link.client, &stream.name, &owner).await,
+        DeletionPolicy::Retain => release(&link.client, &stream.name, &owner).await,
     };
     match ending {
         Ok(Ending::Deleted) => context.metrics.stream(Deed::StreamDeleted),
@@ -127,11 +139,12 @@ async fn end_stream(gateway: &WsGateway, context: &Context) -> Result<Ending, St
 
 async fn wait_or_leave(
     gateway: &WsGateway,
+    policy: DeletionPolicy,
     trouble: &str,
     context: &Context,
 ) -> Result<Action, Error> {
     context.metrics.problem("finalize", "StreamNotEnded");
-    let patience = match gateway.spec.stream.deletion_policy {
+    let patience = match policy {
         DeletionPolicy::Delete => {
             Duration::from_secs(u64::from(context.options.deletion_patience_seconds))
         }

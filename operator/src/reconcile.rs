@@ -119,13 +119,14 @@ async fn refuse(
 }
 
 async fn make_stream(valid: &ValidGateway, world: &World, context: &Context) -> Outcome {
-    match &world.link {
-        Ok(link) => {
+    match (valid.source.nats(), &world.link) {
+        (None, _) | (_, None) => stream::not_applicable(),
+        (Some(nats), Some(Ok(link))) => {
             let owner =
                 stream::owner(&context.options.cluster, &valid.namespace, &valid.name, &valid.uid);
-            stream::reconcile(valid, &owner, link, &context.metrics).await
+            stream::reconcile(nats, &owner, link, &context.metrics).await
         }
-        Err(error) => {
+        (Some(_), Some(Err(error))) => {
             context.metrics.problem("dereference", error.reason());
             Outcome {
                 status: None,

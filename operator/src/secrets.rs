@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use wsgateway_crds::{SecretKey, ValidCredentials, ValidGateway};
+use wsgateway_crds::{SecretKey, ValidCredentials, ValidNats};
 use wsgateway_nats::{Access, Auth, Material, Tls};
 
 use crate::context::Context;
@@ -27,18 +27,19 @@ type Data = BTreeMap<String, ByteString>;
 
 /// How to reach the NATS servers of a WsGateway.
 pub(crate) async fn access(
-    gateway: &ValidGateway,
+    namespace: &str,
+    nats: &ValidNats,
     context: &Context,
 ) -> Result<Access, SecretTrouble> {
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), &gateway.namespace);
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let mut found: BTreeMap<String, Data> = BTreeMap::new();
-    for file in gateway.nats_files() {
+    for file in nats.files() {
         let name = file.source.name;
         if let Entry::Vacant(place) = found.entry(name.clone()) {
-            place.insert(fetch(&api, &name, &gateway.namespace).await?);
+            place.insert(fetch(&api, &name, namespace).await?);
         }
     }
-    assemble(gateway, &found)
+    assemble(nats, &found)
 }
 
 async fn fetch(api: &Api<Secret>, name: &str, namespace: &str) -> Result<Data, SecretTrouble> {
@@ -66,10 +67,7 @@ async fn fetch(api: &Api<Secret>, name: &str, namespace: &str) -> Result<Data, S
 }
 
 /// Puts the values in place, each under the name by which a person finds it.
-fn assemble(
-    gateway: &ValidGateway,
-    found: &BTreeMap<String, Data>,
-) -> Result<Access, SecretTrouble> {
+fn assemble(nats: &ValidNats, found: &BTreeMap<String, Data>) -> Result<Access, SecretTrouble> {
     let value = |at: &SecretKey| {
         let SecretKey { name, key } = at;
         let data = found.get(name);
@@ -87,7 +85,7 @@ fn assemble(
             bytes: bytes.0.as_slice().into(),
         })
     };
-    let auth = match &gateway.credentials {
+    let auth = match &nats.credentials {
         None => None,
         Some(ValidCredentials::Creds(at)) => Some(Auth::Creds(value(at)?)),
         Some(ValidCredentials::Nkey(at)) => Some(Auth::Nkey(value(at)?)),
@@ -96,7 +94,7 @@ fn assemble(
             Some(Auth::Password { user: value(user)?, password: value(password)? })
         }
     };
-    let tls = match &gateway.tls {
+    let tls = match &nats.tls {
         None => None,
         Some(tls) => Some(Tls {
             ca: tls.ca.as_ref().map(value).transpose()?,
@@ -106,7 +104,7 @@ fn assemble(
             },
         }),
     };
-    Ok(Access { servers: gateway.servers.clone(), auth, tls })
+    Ok(Access { servers: nats.servers.clone(), auth, tls })
 }
 
 #[cfg(test)]
@@ -115,12 +113,12 @@ mod tests {
 
     use super::*;
 
-    fn gateway(nats: &str) -> ValidGateway {
+    fn gateway(nats: &str) -> ValidNats {
         let text = format!(
             "{{apiVersion: wsgateway.dev/v1alpha1, kind: WsGateway, metadata: {{name: tiny}}, \
              spec: {{nats: {{servers: ['nats://nats'], {nats}}}, stream: {{name: TINY, subjects: ['tiny.>']}}}}}}"
         );
-        validate(&parse(&text).unwrap()).unwrap()
+        validate(&parse(&text).unwrap()).unwrap().source.nats().unwrap().clone()
     }
 
     fn secrets(pairs: &[(&str, &str)]) -> BTreeMap<String, Data> {

@@ -1,7 +1,7 @@
 //! Stage: the stream. Observe, plan (pure, in `wsgateway-nats`), apply; the outcome is a verdict, never an error, so
 //! that NATS being away does not keep the pods from being looked after.
 
-use wsgateway_crds::{AdoptionPolicy, Ownership, StreamStatus, ValidGateway, stream_config};
+use wsgateway_crds::{AdoptionPolicy, Ownership, StreamStatus, ValidNats};
 use wsgateway_nats::{
     Adoption, FailureKind, Observed, Owner, Plan, StreamError, apply, observe, plan,
 };
@@ -28,14 +28,24 @@ pub(crate) fn owner(cluster: &str, namespace: &str, name: &str, uid: &str) -> Ow
     Owner::new(cluster, namespace, name, uid)
 }
 
+/// Where messages come from Redis there is nothing to make and nothing to own.
+pub(crate) fn not_applicable() -> Outcome {
+    Outcome {
+        status: None,
+        verdict: Verdict::yes("NotApplicable", "messages come from Redis, which has no stream"),
+        refused: false,
+        retry: false,
+    }
+}
+
 /// Makes the stream as specified.
 pub(crate) async fn reconcile(
-    gateway: &ValidGateway,
+    nats: &ValidNats,
     owner: &Owner,
     link: &Link,
     metrics: &Metrics,
 ) -> Outcome {
-    match converge(gateway, owner, link, metrics).await {
+    match converge(nats, owner, link, metrics).await {
         Ok(outcome) => outcome,
         Err(error) => {
             let verdict = problem(&error, &link.trouble());
@@ -46,18 +56,18 @@ pub(crate) async fn reconcile(
 }
 
 async fn converge(
-    gateway: &ValidGateway,
+    nats: &ValidNats,
     owner: &Owner,
     link: &Link,
     metrics: &Metrics,
 ) -> Result<Outcome, StreamError> {
-    let desired = stream_config(gateway);
-    let adoption = match gateway.adoption {
+    let desired = &nats.stream;
+    let adoption = match nats.adoption {
         AdoptionPolicy::Fail => Adoption::Fail,
         AdoptionPolicy::Adopt => Adoption::Adopt,
     };
     let observed = observe(&link.client, &desired.name).await?;
-    let plan = plan(&desired, owner, adoption, observed.as_ref());
+    let plan = plan(desired, owner, adoption, observed.as_ref());
     if let Plan::Refused(refusal) = &plan {
         metrics.problem("stream", refusal.reason());
         return Ok(Outcome {

@@ -2,6 +2,7 @@
 //!
 //! - [`Nats`]: a nats-server with JetStream; [`NatsCluster`]: several that are one; [`NatsOperator`] and [`Authority`]
 //!   make the credentials and certificates of one that asks for them, [`MountedSecret`] the files that a pod has of them.
+//! - [`Redis`]: a redis-server that keeps nothing.
 //! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager, with a small PKI of its own.
 //! - [`Chromium`]: a headless browser, driven over its debugging protocol.
 //! - [`WsgwDev`]: our own `wsgw dev`, as a newcomer runs it.
@@ -23,6 +24,7 @@ mod guardian;
 mod mounted;
 mod nats;
 mod ports;
+mod redis;
 mod scratch;
 mod tools;
 mod wait;
@@ -36,8 +38,9 @@ pub use guardian::{Guarded, Signal};
 pub use mounted::MountedSecret;
 pub use nats::{Authority, Certified, Nats, NatsCluster, NatsOperator};
 pub use ports::free_port;
+pub use redis::Redis;
 pub use scratch::Scratch;
-pub use tools::{repository, tool};
+pub use tools::{redis_server, repository, tool};
 pub use wait::{wait_until, wait_until_some};
 pub use wsgw::{Ended, WsgwDev, wsgw};
 

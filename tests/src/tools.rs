@@ -1,4 +1,4 @@
-//! Where the real servers are. `hack/tools` holds the rules; this asks it.
+//! Where the real servers are. `hack/tools` and `hack/redis` hold the rules; this asks them.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,10 +19,23 @@ pub fn repository() -> &'static Path {
 /// # Errors
 /// When it is missing or too old; the error says what to do.
 pub fn tool(name: &str) -> Result<PathBuf> {
-    let script = repository().join("hack/tools");
+    path_from("hack/tools", &["--path", name])
+}
+
+/// The path of redis-server.
+///
+/// # Errors
+/// When it is missing or too old; the error says what to do.
+pub fn redis_server() -> Result<PathBuf> {
+    path_from("hack/redis", &["--path"])
+}
+
+/// What one of our scripts prints.
+fn path_from(script: &str, arguments: &[&str]) -> Result<PathBuf> {
+    let script = repository().join(script);
     let output = Command::new("bash")
         .arg(&script)
-        .args(["--path", name])
+        .args(arguments)
         .output()
         .with_context(|| format!("cannot run {}", script.display()))?;
     if !output.status.success() {

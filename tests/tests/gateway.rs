@@ -12,6 +12,7 @@ mod gateway {
     mod link;
     mod process;
     mod raw;
+    mod redis_rig;
     mod rig;
 
     // The suites, by topic.
@@ -33,6 +34,8 @@ mod gateway {
     mod odin_replay;
     mod payloads;
     mod pressure;
+    mod redis;
+    mod redis_faults;
     mod repetitions;
     mod resume;
     mod swarm;

@@ -16,6 +16,8 @@ mod load;
 mod objects;
 #[path = "operator/pods.rs"]
 mod pods;
+#[path = "operator/redis.rs"]
+mod redis;
 #[path = "operator/rights.rs"]
 mod rights;
 #[path = "operator/scale.rs"]

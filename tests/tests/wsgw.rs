@@ -4,7 +4,7 @@ use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt};
-use harness::{Nats, NatsOperator, Scratch, WsgwDev, repository, wait_until, wsgw};
+use harness::{Nats, NatsOperator, Redis, Scratch, WsgwDev, repository, wait_until, wsgw};
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
@@ -209,6 +209,42 @@ async fn every_sample_is_valid_and_served() -> Result<()> {
         let dev = WsgwDev::start(&arguments).await?;
         let message = first_message(dev.url(), &[channel]).await.context(sample)?;
         assert_eq!(message["channel"], channel);
+    }
+    Ok(())
+}
+
+/// Redis keeps nothing for a client that subscribes later.
+async fn publish_again_and_again(redis: &Redis) -> Result<Value> {
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        pace.tick().await;
+        redis.publish("channel:trade:AAPL", "{\"price\":150.25}").await?;
+    }
+}
+
+#[tokio::test]
+async fn the_sample_with_redis_is_served_from_a_redis_of_the_users_own() -> Result<()> {
+    let redis = Redis::start().await?;
+    let file = repository().join("manifests/samples/redis.yaml");
+    let mut arguments = vec!["-f", file.to_str().context("a path in UTF-8")?];
+    let url = redis.url();
+    arguments.extend(["--redis", &url]);
+    arguments.extend(ANY_PORT);
+    let dev = WsgwDev::start(&arguments).await?;
+    let message = tokio::select! {
+        message = first_message(dev.url(), &["AAPL"]) => message?,
+        failed = publish_again_and_again(&redis) => failed?,
+    };
+    assert_eq!((&message["channel"], &message["data"]["price"]), (&json!("AAPL"), &json!(150.25)));
+    for (arguments, expected) in [
+        (
+            ["--redis", url.as_str()],
+            "--redis does not fit a manifest whose messages come from NATS",
+        ),
+        (["--redis", "redis://me:secret@r"], "--redis does not fit"),
+    ] {
+        let error = WsgwDev::start(&arguments).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
     }
     Ok(())
 }

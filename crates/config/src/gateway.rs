@@ -10,6 +10,7 @@ mod channels;
 mod check;
 mod jetstream;
 mod protocols;
+mod redis;
 
 pub use channels::{
     Channels, Delivery, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW, MAX_RULES, MAX_TYPE_BYTES, Rule,
@@ -17,6 +18,7 @@ pub use channels::{
 };
 pub use jetstream::{JetStreamSource, NatsAuth, NatsTls, NatsUser};
 pub use protocols::{MAX_INITIAL_CHANNELS, MAX_SYMBOLS, Odin, Protocol, Symbols};
+pub use redis::{RedisServer, RedisSource};
 
 /// Everything a gateway process needs to know, rendered from one `WsGateway`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,8 @@ pub struct GatewayConfig {
 pub enum Source {
     /// A NATS JetStream stream, read by one consumer of this process.
     JetStream(JetStreamSource),
+    /// Redis Pub/Sub channels, read by one connection of this process.
+    Redis(RedisSource),
     /// Messages published inside this process: `wsgw dev`, tests, benches.
     Memory(MemorySource),
 }
@@ -78,6 +82,8 @@ struct SourceFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     jet_stream: Option<JetStreamSource>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    redis: Option<RedisSource>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     memory: Option<MemorySource>,
 }
 
@@ -85,19 +91,22 @@ impl TryFrom<SourceFile> for Source {
     type Error = &'static str;
 
     fn try_from(file: SourceFile) -> Result<Self, Self::Error> {
-        match (file.jet_stream, file.memory) {
-            (Some(source), None) => Ok(Self::JetStream(source)),
-            (None, Some(source)) => Ok(Self::Memory(source)),
-            _ => Err("must hold exactly one of jetStream, memory"),
+        match (file.jet_stream, file.redis, file.memory) {
+            (Some(source), None, None) => Ok(Self::JetStream(source)),
+            (None, Some(source), None) => Ok(Self::Redis(source)),
+            (None, None, Some(source)) => Ok(Self::Memory(source)),
+            _ => Err("must hold exactly one of jetStream, redis, memory"),
         }
     }
 }
 
 impl From<Source> for SourceFile {
     fn from(source: Source) -> Self {
+        let none = Self { jet_stream: None, redis: None, memory: None };
         match source {
-            Source::JetStream(source) => Self { jet_stream: Some(source), memory: None },
-            Source::Memory(source) => Self { jet_stream: None, memory: Some(source) },
+            Source::JetStream(source) => Self { jet_stream: Some(source), ..none },
+            Source::Redis(source) => Self { redis: Some(source), ..none },
+            Source::Memory(source) => Self { memory: Some(source), ..none },
         }
     }
 }

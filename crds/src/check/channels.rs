@@ -6,6 +6,7 @@ use wsgateway_config::{
 };
 
 use super::errors::Errors;
+use super::redis::could_begin_with;
 use crate::cel::MAX_TOKENS;
 use crate::spec::{ChannelRule, Delivery};
 use crate::{WsGatewaySpec, subject};
@@ -21,13 +22,26 @@ pub(super) fn strip_prefix(spec: &WsGatewaySpec, errors: &mut Errors) -> String 
     } else if !prefix.is_empty() {
         let beyond = format!("{prefix}>");
         errors.ensure(
-            spec.stream.subjects.iter().any(|subject| subject::overlap(subject, &beyond)),
+            subjects(spec).is_none_or(|subjects| {
+                subjects.iter().any(|subject| subject::overlap(subject, &beyond))
+            }),
             PATH,
             "covers none of stream.subjects: make it the common beginning of some of them, such as odin.token. for \
              odin.token.>, or leave it empty",
         );
+        errors.ensure(
+            spec.redis.as_ref().is_none_or(|redis| could_begin_with(redis, prefix)),
+            PATH,
+            "no channel of redis.channels begins so: colons become dots, so it is channel.trade. for channel:trade:*; \
+             or leave it empty",
+        );
     }
     prefix.clone()
+}
+
+/// The stream's subjects; None when messages come from Redis, whose channels are not told apart here.
+fn subjects(spec: &WsGatewaySpec) -> Option<&[String]> {
+    spec.stream.as_ref().map(|stream| stream.subjects.as_slice())
 }
 
 pub(super) fn rules(spec: &WsGatewaySpec, errors: &mut Errors) -> Vec<Rule> {
@@ -71,7 +85,9 @@ fn check_pattern(
             hiding.pattern
         ));
     }
-    if !spec.stream.subjects.iter().any(|subject| could_match(pattern, subject, prefix)) {
+    let matches_some =
+        |subjects: &[String]| subjects.iter().any(|subject| could_match(pattern, subject, prefix));
+    if !subjects(spec).is_none_or(matches_some) {
         return Err(format!(
             "{pattern} matches no channel of stream.subjects: name channels as clients do, which is BTC.price with \
              stripPrefix odin.token., and odin.token.BTC.price without"

@@ -60,16 +60,19 @@ fn outbox(spec: &WsGatewaySpec, errors: &mut Errors) -> u32 {
         32 << 10..=256 << 20,
         "must be 32Ki to 256Mi: less is gone in one hiccup of a phone's network",
     );
+    let (field, largest) = match (&spec.stream, &spec.redis) {
+        (Some(stream), _) => ("stream.maxMessageSize", stream.max_message_size.as_str()),
+        (None, Some(redis)) => ("redis.maxMessageSize", redis.max_message_size.as_str()),
+        (None, None) => return bytes,
+    };
     // What is wrong with that size is told where it stands.
-    let largest = units::size(&spec.stream.max_message_size).unwrap_or_default();
-    let least = largest.saturating_mul(MESSAGES_PER_OUTBOX);
+    let least = units::size(largest).unwrap_or_default().saturating_mul(MESSAGES_PER_OUTBOX);
     if bytes > 0 && u64::from(bytes) < least {
         errors.refuse(
             PATH,
             format!(
-                "must be at least {least}, three times stream.maxMessageSize, or two large messages in a row could \
-                 close a client that reads well: raise it (a pod's memory follows, for a tenth of its connections) or lower \
-                 stream.maxMessageSize"
+                "must be at least {least}, three times {field}, or two large messages in a row could close a client \
+                 that reads well: raise it (a pod's memory follows, for a tenth of its connections) or lower {field}"
             ),
         );
     }

@@ -66,7 +66,7 @@ pub(super) fn tls(nats: &Nats, errors: &mut Errors) -> Option<ValidTls> {
     })
 }
 
-fn secret_key(
+pub(super) fn secret_key(
     path: &str,
     name: &str,
     (field, key): (&str, &str),

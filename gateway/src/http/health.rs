@@ -87,12 +87,12 @@ pub(super) async fn health(State(site): State<Arc<Site>>) -> (StatusCode, Json<V
         percent(facts.usage.memory, facts.usage.memory_limit),
         percent(facts.connections, facts.capacity),
     );
-    let nats = if source.state == SourceState::Live { "connected" } else { source.state.name() };
+    let broker = if source.state == SourceState::Live { "connected" } else { source.state.name() };
     let body = json!({
         "status": verdict,
         "healthy": verdict != Verdict::Unhealthy,
         "checks": {
-            "nats": { "status": nats, "healthy": source_is_healthy(source.state) },
+            (site.broker): { "status": broker, "healthy": source_is_healthy(source.state) },
             "capacity": {
                 "current": facts.connections, "max": facts.capacity, "percentage": capacity,
                 "healthy": capacity < 100.0,

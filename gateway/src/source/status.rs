@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
-    /// No connection to NATS.
+    /// No connection to NATS or Redis.
     Connecting,
     /// NATS does not let us in; it is tried again.
     Unauthorized,

@@ -17,7 +17,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 use wsgateway_config::GatewayConfig;
-use wsgateway_crds::{ADMIN_PORT, NATS_FOLDER, SecretFile, ValidGateway};
+use wsgateway_crds::{
+    ADMIN_PORT, NATS_FOLDER, REDIS_FOLDER, SecretFile, ValidGateway, ValidSource,
+};
 
 use super::config_map::FILE;
 use super::meta::{child_name, config_name, label_selector, labels, labels_of, metadata};
@@ -29,6 +31,7 @@ const CONFIG_FOLDER: &str = "/etc/wsgateway";
 /// The volumes.
 const CONFIG: &str = "config";
 const NATS: &str = "nats";
+const REDIS: &str = "redis";
 /// Read by the one user of the container, who is not the owner of the files, and written by nobody.
 const READABLE: i32 = 0o444;
 /// Above the drain window: the last close handshakes, and the kubelet's own delay.
@@ -170,7 +173,7 @@ fn container(gateway: &ValidGateway, default_image: &str) -> Container {
     }
 }
 
-/// The configuration, and what Secrets hold for the connection to NATS: files, which the kubelet exchanges when a Secret
+/// The configuration, and what Secrets hold for the connection to NATS or Redis: files, which the kubelet exchanges when a Secret
 /// changes. Only another set of files is another volume, so that only that rolls the pods.
 fn volumes(gateway: &ValidGateway) -> Vec<Volume> {
     let config = Volume {
@@ -181,17 +184,24 @@ fn volumes(gateway: &ValidGateway) -> Vec<Volume> {
         }),
         ..Volume::default()
     };
-    let files: Vec<VolumeProjection> = gateway.nats_files().into_iter().map(projection).collect();
-    let nats = (!files.is_empty()).then(|| Volume {
-        name: NATS.to_owned(),
-        // One volume for all, so that a certificate and its key change together.
+    let source = match &gateway.source {
+        ValidSource::Nats(nats) => files(NATS, nats.files()),
+        ValidSource::Redis(redis) => files(REDIS, redis.files()),
+    };
+    [Some(config), source].into_iter().flatten().collect()
+}
+
+/// One volume for all, so that a certificate and its key change together.
+fn files(volume: &str, files: Vec<SecretFile>) -> Option<Volume> {
+    let files: Vec<VolumeProjection> = files.into_iter().map(projection).collect();
+    (!files.is_empty()).then(|| Volume {
+        name: volume.to_owned(),
         projected: Some(ProjectedVolumeSource {
             sources: Some(files),
             default_mode: Some(READABLE),
         }),
         ..Volume::default()
-    });
-    [Some(config), nats].into_iter().flatten().collect()
+    })
 }
 
 fn projection(file: SecretFile) -> VolumeProjection {
@@ -210,7 +220,11 @@ fn projection(file: SecretFile) -> VolumeProjection {
 }
 
 fn mount(volume: &Volume) -> VolumeMount {
-    let folder = if volume.name == NATS { NATS_FOLDER } else { CONFIG_FOLDER };
+    let folder = match volume.name.as_str() {
+        NATS => NATS_FOLDER,
+        REDIS => REDIS_FOLDER,
+        _ => CONFIG_FOLDER,
+    };
     VolumeMount {
         name: volume.name.clone(),
         mount_path: folder.to_owned(),

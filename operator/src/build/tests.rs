@@ -9,6 +9,7 @@ use wsgateway_crds::{parse, validate};
 use super::*;
 
 const SAMPLE: &str = include_str!("../../../manifests/samples/odin.yaml");
+const REDIS: &str = include_str!("../../../manifests/samples/redis.yaml");
 const FULL: &str = include_str!("full.yaml");
 
 fn built(manifest: &str, monitors: bool) -> Objects {
@@ -54,6 +55,30 @@ fn the_sample_becomes_these_objects() {
 #[test]
 fn a_wsgateway_with_every_field_becomes_these_objects() {
     insta::assert_snapshot!(text(&built(FULL, true)));
+}
+
+#[test]
+fn secrets_of_redis_are_files_where_the_configuration_looks_for_them() {
+    let manifest =
+        REDIS.replace("# username:", "username:").replace("# passwordSecret:", "passwordSecret:");
+    let manifest =
+        manifest.replace("# caSecret:", "caSecret:").replace("redis://redis", "rediss://redis");
+    let objects = built(&manifest, false);
+    let config = objects.config_map.data.unwrap().remove("gateway.yaml").unwrap();
+    let pod = objects.deployment.spec.unwrap().template.spec.unwrap();
+    let (volumes, mounts) =
+        (pod.volumes.unwrap(), pod.containers[0].volume_mounts.clone().unwrap());
+    let volume = volumes.iter().find(|volume| volume.name == "redis").unwrap();
+    let files = volume.projected.clone().unwrap().sources.unwrap();
+    let folder = &mounts.iter().find(|mount| mount.name == "redis").unwrap().mount_path;
+    for (file, key) in files.into_iter().zip(["password", "ca.crt"]) {
+        let secret = file.secret.unwrap();
+        let item = &secret.items.unwrap()[0];
+        assert_eq!((secret.name.as_str(), item.key.as_str()), ("redis", key));
+        assert!(config.contains(&format!("{folder}/{}", item.path)), "{folder}: {config}");
+    }
+    let plain = built(REDIS, false).deployment.spec.unwrap().template.spec.unwrap();
+    assert_eq!(plain.volumes.unwrap().len(), 1);
 }
 
 #[test]

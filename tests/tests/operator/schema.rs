@@ -55,12 +55,17 @@ async fn the_api_server_refuses_every_bad_manifest_with_words_that_help() -> Res
 }
 
 #[tokio::test]
-async fn name_and_storage_of_a_stream_cannot_change() -> Result<()> {
+async fn source_name_and_storage_of_a_stream_cannot_change() -> Result<()> {
     let api = api("immutable").await?;
     api.create(&PostParams::default(), &changed(&json!({}))).await?;
     for (change, message) in [
         (json!({ "spec": { "stream": { "name": "OTHER" } } }), "stream.name cannot change"),
         (json!({ "spec": { "stream": { "storage": "Memory" } } }), "stream.storage cannot change"),
+        (
+            json!({ "spec": { "nats": null, "stream": null, "channels": { "stripPrefix": "" },
+                "redis": { "servers": ["redis://r"], "channels": ["c"] } } }),
+            "the source cannot change between NATS and Redis",
+        ),
     ] {
         let error = api
             .patch("odin", &PatchParams::default(), &Patch::Merge(&change))

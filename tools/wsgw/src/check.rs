@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use wsgateway_config::{Delivery, Millis, Rule};
-use wsgateway_crds::ValidGateway;
+use wsgateway_crds::{ValidGateway, ValidSource};
 
 use crate::cli::Check;
 use crate::error::Error;
@@ -19,7 +19,13 @@ pub(crate) fn run(options: &Check) -> Result<(), Error> {
 
 /// What follows from the manifest, where a number set in haste shows.
 fn summary(gateway: &ValidGateway) -> String {
-    let (stream, limits, derived) = (&gateway.stream, &gateway.limits, &gateway.derived);
+    let (limits, derived) = (&gateway.limits, &gateway.derived);
+    let source = match &gateway.source {
+        ValidSource::Nats(nats) => {
+            format!("stream {} of {}", nats.stream.name, nats.stream.subjects.join(", "))
+        }
+        ValidSource::Redis(redis) => format!("Redis channels {}", redis.channels.join(", ")),
+    };
     let memory = if gateway.pod.resources.is_some() {
         format!("memory as in pod.resources; {} could be used", bytes(derived.memory_request))
     } else {
@@ -27,13 +33,11 @@ fn summary(gateway: &ValidGateway) -> String {
         format!("memory {} requested, {} at most", bytes(request), bytes(limit))
     };
     let mut text = format!(
-        "WsGateway {} is valid: stream {} of {}\n\
+        "WsGateway {} is valid: {source}\n\
          \x20 pods    {} connections each, of up to {} subscriptions; {memory}\n\
          \x20 slow    {} may wait for one client, {} for all of a pod; closed after {} above half\n\
          \x20 history {} messages of {} at most, for {}; what is older is looked up in the stream\n",
         gateway.name,
-        stream.name,
-        stream.subjects.join(", "),
         derived.connections,
         limits.subscriptions,
         bytes(limits.outbox_bytes.into()),

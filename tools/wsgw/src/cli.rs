@@ -30,6 +30,8 @@ Examples:
   wsgw dev --nats nats://127.0.0.1:4222       on a NATS server that runs already
   wsgw dev --nats tls://connect.example.com --creds my.creds
                                               on a managed one
+  wsgw dev -f redis.yaml --redis redis://127.0.0.1:6379
+                                              a manifest with spec.redis, on a Redis server of yours
   wsgw dev --no-market                        publish yourself, to the server that is printed:
                                               nats -s URL pub odin.token.BTC.price '{\"price\":1}'
 
@@ -47,6 +49,9 @@ pub(crate) struct Dev {
     pub(crate) nats: Option<String>,
     #[command(flatten)]
     pub(crate) access: NatsAccess,
+    /// Read this Redis server instead of those of the manifest, which has spec.redis; nothing is published to it
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
     /// Port of page and WebSocket; 0 picks a free one [default: 8080, or the next free one]
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,

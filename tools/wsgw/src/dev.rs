@@ -1,4 +1,4 @@
-//! `wsgw dev`: a gateway on this machine, with a stream and a market to look at.
+//! `wsgw dev`: a gateway on this machine, with a stream and a market to look at, or with the Redis of a manifest.
 //!
 //! Reads top to bottom: manifest → source (a NATS server, or this process) → ports → gateway → market → wait for
 //! Ctrl-C → stop in the opposite order. Everything that is started here ends here; a stream on a server of the user's
@@ -19,7 +19,7 @@ use gateway::app::{self, Options, Running};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::{GatewayConfig, Millis};
-use wsgateway_crds::ValidGateway;
+use wsgateway_crds::{ValidGateway, ValidSource};
 use wsgateway_runtime::{logs, shutdown};
 
 use crate::cli::Dev;
@@ -82,8 +82,11 @@ struct Session {
 
 impl Session {
     async fn start(options: &Dev, gateway: &ValidGateway) -> Result<Self, Error> {
-        let given = given::source(options, &gateway.stream.name)?;
-        let source = Source::open(given, gateway).await?;
+        let source = Source::open(options, gateway).await?;
+        let subjects = match &gateway.source {
+            ValidSource::Nats(nats) => &nats.stream.subjects,
+            ValidSource::Redis(redis) => &redis.channels,
+        };
         let config = local_config(options, gateway, &source)?;
         let path = config.listener.path.clone();
         let running = app::start(config, Options::default()).map_err(Box::new)?;
@@ -93,7 +96,8 @@ impl Session {
             );
         }
         let counters = Arc::new(Counters::default());
-        let rate = (!options.no_market).then(|| options.rate.unwrap_or(NATURAL_RATE));
+        let simulated = !options.no_market && !source.is_redis();
+        let rate = simulated.then(|| options.rate.unwrap_or(NATURAL_RATE));
         screen::welcome(&screen::Welcome {
             name: &gateway.name,
             client: running.client_addr,
@@ -101,9 +105,9 @@ impl Session {
             path: &path,
             source: source.describe(),
             rate,
-            stream: &gateway.stream,
+            subjects,
         });
-        if rate.is_some() && !publish::any_captured(&gateway.stream.subjects) {
+        if rate.is_some() && !publish::any_captured(subjects) {
             screen::note(
                 "the stream captures nothing of the simulated market: add odin.token.> to its subjects",
             );
@@ -111,8 +115,8 @@ impl Session {
         let market = rate.and_then(|rate| {
             let market = Market::new(fastrand::u64(..), rate, publish::unix_us());
             let target = source.target().or_else(|| running.memory().map(Target::Memory))?;
-            let subjects = gateway.stream.subjects.clone();
-            Some(tokio::spawn(publish::run(market, target, subjects, Arc::clone(&counters))))
+            let run = publish::run(market, target, subjects.clone(), Arc::clone(&counters));
+            Some(tokio::spawn(run))
         });
         Ok(Self { running, market, counters, source })
     }
@@ -155,7 +159,7 @@ fn local_config(
 ) -> Result<GatewayConfig, Error> {
     let mut config = wsgateway_crds::gateway_config(gateway);
     let (listener, admin) = (config.listener.port, config.admin.port);
-    config.source = source.for_gateway(&gateway.stream.name);
+    config.source = source.for_gateway();
     config.drain.window = DRAIN;
     config.listener.address = options.host;
     config.admin.address = options.host;

@@ -34,6 +34,14 @@ pub(crate) enum Error {
     Stream { stream: String, url: String, source: StreamError },
     #[error("stream {stream} on {url}: {refusal}")]
     Refused { stream: String, url: String, refusal: Refusal },
+    #[error(
+        "{flag} does not fit a manifest whose messages come from {from}: leave it out, or give another manifest"
+    )]
+    OtherSource { flag: &'static str, from: &'static str },
+    #[error(
+        "{url} is no address of a Redis server: write redis://host:port, or rediss://host:port for TLS"
+    )]
+    RedisAddress { url: String },
     #[error(transparent)]
     Gateway(#[from] Box<gateway::app::StartError>),
     #[error("cannot listen on {address}: {source}; choose another port with {flag}")]

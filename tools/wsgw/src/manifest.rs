@@ -116,7 +116,8 @@ mod tests {
     #[test]
     fn the_built_in_demo_is_valid() {
         let gateway = Manifest::demo().gateway().unwrap();
-        assert_eq!((gateway.name.as_str(), gateway.stream.name.as_str()), ("odin", "ODIN_TOKENS"));
+        let stream = &gateway.source.nats().unwrap().stream;
+        assert_eq!((gateway.name.as_str(), stream.name.as_str()), ("odin", "ODIN_TOKENS"));
     }
 
     #[test]

@@ -33,8 +33,10 @@ impl History {
 impl GatewayConfig {
     /// Refuses values that have the right type but cannot work.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if let Source::JetStream(source) = &self.source {
-            source.check()?;
+        match &self.source {
+            Source::JetStream(source) => source.check()?,
+            Source::Redis(source) => source.check()?,
+            Source::Memory(_) => {}
         }
         let path = &self.listener.path;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
@@ -153,6 +155,25 @@ mod tests {
             ("{token}.>", "{symbol}.trade")
         );
         assert_eq!(config.symbols.max_symbols, 5);
+    }
+
+    #[test]
+    fn a_redis_source_needs_servers_and_channels_and_is_read_back_unchanged() {
+        let text = "name: a\nsource: { redis: { servers: ['redis://r'], channels: ['channel:trade:*'] } }\n";
+        let config = GatewayConfig::parse(text).unwrap();
+        let Source::Redis(source) = &config.source else { panic!("{:?}", config.source) };
+        assert_eq!(source.max_message_bytes, 1 << 20);
+        assert_eq!(GatewayConfig::parse(&config.render().unwrap()).unwrap(), config);
+        let error = GatewayConfig::parse(&text.replace("['redis://r']", "[]")).unwrap_err();
+        assert!(error.to_string().starts_with("source.redis.servers: "), "{error}");
+    }
+
+    #[test]
+    fn two_sources_are_refused() {
+        let text =
+            "name: a\nsource: { memory: {}, redis: { servers: ['redis://r'], channels: [c] } }\n";
+        let error = GatewayConfig::parse(text).unwrap_err().to_string();
+        assert!(error.contains("exactly one of jetStream, redis, memory"), "{error}");
     }
 
     #[test]

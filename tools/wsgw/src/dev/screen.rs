@@ -9,10 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gateway::app::Traffic;
-use wsgateway_config::StreamConfig;
-
 use super::publish::Counters;
+use gateway::app::Traffic;
 
 /// The facts of the first screen.
 pub(super) struct Welcome<'a> {
@@ -23,7 +21,8 @@ pub(super) struct Welcome<'a> {
     pub(super) source: String,
     /// Messages a second, if there is a market.
     pub(super) rate: Option<f64>,
-    pub(super) stream: &'a StreamConfig,
+    /// Where to publish when there is none.
+    pub(super) subjects: &'a [String],
 }
 
 pub(super) fn welcome(welcome: &Welcome<'_>) {
@@ -33,7 +32,7 @@ pub(super) fn welcome(welcome: &Welcome<'_>) {
     write(format_args!("\n  {bold}{} is live:  http://{client}/{plain}\n\n", welcome.name));
     let market = match welcome.rate {
         Some(rate) => format!("simulated, about {} messages a second", rate.round().max(0.1)),
-        None => format!("none: publish to {} yourself", welcome.stream.subjects.join(", ")),
+        None => format!("none: publish to {} yourself", welcome.subjects.join(", ")),
     };
     for (label, value) in [
         ("WebSocket", format!("ws://{client}{}  (subprotocol wsgateway.v1)", welcome.path)),

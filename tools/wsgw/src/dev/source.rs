@@ -1,14 +1,18 @@
-//! Where messages come from on this machine: the user's NATS server, one of our own, or this process.
+//! Where messages come from on this machine: the user's NATS server, one of our own, this process, or Redis.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_nats::jetstream;
-use wsgateway_config::{JetStreamSource, MemorySource, Source as ConfigSource, StreamConfig};
-use wsgateway_crds::{AdoptionPolicy, ValidGateway};
+use wsgateway_config::{
+    JetStreamSource, MemorySource, RedisServer, RedisSource, Source as ConfigSource, StreamConfig,
+};
+use wsgateway_crds::{AdoptionPolicy, ValidGateway, ValidNats, ValidRedis, ValidSource};
 use wsgateway_nats::{Access, Adoption, FailureKind, Notice, Owner, Plan, StreamError};
 
+use super::given;
 use super::nats_server::{self, NatsServer, NatsServerError};
 use super::publish::Target;
+use crate::cli::Dev;
 use crate::error::Error;
 
 /// The source, and what it takes to keep it alive.
@@ -19,44 +23,58 @@ pub(super) enum Source {
     Own { server: NatsServer, client: async_nats::Client, version: String, stream: String },
     /// No server at all.
     Memory,
+    /// Redis, as the manifest names it or at the user's address.
+    Redis(RedisSource),
 }
 
 impl Source {
     /// Opens the best source there is and makes the stream.
-    pub(super) async fn open(
-        given: Option<JetStreamSource>,
-        gateway: &ValidGateway,
-    ) -> Result<Self, Error> {
-        if let Some(source) = given {
-            let client = make_stream(&source, gateway, &gateway.stream).await?;
+    pub(super) async fn open(options: &Dev, gateway: &ValidGateway) -> Result<Self, Error> {
+        let nats = match (&gateway.source, &options.nats, &options.redis) {
+            (ValidSource::Nats(nats), _, None) => nats,
+            (ValidSource::Redis(redis), None, given) => return redis_at(given.as_deref(), redis),
+            (ValidSource::Nats(_), _, Some(_)) => {
+                return Err(Error::OtherSource { flag: "--redis", from: "NATS" });
+            }
+            (ValidSource::Redis(_), Some(_), _) => {
+                return Err(Error::OtherSource { flag: "--nats", from: "Redis" });
+            }
+        };
+        if let Some(source) = given::source(options, &nats.stream.name)? {
+            let client = make_stream(&source, gateway, nats, &nats.stream).await?;
             return Ok(Self::Given { source, client });
         }
-        let stream = gateway.stream.name.clone();
+        let stream = nats.stream.name.clone();
         let Some(found) = nats_server::find()? else { return Ok(Self::Memory) };
         let server = NatsServer::start(&found.program).await?;
         // One server cannot hold three copies.
-        let alone = StreamConfig { replicas: 1, ..gateway.stream.clone() };
+        let alone = StreamConfig { replicas: 1, ..nats.stream.clone() };
         let source = JetStreamSource::new(vec![server.url.clone()], &stream);
-        let client = make_stream(&source, gateway, &alone).await?;
+        let client = make_stream(&source, gateway, nats, &alone).await?;
         Ok(Self::Own { server, client, version: found.version, stream })
     }
 
     /// What the gateway is to read.
-    pub(super) fn for_gateway(&self, stream: &str) -> ConfigSource {
+    pub(super) fn for_gateway(&self) -> ConfigSource {
         match self {
             Self::Given { source, .. } => ConfigSource::JetStream(source.clone()),
-            Self::Own { server, .. } => {
+            Self::Own { server, stream, .. } => {
                 ConfigSource::JetStream(JetStreamSource::new(vec![server.url.clone()], stream))
             }
             Self::Memory => ConfigSource::Memory(MemorySource {}),
+            Self::Redis(source) => ConfigSource::Redis(source.clone()),
         }
+    }
+
+    pub(super) fn is_redis(&self) -> bool {
+        matches!(self, Self::Redis(_))
     }
 
     /// Where the market publishes; None when that is the gateway itself.
     pub(super) fn target(&self) -> Option<Target> {
         let client = match self {
             Self::Given { client, .. } | Self::Own { client, .. } => client.clone(),
-            Self::Memory => return None,
+            Self::Memory | Self::Redis(_) => return None,
         };
         let context = jetstream::ContextBuilder::new()
             .max_ack_inflight(2 * super::publish::UNCONFIRMED)
@@ -77,6 +95,7 @@ impl Source {
                 "this process: no nats-server 2.10 or newer was found (install one, run make tools, or use --nats URL)"
                     .to_owned()
             }
+            Self::Redis(source) => format!("Redis channels on {}", source.servers.join(", ")),
         }
     }
 
@@ -84,15 +103,29 @@ impl Source {
     pub(super) async fn ended(&self) -> NatsServerError {
         match self {
             Self::Own { server, .. } => server.ended().await,
-            Self::Given { .. } | Self::Memory => std::future::pending().await,
+            Self::Given { .. } | Self::Memory | Self::Redis(_) => std::future::pending().await,
         }
     }
+}
+
+/// The manifest's Redis, or the one at the user's address, which is asked for nothing: the Secrets of a cluster are not
+/// here.
+fn redis_at(given: Option<&str>, redis: &ValidRedis) -> Result<Source, Error> {
+    if let Some(url) = given
+        && RedisServer::parse(url).is_none()
+    {
+        return Err(Error::RedisAddress { url: url.to_owned() });
+    }
+    let servers = given.map_or_else(|| redis.servers.clone(), |url| vec![url.to_owned()]);
+    let source = RedisSource::new(servers, redis.channels.clone());
+    Ok(Source::Redis(RedisSource { max_message_bytes: redis.max_message_bytes, ..source }))
 }
 
 /// Makes the stream as the manifest declares it, or changes it to that, under the rules that the operator follows.
 async fn make_stream(
     source: &JetStreamSource,
     gateway: &ValidGateway,
+    nats: &ValidNats,
     desired: &StreamConfig,
 ) -> Result<async_nats::Client, Error> {
     let url = source.servers.join(", ");
@@ -118,7 +151,7 @@ async fn make_stream(
     };
     // The same in every run, so that the next one finds its stream again.
     let owner = Owner::new("wsgw-dev", &gateway.namespace, &gateway.name, "dev");
-    let adoption = match gateway.adoption {
+    let adoption = match nats.adoption {
         AdoptionPolicy::Fail => Adoption::Fail,
         AdoptionPolicy::Adopt => Adoption::Adopt,
     };
