@@ -40,6 +40,8 @@ pub enum Signal {
     Cont,
     /// What nats-server takes as "enter lame duck mode".
     LameDuck,
+    /// Read its configuration again.
+    Hup,
 }
 
 impl Signal {
@@ -50,6 +52,7 @@ impl Signal {
             Self::Stop => "STOP",
             Self::Cont => "CONT",
             Self::LameDuck => "USR2",
+            Self::Hup => "HUP",
         }
     }
 }

@@ -4,7 +4,10 @@ mod certificates;
 mod cluster;
 mod jwt;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use tokio::{io::AsyncReadExt, net::TcpStream};
@@ -45,16 +48,8 @@ impl Nats {
         let binary = tool("nats-server")?;
         let scratch = Scratch::new("nats")?;
         let port = free_port()?;
-        let store = scratch.join("store");
-        scratch.write(
-            "nats.conf",
-            format!(
-                "listen: \"127.0.0.1:{port}\"\nserver_name: \"test-{port}\"\n\
-                 jetstream {{ store_dir: \"{}\" }}\n{config}\n",
-                store.display()
-            ),
-        )?;
         let mut nats = Self { binary, port, server: None, scratch };
+        nats.configure(config)?;
         nats.launch().await?;
         Ok(nats)
     }
@@ -75,6 +70,20 @@ impl Nats {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.scratch.join("nats.log")
+    }
+
+    /// The folder of the streams.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.scratch.join("store")
+    }
+
+    /// Replaces the further lines of configuration; the server reads them when it is told to, or restarts.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn configure(&self, config: &str) -> Result<()> {
+        self.scratch.write("nats.conf", text(self.port, &self.store(), config)).map(drop)
     }
 
     /// A new client.
@@ -146,6 +155,14 @@ impl Nats {
             .with_context(|| server.log_tail())?;
         server.check_alive()
     }
+}
+
+fn text(port: u16, store: &Path, config: &str) -> String {
+    format!(
+        "listen: \"127.0.0.1:{port}\"\nserver_name: \"test-{port}\"\n\
+         jetstream {{ store_dir: \"{}\" }}\n{config}\n",
+        store.display()
+    )
 }
 
 /// nats-server opens its client port last, JetStream included, and greets at once.

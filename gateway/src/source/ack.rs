@@ -14,19 +14,23 @@ pub(super) struct Meta {
 }
 
 /// Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>`, or the newer form
-/// with domain and account hash in front of the stream and tokens behind. None for any other subject.
-pub(super) fn parse(reply: &str) -> Option<Meta> {
+/// with domain and account hash in front of the stream and tokens behind. None for any other subject, and for deliveries
+/// of another consumer: whoever knows our inbox can write to it.
+pub(super) fn parse(reply: &str, stream: &str, consumer: &str) -> Option<Meta> {
     let rest = reply.strip_prefix("$JS.ACK.")?;
     // The old form has exactly seven tokens behind the prefix, the new one nine or more.
     let skip = match rest.split('.').count() {
-        7 => 3,
-        9.. => 5,
+        7 => 0,
+        9.. => 2,
         _ => return None,
     };
     let mut tokens = rest.split('.').skip(skip);
+    if tokens.next()? != stream || tokens.next()? != consumer {
+        return None;
+    }
     let mut number = || tokens.next()?.parse::<u64>().ok();
-    let (stream_sequence, consumer_sequence, nanoseconds, pending) =
-        (number()?, number()?, number()?, number()?);
+    let (_delivered, stream_sequence) = (number()?, number()?);
+    let (consumer_sequence, nanoseconds, pending) = (number()?, number()?, number()?);
     Some(Meta {
         stream_sequence,
         consumer_sequence,
@@ -48,18 +52,29 @@ mod tests {
 
     #[test]
     fn both_forms_are_read() {
-        assert_eq!(parse("$JS.ACK.ODIN.c1.1.18734.12.1640995200123456789.3"), Some(META));
-        assert_eq!(parse("$JS.ACK.hub.AB12.ODIN.c1.1.18734.12.1640995200123456789.3"), Some(META));
-        assert_eq!(
-            parse("$JS.ACK.hub.AB12.ODIN.c1.1.18734.12.1640995200123456789.3.token"),
-            Some(META)
-        );
+        for reply in [
+            "$JS.ACK.ODIN.c1.1.18734.12.1640995200123456789.3",
+            "$JS.ACK.hub.AB12.ODIN.c1.1.18734.12.1640995200123456789.3",
+            "$JS.ACK.hub.AB12.ODIN.c1.1.18734.12.1640995200123456789.3.token",
+        ] {
+            assert_eq!(parse(reply, "ODIN", "c1"), Some(META), "{reply}");
+        }
     }
 
     #[test]
     fn other_subjects_are_not() {
-        for reply in ["", "$JS.ACK.", "$JS.ACK.a.b.1.2.3", "_INBOX.x.y", "$JS.ACK.a.b.1.x.3.4.5"] {
-            assert_eq!(parse(reply), None, "{reply}");
+        for reply in [
+            "",
+            "$JS.ACK.",
+            "$JS.ACK.a.b.1.2.3",
+            "_INBOX.x.y",
+            "$JS.ACK.a.b.1.x.3.4.5",
+            "$JS.ACK.a.b.x.2.3.4.5",
+            "$JS.ACK.a.c.1.2.3.4.5",
+            "$JS.ACK.x.b.1.2.3.4.5",
+            "$JS.ACK.a.b.x.c.1.2.3.4.5",
+        ] {
+            assert_eq!(parse(reply, "a", "b"), None, "{reply}");
         }
     }
 }

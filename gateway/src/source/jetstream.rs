@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use wsgateway_config::JetStreamSource;
 use wsgateway_nats::Connection;
 
+use connect::Complaint;
 use feed::{Feed, HEARTBEAT, SILENCE};
 use lookup::Lookup;
 
@@ -73,8 +74,8 @@ pub(crate) async fn run(
     (sink, desk): (Sink, Option<Desk>),
     stop: CancellationToken,
 ) {
-    let connected = Arc::new(Notify::new());
-    let connection = connect::connect(&source, &name, &sink.status, &connected).await;
+    let (connected, complaint) = (Arc::new(Notify::new()), Complaint::default());
+    let connection = connect::connect(&source, &name, &sink.status, &connected, &complaint).await;
     let Connection { client, renewal } = match connection {
         Ok(connection) => connection,
         // The addresses were never usable; say so until somebody changes the configuration.
@@ -88,7 +89,9 @@ pub(crate) async fn run(
         sink,
         cursor: None,
         renamed: None,
+        restored: 0,
         connected,
+        complaint,
     };
     let lookup =
         Lookup::new(&reader.jetstream, &reader.client, &reader.source.stream, &reader.sink);
@@ -111,7 +114,17 @@ struct Reader {
     cursor: Option<Cursor>,
     /// A stream that lost its tail: the epoch by its creation time, and the one that we gave it instead.
     renamed: Option<(String, Arc<str>)>,
+    /// How often it lost the same tail again.
+    restored: u64,
     connected: Arc<Notify>,
+    complaint: Complaint,
+}
+
+/// A consumer as the server made it.
+struct Made {
+    name: String,
+    /// Messages that wait behind its start.
+    waiting: u64,
 }
 
 impl Reader {
@@ -126,7 +139,11 @@ impl Reader {
                     self.sink.status.set(State::WaitingForStream, Some(ended.to_string()))
                 }
                 Ended::Refused { .. } if self.is_connected() => {
-                    self.sink.status.set(State::Error, Some(ended.to_string()));
+                    let why = match self.complaint.take() {
+                        Some(complaint) => format!("{ended} (NATS says: {complaint})"),
+                        None => ended.to_string(),
+                    };
+                    self.sink.status.set(State::Error, Some(why));
                 }
                 Ended::Refused { .. } => {} // the connection's own state says more
                 _ => {
@@ -160,7 +177,7 @@ impl Reader {
         let refused = Ended::refused("cannot subscribe");
         let deliveries =
             self.client.subscribe(inbox.clone()).await.map_err(|error| refused(error.into()))?;
-        let waiting = self.create_consumer(&stream, inbox, plan.start).await?;
+        let made = self.create_consumer(&stream, inbox, plan.start).await?;
         if plan.fresh {
             self.sink.reset(&epoch, plan.start - 1);
             self.sink.status.set(State::Warming, None);
@@ -168,7 +185,7 @@ impl Reader {
         if let Some((from, to)) = plan.lost {
             self.sink.lost(from, to);
         }
-        self.read(deliveries, plan, epoch, waiting).await
+        self.read(deliveries, plan, epoch, made).await
     }
 
     /// Where to go on, and under which epoch.
@@ -188,6 +205,11 @@ impl Reader {
             );
             // Same creation time, other messages under the same numbers: for a client this is another stream.
             epoch = format!("{created}-{last}").into();
+            if self.cursor.as_ref().is_some_and(|cursor| cursor.epoch == epoch) {
+                // Restored from the same copy once more.
+                self.restored += 1;
+                epoch = format!("{created}-{last}-{}", self.restored).into();
+            }
             self.renamed = Some((created, Arc::clone(&epoch)));
         }
         (plan, epoch)
@@ -211,13 +233,12 @@ impl Reader {
         })
     }
 
-    /// Returns how many messages wait behind `start`.
     async fn create_consumer(
         &self,
         stream: &stream::Stream,
         inbox: String,
         start: u64,
-    ) -> Result<u64, Ended> {
+    ) -> Result<Made, Ended> {
         let config = push::Config {
             deliver_subject: inbox,
             description: Some("wsgateway: fan-out to browsers".to_owned()),
@@ -240,7 +261,8 @@ impl Reader {
         };
         let consumer =
             answer.map_err(|error| Ended::refused("cannot create a consumer")(error.into()))?;
-        Ok(consumer.cached_info().num_pending)
+        let info = consumer.cached_info();
+        Ok(Made { name: info.name.clone(), waiting: info.num_pending })
     }
 
     /// Reads deliveries until something is wrong with them.
@@ -249,19 +271,21 @@ impl Reader {
         deliveries: Subscriber,
         plan: Begin,
         epoch: Arc<str>,
-        waiting: u64,
+        made: Made,
     ) -> Result<Infallible, Ended> {
         let mut expected = 1;
         let mut position = plan.start - 1;
         // Nothing to read back: live at once, at the end of what the stream ever held.
-        let mut warm = plan.fresh && waiting > 0;
+        let mut warm = plan.fresh && made.waiting > 0;
         if !warm {
             position = self.go_live(&epoch, position, plan.warm_until);
         }
         let mut feed = Feed::new(deliveries, Arc::clone(&self.connected));
         loop {
             let delivery = feed.next().await?;
-            let Some(meta) = delivery.reply.as_deref().and_then(ack::parse) else {
+            let reply = delivery.reply.as_deref();
+            let meta = reply.and_then(|reply| ack::parse(reply, &self.source.stream, &made.name));
+            let Some(meta) = meta else {
                 self.answer_control(&delivery).await;
                 if warm && feed::is_idle(&delivery) {
                     // The server has nothing to say: what waited for us has expired since we asked.
@@ -325,12 +349,8 @@ impl Reader {
 
     /// Flow control asks for an answer before more is sent; a heartbeat of a stalled consumer repeats the question.
     async fn answer_control(&self, delivery: &async_nats::Message) {
-        let reply = match feed::stalled(delivery) {
-            Some(reply) => Some(reply.to_owned()),
-            None => delivery.reply.as_ref().map(ToString::to_string),
-        };
-        if let Some(reply) = reply
-            && let Err(error) = self.client.publish(reply, bytes::Bytes::new()).await
+        if let Some(reply) = feed::flow_control(delivery)
+            && let Err(error) = self.client.publish(reply.to_owned(), bytes::Bytes::new()).await
         {
             tracing::debug!(%error, "answering flow control");
         }

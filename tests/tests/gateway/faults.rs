@@ -179,6 +179,11 @@ async fn a_stream_that_is_made_anew_sends_clients_away_to_a_new_epoch() -> Resul
     assert_eq!(pushes[0]["type"], "reconnect");
     assert!(pushes[0]["afterMs"].is_u64() && pushes[0]["reason"] == "restart", "{}", pushes[0]);
 
+    // Until every shard has been told, a client may still be greeted with the old epoch, and sent away once more.
+    wait_until(SOON, "a live source", async || {
+        source(&rig).await.is_ok_and(|source| source["epoch"] != old.epoch())
+    })
+    .await?;
     let mut new = rig.client().await?;
     assert_ne!(new.epoch(), old.epoch());
     assert_eq!(new.subscribe(&["a"]).await?["offset"], 0);

@@ -16,9 +16,22 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Silence after which the consumer is taken for dead: three heartbeats missed.
 pub(super) const SILENCE: Duration = Duration::from_secs(7);
 
+/// Subjects that the server takes answers to flow control on.
+const FLOW_CONTROL: &str = "$JS.FC.";
+
 /// Where a consumer that waits for an answer to its flow control wants it, as its heartbeats repeat.
-pub(super) fn stalled(control: &Message) -> Option<&str> {
+fn stalled(control: &Message) -> Option<&str> {
     Some(control.headers.as_ref()?.get("Nats-Consumer-Stalled")?.as_str())
+}
+
+/// Where the server waits for an answer before it sends more. Anybody may write to our inbox who knows it: answers go
+/// nowhere else.
+pub(super) fn flow_control(control: &Message) -> Option<&str> {
+    if control.status != Some(StatusCode::IDLE_HEARTBEAT) {
+        return None;
+    }
+    let subject = stalled(control).or(control.reply.as_deref())?;
+    subject.starts_with(FLOW_CONTROL).then_some(subject)
 }
 
 /// Whether the server says that it has nothing to deliver: a heartbeat is sent after that long without a delivery.

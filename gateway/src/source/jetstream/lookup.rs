@@ -147,7 +147,10 @@ impl Lookup {
             let reply = tokio::time::timeout(PATIENCE, replies.next()).await;
             let reply = reply.map_err(|_| "no answer from NATS to a direct get")?;
             let reply = reply.ok_or("the connection to NATS was lost")?;
+            // A message has its number from the server. Its status line, if any, is the publisher's, and says nothing.
+            let numbered = |headers: &HeaderMap| headers.get(NATS_SEQUENCE).is_some();
             match reply.status {
+                _ if reply.headers.as_ref().is_some_and(numbered) => {}
                 None | Some(StatusCode::OK) => {}
                 Some(StatusCode::NO_RESPONDERS) => {
                     return Err("the stream does not allow direct gets".into());
