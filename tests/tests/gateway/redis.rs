@@ -9,7 +9,7 @@ use harness::Redis;
 use serde_json::{Value, json};
 
 use super::client::{Client, essence};
-use super::redis_rig::{RedisRig, config, source};
+use super::redis_rig::{RedisRig, change, config};
 
 #[tokio::test]
 async fn trades_of_redis_arrive_in_order_as_channels_between_dots() -> Result<()> {
@@ -120,7 +120,7 @@ async fn odd_channels_can_be_subscribed_to_by_name_and_by_wildcard() -> Result<(
 async fn any_payload_arrives_and_one_that_is_too_large_is_told_as_a_gap() -> Result<()> {
     let redis = Redis::start().await?;
     let mut config = config(&[redis.url()], &["c"]);
-    source(&mut config).max_message_bytes = 200_000;
+    change(&mut config, |source| source.max_message_bytes = 200_000);
     let rig = RedisRig::start_on(redis, config).await?;
     let mut client = rig.subscriber(&["c"]).await?;
     let mut publisher = rig.redis.client().await?;

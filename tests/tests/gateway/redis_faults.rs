@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::http::{get, refused_upgrade};
 use super::process::Process;
-use super::redis_rig::{RedisRig, config, metric, source, wait_for_state};
+use super::redis_rig::{RedisRig, change, config, metric, wait_for_state};
 use super::rig::{SOON, ready, start};
 
 /// The next push is a gap that the source told; its number.
@@ -244,10 +244,10 @@ async fn a_wrong_password_is_told_and_the_right_one_is_picked_up_from_its_file()
     ensure!(error(&status).contains("NOAUTH"), "{status}");
 
     let file = scratch.write("password", "wrong\n")?;
-    source(&mut config).password_file = Some(file);
+    change(&mut config, |source| source.password_file = Some(file));
     for (user, password) in [(None, "right\n"), (Some("gateway"), "secret")] {
         scratch.write("password", "wrong\n")?;
-        source(&mut config).username = user.map(str::to_owned);
+        change(&mut config, |source| source.username = user.map(str::to_owned));
         let gateway = start(config.clone())?;
         let status = wait_for_state(gateway.admin_addr, "error").await?;
         ensure!(
@@ -272,8 +272,9 @@ async fn a_channel_that_the_user_may_not_read_is_told_and_read_once_it_is_allowe
     let redis = Redis::start_with(LOGIN, ":right@").await?;
     let scratch = Scratch::new("password")?;
     let mut config = config(&[redis.url()], &["c", "d"]);
-    source(&mut config).username = Some("gateway".to_owned());
-    source(&mut config).password_file = Some(scratch.write("password", "secret")?);
+    change(&mut config, |source| source.username = Some("gateway".to_owned()));
+    let file = scratch.write("password", "secret")?;
+    change(&mut config, |source| source.password_file = Some(file));
     let gateway = start(config)?;
     let status = wait_for_state(gateway.admin_addr, "error").await?;
     ensure!(
@@ -302,7 +303,7 @@ async fn files_that_cannot_be_used_are_told_by_their_path() -> Result<()> {
     let missing = scratch.join("missing");
     for file in [empty, huge, missing] {
         let mut config = config(&[redis.url()], &["c"]);
-        source(&mut config).password_file = Some(file.clone());
+        change(&mut config, |source| source.password_file = Some(file.clone()));
         let gateway = start(config)?;
         let status = wait_for_state(gateway.admin_addr, "error").await?;
         let path = file.display().to_string();
@@ -352,7 +353,7 @@ async fn over_tls_the_servers_certificate_is_checked_against_the_given_authority
     );
     let redis = Redis::start_with(&tls, "").await?;
     let mut config = config(&[format!("rediss://127.0.0.1:{port}")], &["c"]);
-    source(&mut config).ca_file = Some(theirs.join("ca.pem"));
+    change(&mut config, |source| source.ca_file = Some(theirs.join("ca.pem")));
     let gateway = start(config.clone())?;
     wait_until(SOON, "a word about the certificate", async || {
         let status = wait_for_state(gateway.admin_addr, "connecting").await.unwrap_or_default();

@@ -31,11 +31,10 @@ pub(super) fn config(servers: &[String], channels: &[&str]) -> GatewayConfig {
     config
 }
 
-/// The settings of the source, to change them.
-pub(super) fn source(config: &mut GatewayConfig) -> &mut RedisSource {
-    match &mut config.source {
-        Source::Redis(source) => source,
-        other => panic!("not Redis: {other:?}"),
+/// Changes the settings of the source.
+pub(super) fn change(config: &mut GatewayConfig, change: impl FnOnce(&mut RedisSource)) {
+    if let Source::Redis(source) = &mut config.source {
+        change(source);
     }
 }
 
