@@ -6,6 +6,7 @@
 mod accept;
 mod bridge;
 mod health;
+mod place;
 mod poll;
 mod query;
 mod sse;

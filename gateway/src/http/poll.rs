@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use wsgateway_proto::channel;
 
 use super::bridge::{Bridge, Said, head};
-use super::query::{Cursor, Query, Wish, admit};
+use super::query::{Cursor, Query, Wish};
 use super::{Site, problem};
 use crate::history::Interest;
 
@@ -45,12 +45,8 @@ pub(super) async fn poll(
     State(site): State<Arc<Site>>,
     UrlQuery(query): UrlQuery<Query>,
 ) -> Response {
-    let wish = match query.check(None, site.subscriptions) {
-        Ok(wish) => wish,
-        Err(refusal) => return *refusal,
-    };
-    let permit = match admit(&site) {
-        Ok(permit) => permit,
+    let (wish, permit) = match query.enter(&site, None) {
+        Ok(entered) => entered,
         Err(refusal) => return *refusal,
     };
     let wait = Duration::from_secs(query.wait.unwrap_or(WAIT).min(MOST_WAIT));

@@ -1,14 +1,12 @@
 //! What event streams and long-polls ask for, and who may.
 
-use std::sync::Arc;
-
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wsgateway_proto::channel;
 
-use super::upgrade::{RETRY_MS, refuse_admission};
+use super::place::admit;
 use super::{Site, problem};
 use crate::admission::Permit;
 
@@ -55,6 +53,16 @@ impl std::fmt::Display for Cursor {
 }
 
 impl Query {
+    /// What is asked for, and a place for it; or the refusal.
+    pub(super) fn enter(
+        &self,
+        site: &Site,
+        last_event_id: Option<&str>,
+    ) -> Result<(Wish, Permit), Box<Response>> {
+        let wish = self.check(last_event_id, site.subscriptions)?;
+        Ok((wish, admit(site)?))
+    }
+
     /// Checks the query. `last_event_id` stands in for a cursor that the query does not have, or is newer than it: a
     /// browser that comes back sends the URL of its first time.
     pub(super) fn check(
@@ -100,17 +108,6 @@ impl Wish {
         }
         command
     }
-}
-
-/// A place for the request, or the refusal.
-pub(super) fn admit(site: &Arc<Site>) -> Result<Permit, Box<Response>> {
-    if site.status.snapshot().epoch.is_empty() {
-        site.rejections.source_not_ready.inc();
-        let message = "the gateway has not read its stream yet: try again";
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        return Err(Box::new(problem(status, "not_ready", message, Some(RETRY_MS))));
-    }
-    site.admission.admit().map_err(|refused| Box::new(refuse_admission(site, refused)))
 }
 
 #[cfg(test)]

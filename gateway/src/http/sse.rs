@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 
 use super::bridge::{Bridge, Said, head};
-use super::query::{Query, admit};
+use super::query::Query;
 use super::{Site, problem};
 
 /// Events of one chunk: what has come at once leaves at once.
@@ -25,12 +25,8 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let wish = match query.check(last, site.subscriptions) {
-        Ok(wish) => wish,
-        Err(refusal) => return *refusal,
-    };
-    let permit = match admit(&site) {
-        Ok(permit) => permit,
+    let (wish, permit) = match query.enter(&site, last) {
+        Ok(entered) => entered,
         Err(refusal) => return *refusal,
     };
     let bridge = match Bridge::open(&site, permit) {

@@ -11,13 +11,11 @@ use tokio::net::TcpStream;
 use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{self, Refusal};
 
+use super::place::admit;
 use super::{Site, problem};
-use crate::admission::{Permit, Refused};
+use crate::admission::Permit;
 use crate::hub::inbox::Handover;
 use crate::source::status::State as SourceState;
-
-/// Advice to a client that found no room: long enough for another pod to be tried, or for this one to be warm.
-pub(super) const RETRY_MS: u64 = 2_000;
 
 /// Route of the WebSocket endpoint, for every method.
 pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request) -> Response {
@@ -33,14 +31,9 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
         Ok(accepted) => accepted,
         Err(refusal) => return refuse_handshake(&site, refusal),
     };
-    if site.status.snapshot().epoch.is_empty() {
-        site.rejections.source_not_ready.inc();
-        let message = "the gateway has not read its stream yet: try again";
-        return problem(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message, Some(RETRY_MS));
-    }
-    let permit = match site.admission.admit() {
+    let permit = match admit(&site) {
         Ok(permit) => permit,
-        Err(refused) => return refuse_admission(&site, refused),
+        Err(refusal) => return *refusal,
     };
     let upgrade = hyper::upgrade::on(&mut request);
     let protocol = Protocol::ALL.into_iter().find(|known| known.name() == accepted.protocol);
@@ -69,23 +62,6 @@ fn refuse_handshake(site: &Site, refusal: Refusal) -> Response {
         response.headers_mut().insert(*name, HeaderValue::from_static(value));
     }
     response
-}
-
-pub(super) fn refuse_admission(site: &Site, refused: Refused) -> Response {
-    let (code, message, count) = match refused {
-        Refused::Full => (
-            "full",
-            "every place is taken: try again, another pod may have room",
-            &site.rejections.full,
-        ),
-        Refused::Draining => {
-            ("draining", "this pod is about to stop: try again", &site.rejections.draining)
-        }
-    };
-    count.inc();
-    // Spread those who were turned away together.
-    let retry = RETRY_MS / 2 + fastrand::u64(0..RETRY_MS);
-    problem(StatusCode::SERVICE_UNAVAILABLE, code, message, Some(retry))
 }
 
 /// What client and gateway have agreed on.
