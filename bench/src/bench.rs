@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::contestant::{Contestant, Ground, Running, Settings};
 use crate::error::{Error, io};
+use crate::holders::Holders;
 use crate::load::{Shape, Subscriptions};
-use crate::plan::{Measured, Outcome, Phase, Plan};
+use crate::plan::{Measured, Outcome, Phase, Plan, Wire};
 use crate::process::pinned;
 use crate::samples::Samples;
 use crate::scale::Scale;
@@ -46,15 +47,41 @@ pub(crate) struct Job {
     pub(crate) deflate: bool,
     pub(crate) batch: bool,
     pub(crate) batch_window_ms: u64,
+    /// Messages that the floor sends at once.
+    pub(crate) gather: u64,
+    /// Messages in our history, unless it is as usual.
+    pub(crate) history: Option<u64>,
+    /// What is spoken, unless it is the server's first choice.
+    pub(crate) wire: Option<Wire>,
+    /// Further clients that ask for the whole stream again all the while.
+    pub(crate) replaying: usize,
     pub(crate) phases: Vec<Phase>,
 }
 
 impl Job {
     /// Three subscriptions a connection, nothing compressed, nothing held back.
     pub(crate) fn new(connections: usize, phases: Vec<Phase>) -> Self {
-        let subscriptions = Subscriptions::Three;
-        let (deflate, batch, batch_window_ms) = (false, false, 0);
-        Self { connections, subscriptions, deflate, batch, batch_window_ms, phases }
+        Self {
+            connections,
+            subscriptions: Subscriptions::Three,
+            deflate: false,
+            batch: false,
+            batch_window_ms: 0,
+            gather: 1,
+            history: None,
+            wire: None,
+            replaying: 0,
+            phases,
+        }
+    }
+
+    /// Most connections that the server has at a time.
+    fn most_connections(&self) -> usize {
+        let crowd = |phase: &Phase| match phase {
+            Phase::Arrive { clients } | Phase::Resume { clients, .. } => *clients,
+            Phase::Window { .. } | Phase::Paced { .. } => 0,
+        };
+        self.connections + self.replaying + self.phases.iter().map(crowd).max().unwrap_or(0)
     }
 }
 
@@ -115,9 +142,16 @@ impl Bench {
     }
 
     fn try_session(&mut self, who: &Contestant, job: &Job) -> Result<Outcome, Error> {
-        let (connections, batch_window_ms) = (job.connections, job.batch_window_ms);
-        let running = self.ground.start(who, Settings { connections, batch_window_ms })?;
+        let Job { batch_window_ms, gather, history, .. } = *job;
+        let connections = job.most_connections();
+        let settings = Settings { connections, batch_window_ms, gather, history };
+        let running = self.ground.start(who, settings)?;
         let plan = self.plan(&running, job);
+        let mut others = Holders::default();
+        if job.replaying > 0 {
+            let plan = Plan { connections: job.replaying, ..plan.clone() };
+            others.start_humbly(self, "replay", &plan)?;
+        }
         let mut child = pinned(self.ground.cores.map(|cores| cores.1), &self.ground.this)
             .arg("clients")
             .stdin(Stdio::piped())
@@ -132,6 +166,7 @@ impl Bench {
         if !output.status.success() {
             return Err(Error::Clients(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
+        drop(others);
         let outcome: Outcome = serde_json::from_slice(&output.stdout)?;
         if *who == Contestant::Floor {
             self.remember(job, &outcome);
@@ -144,7 +179,7 @@ impl Bench {
         Plan {
             server: running.address,
             pid: running.server.pid(),
-            wire: running.wire,
+            wire: job.wire.unwrap_or(running.wire),
             feed: running.feed.clone(),
             connections: job.connections,
             subscriptions: job.subscriptions,

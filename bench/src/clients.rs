@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use wsgateway_client::swarm::{State, subscribe, subscribe_batched};
 use wsgateway_client::{Latency, Swarm, SwarmOptions, Unit};
 
-use crate::dialects::{dialect, opening, path};
+use crate::comeback;
+use crate::dialects::{dialect, opening, path, protocol};
 use crate::error::{Error, io};
 use crate::feed::Publisher;
 use crate::load::Shape;
@@ -14,7 +15,7 @@ use crate::plan::{Connected, Feed, Measured, Outcome, Phase, Plan, Wire};
 use crate::process::{cpu_ns, memory, slabs};
 
 /// How long a step may take.
-const STEP: Duration = Duration::from_secs(120);
+pub(crate) const STEP: Duration = Duration::from_secs(120);
 
 /// Clients before the first look at memory and CPU, so that what is done once is done.
 const FIRST: usize = 50;
@@ -26,7 +27,7 @@ const IN_FLIGHT: usize = 16;
 pub(crate) const NAP: Duration = Duration::from_micros(100);
 
 /// Time for a server to tidy up after handshakes, before its memory is read.
-const SETTLE: Duration = Duration::from_millis(500);
+pub(crate) const SETTLE: Duration = Duration::from_millis(500);
 
 /// How long the last messages of a paced phase may take before the server counts as behind.
 const LAG: Duration = Duration::from_secs(2);
@@ -81,7 +82,7 @@ pub(crate) fn connect(plan: &Plan, connections: usize) -> Result<Swarm, Error> {
     let options = SwarmOptions {
         connections,
         path: path(wire).to_owned(),
-        protocol: (wire == Wire::V1).then(|| wsgateway_proto::v1::PROTOCOL.to_owned()),
+        protocol: protocol(wire),
         in_flight: IN_FLIGHT,
         deflate: plan.deflate,
         dialect: dialect(wire),
@@ -116,6 +117,10 @@ impl Session<'_> {
                 self.catch_up(0);
                 self.swarm.reset_latency();
                 self.paced(per_second, Duration::from_secs_f64(seconds), shape, stalled)?
+            }
+            Phase::Arrive { clients } => comeback::arrive(self.plan, clients)?,
+            Phase::Resume { clients, missed, shape } => {
+                comeback::resume(self.plan, &mut self.publisher, clients, (missed, shape))?
             }
         };
         let counters = self.swarm.counters();

@@ -70,6 +70,10 @@ pub(crate) struct Settings {
     pub(crate) connections: usize,
     /// `batchWindow` of the published channel (ms).
     pub(crate) batch_window_ms: u64,
+    /// Messages that the floor sends at once.
+    pub(crate) gather: u64,
+    /// Messages in our history, unless it is as usual.
+    pub(crate) history: Option<u64>,
 }
 
 /// A server that is ready.
@@ -98,6 +102,7 @@ impl Ground {
     fn floor(&self, settings: Settings) -> Result<Running, Error> {
         let mut command = pinned(self.server_core(), &self.this);
         command.arg("floor").args(["--connections", &settings.connections.to_string()]);
+        command.args(["--gather", &settings.gather.max(1).to_string()]);
         let mut server = Server::start("the floor", command, self.scratch.join("floor.log"))?;
         let field = |log: &str, name: &str| -> Option<SocketAddr> {
             log.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
@@ -116,6 +121,7 @@ impl Ground {
         // The curve over subscriptions goes up to 125 and one.
         config.capacity.subscriptions_per_connection =
             config.capacity.subscriptions_per_connection.max(128);
+        config.history.messages = settings.history.unwrap_or(config.history.messages);
         if settings.batch_window_ms > 0 {
             config.channels.rules.push(Rule {
                 r#match: CHANNEL.to_owned(),

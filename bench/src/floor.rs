@@ -18,6 +18,9 @@ pub(crate) struct Arguments {
     /// Connections to accept before anything is sent
     #[arg(long)]
     connections: usize,
+    /// Lines that make one `send`
+    #[arg(long, default_value_t = 1)]
+    gather: u64,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
@@ -32,6 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     let (control, _) = control.accept().map_err(io("cannot accept"))?;
     let (mut control, mut line, mut offset) = (BufReader::new(control), Vec::new(), 0);
+    let mut frames = Vec::new();
     loop {
         line.clear();
         if control.read_until(b'\n', &mut line).map_err(io("control connection"))? == 0 {
@@ -41,12 +45,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         let payload = line.strip_suffix(b"\n").unwrap_or(&line);
         let ts = 1_640_995_200_000;
         let message = v1::Message { channel: CHANNEL, offset, prev: offset - 1, ts, payload };
-        let frame = v1::message(&message);
+        frames.extend_from_slice(&v1::message(&message));
+        if offset % arguments.gather.max(1) != 0 {
+            continue;
+        }
         for socket in &mut sockets {
-            if socket.write(&frame).ok() != Some(frame.len()) {
+            if socket.write(&frames).ok() != Some(frames.len()) {
                 return Err(Error::FloorBlocked);
             }
         }
+        frames.clear();
     }
 }
 

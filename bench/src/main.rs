@@ -7,11 +7,13 @@
 mod bench;
 mod charts;
 mod clients;
+mod comeback;
 mod contestant;
 mod dialects;
 mod error;
 mod feed;
 mod floor;
+mod holders;
 mod load;
 mod nats;
 mod plan;
@@ -47,6 +49,9 @@ enum What {
     /// Clients that only answer pings (started by run)
     #[command(hide = true)]
     Hold,
+    /// Clients that ask for the whole stream again (started by run)
+    #[command(hide = true)]
+    Replay,
 }
 
 fn main() -> ExitCode {
@@ -55,6 +60,7 @@ fn main() -> ExitCode {
         What::Floor(arguments) => floor::run(&arguments),
         What::Clients => clients::run(),
         What::Hold => clients::hold(),
+        What::Replay => comeback::replay(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

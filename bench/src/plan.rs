@@ -30,6 +30,8 @@ pub(crate) struct Plan {
 pub(crate) enum Wire {
     /// `wsgateway.v1`: every message is held against the ledger.
     V1,
+    /// `odin.v1`: every message has a number of its connection.
+    Odin,
     /// One text `ready`, then every message is a payload.
     Plain,
     /// The NATS protocol in binary frames.
@@ -54,6 +56,10 @@ pub(crate) enum Phase {
     Window { messages: u64, warmup: u64, window: u64, shape: Shape },
     /// A steady rate, whatever happens. With `stalled`, one client at a time stops reading: another every second.
     Paced { per_second: f64, seconds: f64, shape: Shape, stalled: bool },
+    /// So many clients connect at once and say nothing.
+    Arrive { clients: usize },
+    /// So many clients connect at once, each with a cursor behind which it has missed so many messages.
+    Resume { clients: usize, missed: u64, shape: Shape },
 }
 
 /// What came of a session.

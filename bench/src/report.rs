@@ -84,6 +84,7 @@ pub(crate) fn markdown(results: &Results) -> String {
     text += &tables::fanout(results);
     text += &tables::connections(results);
     text += &tables::latency(results);
+    text += &tables::resume(results);
     text += &tables::ours(results);
     text += &tables::growth(results);
     text += &absent(results);

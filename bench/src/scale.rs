@@ -23,6 +23,9 @@ pub(crate) struct Scale {
     pub idle_seconds: u64,
     /// Most idle connections; the limit of open files bounds them as well.
     pub idle_connections: usize,
+    /// Clients that come back at once, and messages that each has missed.
+    pub resuming: usize,
+    pub missed: u64,
     /// Rounds of P1 to P5, and of the others.
     pub rounds: usize,
     pub rounds_few: usize,
@@ -49,6 +52,8 @@ impl Scale {
             // Two heartbeats and a bit.
             idle_seconds: 52,
             idle_connections: 19_900,
+            resuming: 10_000,
+            missed: 100,
             rounds: rounds.unwrap_or(4),
             rounds_few: rounds.unwrap_or(3).min(3),
             payload: 256,
@@ -69,6 +74,7 @@ impl Scale {
                 stalled_seconds: 2.0,
                 idle_seconds: 5,
                 idle_connections: 1_000,
+                resuming: 1_000,
                 rounds: rounds.unwrap_or(1),
                 rounds_few: 1,
                 curve_deliveries: 50_000,

@@ -4,6 +4,9 @@ mod compression;
 mod fanout;
 mod growth;
 mod idle;
+mod lookback;
+mod odin;
+mod resume;
 mod stalled;
 
 use crate::bench::Bench;
@@ -11,12 +14,18 @@ use crate::error::Error;
 use crate::report::OURS;
 
 pub(crate) use compression::CASES as COMPRESSION;
+pub(crate) use lookback::CASES as LOOKBACK;
+pub(crate) use odin::CASES as PROTOCOLS;
 pub(crate) use stalled::CASES as STALLED;
 
 /// Runs those asked for, in order.
 pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
     let wanted = |name: &str| only.iter().any(|each| each == name);
     fanout::run(bench, &wanted)?;
+    if wanted("p6") {
+        resume::run(bench)?;
+        lookback::run(bench)?;
+    }
     if wanted("p7") {
         compression::run(bench)?;
     }
@@ -30,6 +39,9 @@ pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
     }
     if wanted("p12") {
         growth::run(bench)?;
+    }
+    if wanted("odin") {
+        odin::run(bench)?;
     }
     Ok(())
 }

@@ -133,10 +133,11 @@ fn problem(status: StatusCode, code: &str, message: &str, retry_after_ms: Option
         fields.insert("retryAfterMs".to_owned(), after.into());
     }
     let mut response = (status, axum::Json(body)).into_response();
+    let headers = response.headers_mut();
+    // Pages of other origins may read why; there is nothing in it that they could not have asked themselves.
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     if let Some(after) = retry_after_ms {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
     }
     response
 }

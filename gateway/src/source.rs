@@ -29,6 +29,11 @@ pub(crate) fn unix_ms() -> i64 {
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// Whether an epoch is that of a stream that was restored without its tail: numbers of this one have been given before.
+pub(crate) fn is_restored(epoch: &str) -> bool {
+    epoch.contains('-')
+}
+
 /// The stage behind the source: encode, then history, then hub.
 #[derive(Debug)]
 pub(crate) struct Sink {

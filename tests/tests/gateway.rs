@@ -38,6 +38,7 @@ mod gateway {
     mod redis_faults;
     mod repetitions;
     mod resume;
+    mod retention;
     mod source_faults;
     mod swarm;
     mod symbols;

@@ -17,7 +17,7 @@ pub(super) fn text(results: &Results) -> String {
     let seconds = number(scale.paced_seconds, 0);
     format!(
         "## How it was measured\n\n\
-         - Median of {rounds} rounds for P1 to P5, {few} for P7 and P8 (lowest – highest), one for P10 and P12. In \
+         - Median of {rounds} rounds for P1 to P5, {few} for P6 to P8 (lowest – highest), one for P10 and P12. In \
          each round every server runs once, in another order; ratios are within a round. The whole run took \
          {minutes:.0} minutes.\n\
          - **Floor**: one `send` of a ready frame per delivery in a loop, sockets in no epoll, fed over a local \
@@ -32,6 +32,9 @@ pub(super) fn text(results: &Results) -> String {
          end. CPU per connection made: TCP accept, upgrade, session and subscriptions.\n\
          - **Latency**: payloads carry the time of publishing; a steady rate at which the floor's core is half busy, \
          {seconds} s, the same rate for everybody.\n\
+         - **Resume** (P6): from the first SYN until the last client has its last missed message, 512 handshakes at a \
+         time; afterwards one more message must reach everybody. Beside it the same clients who only connect, and the \
+         floor that sends to each what it has missed in one call.\n\
          - {clients} All clients of a server are one thread; every message of our gateway and of the floor is held \
          against offsets and predecessors: a lost, repeated or late one ends the run.\n\
          - The peers are small programs in bench/peers, written as their documentation shows; those without \

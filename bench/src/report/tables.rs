@@ -3,7 +3,7 @@
 use super::{OURS, Results};
 use crate::contestant::title;
 use crate::samples::{Spread, number};
-use crate::scenarios::{COMPRESSION, STALLED};
+use crate::scenarios::{COMPRESSION, LOOKBACK, STALLED};
 
 /// A spread in a cell.
 fn cell(spread: Option<Spread>, digits: usize) -> String {
@@ -142,6 +142,61 @@ pub(super) fn latency(results: &Results) -> String {
         }
         false => text,
     }
+}
+
+/// P6.
+pub(super) fn resume(results: &Results) -> String {
+    let figures = [
+        ("bareMs", 0),
+        ("bytesMs", 0),
+        ("resumedMs", 0),
+        ("ratio", 2),
+        ("bareCpuUsPerClient", 0),
+        ("resumedCpuUsPerClient", 0),
+        ("kbPerClient", 0),
+    ];
+    let rows: Vec<_> = results
+        .samples
+        .cases("p6")
+        .into_iter()
+        .map(|case| {
+            let cells = figures
+                .iter()
+                .map(|(figure, digits)| cell(results.spread("p6", case, OURS, figure), *digits));
+            [count(case)].into_iter().chain(cells).collect()
+        })
+        .collect();
+    let heads = [
+        "clients",
+        "handshakes alone (ms)",
+        "floor for the bytes (ms)",
+        "all live again (ms)",
+        "× their sum",
+        "CPU per handshake (µs)",
+        "CPU per client that resumes (µs)",
+        "kB each",
+    ];
+    let missed = results.scale.missed;
+    let heading = format!("## P6: everybody resumes at once, {missed} missed messages each");
+    table(&heading, &columns(&heads), &rows) + &lookback(results)
+}
+
+fn lookback(results: &Results) -> String {
+    let rows: Vec<_> = LOOKBACK
+        .iter()
+        .filter_map(|(case, ..)| {
+            let spread = |figure| results.spread("p6-live", case, OURS, figure);
+            spread("p99Ms")?;
+            let figures = [("p50Ms", 2), ("p99Ms", 2), ("growthKb", 0)];
+            let cells = figures.iter().map(|(figure, digits)| cell(spread(figure), *digits));
+            Some([(*case).to_owned()].into_iter().chain(cells).collect())
+        })
+        .collect();
+    let small = number(results.scale.small as f64, 0);
+    let heads = ["", "p50 of the live clients (ms)", "p99", "growth of memory (kB)"];
+    let heading =
+        format!("## P6: {small} live clients, while {small} others ask for the whole stream");
+    table(&heading, &columns(&heads), &rows)
 }
 
 /// P7, P8 and P10: our gateway against itself.

@@ -3,7 +3,7 @@
 use super::tables::{columns, count, table};
 use super::{OURS, Results};
 use crate::samples::Spread;
-use crate::scenarios::{COMPRESSION, STALLED};
+use crate::scenarios::{COMPRESSION, LOOKBACK, PROTOCOLS, STALLED};
 
 /// Rows of the table, as they are found.
 struct Rows<'a> {
@@ -30,6 +30,17 @@ pub(super) fn table_of(results: &Results) -> String {
     let mut rows = Rows { results, rows: Vec::new() };
     deliveries(&mut rows);
     connections(&mut rows);
+    for case in rows.cases("p6") {
+        let missed = results.scale.missed;
+        let what = format!("{} clients resume at once, {missed} missed each", count(&case));
+        let reached = results.spread("p6", &case, OURS, "ratio");
+        rows.add("P6", &what, "≤ 1.5 × (handshakes + floor for the bytes)", reached, "×");
+    }
+    let [(nobody, ..), crowds @ ..] = LOOKBACK;
+    for (case, ..) in crowds {
+        let p99 = results.between("p6-live", case, nobody, "p99Ms");
+        rows.add("P6", &format!("p99 of live clients, {case} looks back"), "≤ 1.1 ×", p99, "×");
+    }
     compression(&mut rows);
     let [(reads, _), (stalls, _)] = STALLED;
     let p99 = results.between("p8", stalls, reads, "p99Ms");
@@ -39,6 +50,9 @@ pub(super) fn table_of(results: &Results) -> String {
         let reached = results.spread("p10", &case, OURS, "cpuPercentOfACore");
         rows.add("P10", &what, "≤ 0.6 % of a core", reached, "%");
     }
+    let [(shared, _), (numbered, _)] = PROTOCOLS;
+    let cpu = results.between("odin", numbered, shared, "cpuUsPerDelivery");
+    rows.add("", "CPU per delivery, odin.v1 (a number per connection)", "≤ 1.01 × v1", cpu, "×");
     table("## Targets", &columns(&["", "what", "target", "reached"]), &rows.rows)
 }
 

@@ -93,6 +93,20 @@ pub fn matches(pattern: &str, channel: &str) -> bool {
     tokens.next().is_none()
 }
 
+/// Whether some channel is covered by both of two valid patterns.
+pub fn overlap(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('.'), other.split('.'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return true,
+            (None, _) | (_, None) => return false,
+            (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+            _ => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +143,27 @@ mod tests {
             (">.", Err(ChannelError::EmptyToken)),
         ] {
             assert_eq!(validate(pattern), want, "{pattern:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_overlap_when_a_channel_is_covered_by_both() {
+        for (one, other, want) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.c", false),
+            ("a.b", "a", false),
+            ("*.trade", "BTC.trade", true),
+            ("*.trade", "BTC.*", true),
+            ("*.trade", "*.price", false),
+            ("*.trade", "BTC.x.*", false),
+            (">", "a.b.c", true),
+            ("a.>", "a", false),
+            ("a.>", "*.*.c", true),
+            ("a.>", "b.>", false),
+            ("a.*.>", "a.b", false),
+        ] {
+            assert_eq!(overlap(one, other), want, "{one} {other}");
+            assert_eq!(overlap(other, one), want, "{other} {one}");
         }
     }
 

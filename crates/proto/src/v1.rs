@@ -13,7 +13,7 @@ pub use batch::{BATCH_HEAD, BATCH_TAIL, batch, batch_len};
 pub use command::{Command, CommandError, Id, KeptId, MAX_CHANNELS, Resume, parse};
 pub use message::{Message, message, message_parts, snapshot};
 pub use push::{
-    Ack, Hello, Limits, error, established, gap, pong, reconnect, replay_complete,
+    Ack, Hello, Limits, error, established, gap, live, pong, reconnect, replay_complete,
     replay_incomplete, subscription_ack, unsubscription_ack,
 };
 

@@ -2,6 +2,9 @@
 
 use wsgateway_proto::channel::{self, Kind};
 
+/// Patterns compared with another one: bounds what one command can cost.
+const MAX_LOOKED_INTO: usize = 1_024;
+
 /// Exact channels and wildcard patterns, each once and valid.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Interest {
@@ -55,6 +58,12 @@ impl Interest {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Kind)> {
         let exact = self.exact.iter().map(|text| (&**text, Kind::Exact));
         exact.chain(self.wildcards.iter().map(|text| (&**text, Kind::Wildcard)))
+    }
+
+    /// Whether a channel or pattern has anything in common with it. Of very many patterns this is not looked into: the
+    /// answer is yes.
+    pub(crate) fn overlaps(&self, pattern: &str) -> bool {
+        self.len() > MAX_LOOKED_INTO || self.iter().any(|(own, _)| channel::overlap(own, pattern))
     }
 
     /// Whether a message of this channel is looked for.

@@ -134,6 +134,8 @@ pub(super) async fn stats(State(site): State<Arc<Site>>) -> Json<Value> {
         "messagesPublished": source.messages,
         "messagesDelivered": totals.deliveries,
         "connectionCount": site.admission.taken(),
+        "averageLatency": (totals.mean_latency_ms() * 1_000.0).round() / 1_000.0,
+        "peakLatency": totals.peak_latency_ms,
         "bytesSent": totals.delivered_bytes,
         "writes": totals.writes,
         "subscriptions": totals.subscriptions,

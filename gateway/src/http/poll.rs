@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -43,13 +44,16 @@ struct Answer {
 /// Route of the long-poll.
 pub(super) async fn poll(
     State(site): State<Arc<Site>>,
-    UrlQuery(query): UrlQuery<Query>,
+    query: Result<UrlQuery<Query>, QueryRejection>,
 ) -> Response {
-    let (wish, permit) = match query.enter(&site, None) {
+    let entered = Query::read(query).and_then(|query| {
+        let wait = Duration::from_secs(query.wait.unwrap_or(WAIT).min(MOST_WAIT));
+        query.enter(&site, None).map(|(wish, permit)| (wish, permit, wait))
+    });
+    let (wish, permit, wait) = match entered {
         Ok(entered) => entered,
         Err(refusal) => return *refusal,
     };
-    let wait = Duration::from_secs(query.wait.unwrap_or(WAIT).min(MOST_WAIT));
     let answer = match wish.cursor {
         None => Ok(begin(&site, &wish)),
         Some(_) => match Bridge::open(&site, permit) {

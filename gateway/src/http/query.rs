@@ -1,5 +1,7 @@
 //! What event streams and long-polls ask for, and who may.
 
+use axum::extract::Query as UrlQuery;
+use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
@@ -53,6 +55,16 @@ impl std::fmt::Display for Cursor {
 }
 
 impl Query {
+    /// The query of a request; or the refusal.
+    pub(super) fn read(
+        query: Result<UrlQuery<Self>, QueryRejection>,
+    ) -> Result<Self, Box<Response>> {
+        query.map(|UrlQuery(query)| query).map_err(|rejection| {
+            let message = rejection.body_text();
+            Box::new(problem(StatusCode::BAD_REQUEST, "invalid_query", &message, None))
+        })
+    }
+
     /// What is asked for, and a place for it; or the refusal.
     pub(super) fn enter(
         &self,

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,11 +22,12 @@ const CHUNK: usize = 16 << 10;
 /// Route of the event stream.
 pub(super) async fn events(
     State(site): State<Arc<Site>>,
-    UrlQuery(query): UrlQuery<Query>,
+    query: Result<UrlQuery<Query>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let (wish, permit) = match query.enter(&site, last) {
+    let entered = Query::read(query).and_then(|query| query.enter(&site, last));
+    let (wish, permit) = match entered {
         Ok(entered) => entered,
         Err(refusal) => return *refusal,
     };

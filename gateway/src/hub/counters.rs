@@ -12,6 +12,8 @@ macro_rules! counters {
         #[derive(Clone, Copy, Debug, Default)]
         pub(crate) struct Totals {
             $($(#[$doc])* pub $name: u64,)*
+            /// Longest time from the stream's storing a message to its last write (ms).
+            pub peak_latency_ms: u64,
             /// Connections ended, by [`CLOSE_CODES`]; the last one is every other code.
             pub closed: [u64; CLOSE_CODES.len() + 1],
         }
@@ -20,6 +22,7 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $($name: AtomicU64,)*
+            peak_latency_ms: AtomicU64,
             closed: [AtomicU64; CLOSE_CODES.len() + 1],
             /// Connections given to the shard (written by the hub).
             expected: AtomicU64,
@@ -29,6 +32,7 @@ macro_rules! counters {
             /// Publishes the tally.
             pub(crate) fn publish(&self, totals: &Totals) {
                 $(self.$name.store(totals.$name, Relaxed);)*
+                self.peak_latency_ms.store(totals.peak_latency_ms, Relaxed);
                 for (published, value) in self.closed.iter().zip(totals.closed) {
                     published.store(value, Relaxed);
                 }
@@ -37,6 +41,7 @@ macro_rules! counters {
             /// The tally as last published.
             pub(crate) fn totals(&self) -> Totals {
                 let mut totals = Totals { $($name: self.$name.load(Relaxed),)* ..Totals::default() };
+                totals.peak_latency_ms = self.peak_latency_ms.load(Relaxed);
                 for (value, published) in totals.closed.iter_mut().zip(&self.closed) {
                     *value = published.load(Relaxed);
                 }
@@ -48,6 +53,7 @@ macro_rules! counters {
             fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
                 all.fold(Self::default(), |mut sum, one| {
                     $(sum.$name += one.$name;)*
+                    sum.peak_latency_ms = sum.peak_latency_ms.max(one.peak_latency_ms);
                     for (value, more) in sum.closed.iter_mut().zip(one.closed) {
                         *value += more;
                     }
@@ -77,6 +83,9 @@ counters! {
     conflated,
     /// Messages taken from the inbox.
     messages,
+    /// Messages that were written to somebody, and the sum of their times from the stream to the last write (ms).
+    timed,
+    latency_ms,
     /// Commands taken from clients.
     commands,
     /// Commands answered with an error.
@@ -98,6 +107,18 @@ counters! {
 }
 
 impl Totals {
+    /// Enters the time (ms) from the stream's storing a message to its last write.
+    pub(crate) fn time(&mut self, ms: u64) {
+        self.timed += 1;
+        self.latency_ms += ms;
+        self.peak_latency_ms = self.peak_latency_ms.max(ms);
+    }
+
+    /// Mean of those times (ms); 0 before the first.
+    pub(crate) fn mean_latency_ms(&self) -> f64 {
+        self.latency_ms as f64 / self.timed.max(1) as f64
+    }
+
     /// Counts a resume, if it was one.
     pub(crate) fn count_resume(&mut self, recovered: Option<bool>) {
         self.resumes_recovered += u64::from(recovered == Some(true));

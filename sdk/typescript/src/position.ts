@@ -8,8 +8,8 @@
  */
 import type { Cursor } from './types.js';
 
-/** The gateway is asked whether all is live so long after a subscribe (ms): most lookups are done within a second. */
-const CAUGHT_UP_MS = 15_000;
+/** The gateway is asked how far everything is so long after a subscribe (ms): most lookups are done within a second. */
+const CAUGHT_UP_MS = 5_000;
 
 /** The channels of one command: all of theirs up to `high` has come. */
 export interface Group {
@@ -74,9 +74,10 @@ export class Position {
   }
 
   /** Everything up to `offset` has come, on all channels. */
-  locate(offset: number, now: number): void {
+  locate(offset: number): void {
     for (const group of this.#groups) group.high = Math.max(group.high, offset);
-    if (offset >= (this.#high ?? 0)) this.#groups = this.#groups.filter(({ at }) => now - at < CAUGHT_UP_MS);
+    // Not behind anything that has come: nobody looks back any more.
+    if (offset >= (this.#high ?? 0)) this.#groups = [];
     this.raise(offset);
   }
 

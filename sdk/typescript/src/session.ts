@@ -202,7 +202,7 @@ export class Session {
     this.#hold(channels, flight, position, recovered);
     this.#reject(flight?.entries ?? new Set(), rejected);
     // Without channels it is the answer to "where are we", or a long-poll's.
-    if (channels.length === 0 && !flight) this.#position.locate(position, this.now());
+    if (channels.length === 0 && !flight) this.#position.locate(position);
     if (channels.length > 0)
       this.events.emit({ type: 'subscribed', channels, offset: position, ...(typeof recovered === 'boolean' && { recovered }) });
     if (flight) this.#answered(flight.entries);

@@ -95,9 +95,12 @@ impl Client {
         serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
     }
 
-    /// The next push, which must be of a type.
+    /// The next push, which must be of a type; the ends of replays are passed over, unless they are asked for.
     pub(super) async fn expect(&mut self, kind: &str) -> Result<Value> {
-        let push = self.next().await?;
+        let mut push = self.next().await?;
+        while push["type"] == "live" && kind != "live" {
+            push = self.next().await?;
+        }
         ensure!(push["type"] == kind, "expected {kind}, got {push}");
         Ok(push)
     }

@@ -215,10 +215,14 @@ async fn requests_that_make_no_sense_are_refused_with_a_reason() -> Result<()> {
             ("?channels=a*", "invalid_wildcard"),
             ("?channels=a&cursor=7", "invalid_cursor"),
             ("?channels=a&cursor=e:-7", "invalid_cursor"),
+            ("?channels=a&wait=soon", "invalid_query"),
+            ("?channels=a&channels=b", "invalid_query"),
         ] {
             let refusal = get(rig.client_addr, &format!("{path}{query}")).await?;
             let got = (refusal.status, refusal.json()?["code"].clone());
             assert_eq!(got, (400, json!(code)), "{path}{query}");
+            let readable = refusal.header("access-control-allow-origin");
+            assert_eq!(readable, Some("*"), "pages of other origins may read why");
         }
     }
     let closed = Rig::start_with(|config| {

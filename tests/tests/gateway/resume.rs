@@ -12,26 +12,26 @@ use tokio::task::JoinSet;
 use super::client::{Client, essence};
 use super::rig::{Rig, SOON, config, nats_with_stream, publish_all, ready, start, stream_config};
 
-const END: &str = "end";
+pub(super) const END: &str = "end";
 
 /// Asks to go on behind an offset; returns the acknowledgement.
-async fn resume(client: &mut Client, channels: &[&str], offset: u64) -> Result<Value> {
+pub(super) async fn resume(client: &mut Client, channels: &[&str], offset: u64) -> Result<Value> {
     let resume = json!({ "epoch": client.epoch(), "offset": offset });
     let command = json!({ "type": "subscribe", "id": 7, "channels": channels, "resume": resume });
     client.send(&command).await?;
     client.expect("subscription_ack").await
 }
 
-fn numbered(count: u64) -> impl Iterator<Item = (String, Vec<u8>)> {
+pub(super) fn numbered(count: u64) -> impl Iterator<Item = (String, Vec<u8>)> {
     (0..count).map(|n| (format!("T{}.price", n % 7), json!({ "n": n }).to_string().into_bytes()))
 }
 
-fn offsets(messages: &[Value]) -> Vec<u64> {
+pub(super) fn offsets(messages: &[Value]) -> Vec<u64> {
     messages.iter().map(|message| essence(message).0).collect()
 }
 
 /// Waits until the gateway has read the stream up to here.
-async fn read_up_to(rig: &Rig, offset: u64) -> Result<()> {
+pub(super) async fn read_up_to(rig: &Rig, offset: u64) -> Result<()> {
     wait_until(SOON, "the gateway to read the stream", async || {
         rig.metric("wsgateway_source_last_sequence").await.is_ok_and(|last| last >= offset)
     })
@@ -39,7 +39,7 @@ async fn read_up_to(rig: &Rig, offset: u64) -> Result<()> {
 }
 
 /// A second gateway on the same stream.
-async fn second(rig: &Rig) -> Result<Running> {
+pub(super) async fn second(rig: &Rig) -> Result<Running> {
     let gateway = start(config(&rig.nats.url()))?;
     ready(gateway.admin_addr).await?;
     Ok(gateway)
@@ -164,91 +164,6 @@ async fn a_stream_that_allows_no_direct_gets_is_asked_message_by_message() -> Re
     assert_eq!(resume(&mut client, &[">"], 100).await?["recovered"], true);
     rig.publish(END, "0").await?;
     assert_eq!(offsets(&client.messages_until(END).await?), (101..=600).collect::<Vec<_>>());
-    Ok(())
-}
-
-/// A stream that keeps its last 1,000 messages.
-async fn short_stream() -> Result<(Nats, jetstream::Context)> {
-    let (nats, jetstream) = nats_with_stream().await?;
-    let short = stream::Config { max_messages: 1_000, ..stream_config() };
-    jetstream.update_stream(short).await?;
-    Ok((nats, jetstream))
-}
-
-#[tokio::test]
-async fn what_the_stream_has_discarded_is_told_as_a_gap_of_every_channel_then_comes_the_rest()
--> Result<()> {
-    let (nats, jetstream) = short_stream().await?;
-    let mut config = config(&nats.url());
-    config.history.messages = 100;
-    let rig = Rig::start_on(nats, jetstream, config).await?;
-    rig.publish("quiet", r#""still""#).await?;
-    rig.publish_all(numbered(2_999)).await?;
-    read_up_to(&rig, 3_000).await?;
-    let mut client = rig.client().await?;
-    let command = json!({
-        "type": "subscribe", "channels": ["T1.price", "quiet", "none"], "snapshot": true,
-        "resume": { "epoch": client.epoch(), "offset": 500 },
-    });
-    client.send(&command).await?;
-    let ack = client.expect("subscription_ack").await?;
-    assert_eq!((&ack["recovered"], &ack["offset"]), (&json!(false), &json!(2_000)));
-    for channel in ["T1.price", "quiet", "none"] {
-        let gap = client.expect("gap").await?;
-        let want = json!({ "type": "gap", "channel": channel, "from": 501, "to": 2_000, "reason": "retention" });
-        assert_eq!(gap, want);
-    }
-    let value = client.expect("message").await?;
-    assert_eq!(
-        (&value["snapshot"], &value["channel"], &value["offset"]),
-        (&json!(true), &json!("quiet"), &json!(1))
-    );
-    let first = client.expect("message").await?;
-    assert!(first.get("snapshot").is_none() && essence(&first).0 > 2_000, "{first}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_quiet_channel_is_recovered_even_if_the_stream_has_moved_on() -> Result<()> {
-    let (nats, jetstream) = short_stream().await?;
-    let config = config(&nats.url());
-    let rig = Rig::start_on(nats, jetstream, config).await?;
-    rig.publish("quiet", "1").await?;
-    rig.publish_all(numbered(2_999)).await?;
-    read_up_to(&rig, 3_000).await?;
-    let mut client = rig.client().await?;
-    let ack = resume(&mut client, &["quiet"], 1).await?;
-    assert_eq!((&ack["recovered"], &ack["offset"]), (&json!(true), &json!(1)));
-    rig.publish("quiet", "2").await?;
-    assert_eq!(client.expect("message").await?["prev"], 1);
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_cursor_of_another_stream_or_of_a_future_that_never_was_is_told_and_goes_on_live()
--> Result<()> {
-    let rig = Rig::start().await?;
-    rig.publish_all(numbered(10)).await?;
-    read_up_to(&rig, 10).await?;
-    for (epoch, offset) in [(Some("another"), 3), (None, 11), (None, u64::MAX)] {
-        let mut client = rig.client().await?;
-        let epoch = epoch.map_or_else(|| client.epoch().to_owned(), str::to_owned);
-        let command = json!({
-            "type": "subscribe", "channels": ["T1.price"],
-            "resume": { "epoch": epoch, "offset": offset }, "snapshot": true,
-        });
-        client.send(&command).await?;
-        let ack = client.expect("subscription_ack").await?;
-        assert_eq!((&ack["recovered"], &ack["offset"]), (&json!(false), &json!(10)), "{offset}");
-        let gap = client.expect("gap").await?;
-        let want =
-            json!({ "type": "gap", "channel": "T1.price", "from": 0, "to": 10, "reason": "epoch" });
-        assert_eq!(gap, want);
-        assert_eq!(client.expect("message").await?["snapshot"], true);
-    }
-    let recovered = rig.metric("wsgateway_resumes_recovered_total").await?;
-    let with_gap = rig.metric("wsgateway_resumes_with_gap_total").await?;
-    assert_eq!((recovered, with_gap), (0, 3));
     Ok(())
 }
 
@@ -409,33 +324,6 @@ async fn replays_of_one_connection_are_bounded_and_its_own_channels_are_not_repl
 }
 
 #[tokio::test]
-async fn a_range_that_is_gone_is_told_behind_what_is_left_of_it() -> Result<()> {
-    let (nats, jetstream) = short_stream().await?;
-    let config = config(&nats.url());
-    publish_all(&jetstream, numbered(2_000)).await?;
-    let rig = Rig::start_on(nats, jetstream, config).await?;
-    let mut client = rig.client().await?;
-    client
-        .send(&json!({ "type": "replay", "channels": ["T1.price"], "from": 900, "to": 1_100 }))
-        .await?;
-    let mut count = 0;
-    let end = loop {
-        let push = client.next().await?;
-        match push["type"].as_str() {
-            Some("message") => {
-                assert!((1_001..=1_100).contains(&essence(&push).0), "{push}");
-                count += 1;
-            }
-            _ => break push,
-        }
-    };
-    let want = json!({ "type": "replay_incomplete", "from": 900, "to": 1_000, "count": count });
-    assert_eq!(end, want);
-    assert!(count > 10);
-    Ok(())
-}
-
-#[tokio::test]
 async fn last_values_come_first_and_are_marked() -> Result<()> {
     let rig = Rig::start().await?;
     for (channel, value) in [("a.x", "1"), ("a.y", "2"), ("b", "3"), ("a.x", "4")] {
@@ -467,5 +355,34 @@ async fn last_values_come_first_and_are_marked() -> Result<()> {
         assert!(live.get("snapshot").is_none() && live["offset"] == 5, "{live}");
         assert_eq!(live["prev"], 4);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_subscribe_without_channels_tells_up_to_where_everything_was_sent() -> Result<()> {
+    let rig = Rig::start().await?;
+    // More than a socket takes of a client that does not read yet.
+    let filler = "x".repeat(8 << 10);
+    let payload = json!(filler).to_string().into_bytes();
+    rig.publish_all((0..2_000).map(|n| (format!("T{n}"), payload.clone()))).await?;
+    read_up_to(&rig, 2_000).await?;
+    let mut client = rig.client().await?;
+    assert_eq!(resume(&mut client, &[">"], 0).await?["offset"], 0);
+    let question = json!({ "type": "subscribe", "id": 8, "channels": [] });
+    client.send(&question).await?;
+    let (mut last, mut answers) = (0, Vec::new());
+    while last < 2_000 {
+        let push = client.next().await?;
+        if push["type"] == "subscription_ack" {
+            assert_eq!(push["offset"], last, "what was sent before the answer, and nothing else");
+            answers.push(last);
+        } else {
+            assert_eq!(essence(&push).0, last + 1);
+            last += 1;
+        }
+    }
+    assert!(answers.first().is_some_and(|answer| *answer < 2_000), "{answers:?}");
+    client.send(&question).await?;
+    assert_eq!(client.expect("subscription_ack").await?["offset"], 2_000);
     Ok(())
 }

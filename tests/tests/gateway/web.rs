@@ -127,9 +127,18 @@ async fn stats_have_the_fields_that_clients_of_earlier_systems_read() -> Result<
     let _client = rig.subscriber(&["a"]).await?;
     for address in [rig.client_addr, rig.admin_addr] {
         let stats = get(address, "/stats").await?.json()?;
-        for field in
-            ["currentConnections", "totalConnections", "messagesSent", "messagesReceived", "uptime"]
-        {
+        for field in [
+            "currentConnections",
+            "totalConnections",
+            "messagesSent",
+            "messagesReceived",
+            "uptime",
+            "messagesPublished",
+            "messagesDelivered",
+            "duplicatesDropped",
+            "averageLatency",
+            "peakLatency",
+        ] {
             assert!(stats[field].is_number(), "no {field} in {stats}");
         }
         assert_eq!(

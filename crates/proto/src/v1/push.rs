@@ -114,6 +114,18 @@ pub fn subscription_ack(out: &mut Vec<u8>, ack: &Ack<'_>) {
     push(out, "subscription_ack", body);
 }
 
+/// `live`: everything up to `offset` that a subscribe command with this id had to bring has been sent, and its channels
+/// come live.
+pub fn live(out: &mut Vec<u8>, id: Option<Id<'_>>, offset: u64) {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Id<'a>>,
+        offset: u64,
+    }
+    push(out, "live", Body { id, offset });
+}
+
 /// `replay_complete`: the `count` messages of these channels from `from` to `to` have been sent.
 pub fn replay_complete(out: &mut Vec<u8>, id: Option<Id<'_>>, from: u64, to: u64, count: u64) {
     push(out, "replay_complete", Replayed { id, from, to, count });

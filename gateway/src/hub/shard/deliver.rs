@@ -65,7 +65,19 @@ impl Shard {
             self.due.dirty = dirty;
         }
         if self.due.held.is_empty() {
+            self.time();
             self.due.clear();
+        }
+    }
+
+    /// Takes note of how old the messages are that have just been written.
+    fn time(&mut self) {
+        if self.due.links() > 0 {
+            let now = crate::source::unix_ms();
+            for ts in self.due.times() {
+                // The stream's clock may be ahead of ours.
+                self.totals.time(u64::try_from(now - ts).unwrap_or(0));
+            }
         }
     }
 

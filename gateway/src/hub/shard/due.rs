@@ -161,6 +161,11 @@ impl Due {
         self.links.len()
     }
 
+    /// When the stream stored each message that somebody is linked to (Unix ms).
+    pub(super) fn times(&self) -> impl Iterator<Item = i64> {
+        self.deliveries.iter().map(|delivery| delivery.ts)
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.links.len() >= MAX_LINKS || self.bytes >= MAX_BYTES
     }

@@ -29,6 +29,9 @@ pub(super) const PER_CONNECTION: usize = 4;
 /// Chunks written per turn, all replays together: some hundred microseconds, which live messages wait at most.
 const CHUNKS: usize = 32;
 
+/// Replays that may send their first chunk in the turn in which they were asked for; others wait for their turn.
+const FRESH: usize = 32;
+
 /// Everybody of this shard who looks back.
 #[derive(Debug, Default)]
 pub(super) struct Replays {
@@ -45,6 +48,8 @@ pub(super) struct Replays {
     queued: VecDeque<JobId>,
     /// Blocks asked for or held.
     looking: usize,
+    /// Those that began in this turn.
+    fresh: usize,
     gather: Vec<u8>,
 }
 
@@ -67,9 +72,33 @@ impl Replays {
         self.of(conn).map(Job::opening).sum()
     }
 
+    /// How far the subscription of a connection is that is behind the others.
+    pub(super) fn cursor(&self, conn: u32) -> Option<u64> {
+        let behind = |job: &&Job| match &job.goal {
+            Goal::Subscribe(opening) => job.stage == Stage::Sending || opening.from != From::Now,
+            Goal::Replay { .. } | Goal::Numbered(_) => false,
+        };
+        self.of(conn).filter(behind).map(|job| job.cursor).min()
+    }
+
     /// Whether this subscription of a connection is on its way.
     pub(super) fn opens(&self, conn: u32, text: &str) -> bool {
         self.of(conn).any(|job| job.opens(text))
+    }
+
+    /// Whether a replay of a connection is still to bring messages of a channel or pattern.
+    pub(super) fn overlap(&self, conn: u32, pattern: &str) -> bool {
+        let mut opening = self.of(conn).filter(|job| matches!(job.goal, Goal::Subscribe(_)));
+        opening.any(|job| job.interest.overlaps(pattern))
+    }
+
+    /// A subscription has ended at this position; up to there its messages have been sent.
+    pub(super) fn let_go(&mut self, conn: u32, pattern: &str, position: u64) {
+        for id in self.by_conn.get(&conn).map_or(&[][..], Vec::as_slice) {
+            if let Some(job) = self.jobs.get_mut(id).filter(|job| job.shares) {
+                job.ended.push((pattern.into(), position));
+            }
+        }
     }
 
     /// Takes a subscription that is on its way back; false if there is none.
@@ -91,6 +120,18 @@ impl Replays {
         self.ready.extend(ids.iter().filter(sending));
     }
 
+    /// Replays of the same connection whose channels a new one would share.
+    fn before(&self, job: &Job) -> Vec<JobId> {
+        let ids = self.by_conn.get(&job.timer.conn).map_or(&[][..], Vec::as_slice);
+        let shared = |id: &&JobId| {
+            let other = self.jobs.get(id).filter(|other| matches!(other.goal, Goal::Subscribe(_)));
+            other.is_some_and(|other| {
+                job.interest.iter().any(|(pattern, _)| other.interest.overlaps(pattern))
+            })
+        };
+        ids.iter().filter(shared).copied().collect()
+    }
+
     fn add(&mut self, job: Job) -> JobId {
         self.last += 1;
         self.by_conn.entry(job.timer.conn).or_default().push(self.last);
@@ -104,6 +145,9 @@ impl Replays {
         let conn = job.timer.conn;
         if let Some(ids) = self.by_conn.get_mut(&conn) {
             ids.retain(|other| *other != id);
+            let waits =
+                |id: &&JobId| self.jobs.get(id).is_some_and(|job| job.stage == Stage::After);
+            self.ready.extend(ids.iter().filter(waits));
             if ids.is_empty() {
                 self.by_conn.remove(&conn);
             }
@@ -147,14 +191,31 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn as usize) else { return };
         connection.replays = true;
         let timer = Timer { conn, serial: connection.serial };
-        let id = self.replays.add(Job::new(timer, goal, interest, range));
-        // Most are done with one chunk: then the client has its answer in this turn.
-        self.step(id);
+        let mut job = Job::new(timer, goal, interest, range);
+        if matches!(job.goal, Goal::Subscribe(_)) {
+            job.shares = self.held(conn).any(|held| job.interest.overlaps(held));
+            job.after = self.replays.before(&job);
+        }
+        let id = self.replays.add(job);
+        self.replays.fresh += 1;
+        // Most are done with one chunk: then the client has its answer in this turn. A crowd waits in a line, so that
+        // live messages do not wait for the crowd.
+        match self.replays.fresh <= FRESH {
+            true => self.step(id),
+            false => self.replays.ready.push_back(id),
+        }
     }
 
     /// Whether a connection may look back once more.
     pub(super) fn may_look_back(&self, conn: u32) -> bool {
         self.replays.of(conn).count() < PER_CONNECTION
+    }
+
+    /// Patterns that come live to a connection.
+    fn held(&self, conn: u32) -> impl Iterator<Item = &str> {
+        let connection = self.connections.get(conn as usize);
+        let held = connection.map_or(&[][..], |connection| connection.subscriptions.as_slice());
+        held.iter().filter_map(|held| self.index.text(held.pattern))
     }
 
     /// A connection ends, or may not be sent anything any more.
@@ -168,6 +229,7 @@ impl Shard {
 
     /// Goes on with those whose turn it is.
     pub(super) fn replay(&mut self) {
+        self.replays.fresh = 0;
         self.look_for_the_late();
         for _ in 0..CHUNKS {
             let Some(id) = self.replays.ready.pop_front() else { break };
@@ -184,16 +246,20 @@ impl Shard {
     /// One chunk of a job, or what it does instead.
     fn step(&mut self, id: JobId) {
         let Some(mut job) = self.replays.jobs.remove(&id) else { return };
-        let next = match job.stage {
-            Stage::Deciding | Stage::Behind { .. } => self.decide(&mut job),
-            Stage::Sending => self.send_chunk(&mut job),
+        let mut next = match job.stage {
+            Stage::Deciding | Stage::After | Stage::Behind { .. } => self.decide(&mut job),
+            Stage::Sending => Next::Again,
         };
+        if job.stage == Stage::Sending {
+            // The acknowledgement leaves in one write with what follows it.
+            next = self.send_chunk(&mut job);
+        }
+        if !job.said.is_empty() && self.is_open(job.timer) {
+            let mut said = std::mem::take(&mut job.said);
+            self.send(job.timer.conn, |out| out.append(&mut said));
+        }
         // A close on the way has removed the connection's list of jobs.
-        let open = self.is_current(job.timer)
-            && self
-                .connections
-                .get(job.timer.conn as usize)
-                .is_some_and(|c| c.phase == Phase::Open);
+        let open = self.is_open(job.timer);
         let replays = &mut self.replays;
         if !open || next == Next::End {
             replays.release(&mut job);
@@ -205,12 +271,18 @@ impl Shard {
             Next::Again => replays.ready.push_back(id),
             Next::Late => replays.behind.push(id),
             Next::Blocked => replays.release(&mut job),
-            Next::Older | Next::End => {}
+            Next::After | Next::Older | Next::End => {}
         }
         replays.jobs.insert(id, job);
         if next == Next::Older {
             self.look_up(id);
         }
+    }
+
+    /// Whether a connection may be sent anything.
+    fn is_open(&self, timer: Timer) -> bool {
+        let connection = self.connections.get(timer.conn as usize);
+        connection.is_some_and(|c| c.serial == timer.serial && c.phase == Phase::Open)
     }
 
     /// Asks for the block that a job needs, or lets it wait for one that others have done with.
@@ -298,6 +370,8 @@ enum Next {
     Late,
     /// When a block is there.
     Older,
+    /// When another one has ended.
+    After,
     /// It is done.
     End,
 }

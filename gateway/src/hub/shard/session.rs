@@ -74,22 +74,26 @@ impl Shard {
         wanted: impl Iterator<Item = Wanted<'a>>,
         (from, snapshot): (From, bool),
     ) {
+        let wanted: Vec<Wanted<'a>> = wanted.collect();
         let looks_back = from != From::Now || snapshot;
         if looks_back && !self.may_look_back(conn) {
             return self.too_many_replays(conn, id);
         }
+        // What a replay of this connection is still to bring may not be overtaken, nor come a second time.
+        let waits =
+            wanted.iter().any(|wanted| wanted.channel.is_ok_and(|c| self.replays.overlap(conn, c)));
         let (mut subscribed, mut rejected) = (Vec::new(), Vec::new());
         let mut interest = Interest::default();
         for Wanted { asked, channel } in wanted {
             let one = channel.and_then(|text| {
                 let kind = channel::validate(text).map_err(ChannelError::code)?;
                 let fresh = self.admit(conn, text, interest.len())?;
-                match (fresh, looks_back) {
+                match (fresh, looks_back || waits) {
                     (true, true) => interest.add(text, kind),
                     (true, false) => self.hold(conn, text, kind),
                     (false, _) => {}
                 }
-                Ok(fresh && looks_back)
+                Ok(fresh && (looks_back || waits))
             });
             match one {
                 Ok(true) => {}
@@ -97,7 +101,8 @@ impl Shard {
                 Err(code) => rejected.push((asked, code)),
             }
         }
-        if looks_back && !interest.is_empty() {
+        let values_again = snapshot && from == From::Now && !subscribed.is_empty();
+        if !interest.is_empty() || values_again {
             let kept = |(text, code): (&str, _)| (text.into(), code);
             let opening = Opening {
                 id: id.map(|id| id.keep()),
@@ -108,6 +113,10 @@ impl Shard {
             };
             return self.open(conn, opening, interest);
         }
+        // No channel is a question: up to where does this connection have everything? A channel that is on its way may be
+        // behind the others.
+        let behind =
+            subscribed.is_empty() || subscribed.iter().any(|c| self.replays.opens(conn, c));
         let ack = v1::Ack {
             id,
             subscribed: &subscribed,
@@ -115,9 +124,14 @@ impl Shard {
             count: self.subscription_count(conn),
             // Nothing new to resume: nothing is missing.
             recovered: (from != From::Now).then_some(true),
-            offset: self.position,
+            offset: if behind { self.delivered_until(conn) } else { self.position },
         };
         self.send(conn, |out| v1::subscription_ack(out, &ack));
+    }
+
+    /// The offset up to which a connection has been sent everything that it subscribed to.
+    fn delivered_until(&self, conn: u32) -> u64 {
+        self.replays.cursor(conn).map_or(self.position, |cursor| cursor.min(self.position))
     }
 
     /// Whether the connection may have this subscription: false if it has it already, or is about to. `more` others
@@ -217,6 +231,7 @@ impl Shard {
         });
         if let Some(place) = held {
             self.drop_subscription(conn, place);
+            self.replays.let_go(conn, text, self.position);
         }
         held.is_some() || self.replays.withdraw(conn, text)
     }

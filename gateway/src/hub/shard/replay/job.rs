@@ -51,6 +51,8 @@ pub(super) enum Goal {
 pub(super) enum Stage {
     /// For its acknowledgement to be decided.
     Deciding,
+    /// For another one of the same connection, whose channels it shares.
+    After,
     /// This pod is behind the client's cursor, until this tick at most.
     Behind { until: u32 },
     /// Acknowledged: messages go out.
@@ -63,12 +65,20 @@ pub(super) struct Job {
     pub goal: Goal,
     pub interest: Interest,
     pub stage: Stage,
+    /// Replays of the same connection that come first, since they share channels.
+    pub after: Vec<JobId>,
+    /// Whether some of its channels came live to the connection already when it began: those are left to come so.
+    pub shares: bool,
+    /// Subscriptions that did so and have ended since, and the offset up to which they brought everything.
+    pub ended: Vec<(Box<str>, u64)>,
     /// Everything up to here is sent, or told as gone.
     pub cursor: u64,
     /// The last offset that is asked for.
     pub until: u64,
     /// Messages sent.
     pub sent: u64,
+    /// Frames that leave before anything else, at the end of the step at the latest.
+    pub said: Vec<u8>,
     /// Last values still to be sent.
     pub snapshot: std::vec::IntoIter<Arc<Delivery>>,
     /// Older messages, looked up.
@@ -91,9 +101,13 @@ impl Job {
             goal,
             interest,
             stage,
+            after: Vec::new(),
+            shares: false,
+            ended: Vec::new(),
             cursor,
             until,
             sent: 0,
+            said: Vec::new(),
             snapshot: Vec::new().into_iter(),
             block: None,
             looks: false,

@@ -90,25 +90,28 @@ impl Shard {
         let ended = numbered.rest.as_slice().is_empty();
         if count > 0 {
             self.totals.replayed += count as u64;
-            self.count_and_send(conn, count, out);
+            self.count_and_send(job, count, out);
         } else {
             self.replays.gather = out;
         }
         if !ended {
             return Next::Again;
         }
-        self.end_numbered(job);
+        job.end_numbered();
         Next::End
     }
+}
 
-    fn end_numbered(&mut self, job: &Job) {
-        let Goal::Numbered(Numbered { id, range: (from, to), gone, .. }) = &job.goal else {
+impl Job {
+    /// Says what became of a numbered replay.
+    fn end_numbered(&mut self) {
+        let Goal::Numbered(Numbered { id, range: (from, to), gone, .. }) = &self.goal else {
             return;
         };
-        let (id, count) = (id.as_ref().map(KeptId::id), job.sent);
-        self.send(job.timer.conn, |out| match gone {
+        let (id, count, out) = (id.as_ref().map(KeptId::id), self.sent, &mut self.said);
+        match gone {
             None => v1::replay_complete(out, id, *from, *to, count),
             Some((from, to)) => v1::replay_incomplete(out, id, *from, *to, count),
-        });
+        }
     }
 }

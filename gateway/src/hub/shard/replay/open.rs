@@ -1,11 +1,16 @@
 //! Opening: what a client that resumes is told first, and where it goes on.
 
+use std::sync::Arc;
+
+use wsgateway_proto::channel;
 use wsgateway_proto::v1::{self, KeptId};
 
 use super::job::{From, Goal, Job, Opening, Stage};
 use super::{Next, Shard};
+use crate::encode::Delivery;
 use crate::history::Reach;
 use crate::hub::shard::ticks;
+use crate::source::is_restored;
 
 /// How long a client waits for a pod that is behind its cursor: a pod that is later than this is in trouble, and
 /// another one may not be.
@@ -28,9 +33,10 @@ enum Verdict {
 }
 
 impl Verdict {
-    fn elsewhere(position: u64) -> Self {
-        let gone = vec![(0, position)];
-        Self::Start { recovered: Some(false), cursor: position, gone, reason: "epoch" }
+    /// What the client had not seen of its own stream is gone; of this one it gets what is behind `cursor`.
+    fn elsewhere(cursor: u64) -> Self {
+        let gone = vec![(0, cursor)];
+        Self::Start { recovered: Some(false), cursor, gone, reason: "epoch" }
     }
 
     fn resumed(cursor: u64, gone: Vec<(u64, u64)>) -> Self {
@@ -41,6 +47,11 @@ impl Verdict {
 impl Shard {
     /// Decides where a new subscription begins, and acknowledges it.
     pub(super) fn decide(&mut self, job: &mut Job) -> Next {
+        job.after.retain(|id| self.replays.jobs.contains_key(id));
+        if !job.after.is_empty() {
+            job.stage = Stage::After;
+            return Next::After;
+        }
         let Goal::Subscribe(opening) = &job.goal else { return Next::End };
         match self.verdict(job, opening.from) {
             Verdict::Ask => Next::Older,
@@ -50,20 +61,31 @@ impl Shard {
             Verdict::Start { recovered, cursor, gone, reason } => {
                 self.totals.count_resume(recovered);
                 self.acknowledge(job, recovered, cursor);
-                self.tell_gone(job, &gone, reason);
-                if let Goal::Subscribe(opening) = &job.goal
-                    && opening.snapshot
-                    && recovered != Some(true)
-                {
-                    let view = self.past.history.view(&self.epoch);
-                    let values = view.map(|view| view.snapshot(&job.interest, cursor));
-                    job.snapshot = values.unwrap_or_default().into_iter();
+                job.tell_gone(&gone, reason);
+                if recovered != Some(true) {
+                    job.snapshot = self.last_values(job, cursor).into_iter();
                 }
                 job.cursor = cursor;
                 job.stage = Stage::Sending;
                 Next::Again
             }
         }
+    }
+
+    /// The last values at `cursor` that were asked for; not only of what is new, unless the client resumes.
+    fn last_values(&self, job: &Job, cursor: u64) -> Vec<Arc<Delivery>> {
+        let Goal::Subscribe(opening) = &job.goal else { return Vec::new() };
+        if !opening.snapshot {
+            return Vec::new();
+        }
+        let mut interest = job.interest.clone();
+        for held in opening.held.iter().filter(|_| opening.from == From::Now) {
+            if let Ok(kind) = channel::validate(held) {
+                interest.add(held, kind);
+            }
+        }
+        let view = self.past.history.view(&self.epoch);
+        view.map(|view| view.snapshot(&interest, cursor)).unwrap_or_default()
     }
 
     fn verdict(&self, job: &Job, from: From) -> Verdict {
@@ -73,7 +95,7 @@ impl Shard {
                 let gone = Vec::new();
                 return Verdict::Start { recovered: None, cursor: position, gone, reason: "" };
             }
-            From::Elsewhere => return Verdict::elsewhere(position),
+            From::Elsewhere => return self.beginning(job),
             From::Offset(offset) => offset,
         };
         let past = &self.past;
@@ -110,6 +132,18 @@ impl Shard {
         }
     }
 
+    /// Where a client goes on whose cursor is of another stream: a stream that was made anew a moment ago is all in the
+    /// ring, and the client has seen nothing of it. Otherwise where everybody is: it did not ask for a whole stream.
+    fn beginning(&self, job: &Job) -> Verdict {
+        let Some(view) = self.past.history.view(&self.epoch) else { return Verdict::Replaced };
+        let is_whole = |reach| matches!(reach, Reach::Ring { holes } if holes.is_empty());
+        // Sources without an archive have an epoch per pod: their clients have seen the same messages elsewhere. So have
+        // those of a stream that lost its tail.
+        let fresh = self.past.archive.exists() && !is_restored(&self.epoch);
+        let whole = fresh && is_whole(view.reach(&job.interest, 0));
+        Verdict::elsewhere(if whole { 0 } else { self.position })
+    }
+
     /// Lets a client wait whose cursor is ahead of this pod.
     fn wait(&mut self, job: &mut Job) -> Next {
         let now = self.clock.tick;
@@ -127,14 +161,13 @@ impl Shard {
         }
     }
 
-    fn acknowledge(&mut self, job: &Job, recovered: Option<bool>, offset: u64) {
+    fn acknowledge(&mut self, job: &mut Job, recovered: Option<bool>, offset: u64) {
         let Goal::Subscribe(Opening { id, held, rejected, .. }) = &job.goal else { return };
-        let conn = job.timer.conn;
         let mut subscribed: Vec<&str> = held.iter().map(|text| &**text).collect();
         subscribed.extend(job.interest.iter().map(|(text, _)| text));
         let rejected: Vec<_> = rejected.iter().map(|(text, code)| (&**text, *code)).collect();
         // This job's own are not counted by the shard while it runs.
-        let count = self.subscription_count(conn) + job.opening();
+        let count = self.subscription_count(job.timer.conn) + job.opening();
         let ack = v1::Ack {
             id: id.as_ref().map(KeptId::id),
             subscribed: &subscribed,
@@ -143,25 +176,22 @@ impl Shard {
             recovered,
             offset,
         };
-        self.send(conn, |out| v1::subscription_ack(out, &ack));
+        v1::subscription_ack(&mut job.said, &ack);
     }
+}
 
-    /// Tells a client which ranges of its channels are gone.
-    pub(super) fn tell_gone(&mut self, job: &Job, gone: &[(u64, u64)], reason: &'static str) {
-        if gone.is_empty() {
-            return;
-        }
-        let one_by_one = gone.len() * job.interest.len() <= MAX_GAPS;
-        self.send(job.timer.conn, |out| {
-            for (from, to) in gone {
-                if one_by_one {
-                    for (channel, _) in job.interest.iter() {
-                        v1::gap(out, channel, *from, *to, reason);
-                    }
-                } else {
-                    v1::gap(out, ">", *from, *to, reason);
+impl Job {
+    /// Tells the client which ranges of its channels are gone.
+    pub(super) fn tell_gone(&mut self, gone: &[(u64, u64)], reason: &'static str) {
+        let one_by_one = gone.len() * self.interest.len() <= MAX_GAPS;
+        for (from, to) in gone {
+            if one_by_one {
+                for (channel, _) in self.interest.iter() {
+                    v1::gap(&mut self.said, channel, *from, *to, reason);
                 }
+            } else {
+                v1::gap(&mut self.said, ">", *from, *to, reason);
             }
-        });
+        }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use wsgateway_proto::frame;
 use wsgateway_proto::v1::{self, KeptId};
+use wsgateway_proto::{channel, frame};
 
-use super::job::{Goal, Job};
+use super::job::{From, Goal, Job};
 use super::{Next, Shard};
 use crate::conn::{Connection, Phase};
 use crate::encode::{Delivery, MIN_DEFLATE};
@@ -62,7 +62,7 @@ impl Shard {
         let gone = (job.cursor + 1, to);
         job.cursor = job.cursor.max(to);
         match &mut job.goal {
-            Goal::Subscribe(_) => self.tell_gone(job, &[gone], "retention"),
+            Goal::Subscribe(_) => job.tell_gone(&[gone], "retention"),
             Goal::Replay { gone: so_far, .. } => {
                 let from = so_far.map_or(gone.0, |(from, _)| from);
                 *so_far = Some((from, gone.1));
@@ -92,17 +92,34 @@ impl Shard {
                 some.push(Arc::clone(message));
             }
         }
-        if rest.last().is_none_or(|last| last.offset <= job.cursor) {
+        let last = rest.last().is_none_or(|last| last.offset <= job.cursor);
+        self.send_messages(job, &some);
+        if last {
             // Nothing behind the last message of a block was there to be read.
             let end = block.to.min(until);
             if end > job.cursor {
                 self.pass_over(job, end);
             }
         }
-        self.send_messages(job, &some);
+    }
+
+    /// Whether a message has come, or will come, by a subscription that was there before the job.
+    fn comes_live(&self, job: &Job, message: &Delivery) -> bool {
+        let matches = |pattern: &str| channel::matches(pattern, &message.channel);
+        self.held(job.timer.conn).any(matches)
+            || job.ended.iter().any(|(pattern, to)| message.offset <= *to && matches(pattern))
     }
 
     fn send_messages(&mut self, job: &mut Job, messages: &[Arc<Delivery>]) {
+        let others: Vec<_>;
+        let messages = match job.shares {
+            false => messages,
+            true => {
+                let own = messages.iter().filter(|message| !self.comes_live(job, message));
+                others = own.cloned().collect();
+                &others
+            }
+        };
         if messages.is_empty() {
             return;
         }
@@ -114,7 +131,7 @@ impl Shard {
         self.append(conn, messages, &mut out);
         job.sent += messages.len() as u64;
         self.totals.replayed += messages.len() as u64;
-        self.count_and_send(conn, messages.len(), out);
+        self.count_and_send(job, messages.len(), out);
     }
 
     fn send_snapshot(&mut self, job: &mut Job) {
@@ -136,7 +153,7 @@ impl Shard {
                 count += 1;
             }
         }
-        self.count_and_send(conn, count, out);
+        self.count_and_send(job, count, out);
     }
 
     /// Writes what is due to a client that counts its messages, so that numbers are given in the order in which they
@@ -149,10 +166,15 @@ impl Shard {
         self.connections.get(conn as usize).is_some_and(|c| c.phase == Phase::Open)
     }
 
-    pub(super) fn count_and_send(&mut self, conn: u32, messages: usize, mut out: Vec<u8>) {
+    /// Writes messages of a job, behind what it has said.
+    pub(super) fn count_and_send(&mut self, job: &mut Job, messages: usize, mut out: Vec<u8>) {
         self.totals.deliveries += messages as u64;
         self.totals.delivered_bytes += out.len() as u64;
-        self.send(conn, |control| control.append(&mut out));
+        let mut said = std::mem::take(&mut job.said);
+        self.send(job.timer.conn, |control| {
+            control.append(&mut said);
+            control.extend_from_slice(&out);
+        });
         out.clear();
         self.replays.gather = out;
     }
@@ -194,7 +216,10 @@ impl Shard {
     fn arrive(&mut self, job: &mut Job) -> Next {
         let (conn, until) = (job.timer.conn, job.until.min(self.position));
         match &job.goal {
-            Goal::Subscribe(_) => {
+            Goal::Subscribe(opening) => {
+                if opening.snapshot || opening.from != From::Now {
+                    v1::live(&mut job.said, opening.id.as_ref().map(KeptId::id), until);
+                }
                 for (text, kind) in job.patterns() {
                     self.hold(conn, &text, kind);
                 }
@@ -203,10 +228,11 @@ impl Shard {
             Goal::Replay { id, from, gone } => {
                 let (id, count) = (id.as_ref().map(KeptId::id), job.sent);
                 let until = until.max(from.saturating_sub(1));
-                self.send(conn, |out| match gone {
+                let out = &mut job.said;
+                match gone {
                     None => v1::replay_complete(out, id, *from, until, count),
                     Some((from, to)) => v1::replay_incomplete(out, id, *from, *to, count),
-                });
+                }
             }
         }
         Next::End

@@ -1,0 +1,81 @@
+//! Client processes that hold their connections until they are let go.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+
+use crate::bench::Bench;
+use crate::error::{Error, io};
+use crate::plan::Plan;
+use crate::process::pinned;
+
+/// Client processes; dropped, they end.
+#[derive(Default)]
+pub(crate) struct Holders(Vec<Child>);
+
+impl Drop for Holders {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // An error means that it has ended by itself.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+impl Holders {
+    /// Starts this program in a role, and waits until it says that it is ready.
+    pub(crate) fn start(&mut self, bench: &Bench, role: &str, plan: &Plan) -> Result<(), Error> {
+        let mut command = pinned(bench.ground.cores.map(|cores| cores.1), &bench.ground.this);
+        command.arg(role);
+        self.spawn(command, plan)
+    }
+
+    /// The same for a process that has the core only while nobody else wants it.
+    pub(crate) fn start_humbly(
+        &mut self,
+        bench: &Bench,
+        role: &str,
+        plan: &Plan,
+    ) -> Result<(), Error> {
+        let inner = pinned(bench.ground.cores.map(|cores| cores.1), &bench.ground.this);
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(inner.get_program()).args(inner.get_args()).arg(role);
+        self.spawn(command, plan)
+    }
+
+    fn spawn(&mut self, mut command: Command, plan: &Plan) -> Result<(), Error> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(io("cannot start the clients"))?;
+        if let Some(stdin) = child.stdin.as_mut() {
+            let line = serde_json::to_string(plan)? + "\n";
+            stdin.write_all(line.as_bytes()).map_err(io("the clients have ended"))?;
+        }
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.as_mut() {
+            BufReader::new(stdout).read_line(&mut line).map_err(io("the clients have ended"))?;
+        }
+        self.0.push(child);
+        if line.trim() == "ready" {
+            return Ok(());
+        }
+        std::mem::take(self).finish()?;
+        Err(Error::Clients("they ended before they were connected".to_owned()))
+    }
+
+    /// How many processes.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Lets the clients go, and hears whether all connections lasted.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        for child in std::mem::take(&mut self.0) {
+            let output = child.wait_with_output().map_err(io("the clients have ended"))?;
+            if !output.status.success() {
+                let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                return Err(Error::Clients(why));
+            }
+        }
+        Ok(())
+    }
+}
