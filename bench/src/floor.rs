@@ -86,6 +86,7 @@ fn greet(mut socket: TcpStream) -> std::io::Result<TcpStream> {
         id: None,
         subscribed: &[CHANNEL],
         rejected: &[],
+        rejected_count: 0,
         count: 1,
         recovered: None,
         offset: 0,

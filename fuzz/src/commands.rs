@@ -25,6 +25,7 @@ pub fn commands(data: &[u8]) {
                 id,
                 subscribed: &good,
                 rejected: &bad,
+                rejected_count: bad.len(),
                 count: good.len(),
                 recovered: resume.map(|resume| resume.offset > 0),
                 offset: u64::MAX,

@@ -162,9 +162,16 @@ impl View<'_> {
         ring.reaches(interest, after).then(|| ring.read(interest, after, until, bytes))
     }
 
-    /// The last value at or before `until` of every channel of the interest, in stream order.
-    pub(crate) fn snapshot(&self, interest: &Interest, until: u64) -> Vec<Arc<Delivery>> {
-        self.state.ring.snapshot(interest, until)
+    /// The next last values behind `after` and at or before `until`, in stream order: about `bytes` of them. A channel that
+    /// has spoken since has none.
+    pub(crate) fn values(
+        &self,
+        interest: &Interest,
+        after: u64,
+        until: u64,
+        bytes: usize,
+    ) -> Chunk {
+        self.state.ring.values(interest, after, until, bytes)
     }
 
     /// The message at an offset, if the ring has it.

@@ -32,6 +32,7 @@ mod gateway {
     mod memory;
     mod odin;
     mod odin_replay;
+    mod overlap;
     mod payloads;
     mod pressure;
     mod redis;

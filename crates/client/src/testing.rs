@@ -115,6 +115,7 @@ impl Peer {
                     id,
                     subscribed: &channels,
                     rejected: &[],
+                    rejected_count: 0,
                     count,
                     recovered: None,
                     offset,

@@ -13,8 +13,8 @@ pub use batch::{BATCH_HEAD, BATCH_TAIL, batch, batch_len};
 pub use command::{Command, CommandError, Id, KeptId, MAX_CHANNELS, Resume, parse};
 pub use message::{Message, message, message_parts, snapshot};
 pub use push::{
-    Ack, Hello, Limits, error, established, gap, live, pong, reconnect, replay_complete,
-    replay_incomplete, subscription_ack, unsubscription_ack,
+    Ack, Hello, Limits, MAX_REJECTIONS, error, established, gap, live, pong, reconnect,
+    replay_complete, replay_incomplete, subscription_ack, unsubscription_ack,
 };
 
 pub(crate) use push::push;

@@ -6,9 +6,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::cost;
 use crate::encode::Delivery;
@@ -32,6 +34,9 @@ pub(crate) const LOOKUPS: usize = 64;
 /// Blocks and bytes kept for those who come next: clients that were cut off together look back together.
 const CACHED: usize = 128;
 const CACHED_BYTES: usize = 16 << 20;
+
+/// How long: a block says where the stream begins and ends, and must not say what is long past.
+const LIFETIME: Duration = Duration::from_secs(2);
 
 /// Some sequences of the stream.
 #[derive(Debug)]
@@ -171,13 +176,23 @@ impl Desk {
 /// The blocks fetched last, of the newest epoch seen.
 #[derive(Debug, Default)]
 struct Cache {
-    blocks: VecDeque<Arc<Block>>,
+    blocks: VecDeque<(Arc<Block>, Instant)>,
     bytes: usize,
 }
 
 impl Cache {
-    fn get(&self, from: u64) -> Option<Arc<Block>> {
-        self.blocks.iter().find(|block| block.from == from).cloned()
+    fn get(&mut self, from: u64) -> Option<Arc<Block>> {
+        while self.blocks.front().is_some_and(|(_, fetched)| fetched.elapsed() > LIFETIME) {
+            self.drop_oldest();
+        }
+        let found = self.blocks.iter().find(|(block, _)| block.from == from);
+        found.map(|(block, _)| Arc::clone(block))
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((oldest, _)) = self.blocks.pop_front() {
+            self.bytes -= size(&oldest);
+        }
     }
 
     fn put(&mut self, block: &Arc<Block>) {
@@ -185,14 +200,13 @@ impl Cache {
         if block.to >= block.last {
             return;
         }
-        if self.blocks.back().is_some_and(|known| known.epoch != block.epoch) {
+        if self.blocks.back().is_some_and(|(known, _)| known.epoch != block.epoch) {
             *self = Self::default();
         }
         self.bytes += size(block);
-        self.blocks.push_back(Arc::clone(block));
-        while self.blocks.len() > CACHED || self.bytes > CACHED_BYTES {
-            let Some(oldest) = self.blocks.pop_front() else { return };
-            self.bytes -= size(&oldest);
+        self.blocks.push_back((Arc::clone(block), Instant::now()));
+        while !self.blocks.is_empty() && (self.blocks.len() > CACHED || self.bytes > CACHED_BYTES) {
+            self.drop_oldest();
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Publishers choose the channels, so everything here is bounded: a channel without a message in the ring is *quiet*,
 //! and the quiet ones that were so longest are forgotten when there are too many of them, or too many bytes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::cost;
@@ -16,6 +17,8 @@ const MAX_QUIET: usize = 262_144;
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     by_name: HashMap<Arc<str>, Channel>,
+    /// The last value of each, in stream order.
+    lasts: BTreeMap<u64, Arc<Delivery>>,
     /// Last values of channels that were quiet when they were put here, oldest first. One whose channel has spoken
     /// again since is void.
     quiet: VecDeque<Arc<Delivery>>,
@@ -44,9 +47,11 @@ impl Channels {
 
     /// A message has come into the ring.
     pub(super) fn push(&mut self, delivery: &Arc<Delivery>) {
+        self.lasts.insert(delivery.offset, Arc::clone(delivery));
         if let Some(channel) = self.by_name.get_mut(&delivery.channel) {
             self.quiet_count -= usize::from(channel.offsets.is_empty());
             channel.offsets.push_back(delivery.offset);
+            self.lasts.remove(&channel.last.offset);
             channel.last = Arc::clone(delivery);
             return;
         }
@@ -63,6 +68,10 @@ impl Channels {
         let Some(channel) = self.by_name.get_mut(&delivery.channel) else { return };
         channel.offsets.pop_front();
         channel.dropped = delivery.offset;
+        // A channel that was busy once does not keep the room for it.
+        if channel.offsets.capacity() > 4 * channel.offsets.len() + 16 {
+            channel.offsets.shrink_to(2 * channel.offsets.len());
+        }
         if channel.offsets.is_empty() {
             self.quiet_count += 1;
             self.quiet_bytes += cost(delivery);
@@ -97,16 +106,9 @@ impl Channels {
         self.quiet_bytes -= cost(&entry);
         if Self::is_quiet(&self.by_name, &entry) {
             self.by_name.remove(&entry.channel);
+            self.lasts.remove(&entry.offset);
             self.quiet_count -= 1;
             self.forgotten = self.forgotten.max(entry.offset);
-        }
-    }
-
-    /// Whatever came up to here may be missing, of any channel.
-    pub(super) fn forget_until(&mut self, offset: u64) {
-        self.forgotten = self.forgotten.max(offset);
-        for channel in self.by_name.values_mut() {
-            channel.dropped = channel.dropped.max(offset);
         }
     }
 
@@ -128,22 +130,16 @@ impl Channels {
         offsets.into_iter().flat_map(move |offsets| offsets.range(start..)).copied()
     }
 
-    /// The channel's last value, if that is at or before `until`; else the offset of the one that was, if it is in the
-    /// ring.
-    pub(super) fn last(&self, channel: &str, until: u64) -> Last<'_> {
-        match self.by_name.get(channel) {
-            None => Last::Unknown,
-            Some(channel) => channel.last(until),
-        }
+    /// The channel's last value.
+    pub(super) fn last(&self, channel: &str) -> Option<&Arc<Delivery>> {
+        self.by_name.get(channel).map(|channel| &channel.last)
     }
 
-    /// The same for every channel that `matches` says yes to.
-    pub(super) fn last_of(
-        &self,
-        until: u64,
-        matches: impl Fn(&str) -> bool,
-    ) -> impl Iterator<Item = Last<'_>> {
-        self.by_name.iter().filter(move |(name, _)| matches(name)).map(move |(_, c)| c.last(until))
+    /// The last values between `after` (excluded) and `until` (included), in stream order.
+    pub(super) fn lasts(&self, after: u64, until: u64) -> impl Iterator<Item = &Arc<Delivery>> {
+        let range = (Bound::Excluded(after), Bound::Included(until.max(after)));
+        let some = (after < until).then(|| self.lasts.range(range));
+        some.into_iter().flatten().map(|(_, last)| last)
     }
 
     /// Channels known.
@@ -154,25 +150,5 @@ impl Channels {
     /// Bytes of last values outside the ring.
     pub(super) fn bytes(&self) -> usize {
         self.quiet_bytes
-    }
-}
-
-/// Where a channel's last value is.
-#[derive(Debug)]
-pub(super) enum Last<'a> {
-    Here(&'a Arc<Delivery>),
-    /// In the ring, under this offset.
-    InRing(u64),
-    Unknown,
-}
-
-impl Channel {
-    fn last(&self, until: u64) -> Last<'_> {
-        if self.last.offset <= until {
-            return Last::Here(&self.last);
-        }
-        let behind = self.offsets.partition_point(|offset| *offset <= until);
-        let before = behind.checked_sub(1).and_then(|place| self.offsets.get(place));
-        before.map_or(Last::Unknown, |offset| Last::InRing(*offset))
     }
 }

@@ -3,19 +3,20 @@
 //! A pure structure: time comes in as a parameter. What must hold: every message of the stream behind `floor` and up to
 //! `position` is here, except those in `holes`, which the stream has discarded before they were read.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use super::channels::{Channels, Last};
+use super::channels::Channels;
 use super::interest::Interest;
 use super::{Chunk, cost};
 use crate::encode::Delivery;
 
-/// Ranges that were never read; more of them make the ring forget what is before the oldest.
+/// Ranges that were never read; of more of them, the oldest become one.
 const MAX_HOLES: usize = 64;
 
-/// Messages looked at for one chunk: bounds the time that the lock is held (a match costs about 50 ns).
-const MAX_LOOKED_AT: usize = 2_048;
+/// Comparisons of a channel with a pattern for one chunk: bounds the time that the lock is held (each takes about 50 ns).
+const MAX_COMPARED: usize = 4_096;
 
 /// Most messages in one chunk.
 const MAX_CHUNK: usize = 256;
@@ -38,6 +39,8 @@ pub(super) struct Ring {
     floor: u64,
     position: u64,
     holes: VecDeque<(u64, u64)>,
+    /// End of the last range that was never read and is not among `holes` any more.
+    lost_until: u64,
     channels: Channels,
 }
 
@@ -51,6 +54,7 @@ impl Ring {
             floor,
             position: floor,
             holes: VecDeque::new(),
+            lost_until: 0,
             channels: Channels::new(floor),
         }
     }
@@ -79,7 +83,8 @@ impl Ring {
         self.bytes -= cost(&first);
         self.floor = first.offset;
         self.channels.evict(&first, self.bounds.bytes / 2);
-        while self.holes.front().is_some_and(|(_, to)| *to <= self.floor) {
+        while let Some((_, to)) = self.holes.front().filter(|(_, to)| *to <= self.floor) {
+            self.lost_until = *to;
             self.holes.pop_front();
         }
     }
@@ -97,13 +102,10 @@ impl Ring {
         }
         self.position = self.position.max(to);
         if self.holes.len() > MAX_HOLES
-            && let Some((_, end)) = self.holes.pop_front()
+            && let Some((from, _)) = self.holes.pop_front()
+            && let Some(next) = self.holes.front_mut()
         {
-            while self.messages.front().is_some_and(|first| first.offset <= end) {
-                self.evict();
-            }
-            self.floor = self.floor.max(end);
-            self.channels.forget_until(end);
+            next.0 = from; // what is between them is here, and will be said to be gone in parts
         }
     }
 
@@ -114,73 +116,71 @@ impl Ring {
         self.holes.iter().filter_map(clip)
     }
 
-    /// Whether everything behind `after` that matters to the interest is here (holes aside).
+    /// Whether everything behind `after` that matters to the interest is here (holes aside). Where finding out would
+    /// take long, the answer is no.
     pub(super) fn reaches(&self, interest: &Interest, after: u64) -> bool {
         if after >= self.floor {
             return true;
         }
-        let exact = interest.exact().iter().all(|channel| self.channels.dropped(channel) <= after);
-        exact
+        let few = || self.channels.len() * interest.wildcards().len() <= MAX_COMPARED;
+        after >= self.lost_until
+            && interest.exact().iter().all(|channel| self.channels.dropped(channel) <= after)
             && (interest.wildcards().is_empty()
-                || self.channels.dropped_of(|channel| interest.covers(channel)) <= after)
+                || few() && self.channels.dropped_of(|channel| interest.covers(channel)) <= after)
     }
 
     /// The next messages of the interest behind `after` and up to `until`, at most `bytes` of them or one.
     pub(super) fn read(&self, interest: &Interest, after: u64, until: u64, bytes: usize) -> Chunk {
         let until = until.min(self.position);
-        let mut chunk = Chunk { messages: Vec::new(), cursor: after.max(until) };
-        let mut left = bytes;
-        let mut take = |delivery: &Arc<Delivery>, chunk: &mut Chunk| {
-            let fits = chunk.messages.is_empty()
-                || (delivery.frame.len() <= left && chunk.messages.len() < MAX_CHUNK);
-            if fits {
-                left = left.saturating_sub(delivery.frame.len());
-                chunk.messages.push(Arc::clone(delivery));
-                chunk.cursor = delivery.offset;
-            }
-            fits
-        };
-        if interest.wildcards().is_empty() {
-            let mut offsets = self.offsets(interest, after, until);
-            offsets.sort_unstable();
-            let all = offsets.len() <= MAX_CHUNK;
-            for offset in offsets.into_iter().take(MAX_CHUNK) {
-                if let Some(delivery) = self.get(offset)
-                    && !take(delivery, &mut chunk)
-                {
-                    return chunk;
-                }
-            }
-            if all {
-                chunk.cursor = after.max(until);
-            }
-            return chunk;
-        }
-        let start = self.place(after + 1);
-        for (count, delivery) in self.messages.range(start..).enumerate() {
-            if delivery.offset > until {
-                break;
-            }
-            if count >= MAX_LOOKED_AT {
-                chunk.cursor = delivery.offset - 1;
-                return chunk;
-            }
-            if interest.covers(&delivery.channel) && !take(delivery, &mut chunk) {
-                return chunk;
+        match interest.wildcards().is_empty() {
+            true => chunk(self.exact(interest, after, until), (after, until), bytes),
+            false => {
+                let start = self.place(after + 1);
+                let messages = self.messages.range(start..);
+                chunk(seen(interest, messages), (after, until), bytes)
             }
         }
-        chunk.cursor = after.max(until);
-        chunk
     }
 
-    /// The first offsets of each channel in a range, at least the first [`MAX_CHUNK`] of all.
-    fn offsets(&self, interest: &Interest, after: u64, until: u64) -> Vec<u64> {
-        let mut all = Vec::new();
-        for channel in interest.exact() {
-            let offsets = self.channels.offsets(channel, after);
-            all.extend(offsets.take_while(|offset| *offset <= until).take(MAX_CHUNK + 1));
+    /// The next last values behind `after` and at or before `until`, in stream order, as [`Ring::read`] gives messages.
+    /// A channel that has spoken since has none.
+    pub(super) fn values(
+        &self,
+        interest: &Interest,
+        after: u64,
+        until: u64,
+        bytes: usize,
+    ) -> Chunk {
+        if !interest.wildcards().is_empty() {
+            let lasts = self.channels.lasts(after, until);
+            return chunk(seen(interest, lasts), (after, until), bytes);
         }
-        all
+        let lasts = interest.exact().iter().filter_map(|channel| self.channels.last(channel));
+        let mut lasts: Vec<_> = lasts.filter(|last| after < last.offset).collect();
+        lasts.sort_unstable_by_key(|last| last.offset);
+        chunk(lasts.into_iter().map(Seen::Wanted), (after, until), bytes)
+    }
+
+    /// The messages of the exact channels behind `after`, in stream order.
+    fn exact<'a>(
+        &'a self,
+        interest: &'a Interest,
+        after: u64,
+        until: u64,
+    ) -> impl Iterator<Item = Seen<'a>> {
+        let channels = interest.exact().iter();
+        let mut rests: Vec<_> =
+            channels.map(|channel| self.channels.offsets(channel, after)).collect();
+        let mut next: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::with_capacity(rests.len());
+        for (place, rest) in rests.iter_mut().enumerate() {
+            next.extend(rest.next().map(|offset| Reverse((offset, place))));
+        }
+        std::iter::from_fn(move || {
+            let Reverse((offset, place)) = next.pop().filter(|next| next.0.0 <= until)?;
+            let rest = rests.get_mut(place).and_then(Iterator::next);
+            next.extend(rest.map(|offset| Reverse((offset, place))));
+            self.get(offset).map(Seen::Wanted)
+        })
     }
 
     /// The message at an offset.
@@ -199,32 +199,6 @@ impl Ring {
         }
     }
 
-    /// The last value at or before `until` of each channel of the interest, in stream order.
-    pub(super) fn snapshot(&self, interest: &Interest, until: u64) -> Vec<Arc<Delivery>> {
-        let mut values: Vec<Arc<Delivery>> = Vec::new();
-        let mut keep = |last: Last<'_>| {
-            let found = match last {
-                Last::Here(delivery) => Some(delivery),
-                Last::InRing(offset) => self.get(offset),
-                Last::Unknown => None,
-            };
-            values.extend(found.cloned());
-        };
-        for channel in interest.exact() {
-            if !interest.wildcards().iter().any(|p| wsgateway_proto::channel::matches(p, channel)) {
-                keep(self.channels.last(channel, until));
-            }
-        }
-        if !interest.wildcards().is_empty() {
-            let wanted = |channel: &str| {
-                interest.wildcards().iter().any(|p| wsgateway_proto::channel::matches(p, channel))
-            };
-            self.channels.last_of(until, wanted).for_each(keep);
-        }
-        values.sort_unstable_by_key(|delivery| delivery.offset);
-        values
-    }
-
     pub(super) fn floor(&self) -> u64 {
         self.floor
     }
@@ -237,6 +211,58 @@ impl Ring {
     pub(super) fn size(&self) -> (usize, usize, usize) {
         (self.messages.len(), self.bytes + self.channels.bytes(), self.channels.len())
     }
+}
+
+/// A message on the way to a chunk.
+enum Seen<'a> {
+    Wanted(&'a Arc<Delivery>),
+    /// Not of the interest.
+    Other,
+    /// Enough has been looked at: go on with this offset.
+    Enough(u64),
+}
+
+/// Tells messages of the interest from others, as many as may be looked at in one go.
+fn seen<'a>(
+    interest: &'a Interest,
+    messages: impl Iterator<Item = &'a Arc<Delivery>>,
+) -> impl Iterator<Item = Seen<'a>> {
+    let most = (MAX_COMPARED / interest.len().max(1)).max(16);
+    messages.enumerate().map(move |(count, delivery)| match delivery {
+        delivery if count >= most => Seen::Enough(delivery.offset),
+        delivery if interest.covers(&delivery.channel) => Seen::Wanted(delivery),
+        _ => Seen::Other,
+    })
+}
+
+/// Takes what comes behind `after` up to `until`, as far as it fits into `bytes` (or one message).
+fn chunk<'a>(
+    messages: impl Iterator<Item = Seen<'a>>,
+    (after, until): (u64, u64),
+    bytes: usize,
+) -> Chunk {
+    let mut chunk = Chunk { messages: Vec::new(), cursor: after };
+    let mut left = bytes;
+    for seen in messages {
+        let delivery = match seen {
+            Seen::Other => continue,
+            Seen::Enough(offset) => {
+                chunk.cursor = (offset - 1).min(until).max(after);
+                return chunk;
+            }
+            Seen::Wanted(delivery) if delivery.offset > until => break,
+            Seen::Wanted(delivery) => delivery,
+        };
+        let len = delivery.frame.len();
+        if !chunk.messages.is_empty() && (len > left || chunk.messages.len() >= MAX_CHUNK) {
+            return chunk;
+        }
+        left = left.saturating_sub(len);
+        chunk.messages.push(Arc::clone(delivery));
+        chunk.cursor = delivery.offset;
+    }
+    chunk.cursor = after.max(until);
+    chunk
 }
 
 #[cfg(test)]

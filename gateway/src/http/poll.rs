@@ -93,8 +93,8 @@ fn begin(site: &Site, wish: &Wish) -> Answer {
             }
         }
         let view = site.past.history.view(&epoch);
-        let values = view.map(|view| view.snapshot(&interest, offset)).unwrap_or_default();
-        for value in values {
+        let values = view.map(|view| view.values(&interest, 0, offset, usize::MAX).messages);
+        for value in values.unwrap_or_default() {
             let mut marked = Vec::new();
             wsgateway_proto::v1::snapshot(&mut marked, value.body());
             let text = String::from_utf8_lossy(wsgateway_proto::frame::payload(&marked));

@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use async_nats::jetstream;
 use futures_util::TryStreamExt;
 use harness::{Nats, Signal, wait_until, wait_until_some};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, essence};
 use super::http::{get, refused_upgrade};
 use super::link::Link;
 use super::process::Process;
@@ -216,6 +216,11 @@ async fn what_the_stream_discarded_while_the_link_was_cut_is_told_as_a_gap() -> 
         [(9, 8), (10, 9)]
     );
     assert_eq!(rig.metric("wsgateway_source_lost_total").await?, 5);
+    // Whoever asks for it hears the same again.
+    client.send(&json!({ "type": "replay", "channels": ["a"], "from": 2, "to": 7 })).await?;
+    assert_eq!([essence(&client.next().await?).0, essence(&client.next().await?).0], [2, 3]);
+    let want = json!({ "type": "replay_incomplete", "from": 4, "to": 7, "count": 2 });
+    assert_eq!(client.next().await?, want);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::client::{Client, essence};
-use super::rig::{Rig, SOON, config, nats_with_stream, publish_all, ready, start, stream_config};
+use super::rig::{Rig, SOON, config, publish_all, ready, start, stream_config};
 
 pub(super) const END: &str = "end";
 
@@ -355,34 +355,5 @@ async fn last_values_come_first_and_are_marked() -> Result<()> {
         assert!(live.get("snapshot").is_none() && live["offset"] == 5, "{live}");
         assert_eq!(live["prev"], 4);
     }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_subscribe_without_channels_tells_up_to_where_everything_was_sent() -> Result<()> {
-    let rig = Rig::start().await?;
-    // More than a socket takes of a client that does not read yet.
-    let filler = "x".repeat(8 << 10);
-    let payload = json!(filler).to_string().into_bytes();
-    rig.publish_all((0..2_000).map(|n| (format!("T{n}"), payload.clone()))).await?;
-    read_up_to(&rig, 2_000).await?;
-    let mut client = rig.client().await?;
-    assert_eq!(resume(&mut client, &[">"], 0).await?["offset"], 0);
-    let question = json!({ "type": "subscribe", "id": 8, "channels": [] });
-    client.send(&question).await?;
-    let (mut last, mut answers) = (0, Vec::new());
-    while last < 2_000 {
-        let push = client.next().await?;
-        if push["type"] == "subscription_ack" {
-            assert_eq!(push["offset"], last, "what was sent before the answer, and nothing else");
-            answers.push(last);
-        } else {
-            assert_eq!(essence(&push).0, last + 1);
-            last += 1;
-        }
-    }
-    assert!(answers.first().is_some_and(|answer| *answer < 2_000), "{answers:?}");
-    client.send(&question).await?;
-    assert_eq!(client.expect("subscription_ack").await?["offset"], 2_000);
     Ok(())
 }

@@ -187,3 +187,77 @@ async fn a_range_that_is_gone_is_told_behind_what_is_left_of_it() -> Result<()> 
     assert!(count > 10);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_cursor_from_long_before_the_stream_begins_goes_on_at_its_beginning() -> Result<()> {
+    // As many sequences lie between as a busy stream discards in an hour.
+    const FIRST: u64 = 10_000_000;
+    let nats = Nats::start().await?;
+    let jetstream = jetstream::new(nats.client().await?);
+    let late = stream::Config { first_sequence: Some(FIRST), ..stream_config() };
+    jetstream.create_stream(late).await?;
+    let mut config = config(&nats.url());
+    config.history.messages = 10;
+    let rig = Rig::start_on(nats, jetstream, config).await?;
+    rig.publish_all(numbered(50)).await?;
+    read_up_to(&rig, FIRST + 49).await?;
+    let mut client = rig.client().await?;
+    let ack = resume(&mut client, &[">"], 500).await?;
+    assert_eq!((&ack["recovered"], &ack["offset"]), (&json!(false), &json!(FIRST - 1)));
+    assert_eq!(client.expect("gap").await?["to"], FIRST - 1);
+    for n in 0..50 {
+        assert_eq!(client.expect("message").await?["offset"], FIRST + n);
+    }
+    assert_eq!(client.expect("live").await?["offset"], FIRST + 49);
+
+    let replay =
+        |from: u64, to: u64| json!({ "type": "replay", "channels": [">"], "from": from, "to": to });
+    for (range, gone, count) in [
+        ((50, 100), (50, 100), 0),
+        ((1, FIRST - 1), (1, FIRST - 1), 0),
+        ((1, FIRST + 4), (1, FIRST - 1), 5),
+        ((FIRST - 9, FIRST), (FIRST - 9, FIRST - 1), 1),
+    ] {
+        client.send(&replay(range.0, range.1)).await?;
+        for _ in 0..count {
+            client.expect("message").await?;
+        }
+        let want =
+            json!({ "type": "replay_incomplete", "from": gone.0, "to": gone.1, "count": count });
+        assert_eq!(client.next().await?, want);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn holes_in_the_stream_are_told_around_what_is_left() -> Result<()> {
+    let (nats, jetstream) = nats_with_stream().await?;
+    let mut config = config(&nats.url());
+    config.history.messages = 10;
+    let rig = Rig::start_on(nats, jetstream, config).await?;
+    rig.publish_all(numbered(400)).await?;
+    read_up_to(&rig, 400).await?;
+    let stream = rig.jetstream.get_stream(STREAM).await?;
+    for gone in (100..=140).chain(200..=210) {
+        stream.delete_message(gone).await?;
+    }
+    let mut client = rig.client().await?;
+    assert_eq!(resume(&mut client, &[">"], 50).await?["offset"], 50);
+    let (mut got, mut gaps) = (Vec::new(), Vec::new());
+    while got.last() != Some(&400) {
+        let push = client.next().await?;
+        match push["type"].as_str() {
+            Some("gap") => {
+                gaps.push((push["from"].as_u64(), push["to"].as_u64(), got.last().copied()))
+            }
+            _ => got.push(essence(&push).0),
+        }
+    }
+    let left = (51..=400).filter(|n| !(100..=140).contains(n) && !(200..=210).contains(n));
+    assert_eq!(got, left.collect::<Vec<u64>>());
+    assert_eq!(gaps, [(Some(100), Some(140), Some(99)), (Some(200), Some(210), Some(199))]);
+
+    client.send(&json!({ "type": "replay", "channels": [">"], "from": 110, "to": 130 })).await?;
+    assert_eq!(client.expect("replay_incomplete").await?["count"], 0);
+    Ok(())
+}

@@ -71,7 +71,7 @@ pub fn established(out: &mut Vec<u8>, hello: &Hello<'_>) {
 
 /// Rejections listed in one acknowledgement: more of them say nothing new, and each is ten times as long as what the
 /// client wrote for it.
-const MAX_REJECTIONS: usize = 128;
+pub const MAX_REJECTIONS: usize = 128;
 
 /// What became of a subscribe command.
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +80,10 @@ pub struct Ack<'a> {
     pub id: Option<Id<'a>>,
     /// Channels that are subscribed now.
     pub subscribed: &'a [&'a str],
-    /// Channels that are not, and why.
+    /// Channels that are not, and why: the first of them, at least [`MAX_REJECTIONS`] if there are so many.
     pub rejected: &'a [(&'a str, &'static str)],
+    /// How many are not.
+    pub rejected_count: usize,
     /// Subscriptions that the connection has now.
     pub count: usize,
     /// On a resume: whether nothing is missing between the client's cursor and what follows.
@@ -107,9 +109,9 @@ pub fn subscription_ack(out: &mut Vec<u8>, ack: &Ack<'_>) {
         recovered: Option<bool>,
         offset: u64,
     }
-    let Ack { id, subscribed, rejected, count, recovered, offset } = *ack;
+    let Ack { id, subscribed, rejected, rejected_count, count, recovered, offset } = *ack;
     let listed = rejected.get(..MAX_REJECTIONS).unwrap_or(rejected);
-    let rejected_count = (listed.len() < rejected.len()).then_some(rejected.len());
+    let rejected_count = (listed.len() < rejected_count).then_some(rejected_count);
     let body = Body { id, subscribed, rejected: listed, rejected_count, count, recovered, offset };
     push(out, "subscription_ack", body);
 }
@@ -270,6 +272,7 @@ mod tests {
             id,
             subscribed: &["a"],
             rejected: &rejected,
+            rejected_count: 1,
             count: 1,
             recovered,
             offset: 9,

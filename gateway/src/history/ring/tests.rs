@@ -96,16 +96,43 @@ fn a_ring_that_began_in_the_middle_does_not_know_what_was_before() {
     assert!(reaches(&["a"], 100) && reaches(&["never"], 100));
 }
 
+/// Last values, read in chunks of so many bytes.
+fn values(ring: &Ring, interest: &[&str], until: u64, bytes: usize) -> Vec<u64> {
+    let (interest, mut got, mut cursor) = (Interest::of(interest), Vec::new(), 0);
+    while cursor < until {
+        let chunk = ring.values(&interest, cursor, until, bytes);
+        assert!(chunk.cursor > cursor, "it goes on");
+        got.extend(offsets(&chunk.messages));
+        cursor = chunk.cursor;
+    }
+    got
+}
+
 #[test]
-fn last_values_outlive_the_ring_and_are_as_of_the_offset_asked_for() {
+fn last_values_outlive_the_ring_and_come_in_stream_order() {
     let bounds = Bounds { messages: 2, ..LARGE };
     let ring = ring(bounds, 0, &[(1, "a.x"), (2, "a.y"), (3, "b"), (4, "b"), (5, "b")]);
-    let values = |interest: &[&str], until| offsets(&ring.snapshot(&Interest::of(interest), until));
-    assert_eq!(values(&["a.x", "b"], 5), [1, 5]);
-    assert_eq!(values(&["b"], 4), [4]);
-    assert_eq!(values(&["b"], 3), [0; 0], "it is not here any more");
-    assert_eq!(values(&["a.*"], 5), [1, 2]);
-    assert_eq!(values(&[">", "b", "a.x"], 5), [1, 2, 5], "each once");
+    for bytes in [1, usize::MAX] {
+        assert_eq!(values(&ring, &["b", "a.x"], 5, bytes), [1, 5]);
+        assert_eq!(values(&ring, &["b"], 4, bytes), [0; 0], "it has spoken since");
+        assert_eq!(values(&ring, &["a.*"], 5, bytes), [1, 2]);
+        assert_eq!(values(&ring, &[">", "b", "a.x"], 5, bytes), [1, 2, 5], "each once");
+    }
+}
+
+#[test]
+fn a_walk_over_many_last_values_stops_and_goes_on() {
+    let names: Vec<String> = (1..=20_000).map(|n| format!("c{n}.{}", n % 5_000)).collect();
+    let messages: Vec<(u64, &str)> = (1..).zip(names.iter().map(String::as_str)).collect();
+    let ring = ring(Bounds { messages: 100, bytes: 64 << 20, age_ms: 1 }, 0, &messages);
+    let all = Interest::of(&["*.7", "c1.>", "*.*.*"]);
+    let first = ring.values(&all, 0, 20_000, usize::MAX);
+    assert!(first.cursor < 2_000, "the lock is held for a moment only, not until {}", first.cursor);
+    assert_eq!(
+        values(&ring, &["*.7", "c1.>", "*.*.*"], 20_000, 1_000),
+        [1, 7, 5_007, 10_007, 15_007]
+    );
+    assert!(!ring.reaches(&all, 5), "finding out would take long");
 }
 
 #[test]
@@ -126,17 +153,32 @@ fn what_was_lost_is_remembered_as_long_as_somebody_may_ask() {
 }
 
 #[test]
-fn too_many_holes_cost_the_oldest_part_and_are_never_forgotten_in_silence() {
+fn of_too_many_holes_the_oldest_become_one_and_none_is_forgotten() {
     let (mut ring, mut encoder) = (Ring::new(LARGE, 0), encoder());
     for n in 0..200 {
         ring.push(&delivery(&mut encoder, "a", 2 * n + 1, 0), 0);
         ring.lost(2 * n + 2, 2 * n + 2);
     }
-    let first = ring.holes(0).next().unwrap();
-    assert_eq!(ring.holes(0).count(), MAX_HOLES);
-    assert!(!ring.reaches(&Interest::of(&["a"]), first.0 - 3));
-    assert!(!ring.reaches(&Interest::of(&["other"]), first.0 - 3));
-    assert!(ring.reaches(&Interest::of(&["a"]), first.0 - 1));
+    let holes: Vec<_> = ring.holes(0).collect();
+    assert_eq!((holes.len(), holes[0]), (MAX_HOLES, (2, 274)));
+    assert_eq!(read(&ring, &["a"], 0, u64::MAX).0.len(), 200, "what is between them is here");
+}
+
+#[test]
+fn a_hole_is_not_forgotten_with_the_messages_around_it() {
+    let bounds = Bounds { messages: 3, ..LARGE };
+    let (mut ring, mut encoder) = (Ring::new(bounds, 0), encoder());
+    ring.push(&delivery(&mut encoder, "quiet", 1, 0), 0);
+    ring.lost(2, 6);
+    for offset in 7..=20 {
+        ring.push(&delivery(&mut encoder, "busy", offset, 0), 0);
+    }
+    assert_eq!(ring.holes(0).next(), None);
+    for interest in ["quiet", "never", "*"] {
+        let reaches = ring.reaches(&Interest::of(&[interest]), 1);
+        assert!(!reaches, "one of those that are gone may have been of {interest}");
+    }
+    assert!(ring.reaches(&Interest::of(&["quiet"]), 6));
 }
 
 #[test]

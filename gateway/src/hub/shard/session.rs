@@ -76,21 +76,24 @@ impl Shard {
     ) {
         let wanted: Vec<Wanted<'a>> = wanted.collect();
         let looks_back = from != From::Now || snapshot;
-        if looks_back && !self.may_look_back(conn) {
-            return self.too_many_replays(conn, id);
-        }
         // What a replay of this connection is still to bring may not be overtaken, nor come a second time.
         let waits =
             wanted.iter().any(|wanted| wanted.channel.is_ok_and(|c| self.replays.overlap(conn, c)));
+        if looks_back && !self.may_look_back(conn) || waits && !self.may_wait(conn) {
+            return self.too_many_replays(conn, id);
+        }
         let (mut subscribed, mut rejected) = (Vec::new(), Vec::new());
-        let mut interest = Interest::default();
+        let (mut interest, mut live) = (Interest::default(), false);
         for Wanted { asked, channel } in wanted {
             let one = channel.and_then(|text| {
                 let kind = channel::validate(text).map_err(ChannelError::code)?;
                 let fresh = self.admit(conn, text, interest.len())?;
                 match (fresh, looks_back || waits) {
                     (true, true) => interest.add(text, kind),
-                    (true, false) => self.hold(conn, text, kind),
+                    (true, false) => {
+                        self.hold(conn, text, kind);
+                        live = true;
+                    }
                     (false, _) => {}
                 }
                 Ok(fresh && (looks_back || waits))
@@ -107,7 +110,10 @@ impl Shard {
             let opening = Opening {
                 id: id.map(|id| id.keep()),
                 held: subscribed.into_iter().map(Box::from).collect(),
-                rejected: rejected.into_iter().map(kept).collect(),
+                rejected: (
+                    rejected.iter().copied().take(v1::MAX_REJECTIONS).map(kept).collect(),
+                    rejected.len(),
+                ),
                 from,
                 snapshot,
             };
@@ -115,23 +121,18 @@ impl Shard {
         }
         // No channel is a question: up to where does this connection have everything? A channel that is on its way may be
         // behind the others.
-        let behind =
-            subscribed.is_empty() || subscribed.iter().any(|c| self.replays.opens(conn, c));
+        let behind = self.replays.cursor(conn, &subscribed).filter(|_| !live);
         let ack = v1::Ack {
             id,
             subscribed: &subscribed,
             rejected: &rejected,
+            rejected_count: rejected.len(),
             count: self.subscription_count(conn),
             // Nothing new to resume: nothing is missing.
             recovered: (from != From::Now).then_some(true),
-            offset: if behind { self.delivered_until(conn) } else { self.position },
+            offset: behind.map_or(self.position, |cursor| cursor.min(self.position)),
         };
         self.send(conn, |out| v1::subscription_ack(out, &ack));
-    }
-
-    /// The offset up to which a connection has been sent everything that it subscribed to.
-    fn delivered_until(&self, conn: u32) -> u64 {
-        self.replays.cursor(conn).map_or(self.position, |cursor| cursor.min(self.position))
     }
 
     /// Whether the connection may have this subscription: false if it has it already, or is about to. `more` others

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use wsgateway_proto::channel::Kind;
-use wsgateway_proto::v1::KeptId;
+use wsgateway_proto::v1::{KeptId, Resume};
 
+use super::Next;
 use super::numbered::Numbered;
-use crate::encode::Delivery;
+use super::values::Values;
 use crate::history::{Block, Interest};
 use crate::hub::wheel::Timer;
 
@@ -24,13 +25,25 @@ pub(in crate::hub::shard) enum From {
     Elsewhere,
 }
 
+impl From {
+    /// Reads a client's cursor.
+    pub(in crate::hub::shard) fn of(resume: Option<&Resume<'_>>, epoch: &str) -> Self {
+        match resume {
+            None => Self::Now,
+            Some(resume) if resume.epoch == epoch => Self::Offset(resume.offset),
+            Some(_) => Self::Elsewhere,
+        }
+    }
+}
+
 /// A subscribe command that looks back.
 #[derive(Debug)]
 pub(in crate::hub::shard) struct Opening {
     pub id: Option<KeptId>,
     /// Channels that the connection holds already: acknowledged, not replayed.
     pub held: Vec<Box<str>>,
-    pub rejected: Vec<(Box<str>, &'static str)>,
+    /// The first of those that are refused, and how many there are.
+    pub rejected: (Vec<(Box<str>, &'static str)>, usize),
     pub from: From,
     pub snapshot: bool,
 }
@@ -80,13 +93,18 @@ pub(super) struct Job {
     /// Frames that leave before anything else, at the end of the step at the latest.
     pub said: Vec<u8>,
     /// Last values still to be sent.
-    pub snapshot: std::vec::IntoIter<Arc<Delivery>>,
+    pub values: Option<Box<Values>>,
+    /// What is to be told as gone before the next message.
+    pub gone: Option<(u64, u64)>,
     /// Older messages, looked up.
     pub block: Option<Arc<Block>>,
     /// Whether a block is asked for or held.
     pub looks: bool,
-    /// Last sequence of the stream, as far as a lookup has told it.
-    pub stream_last: u64,
+    /// Last sequence of the stream, as far as lookups have told it, and how many have.
+    pub stream_last: Option<u64>,
+    pub answers: u32,
+    /// What it waits for, and so in which list it is.
+    pub waits: Next,
 }
 
 impl Job {
@@ -108,25 +126,24 @@ impl Job {
             until,
             sent: 0,
             said: Vec::new(),
-            snapshot: Vec::new().into_iter(),
+            values: None,
+            gone: None,
             block: None,
             looks: false,
-            stream_last: 0,
+            stream_last: None,
+            answers: 0,
+            waits: Next::Again,
         }
     }
 
     /// Whether the subscription is on its way through this job.
     pub(super) fn opens(&self, text: &str) -> bool {
-        matches!(self.goal, Goal::Subscribe(_))
-            && self.interest.iter().any(|(held, _)| held == text)
+        self.subscribes() && self.interest.iter().any(|(held, _)| held == text)
     }
 
-    /// Subscriptions that it will make.
-    pub(super) fn opening(&self) -> usize {
-        match self.goal {
-            Goal::Subscribe(_) => self.interest.len(),
-            Goal::Replay { .. } | Goal::Numbered(_) => 0,
-        }
+    /// Whether it ends in subscriptions.
+    pub(super) fn subscribes(&self) -> bool {
+        matches!(self.goal, Goal::Subscribe(_))
     }
 
     /// What it will subscribe to.

@@ -1,13 +1,10 @@
 //! Opening: what a client that resumes is told first, and where it goes on.
 
-use std::sync::Arc;
-
-use wsgateway_proto::channel;
 use wsgateway_proto::v1::{self, KeptId};
 
 use super::job::{From, Goal, Job, Opening, Stage};
+use super::values::Values;
 use super::{Next, Shard};
-use crate::encode::Delivery;
 use crate::history::Reach;
 use crate::hub::shard::ticks;
 use crate::source::is_restored;
@@ -18,6 +15,9 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Gaps told channel by channel; beyond it each range is told once, for all channels.
 const MAX_GAPS: usize = 256;
+
+/// Bytes of what a job says in one step, beyond which it says it more shortly.
+const MAX_SAID: usize = 64 << 10;
 
 /// What becomes of a cursor.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,6 +52,10 @@ impl Shard {
             job.stage = Stage::After;
             return Next::After;
         }
+        if job.stage == Stage::After {
+            // What it waited for may come live by now.
+            job.shares = job.shares || self.shares(job);
+        }
         let Goal::Subscribe(opening) = &job.goal else { return Next::End };
         match self.verdict(job, opening.from) {
             Verdict::Ask => Next::Older,
@@ -62,8 +66,12 @@ impl Shard {
                 self.totals.count_resume(recovered);
                 self.acknowledge(job, recovered, cursor);
                 job.tell_gone(&gone, reason);
-                if recovered != Some(true) {
-                    job.snapshot = self.last_values(job, cursor).into_iter();
+                if let Goal::Subscribe(opening) = &mut job.goal {
+                    if recovered != Some(true) {
+                        job.values = Values::of(opening, &job.interest, cursor);
+                    }
+                    // Said; the rest may take a while.
+                    (opening.held, opening.rejected) = Default::default();
                 }
                 job.cursor = cursor;
                 job.stage = Stage::Sending;
@@ -72,38 +80,27 @@ impl Shard {
         }
     }
 
-    /// The last values at `cursor` that were asked for; not only of what is new, unless the client resumes.
-    fn last_values(&self, job: &Job, cursor: u64) -> Vec<Arc<Delivery>> {
-        let Goal::Subscribe(opening) = &job.goal else { return Vec::new() };
-        if !opening.snapshot {
-            return Vec::new();
-        }
-        let mut interest = job.interest.clone();
-        for held in opening.held.iter().filter(|_| opening.from == From::Now) {
-            if let Ok(kind) = channel::validate(held) {
-                interest.add(held, kind);
-            }
-        }
-        let view = self.past.history.view(&self.epoch);
-        view.map(|view| view.snapshot(&interest, cursor)).unwrap_or_default()
-    }
-
     fn verdict(&self, job: &Job, from: From) -> Verdict {
         let position = self.position;
         let offset = match from {
             From::Now => {
-                let gone = Vec::new();
-                return Verdict::Start { recovered: None, cursor: position, gone, reason: "" };
+                // Where it was when it was asked for: others may have been told so.
+                let (cursor, gone) = (job.cursor, Vec::new());
+                return Verdict::Start { recovered: None, cursor, gone, reason: "" };
             }
             From::Elsewhere => return self.beginning(job),
             From::Offset(offset) => offset,
         };
         let past = &self.past;
         if offset > position {
-            return match past.archive.exists() {
-                _ if job.stream_last >= offset => Verdict::Wait,
-                true if job.stream_last == 0 => Verdict::Ask,
-                // The stream itself has never been there.
+            let (epoch, read) = past.history.now();
+            return match job.stream_last {
+                // This shard is about to be there.
+                _ if epoch == self.epoch && read >= offset => Verdict::Wait,
+                _ if !past.archive.exists() => Verdict::elsewhere(position),
+                Some(last) if last >= offset => Verdict::Wait,
+                // The first answer may be of a question that was asked before the stream was there.
+                _ if job.answers < 2 => Verdict::Ask,
                 _ => Verdict::elsewhere(position),
             };
         }
@@ -165,13 +162,15 @@ impl Shard {
         let Goal::Subscribe(Opening { id, held, rejected, .. }) = &job.goal else { return };
         let mut subscribed: Vec<&str> = held.iter().map(|text| &**text).collect();
         subscribed.extend(job.interest.iter().map(|(text, _)| text));
+        let (rejected, rejected_count) = rejected;
         let rejected: Vec<_> = rejected.iter().map(|(text, code)| (&**text, *code)).collect();
-        // This job's own are not counted by the shard while it runs.
-        let count = self.subscription_count(job.timer.conn) + job.opening();
+        // This job's own are not counted by the shard while it is at work.
+        let count = self.subscription_count(job.timer.conn) + job.interest.len();
         let ack = v1::Ack {
             id: id.as_ref().map(KeptId::id),
             subscribed: &subscribed,
             rejected: &rejected,
+            rejected_count: *rejected_count,
             count,
             recovered,
             offset,
@@ -185,7 +184,7 @@ impl Job {
     pub(super) fn tell_gone(&mut self, gone: &[(u64, u64)], reason: &'static str) {
         let one_by_one = gone.len() * self.interest.len() <= MAX_GAPS;
         for (from, to) in gone {
-            if one_by_one {
+            if one_by_one && self.said.len() < MAX_SAID {
                 for (channel, _) in self.interest.iter() {
                     v1::gap(&mut self.said, channel, *from, *to, reason);
                 }

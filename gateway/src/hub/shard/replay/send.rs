@@ -9,10 +9,17 @@ use super::job::{From, Goal, Job};
 use super::{Next, Shard};
 use crate::conn::{Connection, Phase};
 use crate::encode::{Delivery, MIN_DEFLATE};
+use crate::history::Block;
 use crate::hub::shard::due::private;
 
+/// Chunks per turn that are compressed for one client alone (20 µs each, and live messages wait); others go plain.
+const DEFLATES: usize = 8;
+
+/// Memory that the buffer of chunks keeps between two uses: one large message is no reason to hold it for ever.
+const GATHER_KEPT: usize = 64 << 10;
+
 /// Bytes of frames in one write, or one larger frame.
-const CHUNK: usize = 16 << 10;
+pub(super) const CHUNK: usize = 16 << 10;
 
 impl Shard {
     /// Sends the next messages of a job, if its client takes any.
@@ -24,9 +31,8 @@ impl Shard {
         if matches!(job.goal, Goal::Numbered(_)) {
             return self.send_numbered(job);
         }
-        if !job.snapshot.as_slice().is_empty() {
-            self.send_snapshot(job);
-            return Next::Again;
+        if job.values.is_some() {
+            return self.send_values(job);
         }
         let until = job.until.min(self.position);
         if job.cursor >= until {
@@ -48,7 +54,7 @@ impl Shard {
             if self.past.archive.exists() {
                 return Next::Older;
             }
-            self.pass_over(job, floor.min(until));
+            job.pass_over(floor.min(until));
             return Next::Again;
         };
         self.replays.release(job);
@@ -57,49 +63,30 @@ impl Shard {
         if job.cursor >= until { self.arrive(job) } else { Next::Again }
     }
 
-    /// What the stream does not have any more, up to `to`.
-    fn pass_over(&mut self, job: &mut Job, to: u64) {
-        let gone = (job.cursor + 1, to);
-        job.cursor = job.cursor.max(to);
-        match &mut job.goal {
-            Goal::Subscribe(_) => job.tell_gone(&[gone], "retention"),
-            Goal::Replay { gone: so_far, .. } => {
-                let from = so_far.map_or(gone.0, |(from, _)| from);
-                *so_far = Some((from, gone.1));
-            }
-            Goal::Numbered(_) => {}
-        }
-    }
-
     /// The part of a block that is still to be sent, as far as one chunk goes.
-    fn send_block(&mut self, job: &mut Job, block: &crate::history::Block, until: u64) {
+    fn send_block(&mut self, job: &mut Job, block: &Block, until: u64) {
+        let end = block.to.min(until);
         let start = block.messages.partition_point(|message| message.offset <= job.cursor);
         let rest = block.messages.get(start..).unwrap_or_default();
-        let (mut some, mut bytes) = (Vec::new(), 0);
-        for message in rest {
-            if message.offset > until || (bytes > 0 && bytes + message.frame.len() > CHUNK) {
+        let (mut some, mut bytes, mut cut) = (Vec::new(), 0, false);
+        for message in rest.iter().take_while(|message| message.offset <= end) {
+            let hole = message.offset > job.cursor + 1;
+            // A hole is told before what is behind it.
+            cut = bytes > 0 && (hole || bytes + message.frame.len() > CHUNK);
+            if cut {
                 break;
             }
-            if message.offset > job.cursor + 1 {
-                if !some.is_empty() {
-                    break; // a gap comes in its place
-                }
-                self.pass_over(job, message.offset - 1);
-            }
+            job.pass_over(message.offset - 1);
             job.cursor = message.offset;
             if job.interest.covers(&message.channel) {
                 bytes += message.frame.len();
                 some.push(Arc::clone(message));
             }
         }
-        let last = rest.last().is_none_or(|last| last.offset <= job.cursor);
         self.send_messages(job, &some);
-        if last {
-            // Nothing behind the last message of a block was there to be read.
-            let end = block.to.min(until);
-            if end > job.cursor {
-                self.pass_over(job, end);
-            }
+        if !cut {
+            // Nothing behind the last message was there to be read; nor is what is before the stream's first.
+            job.pass_over(end.max(block.first.saturating_sub(1).min(until)));
         }
     }
 
@@ -120,13 +107,11 @@ impl Shard {
                 &others
             }
         };
-        if messages.is_empty() {
-            return;
-        }
         let conn = job.timer.conn;
-        if !self.settle(conn) {
+        if messages.is_empty() || !self.settle(conn) {
             return;
         }
+        job.tell_passed_over();
         let mut out = std::mem::take(&mut self.replays.gather);
         self.append(conn, messages, &mut out);
         job.sent += messages.len() as u64;
@@ -134,31 +119,9 @@ impl Shard {
         self.count_and_send(job, messages.len(), out);
     }
 
-    fn send_snapshot(&mut self, job: &mut Job) {
-        let conn = job.timer.conn;
-        if !self.settle(conn) {
-            return;
-        }
-        let marked = self.connections.get(conn as usize).is_some_and(|c| !c.form.is_private());
-        let mut out = std::mem::take(&mut self.replays.gather);
-        let mut count = 0;
-        while let Some(value) = job.snapshot.as_slice().first()
-            && (out.is_empty() || out.len() + value.frame.len() <= CHUNK)
-        {
-            if let Some(value) = job.snapshot.next() {
-                match marked {
-                    true => v1::snapshot(&mut out, value.body()),
-                    false => self.append(conn, &[value], &mut out),
-                }
-                count += 1;
-            }
-        }
-        self.count_and_send(job, count, out);
-    }
-
     /// Writes what is due to a client that counts its messages, so that numbers are given in the order in which they
     /// leave; false when that was the end of it.
-    fn settle(&mut self, conn: u32) -> bool {
+    pub(super) fn settle(&mut self, conn: u32) -> bool {
         let private = |connection: &Connection| connection.form.is_private();
         if self.connections.get(conn as usize).is_some_and(private) {
             self.flush_one(conn);
@@ -176,11 +139,12 @@ impl Shard {
             control.extend_from_slice(&out);
         });
         out.clear();
+        out.shrink_to(GATHER_KEPT);
         self.replays.gather = out;
     }
 
     /// Writes messages the way this connection takes them.
-    fn append(&mut self, conn: u32, messages: &[Arc<Delivery>], out: &mut Vec<u8>) {
+    pub(super) fn append(&mut self, conn: u32, messages: &[Arc<Delivery>], out: &mut Vec<u8>) {
         let Some(form) = self.connections.get(conn as usize).map(|connection| connection.form)
         else {
             return;
@@ -198,6 +162,7 @@ impl Shard {
             let mut twin = Vec::new();
             if form.deflate
                 && out.len() >= MIN_DEFLATE
+                && self.may_deflate()
                 && self.due.deflater().message(frame::payload(out), &mut twin)
             {
                 *out = twin;
@@ -212,9 +177,16 @@ impl Shard {
         }
     }
 
+    fn may_deflate(&mut self) -> bool {
+        self.replays.deflated += 1;
+        self.replays.deflated <= DEFLATES
+    }
+
     /// The job has come to its end: its client is where everybody is, or has what it asked for.
     fn arrive(&mut self, job: &mut Job) -> Next {
         let (conn, until) = (job.timer.conn, job.until.min(self.position));
+        job.tell_passed_over();
+        let lost = self.lost_of(job, until);
         match &job.goal {
             Goal::Subscribe(opening) => {
                 if opening.snapshot || opening.from != From::Now {
@@ -228,13 +200,46 @@ impl Shard {
             Goal::Replay { id, from, gone } => {
                 let (id, count) = (id.as_ref().map(KeptId::id), job.sent);
                 let until = until.max(from.saturating_sub(1));
-                let out = &mut job.said;
+                let (out, gone) = (&mut job.said, gone.or(lost));
                 match gone {
                     None => v1::replay_complete(out, id, *from, until, count),
-                    Some((from, to)) => v1::replay_incomplete(out, id, *from, *to, count),
+                    Some((from, to)) => v1::replay_incomplete(out, id, from, to, count),
                 }
             }
         }
         Next::End
+    }
+
+    /// The part of a range that was discarded before it was read; nobody has it, so nobody missed it on the way.
+    fn lost_of(&self, job: &Job, until: u64) -> Option<(u64, u64)> {
+        let Goal::Replay { from, .. } = job.goal else { return None };
+        let holes = self.past.history.view(&self.epoch)?.holes(from.saturating_sub(1));
+        let first = holes.first().filter(|(from, _)| *from <= until)?;
+        let last = holes.iter().rev().find(|(from, _)| *from <= until)?;
+        Some((first.0, last.1.min(until)))
+    }
+}
+
+impl Job {
+    /// Takes note that nobody has anything up to `to` any more.
+    fn pass_over(&mut self, to: u64) {
+        if to <= self.cursor {
+            return;
+        }
+        let from = self.gone.map_or(self.cursor + 1, |(from, _)| from);
+        self.gone = Some((from, to));
+        self.cursor = to;
+    }
+
+    /// Tells what was passed over, or keeps it for the end of a range.
+    fn tell_passed_over(&mut self) {
+        let Some((from, to)) = self.gone.take() else { return };
+        match &mut self.goal {
+            Goal::Subscribe(_) => self.tell_gone(&[(from, to)], "retention"),
+            Goal::Replay { gone, .. } => {
+                *gone = Some((gone.map_or(from, |(first, _)| first), to));
+            }
+            Goal::Numbered(_) => {}
+        }
     }
 }

@@ -1,0 +1,186 @@
+//! Line: everybody of one shard who looks back, and what each of them waits for.
+//!
+//! A job is in at most one list at a time, and its [`Job::waits`] says in which: so nobody is served twice in a round,
+//! and nobody is woken by what he does not wait for. Slots for lookups are counted here and nowhere else.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::Next;
+use super::job::{Job, JobId, Stage};
+
+/// Everybody of this shard who looks back.
+#[derive(Debug, Default)]
+pub(in crate::hub::shard) struct Replays {
+    pub(super) jobs: HashMap<JobId, Job>,
+    last: JobId,
+    by_conn: HashMap<u32, Vec<JobId>>,
+    /// Those that can go on, in turn. An id whose job is gone is passed over, here as in all lists.
+    pub(super) ready: VecDeque<JobId>,
+    /// Those that are ahead of this pod.
+    pub(super) behind: Vec<JobId>,
+    /// Those that wait for a block, by its first sequence.
+    pub(super) blocks: HashMap<u64, Vec<JobId>>,
+    /// Those that will ask for a block when others have got theirs.
+    pub(super) queued: VecDeque<JobId>,
+    /// Blocks asked for or held.
+    pub(super) looking: usize,
+    /// Those that began in this turn.
+    pub(super) fresh: usize,
+    /// Chunks that were compressed for one client in this turn.
+    pub(super) deflated: usize,
+    pub(super) gather: Vec<u8>,
+}
+
+impl Replays {
+    pub(in crate::hub::shard) fn is_idle(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    fn ids(&self, conn: u32) -> &[JobId] {
+        self.by_conn.get(&conn).map_or(&[][..], Vec::as_slice)
+    }
+
+    pub(super) fn of(&self, conn: u32) -> impl Iterator<Item = &Job> {
+        self.ids(conn).iter().filter_map(|id| self.jobs.get(id))
+    }
+
+    /// Those of a connection that will end in a subscription.
+    fn subscribing(&self, conn: u32) -> impl Iterator<Item = &Job> {
+        self.of(conn).filter(|job| job.subscribes())
+    }
+
+    /// Subscriptions of a connection that are on their way.
+    pub(in crate::hub::shard) fn opening(&self, conn: u32) -> usize {
+        self.subscribing(conn).map(|job| job.interest.len()).sum()
+    }
+
+    /// Up to where a connection has been sent everything of its subscriptions that are on their way; those with these
+    /// names, or all.
+    pub(in crate::hub::shard) fn cursor(&self, conn: u32, names: &[&str]) -> Option<u64> {
+        let named = |job: &&Job| names.is_empty() || names.iter().any(|name| job.opens(name));
+        self.subscribing(conn).filter(named).map(|job| job.cursor).min()
+    }
+
+    /// Whether this subscription of a connection is on its way.
+    pub(in crate::hub::shard) fn opens(&self, conn: u32, text: &str) -> bool {
+        self.of(conn).any(|job| job.opens(text))
+    }
+
+    /// Whether a replay of a connection is still to bring messages of a channel or pattern.
+    pub(in crate::hub::shard) fn overlap(&self, conn: u32, pattern: &str) -> bool {
+        self.subscribing(conn).any(|job| job.interest.overlaps(pattern))
+    }
+
+    /// A live subscription has ended at this position; up to there its messages have been sent.
+    pub(in crate::hub::shard) fn let_go(&mut self, conn: u32, pattern: &str, position: u64) {
+        for id in self.by_conn.get(&conn).map_or(&[][..], Vec::as_slice) {
+            if let Some(job) = self.jobs.get_mut(id) {
+                job.leave_out(pattern, position);
+            }
+        }
+    }
+
+    /// Takes a subscription that is on its way back; false if there is none.
+    pub(in crate::hub::shard) fn withdraw(&mut self, conn: u32, text: &str) -> bool {
+        let ids = self.by_conn.get(&conn).map_or(&[][..], Vec::as_slice);
+        let jobs = &mut self.jobs;
+        let cursor = ids.iter().find_map(|id| {
+            let job = jobs.get_mut(id).filter(|job| job.subscribes())?;
+            job.withdraw(text).then_some(job.cursor)
+        });
+        let Some(cursor) = cursor else { return false };
+        // Those that waited for it bring what it did not.
+        for id in ids {
+            if let Some(job) = jobs.get_mut(id).filter(|job| job.stage == Stage::After) {
+                job.leave_out(text, cursor);
+            }
+        }
+        true
+    }
+
+    /// The connection takes bytes again.
+    pub(in crate::hub::shard) fn wake(&mut self, conn: u32) {
+        self.wake_those(conn, Next::Blocked);
+    }
+
+    fn wake_those(&mut self, conn: u32, waits: Next) {
+        for id in self.by_conn.get(&conn).map_or(&[][..], Vec::as_slice) {
+            if let Some(job) = self.jobs.get_mut(id).filter(|job| job.waits == waits) {
+                job.waits = Next::Again;
+                self.ready.push_back(*id);
+            }
+        }
+    }
+
+    /// Replays of the same connection whose channels a new one would share.
+    fn before(&self, job: &Job) -> Vec<JobId> {
+        let shared = |id: &&JobId| {
+            let other = self.jobs.get(id).filter(|other| other.subscribes());
+            other.is_some_and(|other| {
+                job.interest.iter().any(|(pattern, _)| other.interest.overlaps(pattern))
+            })
+        };
+        self.ids(job.timer.conn).iter().filter(shared).copied().collect()
+    }
+
+    /// Takes a job in; it is in no list yet.
+    pub(super) fn add(&mut self, mut job: Job) -> JobId {
+        if job.subscribes() {
+            job.after = self.before(&job);
+        }
+        self.last += 1;
+        self.by_conn.entry(job.timer.conn).or_default().push(self.last);
+        self.jobs.insert(self.last, job);
+        self.last
+    }
+
+    pub(super) fn remove(&mut self, id: JobId) -> Option<Job> {
+        let mut job = self.jobs.remove(&id)?;
+        self.release(&mut job);
+        let conn = job.timer.conn;
+        if let Some(ids) = self.by_conn.get_mut(&conn) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_conn.remove(&conn);
+            }
+        }
+        self.wake_those(conn, Next::After);
+        Some(job)
+    }
+
+    /// Removes all jobs of a connection.
+    pub(super) fn remove_all(&mut self, conn: u32) {
+        for id in self.by_conn.remove(&conn).unwrap_or_default() {
+            if let Some(mut job) = self.jobs.remove(&id) {
+                self.release(&mut job);
+            }
+        }
+    }
+
+    /// The job needs no block any more.
+    pub(super) fn release(&mut self, job: &mut Job) {
+        job.block = None;
+        if std::mem::take(&mut job.looks) {
+            self.looking -= 1;
+        }
+    }
+
+    /// Puts a job where it belongs by what it waits for now. Those that need a block are asked for by the caller.
+    pub(super) fn put(&mut self, id: JobId, mut job: Job, waits: Next) {
+        job.waits = waits;
+        match waits {
+            Next::Again => self.ready.push_back(id),
+            Next::Late => {
+                self.release(&mut job);
+                self.behind.push(id);
+            }
+            Next::Blocked | Next::After => self.release(&mut job),
+            Next::Older | Next::End => {}
+        }
+        self.jobs.insert(id, job);
+    }
+}
