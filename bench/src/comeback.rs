@@ -21,6 +21,7 @@ const IN_FLIGHT: usize = 512;
 
 /// Messages that the stream holds, of this many bytes, and replays that one connection may have under way.
 const STREAM_MESSAGES: u64 = 10_000;
+const WINDOW: u64 = 100;
 const PAYLOAD: usize = 256;
 const REPLAYS: usize = 4;
 
@@ -68,8 +69,10 @@ pub(crate) fn replay() -> Result<(), Error> {
     let plan: Plan = serde_json::from_str(&line)?;
     let mut publisher = Publisher::new(&plan)?;
     let mut watcher = connect(&plan, 1)?;
-    publisher.publish(Shape::Filled(PAYLOAD), STREAM_MESSAGES)?;
-    watcher.run_until(|counters| counters.messages >= STREAM_MESSAGES, STEP)?;
+    for count in (1..=STREAM_MESSAGES / WINDOW).map(|round| round * WINDOW) {
+        publisher.publish(Shape::Filled(PAYLOAD), WINDOW)?;
+        watcher.run_until(|counters| counters.messages >= count, STEP)?;
+    }
     let command = json!({ "type": "replay", "channels": [CHANNEL], "from": 1 }).to_string();
     let mut crowd = Crowd::new(&plan, plan.connections, every(vec![command; REPLAYS]))?;
     crowd.swarm.run_until(|counters| counters.messages > 10 * plan.connections as u64, STEP)?;

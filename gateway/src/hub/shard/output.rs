@@ -26,6 +26,17 @@ pub(super) enum Written {
 impl Shard {
     /// Sends a frame of the connection's own, behind everything produced for it before.
     pub(super) fn send(&mut self, conn: u32, build: impl FnOnce(&mut Vec<u8>)) {
+        let mut control = std::mem::take(&mut self.scratch.control);
+        control.clear();
+        build(&mut control);
+        self.send_bytes(conn, &control);
+        control.clear();
+        control.shrink_to(CONTROL_KEPT);
+        self.scratch.control = control;
+    }
+
+    /// The same for frames that are ready.
+    pub(super) fn send_bytes(&mut self, conn: u32, frames: &[u8]) {
         if self.connections.get(conn as usize).is_some_and(Connection::has_due) {
             self.flush_one(conn);
             if self.connections.get(conn as usize).is_none_or(|c| c.phase != Phase::Open) {
@@ -33,26 +44,18 @@ impl Shard {
             }
         }
         let Some(connection) = self.connections.get_mut(conn as usize) else { return };
-        let control = &mut self.scratch.control;
-        control.clear();
-        build(control);
         let written = if connection.is_blocked() {
             Written::Part(0)
         } else {
-            write_all(&mut connection.stream, control)
+            write_all(&mut connection.stream, frames)
         };
-        let rest = match written {
-            Written::Part(written) => control.get(written..).map(Bytes::copy_from_slice),
-            Written::All | Written::Failed => None,
-        };
-        control.clear();
-        control.shrink_to(CONTROL_KEPT);
-        match (written, rest) {
-            (Written::Part(written), Some(rest)) => {
-                self.enqueue(conn, rest, written > 0);
+        match written {
+            Written::Part(written) => {
+                let rest = frames.get(written..).unwrap_or_default();
+                self.enqueue(conn, Bytes::copy_from_slice(rest), written > 0);
             }
-            (Written::Failed, _) => self.remove(conn, 1006),
-            _ => {}
+            Written::Failed => self.remove(conn, 1006),
+            Written::All => {}
         }
     }
 

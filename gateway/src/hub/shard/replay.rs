@@ -22,6 +22,7 @@ use crate::hub::wheel::Timer;
 pub(super) use job::{From, Opening};
 use job::{Goal, Job, JobId, Stage};
 pub(super) use line::Replays;
+use send::{CHUNK, LARGEST_CHUNK};
 
 /// Replays of one connection at once: a page's resume, and what its parts ask for besides.
 pub(super) const PER_CONNECTION: usize = 4;
@@ -29,8 +30,15 @@ pub(super) const PER_CONNECTION: usize = 4;
 /// Subscriptions of one connection that wait for its replays, besides.
 const WAITING: usize = 12;
 
-/// Chunks written per turn, all replays together: some hundred microseconds, which live messages wait at most.
+/// Chunks written per turn, and their bytes, all replays together.
 const CHUNKS: usize = 32;
+const BYTES: u64 = 512 << 10;
+
+/// The same while messages come live: about a hundred microseconds, which they wait at most.
+const BYTES_BESIDE_LIVE: u64 = 64 << 10;
+
+/// How long after a message more of them are expected (µs).
+const LIVE_US: u64 = 100_000;
 
 /// Replays that may send their first chunk in the turn in which they were asked for; others wait for their turn.
 const FRESH: usize = 32;
@@ -106,12 +114,25 @@ impl Shard {
         self.replays.fresh = 0;
         self.replays.deflated = 0;
         self.look_for_the_late();
+        let enough = self.totals.delivered_bytes + self.replay_bytes();
         for _ in 0..CHUNKS {
+            if self.totals.delivered_bytes >= enough {
+                break;
+            }
             let Some(id) = self.replays.ready.pop_front() else { break };
             self.step(id);
         }
         self.serve_queue();
         self.totals.replays = self.replays.len() as u64;
+    }
+
+    /// Bytes that replays may write in this turn.
+    fn replay_bytes(&mut self) -> u64 {
+        let messages = self.totals.messages;
+        if std::mem::replace(&mut self.replays.messages, messages) != messages {
+            self.replays.live_until_us = self.clock.now_us + LIVE_US;
+        }
+        if self.clock.now_us < self.replays.live_until_us { BYTES_BESIDE_LIVE } else { BYTES }
     }
 
     /// One chunk of a job, or what it does instead.
@@ -133,8 +154,11 @@ impl Shard {
         if !self.is_open(job.timer) {
             return self.replays.release(&mut job);
         }
-        if next == Next::Again && self.is_blocked(job.timer) {
-            next = Next::Blocked;
+        if self.is_blocked(job.timer) {
+            job.chunk = CHUNK;
+            next = if next == Next::Again { Next::Blocked } else { next };
+        } else {
+            job.chunk = (2 * job.chunk).min(LARGEST_CHUNK);
         }
         self.replays.put(id, job, next);
         match next {

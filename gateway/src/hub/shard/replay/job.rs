@@ -7,6 +7,7 @@ use wsgateway_proto::v1::{KeptId, Resume};
 
 use super::Next;
 use super::numbered::Numbered;
+use super::send::CHUNK;
 use super::values::Values;
 use crate::history::{Block, Interest};
 use crate::hub::wheel::Timer;
@@ -88,6 +89,8 @@ pub(super) struct Job {
     pub cursor: u64,
     /// The last offset that is asked for.
     pub until: u64,
+    /// Bytes of its next write.
+    pub chunk: usize,
     /// Messages sent.
     pub sent: u64,
     /// Frames that leave before anything else, at the end of the step at the latest.
@@ -124,6 +127,7 @@ impl Job {
             ended: Vec::new(),
             cursor,
             until,
+            chunk: CHUNK,
             sent: 0,
             said: Vec::new(),
             values: None,

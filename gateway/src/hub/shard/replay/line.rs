@@ -28,6 +28,9 @@ pub(in crate::hub::shard) struct Replays {
     pub(super) fresh: usize,
     /// Chunks that were compressed for one client in this turn.
     pub(super) deflated: usize,
+    /// Live messages counted, and until when more of them are expected (µs of the shard's clock).
+    pub(super) messages: u64,
+    pub(super) live_until_us: u64,
     pub(super) gather: Vec<u8>,
 }
 

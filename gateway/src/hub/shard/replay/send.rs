@@ -18,8 +18,10 @@ const DEFLATES: usize = 8;
 /// Memory that the buffer of chunks keeps between two uses: one large message is no reason to hold it for ever.
 const GATHER_KEPT: usize = 64 << 10;
 
-/// Bytes of frames in one write, or one larger frame.
+/// Bytes of frames in a job's first write (or one larger frame): every socket takes them. While a client reads, each
+/// write is twice the one before, up to the largest; one that does not read leaves no more than one of them in memory.
 pub(super) const CHUNK: usize = 16 << 10;
+pub(super) const LARGEST_CHUNK: usize = 64 << 10;
 
 impl Shard {
     /// Sends the next messages of a job, if its client takes any.
@@ -48,7 +50,7 @@ impl Shard {
         let (chunk, floor) = {
             // Another stream's: the client is about to be told.
             let Some(view) = self.past.history.view(&self.epoch) else { return Next::Blocked };
-            (view.read(&job.interest, job.cursor, until, CHUNK), view.floor())
+            (view.read(&job.interest, job.cursor, until, job.chunk), view.floor())
         };
         let Some(chunk) = chunk else {
             if self.past.archive.exists() {
@@ -72,7 +74,7 @@ impl Shard {
         for message in rest.iter().take_while(|message| message.offset <= end) {
             let hole = message.offset > job.cursor + 1;
             // A hole is told before what is behind it.
-            cut = bytes > 0 && (hole || bytes + message.frame.len() > CHUNK);
+            cut = bytes > 0 && (hole || bytes + message.frame.len() > job.chunk);
             if cut {
                 break;
             }
@@ -112,7 +114,7 @@ impl Shard {
             return;
         }
         job.tell_passed_over();
-        let mut out = std::mem::take(&mut self.replays.gather);
+        let mut out = self.begin_chunk(job);
         self.append(conn, messages, &mut out);
         job.sent += messages.len() as u64;
         self.totals.replayed += messages.len() as u64;
@@ -129,15 +131,18 @@ impl Shard {
         self.connections.get(conn as usize).is_some_and(|c| c.phase == Phase::Open)
     }
 
-    /// Writes messages of a job, behind what it has said.
+    /// The buffer of the next chunk, with what the job has said in it.
+    pub(super) fn begin_chunk(&mut self, job: &mut Job) -> Vec<u8> {
+        let mut out = std::mem::take(&mut self.replays.gather);
+        out.append(&mut job.said);
+        out
+    }
+
+    /// Writes messages of a job; `out` begins with what it has said.
     pub(super) fn count_and_send(&mut self, job: &mut Job, messages: usize, mut out: Vec<u8>) {
         self.totals.deliveries += messages as u64;
         self.totals.delivered_bytes += out.len() as u64;
-        let mut said = std::mem::take(&mut job.said);
-        self.send(job.timer.conn, |control| {
-            control.append(&mut said);
-            control.extend_from_slice(&out);
-        });
+        self.send_bytes(job.timer.conn, &out);
         out.clear();
         out.shrink_to(GATHER_KEPT);
         self.replays.gather = out;
@@ -158,14 +163,17 @@ impl Shard {
             return;
         }
         if form.batch && messages.len() > 1 {
+            let start = out.len();
             v1::batch(out, messages.iter().map(|message| message.body()));
+            let batch = out.get(start..).unwrap_or_default();
             let mut twin = Vec::new();
             if form.deflate
-                && out.len() >= MIN_DEFLATE
+                && batch.len() >= MIN_DEFLATE
                 && self.may_deflate()
-                && self.due.deflater().message(frame::payload(out), &mut twin)
+                && self.due.deflater().message(frame::payload(batch), &mut twin)
             {
-                *out = twin;
+                out.truncate(start);
+                out.append(&mut twin);
             }
             return;
         }

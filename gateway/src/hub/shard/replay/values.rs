@@ -9,7 +9,6 @@ use wsgateway_proto::channel;
 use wsgateway_proto::v1;
 
 use super::job::{From, Goal, Job, Opening};
-use super::send::CHUNK;
 use super::{Next, Shard};
 use crate::encode::Delivery;
 use crate::history::Interest;
@@ -44,7 +43,7 @@ impl Shard {
         let Some(values) = job.values.as_deref_mut() else { return Next::Again };
         // Another stream's: the client is about to be told.
         let Some(view) = self.past.history.view(&self.epoch) else { return Next::Blocked };
-        let chunk = view.values(&values.interest, values.cursor, values.until, CHUNK);
+        let chunk = view.values(&values.interest, values.cursor, values.until, job.chunk);
         drop(view);
         values.cursor = chunk.cursor;
         if values.cursor >= values.until {
@@ -59,7 +58,7 @@ impl Shard {
     fn write_values(&mut self, job: &mut Job, values: &[Arc<Delivery>]) {
         let conn = job.timer.conn;
         let marked = self.connections.get(conn as usize).is_some_and(|c| !c.form.is_private());
-        let mut out = std::mem::take(&mut self.replays.gather);
+        let mut out = self.begin_chunk(job);
         match marked {
             true => values.iter().for_each(|value| v1::snapshot(&mut out, value.body())),
             // A protocol that knows no mark: ordinary messages.
