@@ -52,6 +52,8 @@ enum Ended {
     Hole { expected: u64, got: u64 },
     #[error("what was to be read back was discarded meanwhile")]
     Emptied,
+    #[error("the last message that was read is another one now")]
+    Replaced,
     #[error("the subscription ended")]
     Closed,
     #[error("the stream {0} does not exist")]
@@ -173,6 +175,7 @@ impl Reader {
         }
         let stream = self.find_stream().await?;
         let (plan, epoch) = self.plan(stream.cached_info());
+        let stored = self.cursor.as_ref().and_then(|cursor| cursor.stored);
         let inbox = self.client.new_inbox();
         let refused = Ended::refused("cannot subscribe");
         let deliveries =
@@ -185,7 +188,7 @@ impl Reader {
         if let Some((from, to)) = plan.lost {
             self.sink.lost(from, to);
         }
-        self.read(deliveries, plan, epoch, made).await
+        self.read(deliveries, (plan, stored.filter(|_| plan.known)), epoch, made).await
     }
 
     /// Where to go on, and under which epoch.
@@ -199,20 +202,26 @@ impl Reader {
         let plan =
             begin(self.cursor.as_ref(), Observed { epoch: &epoch, first, last }, self.warmup);
         if plan.regressed {
-            tracing::error!(
-                last,
-                "the stream lost its tail: its numbers will come again, so clients start anew"
-            );
-            // Same creation time, other messages under the same numbers: for a client this is another stream.
-            epoch = format!("{created}-{last}").into();
-            if self.cursor.as_ref().is_some_and(|cursor| cursor.epoch == epoch) {
-                // Restored from the same copy once more.
-                self.restored += 1;
-                epoch = format!("{created}-{last}-{}", self.restored).into();
-            }
-            self.renamed = Some((created, Arc::clone(&epoch)));
+            epoch = self.rename(created, last);
         }
         (plan, epoch)
+    }
+
+    /// Gives a stream that lost its tail another epoch: same creation time, but other messages under the same numbers.
+    /// For a client this is another stream.
+    fn rename(&mut self, created: String, last: u64) -> Arc<str> {
+        tracing::error!(
+            last,
+            "the stream lost its tail: its numbers come again, so clients start anew"
+        );
+        let mut epoch: Arc<str> = format!("{created}-{last}").into();
+        if self.cursor.as_ref().is_some_and(|cursor| cursor.epoch == epoch) {
+            // Restored from the same copy once more.
+            self.restored += 1;
+            epoch = format!("{created}-{last}-{}", self.restored).into();
+        }
+        self.renamed = Some((created, Arc::clone(&epoch)));
+        epoch
     }
 
     async fn find_stream(&self) -> Result<stream::Stream, Ended> {
@@ -269,12 +278,12 @@ impl Reader {
     async fn read(
         &mut self,
         deliveries: Subscriber,
-        plan: Begin,
+        (plan, stored): (Begin, Option<i64>),
         epoch: Arc<str>,
         made: Made,
     ) -> Result<Infallible, Ended> {
         let mut expected = 1;
-        let mut position = plan.start - 1;
+        let mut position = plan.start - u64::from(stored.is_none());
         // Nothing to read back: live at once, at the end of what the stream ever held.
         let mut warm = plan.fresh && made.waiting > 0;
         if !warm {
@@ -298,7 +307,15 @@ impl Reader {
             }
             expected += 1;
             if meta.stream_sequence <= position {
-                self.sink.status.duplicate();
+                match stored.filter(|_| meta.stream_sequence == plan.start) {
+                    Some(stored) if stored == meta.timestamp => {}
+                    Some(_) => {
+                        let created = epoch.split('-').next().unwrap_or_default();
+                        self.rename(created.to_owned(), position - 1);
+                        return Err(Ended::Replaced);
+                    }
+                    None => self.sink.status.duplicate(),
+                }
                 continue;
             }
             let before = std::mem::replace(&mut position, meta.stream_sequence);
@@ -325,7 +342,7 @@ impl Reader {
                 self.sink.lost(from, to);
             }
             self.sink.message(&message, meta.pending).await;
-            self.advance(position);
+            self.advance(position, meta.timestamp);
         }
     }
 
@@ -336,14 +353,16 @@ impl Reader {
             self.sink.missing(position + 1, end);
         }
         let position = position.max(end);
-        self.cursor = Some(Cursor { epoch: Arc::clone(epoch), position });
+        let same = |cursor: &Cursor| cursor.epoch == *epoch && cursor.position == position;
+        let stored = self.cursor.take().filter(same).and_then(|cursor| cursor.stored);
+        self.cursor = Some(Cursor { epoch: Arc::clone(epoch), position, stored });
         self.sink.live(epoch, position);
         position
     }
 
-    fn advance(&mut self, position: u64) {
+    fn advance(&mut self, position: u64, stored: i64) {
         if let Some(cursor) = &mut self.cursor {
-            cursor.position = position;
+            (cursor.position, cursor.stored) = (position, Some(stored));
         }
     }
 

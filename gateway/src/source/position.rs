@@ -9,6 +9,8 @@ pub(super) struct Cursor {
     pub epoch: Arc<str>,
     /// Last sequence that was handed on.
     pub position: u64,
+    /// When the stream stored that message (Unix ms); `None` if we have not had it in hand.
+    pub stored: Option<i64>,
 }
 
 /// What the stream says of itself.
@@ -26,6 +28,8 @@ pub(super) struct Observed<'a> {
 pub(super) struct Begin {
     /// Sequence to start the consumer at.
     pub start: u64,
+    /// The message at `start` is one that we know: if it is another one now, the stream lost its tail and has grown again.
+    pub known: bool,
     /// Messages up to here are read for what they say of their channels, later ones are delivered.
     pub warm_until: u64,
     /// Not the stream we knew: forget its channels.
@@ -44,8 +48,10 @@ pub(super) fn begin(cursor: Option<&Cursor>, stream: Observed<'_>, warmup: u64) 
         Some(cursor) if !regressed => {
             let next = cursor.position + 1;
             let lost = (stream.first > next).then(|| (next, stream.first - 1));
+            let known = cursor.stored.is_some() && stream.first <= cursor.position;
             Begin {
-                start: next.max(stream.first),
+                start: if known { cursor.position } else { next.max(stream.first) },
+                known,
                 warm_until: cursor.position,
                 fresh: false,
                 regressed,
@@ -54,7 +60,8 @@ pub(super) fn begin(cursor: Option<&Cursor>, stream: Observed<'_>, warmup: u64) 
         }
         _ => {
             let start = (stream.last.saturating_sub(warmup) + 1).max(stream.first).max(1);
-            Begin { start, warm_until: stream.last, fresh: true, regressed, lost: None }
+            let known = false;
+            Begin { start, known, warm_until: stream.last, fresh: true, regressed, lost: None }
         }
     }
 }
@@ -64,7 +71,7 @@ mod tests {
     use super::*;
 
     fn cursor(epoch: &str, position: u64) -> Cursor {
-        Cursor { epoch: epoch.into(), position }
+        Cursor { epoch: epoch.into(), position, stored: None }
     }
 
     fn stream(first: u64, last: u64) -> Observed<'static> {
@@ -86,6 +93,15 @@ mod tests {
     fn a_stream_we_know_goes_on_behind_our_position() {
         let begin = begin(Some(&cursor("e1", 500)), stream(1, 1_000), 100);
         assert_eq!((begin.start, begin.fresh, begin.lost), (501, false, None));
+    }
+
+    #[test]
+    fn a_message_that_we_know_is_asked_for_again_while_it_is_there() {
+        let cursor = Cursor { stored: Some(7), ..cursor("e1", 500) };
+        let again = begin(Some(&cursor), stream(500, 1_000), 100);
+        assert_eq!((again.start, again.known, again.warm_until), (500, true, 500));
+        let gone = begin(Some(&cursor), stream(501, 1_000), 100);
+        assert_eq!((gone.start, gone.known, gone.lost), (501, false, None));
     }
 
     #[test]

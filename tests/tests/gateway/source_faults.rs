@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::client::Client;
 use super::http::get;
+use super::link::Link;
 use super::redis_rig::{metric, wait_for_state};
 use super::rig::{
     Rig, SOON, STREAM, config, nats_with_stream, publish_all, ready, start, stream_config,
@@ -163,6 +164,40 @@ async fn a_stream_restored_from_an_older_copy_is_another_epoch_each_time() -> Re
         epochs.push(sent_away(client).await?);
         wait_for_state(rig.admin_addr, "live").await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_that_lost_its_tail_and_grew_again_unseen_is_another_epoch() -> Result<()> {
+    let (nats, jetstream) = nats_with_stream().await?;
+    let link = Link::to(nats.port()).await?;
+    let mut rig = Rig::start_on(nats, jetstream, config(&link.url())).await?;
+    publish(&rig.nats, 0..3).await?;
+    rig.nats.stop().await?;
+    let copied = harness::Scratch::new("copy")?;
+    copy(&rig.nats.store(), copied.path())?;
+    rig.nats.restart().await?;
+    wait_for_state(rig.admin_addr, "live").await?;
+    let mut client = rig.client().await?;
+    client.subscribe(&["a"]).await?;
+    publish(&rig.nats, 3..7).await?;
+    receive(&mut client, 3, 4).await?;
+
+    // While the gateway is cut off: four messages are lost and ten others take their numbers.
+    link.cut();
+    rig.nats.stop().await?;
+    std::fs::remove_dir_all(rig.nats.store())?;
+    copy(copied.path(), &rig.nats.store())?;
+    rig.nats.restart().await?;
+    publish(&rig.nats, 100..110).await?;
+    link.mend();
+    let before = sent_away(client).await?;
+    wait_for_state(rig.admin_addr, "live").await?;
+    let mut client = rig.client().await?;
+    assert_ne!(client.epoch(), before);
+    assert_eq!(client.subscribe(&["a"]).await?["offset"], 13);
+    publish(&rig.nats, 110..111).await?;
+    assert_eq!(receive(&mut client, 13, 1).await?, [110]);
     Ok(())
 }
 
