@@ -27,7 +27,7 @@ use crate::metrics::{self, Rejections};
 use crate::resources;
 use crate::source::memory::{self, MemoryPublisher};
 use crate::source::status::Status;
-use crate::source::{self, Sink};
+use crate::source::{self, Losses, Sink};
 use crate::statistics;
 
 /// What is not in the configuration because it differs between pods of one gateway.
@@ -149,7 +149,8 @@ pub(crate) fn start_with(
     )?;
     let (stop_http, stop_source) = (CancellationToken::new(), CancellationToken::new());
     let encoder = Encoder::new(&config.channels);
-    let sink = Sink { encoder, history, hub: hub.clone(), status, gate: readiness.gate("source") };
+    let (gate, losses) = (readiness.gate("source"), Losses::default());
+    let sink = Sink { encoder, history, hub: hub.clone(), status, gate, losses };
     let stop_on_error = stop_source.clone().drop_guard();
     let (memory, source) =
         start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;

@@ -12,7 +12,7 @@ pub(crate) mod redis;
 pub(crate) mod status;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use wsgateway_proto::v1;
@@ -44,6 +44,36 @@ pub(crate) struct Sink {
     /// Opens when the source is live for the first time. It stays open while NATS is away: every pod would turn
     /// unready at once, and clients are better off on a connection that goes on when NATS does.
     pub gate: Gate,
+    pub losses: Losses,
+}
+
+/// Between two tellings of what the stream discarded: a pod that is behind a stream with few messages per subject meets
+/// thousands of holes a second, and each telling is a write to every client.
+const TELL: Duration = Duration::from_millis(100);
+
+/// What was discarded and is not told yet.
+#[derive(Debug, Default)]
+pub(crate) struct Losses {
+    /// From the first to the last of it; what is between may have come.
+    waiting: Option<(u64, u64)>,
+    told: Option<Instant>,
+}
+
+impl Losses {
+    fn add(&mut self, from: u64, to: u64) {
+        let from = self.waiting.map_or(from, |(first, _)| first);
+        self.waiting = Some((from, to));
+    }
+
+    /// What is to be told now.
+    fn due(&mut self, now: Instant) -> Option<(u64, u64)> {
+        let waits = |told: &Instant| now.saturating_duration_since(*told) < TELL;
+        if self.waiting.is_none() || self.told.as_ref().is_some_and(waits) {
+            return None;
+        }
+        self.told = Some(now);
+        self.waiting.take()
+    }
 }
 
 impl Sink {
@@ -77,6 +107,7 @@ impl Sink {
 
     /// The next message.
     async fn message(&mut self, message: &Message, lag: u64) {
+        self.tell_losses();
         if self.encoder.is_repetition(message) {
             // As if it had never been: no client hears of its offset, not even as the one before another.
             self.history.advance(message.sequence);
@@ -91,13 +122,20 @@ impl Sink {
 
     /// Messages that the stream has discarded before we could read them: every client is told.
     fn lost(&mut self, from: u64, to: u64) {
+        self.status.lost(to - from + 1);
+        self.history.lost(from, to);
+        self.losses.add(from, to);
+        self.tell_losses();
+    }
+
+    /// Tells what was discarded, at once or together with what follows within a moment.
+    fn tell_losses(&mut self) {
+        let Some((from, to)) = self.losses.due(Instant::now()) else { return };
         tracing::error!(
             from,
             to,
             "the stream discarded messages before they were read: raise its limits or capacity"
         );
-        self.status.lost(to - from + 1);
-        self.history.lost(from, to);
         let mut frame = Vec::new();
         v1::gap(&mut frame, ">", from, to, "retention");
         self.hub.lost(&Bytes::from(frame), to);
@@ -110,5 +148,22 @@ impl Sink {
         let mut frame = Vec::new();
         v1::gap(&mut frame, ">", from, to, "source");
         self.hub.lost(&Bytes::from(frame), to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_holes_are_told_together_and_the_last_one_too() {
+        let (mut losses, start) = (Losses::default(), Instant::now());
+        losses.add(5, 6);
+        assert_eq!(losses.due(start), Some((5, 6)));
+        assert_eq!(losses.due(start + TELL), None, "once");
+        losses.add(8, 9);
+        losses.add(20, 30);
+        assert_eq!(losses.due(start + TELL / 2), None);
+        assert_eq!(losses.due(start + TELL), Some((8, 30)));
     }
 }

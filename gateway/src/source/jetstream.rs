@@ -296,6 +296,7 @@ impl Reader {
             let meta = reply.and_then(|reply| ack::parse(reply, &self.source.stream, &made.name));
             let Some(meta) = meta else {
                 self.answer_control(&delivery).await;
+                self.sink.tell_losses();
                 if warm && feed::is_idle(&delivery) {
                     // The server has nothing to say: what waited for us has expired since we asked.
                     return Err(Ended::Emptied);
