@@ -121,6 +121,8 @@ impl Client {
         let now = Instant::now();
         let mut acknowledged = false;
         match event.kind.as_str() {
+            // Only a younger cursor.
+            "" if event.data.is_empty() => {}
             "" | "message" => {
                 let envelope = envelope::scan(&event.data).context("no message")?;
                 let (channel, rest) = (envelope.channel, envelope.rest);
