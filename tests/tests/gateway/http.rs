@@ -64,6 +64,11 @@ pub(super) async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
         .await
 }
 
+/// `GET path` with these lines in its head, on a connection that only the gateway ends.
+pub(super) async fn ask(address: SocketAddr, path: &str, headers: &str) -> Result<Answer> {
+    request(address, &format!("GET {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n")).await
+}
+
 /// Sends a request as it stands and reads the answer to its end.
 pub(super) async fn request(address: SocketAddr, request: &str) -> Result<Answer> {
     let mut stream = TcpStream::connect(address).await?;
