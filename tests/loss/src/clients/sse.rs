@@ -252,4 +252,16 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn an_id_without_data_is_a_younger_cursor_and_no_message() {
+        let meter = Shared::new(vec!["a".into()], &[vec!["a".into()]]);
+        let path = String::new();
+        let mut client =
+            Client { number: 0, path, resume: true, meter, cursor: None, advice: None };
+        let id = Some("e:7".to_owned());
+        let heard = client.heard(&Event { id: id.clone(), ..Event::default() });
+        assert!(!heard.unwrap());
+        assert_eq!(client.cursor, id);
+    }
 }
