@@ -31,8 +31,11 @@ use answer::{Answer, Broken, Late};
 const WAIT: u64 = 25;
 const MOST_WAIT: u64 = 55;
 
-/// Bytes sent at once, and the largest answer that leaves whole, but for its last message.
+/// Bytes that are worth sending.
 const CHUNK: usize = 16 << 10;
+
+/// The largest answer that leaves whole: a socket takes it at once. Larger ones keep their place until they are out.
+const WHOLE: usize = 2 * CHUNK;
 
 /// Headers of every answer.
 const HEADERS: [(HeaderName, HeaderValue); 3] = [
@@ -68,7 +71,7 @@ async fn answer(site: &Site, mut poll: Poll) -> Response {
         return refuse(broken);
     }
     let keeps = poll.lent.has_room() && !poll.answer.leaving && !site.admission.is_closed();
-    let body = match poll.answer.is_done() {
+    let body = match poll.answer.is_done() && first.len() <= WHOLE {
         true => Body::from(first),
         false => {
             let rest = stream::unfold(poll, async |mut poll| Some((poll.rest().await?, poll)));
