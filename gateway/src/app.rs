@@ -123,7 +123,8 @@ pub(crate) fn start_with(
     routes: impl FnOnce(&Arc<Site>) -> Router,
 ) -> Result<Running, StartError> {
     config.check()?;
-    let listener = socket::bind(SocketAddr::new(config.listener.address, config.listener.port))?;
+    let address = SocketAddr::new(config.listener.address, config.listener.port);
+    let listener = socket::bind(address, socket::patience(&config))?;
     let client_addr = listener.local_addr()?;
     let config_hash = crate::admin::config_hash(&config.render()?);
 
@@ -140,7 +141,7 @@ pub(crate) fn start_with(
     metrics::register(&registry, hub.clone(), admission.clone(), status.clone(), history.clone())?;
     let shared = (hub.clone(), admission.clone(), status.clone());
     let rejections = Rejections::register(&registry)?;
-    let site = Arc::new(site(&config, config_hash, past, shared, rejections));
+    let site = Arc::new(site(&config, config_hash, shared, rejections));
     let admin = wsgateway_runtime::admin::serve(
         SocketAddr::new(config.admin.address, config.admin.port),
         registry,
@@ -154,7 +155,7 @@ pub(crate) fn start_with(
     let stop_on_error = stop_source.clone().drop_guard();
     let (memory, source) =
         start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;
-    let serve = http::serve(listener, routes(&site), stop_http.clone());
+    let serve = http::serve(listener, routes(&site), http::PENDING, stop_http.clone());
     let tell = statistics::run(site, stop_http.clone());
     let work = async {
         tokio::join!(serve, tell);
@@ -187,7 +188,6 @@ pub(crate) fn start_with(
 fn site(
     config: &GatewayConfig,
     config_hash: String,
-    past: Past,
     (hub, admission, status): (Hub, Admission, Status),
     rejections: Rejections,
 ) -> Site {
@@ -203,8 +203,7 @@ fn site(
         started: Instant::now(),
         admission,
         hub,
-        past,
-        subscriptions: config.capacity.subscriptions_per_connection,
+        command_bytes: config.capacity.command_bytes as usize,
         event_source: listener.event_source,
         long_poll: listener.long_poll,
         status,

@@ -80,8 +80,8 @@ pub(crate) struct Connection {
     pub replays: bool,
     /// Whether a ping is out since the last sign of life.
     pub pinged: bool,
-    /// Held for its drop: gives the place back.
-    pub _permit: Permit,
+    /// Held for its drop: gives the place back. A request of this process holds its own.
+    pub _permit: Option<Permit>,
 }
 
 impl Connection {

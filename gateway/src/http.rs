@@ -6,12 +6,14 @@
 mod accept;
 mod bridge;
 mod health;
+mod pending;
 mod place;
 mod poll;
 mod query;
 mod sse;
 mod upgrade;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,13 +25,12 @@ use axum::routing::get;
 use serde_json::json;
 
 use crate::admission::Admission;
-use crate::history::Past;
 use crate::hub::Hub;
 use crate::metrics::Rejections;
 use crate::resources::Sampler;
 use crate::source::status::Status;
 
-pub(crate) use accept::serve;
+pub(crate) use accept::{PENDING, serve};
 
 /// What the routes need to know.
 #[derive(Debug)]
@@ -47,9 +48,8 @@ pub(crate) struct Site {
     pub started: Instant,
     pub admission: Admission,
     pub hub: Hub,
-    pub past: Past,
-    /// Most channels of one client.
-    pub subscriptions: u32,
+    /// Longest command.
+    pub command_bytes: usize,
     /// Whether event streams and long-polls are served.
     pub event_source: bool,
     pub long_poll: bool,
@@ -63,13 +63,22 @@ pub(crate) fn client_routes(site: &Arc<Site>) -> Router {
     let mut routes = Router::new()
         .route("/", get(root))
         .route(&site.path, get(upgrade::upgrade).fallback(upgrade::upgrade));
-    if site.event_source {
-        routes = routes.route("/sse", get(sse::events));
+    for place in paths(&site.path, "sse").iter().filter(|_| site.event_source) {
+        routes = routes.route(place, get(sse::events));
     }
-    if site.long_poll {
-        routes = routes.route("/poll", get(poll::poll));
+    for place in paths(&site.path, "poll").iter().filter(|_| site.long_poll) {
+        routes = routes.route(place, get(poll::poll));
     }
     routes.fallback(unknown_path).with_state(Arc::clone(site)).merge(shared_routes(site))
+}
+
+/// Where a fallback of the WebSocket endpoint is served: at the root, and beside that endpoint, where a client that knows
+/// no other path looks, and what an Ingress with a prefix lets through.
+fn paths(endpoint: &str, name: &str) -> BTreeSet<String> {
+    let folder = endpoint.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut paths = BTreeSet::from([format!("/{name}"), format!("{folder}/{name}")]);
+    paths.remove(endpoint);
+    paths
 }
 
 /// Routes of a client port where every path is the WebSocket endpoint.
@@ -139,5 +148,12 @@ fn problem(status: StatusCode, code: &str, message: &str, retry_after_ms: Option
     if let Some(after) = retry_after_ms {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
     }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        // The next attempt is to find another pod: a connection that is kept leads to this one.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,7 @@ mod gateway {
     mod faults;
     mod hostile;
     mod limits;
+    mod longpoll;
     mod memory;
     mod odin;
     mod odin_replay;

@@ -1,23 +1,40 @@
 //! The socket of the client port, with what its connections inherit.
 
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use wsgateway_config::GatewayConfig;
 
 use super::StartError;
 
-pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+/// How long the kernel waits for a client that takes nothing.
+pub(super) fn patience(config: &GatewayConfig) -> Duration {
+    let heartbeat = &config.heartbeat;
+    let verdicts = [heartbeat.interval, heartbeat.timeout, config.slow_consumer.grace];
+    verdicts.into_iter().map(Duration::from).sum::<Duration>().max(LEAST_PATIENCE)
+}
+
+/// Binds the client port. A connection whose peer acknowledges nothing, or takes nothing, for so long is reset by the
+/// kernel: an HTTP client that has vanished or does not read is seen by nobody else, and without this stays for many
+/// minutes. The verdicts on WebSocket clients come before.
+pub(super) fn bind(address: SocketAddr, patience: Duration) -> Result<TcpListener, StartError> {
     let bind = |source| StartError::Bind { address, source };
     let socket =
         socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
             .map_err(bind)?;
     socket.set_reuse_address(true).map_err(bind)?;
-    // Connections inherit both: two system calls less for each.
+    // Connections inherit these: three system calls less for each.
     socket.set_tcp_nodelay(true).map_err(bind)?;
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT).map_err(bind)?;
+    socket.set_tcp_user_timeout(Some(patience)).map_err(bind)?;
     socket.bind(&address.into()).map_err(bind)?;
     socket.listen(BACKLOG).map_err(bind)?;
     socket.set_nonblocking(true).map_err(bind)?;
     Ok(socket.into())
 }
+
+/// Patience with short heartbeats: a radio link that comes back within this time lost nothing.
+const LEAST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Unsent bytes that the kernel keeps for a slow client before it says "full": without it, a stalled client hides
 /// in 4 MiB of kernel memory for a long time before the outbox sees it.
@@ -29,16 +46,28 @@ const BACKLOG: i32 = 16_384;
 
 #[cfg(test)]
 mod tests {
+    use wsgateway_config::{MemorySource, Millis, Source};
+
     use super::*;
 
     #[test]
-    fn accepted_connections_inherit_what_keeps_latency_and_kernel_memory_low() {
-        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    fn the_kernel_waits_longer_than_any_verdict_of_ours() {
+        let mut config = GatewayConfig::new("n", Source::Memory(MemorySource {}));
+        assert_eq!(patience(&config), Duration::from_secs(25 + 10 + 5));
+        config.heartbeat.interval = Millis(100);
+        assert_eq!(patience(&config), LEAST_PATIENCE);
+    }
+
+    #[test]
+    fn accepted_connections_inherit_what_keeps_latency_memory_and_the_dead_low() {
+        let patience = Duration::from_secs(40);
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), patience).unwrap();
         listener.set_nonblocking(false).unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
         let socket = socket2::SockRef::from(&accepted);
         assert!(socket.tcp_nodelay().unwrap());
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), NOTSENT_LOWAT);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(patience));
     }
 }

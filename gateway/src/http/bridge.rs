@@ -1,7 +1,8 @@
 //! Bridge: a connection of this process to its own hub, for clients that come without WebSocket.
 //!
 //! A pair of sockets: a shard holds one end like any client's, a request the other. So whoever comes by event stream or
-//! long-poll has the same subscriptions, cursor, limits, outbox, verdicts and drain as everybody else.
+//! long-poll has the same subscriptions, cursor, limits, outbox, verdicts and drain as everybody else. The place in the
+//! pod belongs to the request's end, which may live longer: as long as its client still reads.
 
 use std::io;
 use std::net::TcpStream;
@@ -15,6 +16,8 @@ use wsgateway_proto::decoder::{Decoder, Event, Limits};
 use wsgateway_proto::frame::{self, Opcode, Role};
 
 use super::Site;
+use super::place::{Busy, admit};
+use super::query::Wish;
 use crate::admission::Permit;
 use crate::hub::inbox::Handover;
 
@@ -27,6 +30,9 @@ const LIMITS: Limits = Limits { message_bytes: 1 << 30, fragments: 1, deflate: f
 /// The key of every frame: nobody but this process reads them.
 const KEY: [u8; 4] = [0; 4];
 
+/// The command that asks up to where everything has been sent.
+const QUESTION: &str = r#"{"type":"subscribe","channels":[]}"#;
+
 /// The request's end.
 #[derive(Debug)]
 pub(super) struct Bridge {
@@ -35,6 +41,8 @@ pub(super) struct Bridge {
     input: Vec<u8>,
     /// The part of `input` that is not decoded.
     rest: std::ops::Range<usize>,
+    /// Held for its drop: gives the place back.
+    _permit: Permit,
 }
 
 /// What a shard says.
@@ -57,14 +65,25 @@ pub(super) struct Head<'a> {
     pub offset: Option<u64>,
     #[serde(default)]
     pub snapshot: bool,
-    pub recovered: Option<bool>,
     #[serde(rename = "afterMs")]
     pub after_ms: Option<u64>,
 }
 
 impl Bridge {
-    /// Connects to the hub; the permit goes with the connection.
-    pub(super) fn open(site: &Site, permit: Permit) -> io::Result<Self> {
+    /// Takes a place, connects to the hub and subscribes.
+    pub(super) async fn enter(site: &Site, wish: &Wish) -> Result<Self, Busy> {
+        let permit = admit(site)?;
+        let subscribed = match Self::open(site, permit) {
+            Ok(mut bridge) => bridge.send(&wish.command()).await.map(|()| bridge),
+            Err(error) => Err(error),
+        };
+        subscribed.map_err(|error| {
+            tracing::warn!(%error, "cannot connect a request to the hub");
+            Busy::new("overloaded", "no more connections can be opened: try again")
+        })
+    }
+
+    fn open(site: &Site, permit: Permit) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         // The kernel does not ask what kind of stream socket a descriptor is: reading and writing are the same.
         let theirs = TcpStream::from(OwnedFd::from(theirs.into_std()?));
@@ -73,17 +92,31 @@ impl Bridge {
             leftover: bytes::Bytes::new(),
             deflate: false,
             protocol: Protocol::WsGateway,
-            permit,
+            permit: None,
         });
         let decoder = Decoder::new(Role::Client);
-        Ok(Self { stream: ours, decoder, input: vec![0; INPUT], rest: 0..0 })
+        let input = vec![0; INPUT];
+        Ok(Self { stream: ours, decoder, input, rest: 0..0, _permit: permit })
     }
 
-    /// Sends a command.
-    pub(super) async fn send(&mut self, command: &serde_json::Value) -> io::Result<()> {
+    async fn send(&mut self, command: &str) -> io::Result<()> {
         let mut out = Vec::new();
-        frame::write_masked(&mut out, Opcode::Text, command.to_string().as_bytes(), KEY);
+        frame::write_masked(&mut out, Opcode::Text, command.as_bytes(), KEY);
         self.stream.write_all(&out).await
+    }
+
+    /// Asks up to where everything has been sent. The answer is a further `subscription_ack`.
+    pub(super) async fn ask(&mut self) {
+        // If it fails the shard has hung up: whoever reads next is told.
+        let _sent = self.send(QUESTION).await;
+    }
+
+    /// Says goodbye, so that nobody counts this as a connection that broke.
+    pub(super) fn leave(&mut self) {
+        let mut close = Vec::new();
+        frame::write_masked(&mut close, Opcode::Close, &1000_u16.to_be_bytes(), KEY);
+        // A few bytes into an empty buffer: that does not wait.
+        let _sent = self.stream.try_write(&close);
     }
 
     /// Whether something that was read is not decoded yet.

@@ -1,68 +1,106 @@
 //! `GET /sse`: an event stream (WHATWG HTML, server-sent events) for clients behind proxies that break WebSocket.
 //!
-//! Every message is an event whose `id` is the cursor, so that a browser's EventSource resumes by itself.
+//! Every message is an event whose `id` is the cursor, so that a browser's EventSource resumes by itself. On quiet
+//! channels the heartbeat brings a younger `id`, without an event.
 
 use std::convert::Infallible;
+use std::fmt::Write;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use serde_json::json;
+use tokio::time::{Duration, Instant};
 
+use super::Site;
 use super::bridge::{Bridge, Said, head};
-use super::query::Query;
-use super::{Site, problem};
+use super::pending::{Lent, Pending};
+use super::place::Busy;
+use super::query::{Cursor, Query};
 
 /// Events of one chunk: what has come at once leaves at once.
 const CHUNK: usize = 16 << 10;
 
+/// Shortest time between two questions for the cursor: pings may come more often than commands are allowed.
+const ASK_PAUSE: Duration = Duration::from_secs(2);
+
+/// Headers of every event stream.
+const HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    // Whoever comes back is to find another pod, if this one has no place or stops.
+    (header::CONNECTION, HeaderValue::from_static("close")),
+    // nginx and those that follow it gather a response unless told not to.
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+];
+
 /// Route of the event stream.
 pub(super) async fn events(
     State(site): State<Arc<Site>>,
+    Extension(pending): Extension<Arc<Pending>>,
     query: Result<UrlQuery<Query>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let entered = Query::read(query).and_then(|query| query.enter(&site, last));
-    let (wish, permit) = match entered {
-        Ok(entered) => entered,
+    let wish = match Query::read(query).and_then(|query| query.check(last, site.command_bytes)) {
+        Ok(wish) => wish,
         Err(refusal) => return *refusal,
     };
-    let bridge = match Bridge::open(&site, permit) {
-        Ok(mut bridge) => bridge.send(&wish.command()).await.map(|()| bridge),
-        Err(error) => Err(error),
-    };
-    let bridge = match bridge {
+    let bridge = match Bridge::enter(&site, &wish).await {
         Ok(bridge) => bridge,
-        Err(error) => {
-            tracing::warn!(%error, "cannot open an event stream");
-            let message = "no more connections can be opened: try again";
-            return problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message, Some(2_000));
-        }
+        Err(busy) if understands_events(&headers) => return refuse(&busy),
+        Err(busy) => return busy.into_response(),
     };
-    let events = Events { bridge, epoch: Box::default(), ended: false };
+    let events = Events {
+        bridge,
+        epoch: Box::default(),
+        acknowledged: false,
+        asked: None,
+        ended: false,
+        _lent: pending.lend(),
+    };
     let body = stream::unfold(events, async |mut events: Events| {
         let chunk = events.next().await?;
         Some((Ok::<_, Infallible>(chunk), events))
     });
-    let mut response = Body::from_stream(body).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
-    // nginx and those that follow it gather a response unless told not to.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    response
+    (HEADERS, Body::from_stream(body)).into_response()
+}
+
+fn understands_events(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|kind| kind.to_str().ok());
+    accepted.any(|kinds| kinds.to_ascii_lowercase().contains("text/event-stream"))
+}
+
+/// A refusal in the form of an event stream: a browser's EventSource gives up for good after any status but 200.
+fn refuse(busy: &Busy) -> Response {
+    let close = json!({
+        "type": "close",
+        "code": 1013,
+        "reason": busy.code,
+        "message": busy.message,
+        "retryAfterMs": busy.retry_ms,
+    });
+    let mut out = format!("retry: {}\n", busy.retry_ms);
+    event(&mut out, Some("close"), None, &close.to_string());
+    (HEADERS, out).into_response()
 }
 
 /// A connection, spoken as events.
 struct Events {
     bridge: Bridge,
     epoch: Box<str>,
+    /// The client has its acknowledgement: others are answers to us.
+    acknowledged: bool,
+    /// When we asked for the cursor last.
+    asked: Option<Instant>,
     ended: bool,
+    _lent: Lent,
 }
 
 impl Events {
@@ -74,10 +112,10 @@ impl Events {
         let mut out = String::new();
         while out.is_empty() {
             let said = self.bridge.next().await;
-            self.write(&mut out, said);
+            self.write(&mut out, said).await;
             while !self.ended && !out.is_empty() && out.len() < CHUNK && self.bridge.has_more() {
                 let said = self.bridge.next().await;
-                self.write(&mut out, said);
+                self.write(&mut out, said).await;
             }
             if self.ended && out.is_empty() {
                 return None;
@@ -86,16 +124,28 @@ impl Events {
         Some(out)
     }
 
-    fn write(&mut self, out: &mut String, said: Option<Said>) {
+    async fn write(&mut self, out: &mut String, said: Option<Said>) {
         match said {
             Some(Said::Push(push)) => self.push(out, &push),
-            Some(Said::Ping) => out.push_str(":\n\n"),
+            Some(Said::Ping) => self.heartbeat(out).await,
             Some(Said::Close { code, reason }) => {
                 self.ended = true;
-                let close = serde_json::json!({ "type": "close", "code": code, "reason": reason });
+                let close = json!({ "type": "close", "code": code, "reason": reason });
                 event(out, Some("close"), None, &close.to_string());
             }
             None => self.ended = true,
+        }
+    }
+
+    /// Lets proxies and the client hear something: the cursor, as soon as the shard has told it.
+    async fn heartbeat(&mut self, out: &mut String) {
+        let now = Instant::now();
+        let due = self.asked.is_none_or(|asked| now - asked >= ASK_PAUSE);
+        if self.acknowledged && due {
+            self.asked = Some(now);
+            self.bridge.ask().await;
+        } else {
+            out.push_str(":\n\n");
         }
     }
 
@@ -104,12 +154,17 @@ impl Events {
         if let Some(epoch) = head.epoch {
             self.epoch = epoch;
         }
-        if let Some(after) = head.after_ms {
-            out.push_str(&format!("retry: {after}\n"));
-        }
         // A last value is older than the cursor.
-        let id =
-            head.offset.filter(|_| !head.snapshot).map(|offset| format!("{}:{offset}", self.epoch));
+        let offset = head.offset.filter(|_| !head.snapshot);
+        let id = offset.map(|offset| Cursor { epoch: self.epoch.to_string(), offset }.to_string());
+        if head.kind == "subscription_ack" && std::mem::replace(&mut self.acknowledged, true) {
+            // Without data it is no event, but browsers keep the id.
+            let _written = write!(out, "id: {}\n\n", id.as_deref().unwrap_or_default());
+            return;
+        }
+        if let Some(after) = head.after_ms {
+            let _written = writeln!(out, "retry: {after}");
+        }
         let kind = (head.kind != "message").then_some(&*head.kind);
         event(out, kind, id.as_deref(), push);
     }
@@ -117,20 +172,13 @@ impl Events {
 
 /// Appends one event. JSON may have line ends between its tokens; each line becomes one of the event's.
 fn event(out: &mut String, kind: Option<&str>, id: Option<&str>, data: &str) {
-    if let Some(id) = id {
-        out.push_str("id: ");
-        out.push_str(id);
-        out.push('\n');
-    }
-    if let Some(kind) = kind {
-        out.push_str("event: ");
-        out.push_str(kind);
-        out.push('\n');
+    for (field, value) in [("id: ", id), ("event: ", kind)] {
+        if let Some(value) = value {
+            out.extend([field, value, "\n"]);
+        }
     }
     for line in data.split(['\n', '\r']) {
-        out.push_str("data: ");
-        out.push_str(line);
-        out.push('\n');
+        out.extend(["data: ", line, "\n"]);
     }
     out.push('\n');
 }

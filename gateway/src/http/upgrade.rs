@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response as HttpResponse, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -33,7 +33,7 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
     };
     let permit = match admit(&site) {
         Ok(permit) => permit,
-        Err(refusal) => return *refusal,
+        Err(busy) => return busy.into_response(),
     };
     let upgrade = hyper::upgrade::on(&mut request);
     let protocol = Protocol::ALL.into_iter().find(|known| known.name() == accepted.protocol);
@@ -88,7 +88,7 @@ fn release(upgraded: Upgraded, agreed: Agreed, permit: Permit) -> std::io::Resul
         .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
     let stream = parts.io.into_inner().into_std()?;
     let Agreed { deflate, protocol } = agreed;
-    Ok(Handover { stream, leftover: parts.read_buf, deflate, protocol, permit })
+    Ok(Handover { stream, leftover: parts.read_buf, deflate, protocol, permit: Some(permit) })
 }
 
 /// Whether the source's state is worth a warning to people.

@@ -52,8 +52,8 @@ pub(crate) struct Handover {
     pub deflate: bool,
     /// What is spoken.
     pub protocol: Protocol,
-    /// The connection's place.
-    pub permit: Permit,
+    /// The connection's place, unless the other end holds it.
+    pub permit: Option<Permit>,
 }
 
 /// Queue and wake-up of one shard.

@@ -19,11 +19,15 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         let (head, body) =
             text.split_once("\r\n\r\n").with_context(|| format!("no head in {text:?}"))?;
         let status = head.split(' ').nth(1).context("no status")?.parse()?;
-        Ok(Self { status, head: head.to_owned(), body: body.to_owned() })
+        let mut answer = Self { status, head: head.to_owned(), body: body.to_owned() };
+        if answer.header("transfer-encoding") == Some("chunked") {
+            answer.body = dechunked(body)?;
+        }
+        Ok(answer)
     }
 
     /// A header's value.
@@ -40,10 +44,29 @@ impl Answer {
     }
 }
 
+/// A chunked body put together; an error if its end is missing.
+fn dechunked(mut rest: &str) -> Result<String> {
+    let mut body = String::new();
+    loop {
+        let (length, behind) = rest.split_once("\r\n").context("a chunk without a length")?;
+        let length = usize::from_str_radix(length, 16)?;
+        body += behind.get(..length).context("a chunk that breaks off")?;
+        rest = behind.get(length..).and_then(|rest| rest.strip_prefix("\r\n")).context("no end")?;
+        if length == 0 {
+            return Ok(body);
+        }
+    }
+}
+
 /// `GET path`.
 pub(super) async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
     request(address, &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
         .await
+}
+
+/// `GET path` with these lines in its head, on a connection that only the gateway ends.
+pub(super) async fn ask(address: SocketAddr, path: &str, headers: &str) -> Result<Answer> {
+    request(address, &format!("GET {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n")).await
 }
 
 /// Sends a request as it stands and reads the answer to its end.

@@ -129,6 +129,21 @@ impl Rig {
         publish_all(&self.jetstream, messages).await
     }
 
+    /// Stores one message and waits for the pod to have it: whoever looks back from now on finds it.
+    pub(super) async fn settle(&self, channel: &str, payload: &str) -> Result<u64> {
+        let offset = self.publish(channel, payload).await?;
+        self.has_read(offset).await?;
+        Ok(offset)
+    }
+
+    /// Waits until the pod has read the stream up to an offset.
+    pub(super) async fn has_read(&self, offset: u64) -> Result<()> {
+        wait_until(SOON, "the pod to have read it", async || {
+            self.metric("wsgateway_source_last_sequence").await.is_ok_and(|read| read == offset)
+        })
+        .await
+    }
+
     /// Number of a field of `/stats`.
     pub(super) async fn stat(&self, field: &str) -> Result<u64> {
         let stats = http::get(self.client_addr, "/stats").await?.json()?;

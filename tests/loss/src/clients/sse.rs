@@ -121,6 +121,8 @@ impl Client {
         let now = Instant::now();
         let mut acknowledged = false;
         match event.kind.as_str() {
+            // Only a younger cursor.
+            "" if event.data.is_empty() => {}
             "" | "message" => {
                 let envelope = envelope::scan(&event.data).context("no message")?;
                 let (channel, rest) = (envelope.channel, envelope.rest);
@@ -249,5 +251,17 @@ mod tests {
                 "{cut}"
             );
         }
+    }
+
+    #[test]
+    fn an_id_without_data_is_a_younger_cursor_and_no_message() {
+        let meter = Shared::new(vec!["a".into()], &[vec!["a".into()]]);
+        let path = String::new();
+        let mut client =
+            Client { number: 0, path, resume: true, meter, cursor: None, advice: None };
+        let id = Some("e:7".to_owned());
+        let heard = client.heard(&Event { id: id.clone(), ..Event::default() });
+        assert!(!heard.unwrap());
+        assert_eq!(client.cursor, id);
     }
 }
