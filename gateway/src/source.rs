@@ -47,8 +47,10 @@ pub(crate) struct Sink {
     pub losses: Losses,
 }
 
-/// Between two tellings of what the stream discarded: a pod that is behind a stream with few messages per subject meets
-/// thousands of holes a second, and each telling is a write to every client.
+/// How often what the stream discarded is told at once, before the message behind it; further holes are gathered and told
+/// together every [`TELL`]. A pod that is behind a stream with few messages per subject meets thousands of holes a second,
+/// and each telling is a write to every client.
+const AT_ONCE: u32 = 64;
 const TELL: Duration = Duration::from_millis(100);
 
 /// What was discarded and is not told yet.
@@ -56,7 +58,9 @@ const TELL: Duration = Duration::from_millis(100);
 pub(crate) struct Losses {
     /// From the first to the last of it; what is between may have come.
     waiting: Option<(u64, u64)>,
-    told: Option<Instant>,
+    /// Tellings since the last pause, and the last of them.
+    told: u32,
+    last: Option<Instant>,
 }
 
 impl Losses {
@@ -67,11 +71,17 @@ impl Losses {
 
     /// What is to be told now.
     fn due(&mut self, now: Instant) -> Option<(u64, u64)> {
-        let waits = |told: &Instant| now.saturating_duration_since(*told) < TELL;
-        if self.waiting.is_none() || self.told.as_ref().is_some_and(waits) {
+        self.waiting?;
+        let pause = self.last.map_or(u128::MAX, |last| {
+            now.saturating_duration_since(last).as_millis() / TELL.as_millis()
+        });
+        // Each pause allows one more.
+        self.told = self.told.saturating_sub(u32::try_from(pause).unwrap_or(u32::MAX));
+        if self.told >= AT_ONCE {
             return None;
         }
-        self.told = Some(now);
+        self.told += 1;
+        self.last = Some(now);
         self.waiting.take()
     }
 }
@@ -158,12 +168,17 @@ mod tests {
     #[test]
     fn many_holes_are_told_together_and_the_last_one_too() {
         let (mut losses, start) = (Losses::default(), Instant::now());
-        losses.add(5, 6);
-        assert_eq!(losses.due(start), Some((5, 6)));
-        assert_eq!(losses.due(start + TELL), None, "once");
-        losses.add(8, 9);
-        losses.add(20, 30);
+        for n in 0..u64::from(AT_ONCE) {
+            losses.add(2 * n, 2 * n);
+            assert_eq!(losses.due(start), Some((2 * n, 2 * n)), "at once");
+            assert_eq!(losses.due(start), None, "and once");
+        }
+        losses.add(500, 501);
+        losses.add(520, 530);
         assert_eq!(losses.due(start + TELL / 2), None);
-        assert_eq!(losses.due(start + TELL), Some((8, 30)));
+        assert_eq!(losses.due(start + TELL), Some((500, 530)));
+        losses.add(600, 600);
+        assert_eq!(losses.due(start + TELL), None);
+        assert_eq!(losses.due(start + 3 * TELL), Some((600, 600)));
     }
 }
