@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::client::{Client, essence};
-use super::rig::{Rig, SOON, config, publish_all, ready, start, stream_config};
+use super::rig::{Rig, SOON, config, nats_with_stream, publish_all, ready, start, stream_config};
 
 pub(super) const END: &str = "end";
 
@@ -211,6 +211,8 @@ async fn a_pattern_of_ten_thousand_channels_resumes_in_stream_order() -> Result<
     let rig = Rig::start().await?;
     let wide = |n: u64| (format!("wide.c{}", n % 10_000), n.to_string().into_bytes());
     rig.publish_all((0..12_000).map(wide)).await?;
+    // What comes live waits for nobody who reads as slowly as this client.
+    read_up_to(&rig, 12_000).await?;
     let mut client = rig.client().await?;
     let ack = resume(&mut client, &["wide.*"], 1_000).await?;
     assert_eq!(ack["recovered"], true);
@@ -354,6 +356,36 @@ async fn last_values_come_first_and_are_marked() -> Result<()> {
         let live = client.expect("message").await?;
         assert!(live.get("snapshot").is_none() && live["offset"] == 5, "{live}");
         assert_eq!(live["prev"], 4);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn payloads_of_any_kind_and_size_come_back_from_memory_and_from_the_stream() -> Result<()> {
+    // The largest that NATS takes as it comes, and what is no text, no JSON, or nothing at all.
+    let mut large = vec![b'x'; 1 << 20];
+    (large[0], large[(1 << 20) - 1]) = (b'"', b'"');
+    let payloads = [large.clone(), b"\xff\xfe".into(), Vec::new(), b"{".into(), large, b"7".into()];
+    for messages in [100, 1] {
+        let (nats, jetstream) = nats_with_stream().await?;
+        let mut config = config(&nats.url());
+        config.history.messages = messages;
+        config.capacity.outbox_bytes_per_connection = 8 << 20;
+        let rig = Rig::start_on(nats, jetstream, config).await?;
+        let mut live = rig.subscriber(&["a.$b.\"c\".münze"]).await?;
+        let channel = || "a.$b.\"c\".münze".to_owned();
+        rig.publish_all(payloads.iter().map(|payload| (channel(), payload.clone()))).await?;
+        read_up_to(&rig, 6).await?;
+        let mut client = rig.client().await?;
+        assert_eq!(resume(&mut client, &["a.>"], 0).await?["recovered"], true);
+        for offset in 1..=6 {
+            let (came, again) = (live.expect("message").await?, client.expect("message").await?);
+            assert_eq!(
+                (&again["data"], &again["encoding"], &again["offset"]),
+                (&came["data"], &came["encoding"], &json!(offset)),
+            );
+        }
+        assert_eq!(client.expect("live").await?["offset"], 6);
     }
     Ok(())
 }
