@@ -123,7 +123,6 @@ export class Connection {
     const { token, urls, line, openers, fallback, connectTimeoutMs } = this.settings;
     this.#timer = setTimeout(() => this.#end(1006, 'not connected in time'), connectTimeoutMs);
     this.#set('connecting');
-    if (!current()) return; // a listener thought better of it
     try {
       // Always a moment later: whoever closes in the same turn (React's StrictMode) has opened nothing.
       const value = await (typeof token === 'function' ? token() : token);

@@ -19,11 +19,9 @@ export function openSse(options: LineOptions, hooks: LineHooks): Line {
   let scheduled = false;
   let heartbeatMs = HEARTBEAT_MS;
   let heardAt = 0;
-  let watch: ReturnType<typeof setTimeout> | undefined;
 
   function stop(): void {
     closed = true;
-    clearTimeout(watch);
     request.abort();
   }
 
@@ -33,19 +31,8 @@ export function openSse(options: LineOptions, hooks: LineHooks): Line {
     hooks.end(code, reason, advisedMs);
   }
 
-  /** Something was read: the next thing has to come in time. */
-  function heard(): void {
-    heardAt = Date.now();
-    clearTimeout(watch);
-    watch = setTimeout(check, heartbeatMs + options.patienceMs + 1);
-  }
-
-  function check(): void {
-    if (wanted.channels.size > 0 && Date.now() - heardAt > heartbeatMs + options.patienceMs) end(1006, 'the event stream fell silent');
-  }
-
   async function run(signal: AbortSignal): Promise<void> {
-    heard();
+    heardAt = Date.now();
     const from = wanted.from();
     const values = await wanted.lastValues(from, signal);
     const response = await (options.fetch as typeof fetch)(siblingUrl(options, 'sse', wanted.query(from)), {
@@ -64,7 +51,7 @@ export function openSse(options: LineOptions, hooks: LineHooks): Line {
     for (;;) {
       const { done, value } = await reader.read();
       if (done || signal.aborted) return;
-      heard();
+      heardAt = Date.now();
       for (const event of parser.take(decoder.decode(value, { stream: true }))) {
         if (signal.aborted) return;
         take(event, values);
@@ -108,7 +95,9 @@ export function openSse(options: LineOptions, hooks: LineHooks): Line {
 
   return {
     send: (command) => void (wanted.apply(command) && reopen()),
-    check,
+    check() {
+      if (wanted.channels.size > 0 && Date.now() - heardAt > heartbeatMs + options.patienceMs) end(1006, 'the event stream fell silent');
+    },
     close: stop,
   };
 }

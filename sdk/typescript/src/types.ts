@@ -64,7 +64,7 @@ export type ClientEvent =
 export type EventOf<K extends ClientEvent['type']> = Extract<ClientEvent, { type: K }>;
 
 export interface SubscribeOptions {
-  /** The last value of each channel first. */
+  /** The last value of each channel first, however long others have had the channel. */
   snapshot?: boolean;
 }
 

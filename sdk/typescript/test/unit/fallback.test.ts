@@ -3,7 +3,7 @@
  * formats to the letter and can be told what to answer.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Message } from '../../src/index.js';
 import { numbers, type Recorder, range, record } from '../support/recorder.js';
 import { until } from '../support/until.js';
@@ -25,6 +25,8 @@ beforeEach(async () => {
   port = (server.address() as { port: number }).port;
 });
 afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
   recorder.client.close();
   server.closeAllConnections();
   server.close();
@@ -225,6 +227,23 @@ test('SSE: a stream that falls silent is opened anew, from the cursor', async ()
   await until('three streams', () => streams().length >= 3);
   expect(streams().map((url) => url.searchParams.get('cursor'))).toEqual([null, 'e:11', 'e:12']);
   expect(recorder.of('close').at(-1)).toMatchObject({ code: 1006, reason: 'the event stream fell silent' });
+});
+
+test('SSE: a stream that was silent for too long when the network comes back is opened anew at once', async () => {
+  const surroundings: Record<string, () => void> = {};
+  vi.stubGlobal('addEventListener', (type: string, listener: () => void) => {
+    surroundings[type] = listener;
+  });
+  answer = (url, response) => void begin(url, response);
+  connect({ heartbeat: { timeoutMs: 60_000 } });
+  recorder.client.subscribe('a', recorder.receive);
+  await recorder.live();
+  surroundings.online?.();
+  expect(recorder.client.state).toBe('live');
+  const now = Date.now();
+  vi.spyOn(Date, 'now').mockReturnValue(now + 90_000);
+  surroundings.online?.();
+  expect(recorder.of('close').at(-1)).toMatchObject({ reason: 'the event stream fell silent' });
 });
 
 test('SSE: the end of a stream says whether and when to come back', async () => {

@@ -402,6 +402,33 @@ test('who comes later asks for last values anew, together with others, and only 
   expect(sent).toHaveLength(2);
 });
 
+test('asking for last values holds no other channel back', async () => {
+  session.subscribe(['a', 'b'], receive, {});
+  open();
+  ack(10);
+  session.subscribe(['a'], () => {}, { snapshot: true });
+  await turn();
+  ack(11);
+  message('b', 12);
+  expect(session.cursor?.offset).toBe(12);
+});
+
+test('on a line without a way back, last values that were not asked for yet are still owed', async () => {
+  session.subscribe(['a', 'b'], receive, {});
+  open();
+  session.acknowledged({ subscribed: ['a', 'b'], rejected: [], offset: 10 });
+  session.subscribe(['a'], receive, { snapshot: true });
+  await turn();
+  session.subscribe(['b'], receive, { snapshot: true });
+  session.acknowledged({ subscribed: ['a', 'b'], rejected: [], recovered: true, offset: 10 });
+  session.live({ offset: 10 });
+  await turn();
+  expect(sent.slice(1)).toMatchObject([
+    { channels: ['a'], snapshot: true },
+    { channels: ['b'], snapshot: true },
+  ]);
+});
+
 test('who comes while last values are under way gets all of them, by asking again', async () => {
   session.subscribe(['*.x'], receive, { snapshot: true });
   open();
