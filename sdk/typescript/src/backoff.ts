@@ -14,7 +14,8 @@ export interface End {
   mayRefresh: boolean;
 }
 
-export type Verdict = { retry: false; state: 'closed' | 'refused' } | { retry: true; delayMs: number };
+/** `atLeastMs`: what the server asks us to wait, whatever happens meanwhile. */
+export type Verdict = { delayMs: null; state: 'closed' | 'refused' } | { delayMs: number; atLeastMs: number };
 
 /** No server may put a client to sleep for longer (ms). */
 const MAX_ADVICE = 120_000;
@@ -30,14 +31,14 @@ export function ceiling(attempt: number, { baseMs, capMs }: BackoffOptions): num
 }
 
 export function afterEnd(end: End, options: BackoffOptions, random: number): Verdict {
-  if (end.code === 1000) return { retry: false, state: 'closed' };
-  if (FINAL.has(end.code) || (TOKEN.has(end.code) && !end.mayRefresh)) return { retry: false, state: 'refused' };
+  if (end.code === 1000) return { delayMs: null, state: 'closed' };
+  if (FINAL.has(end.code) || (TOKEN.has(end.code) && !end.mayRefresh)) return { delayMs: null, state: 'refused' };
   const jittered = random * ceiling(end.attempt, options);
-  if (end.code === 4009) return { retry: true, delayMs: TOO_MANY_COMMANDS_MS + jittered };
-  if (end.advisedMs === undefined) return { retry: true, delayMs: jittered };
+  if (end.code === 4009) return { delayMs: TOO_MANY_COMMANDS_MS + jittered, atLeastMs: TOO_MANY_COMMANDS_MS };
   // The server spreads its advice already; when following it went wrong before, spread it here, too.
-  const advised = Math.min(Math.max(end.advisedMs, 0), MAX_ADVICE);
-  return { retry: true, delayMs: end.attempt < 2 ? advised : Math.max(advised, jittered) };
+  const advised = Math.min(Math.max(end.advisedMs ?? 0, 0), MAX_ADVICE);
+  const spread = end.advisedMs === undefined || end.attempt >= 2;
+  return { delayMs: Math.max(advised, spread ? jittered : 0), atLeastMs: advised };
 }
 
 /** Opens that failed in a row before something else than WebSocket is tried. */

@@ -1,15 +1,15 @@
 /** Channels and patterns, as NATS has them: `*` is one token, `>` is all that follow, one at least. */
 
-export function matches(pattern: string, channel: string): boolean {
-  if (pattern === channel) return true;
-  const tokens = channel.split('.');
-  const parts = pattern.split('.');
-  for (const [i, part] of parts.entries()) {
-    if (i >= tokens.length) return false;
-    if (part === '>') return i === parts.length - 1;
-    if (part !== '*' && part !== tokens[i]) return false;
+/** Whether a channel can belong to both; either may be a pattern. */
+export function matches(one: string, other: string): boolean {
+  const parts = one.split('.');
+  const tokens = other.split('.');
+  for (let i = 0; ; i++) {
+    const [part, token] = [parts[i], tokens[i]];
+    if (part === undefined || token === undefined) return part === token;
+    if (part === '>' || token === '>') return true;
+    if (part !== token && part !== '*' && token !== '*') return false;
   }
-  return parts.length === tokens.length;
 }
 
 /** Parts of a list of channels, none longer than `bytes` as JSON; a channel that is longer alone gets its own part. */

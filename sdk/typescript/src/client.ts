@@ -1,7 +1,7 @@
 /** The client as applications see it: a connection, a session on it, and the events of both. */
 import { Connection, preciseNow, type Settings } from './connection.js';
 import { Emitter } from './emitter.js';
-import type { Push } from './push.js';
+import { list, type Push } from './push.js';
 import { Session } from './session.js';
 import { openWebSocket } from './transport-ws.js';
 import type {
@@ -36,7 +36,7 @@ export class WsGatewayClient<C extends Channels = Channels> {
       opened: (line) => this.#session.opened(line),
       push: (push) => this.#push(Object(push)),
       ended: () => this.#session.ended(),
-      beat: (silent) => this.#session.locate(silent),
+      silent: () => this.#session.locate(),
       waits: () => this.#session.waits,
       wanted: () => this.#session.wanted,
     });
@@ -98,12 +98,14 @@ export class WsGatewayClient<C extends Channels = Channels> {
       case 'message':
         return this.#session.message(push);
       case 'batch':
-        for (const message of Array.isArray(push.messages) ? push.messages : []) this.#session.message(Object(message));
+        for (const message of list(push.messages)) this.#session.message(Object(message));
         return;
       case 'connection:established':
-        return this.#greeted(push);
+        return this.#session.greeted(push);
       case 'subscription_ack':
         return this.#session.acknowledged(push);
+      case 'live':
+        return this.#session.live(push);
       case 'gap':
         return this.#session.gap(push);
       case 'pong':
@@ -111,18 +113,6 @@ export class WsGatewayClient<C extends Channels = Channels> {
       case 'error':
         return this.#session.refused(push);
     }
-  }
-
-  #greeted(push: Push): void {
-    this.#session.greeted(push);
-    const { epoch, connectionId, pod } = push as { epoch?: string; connectionId?: string; pod?: string };
-    this.#events.emit({
-      type: 'open',
-      transport: this.transport,
-      epoch: String(epoch),
-      ...(connectionId && { connectionId }),
-      ...(pod && { pod }),
-    });
   }
 
   #pong({ timestamp, ts }: Push): void {
@@ -139,21 +129,24 @@ export function createClient<C extends Channels = Channels>(options: ClientOptio
 
 function settings(options: ClientOptions, session: Session): Settings {
   const { url, urls = url === undefined ? [] : [url], fallback = ['sse', 'poll'], protocols = PROTOCOL } = options;
+  const { token, connectTimeoutMs = 15_000, probeMs = 30_000 } = options;
   const global = globalThis as { WebSocket?: WebSocketConstructor; location?: { href: string } };
   if (urls.length === 0) throw new Error('createClient needs a url or urls');
+  const heartbeat = { intervalMs: 15_000, timeoutMs: 10_000, ...options.heartbeat };
   return {
     urls: urls.map((one) => endpoint(one, global.location?.href)),
-    token: options.token,
+    token,
     fallback,
     backoff: { baseMs: 500, capMs: 30_000, stableMs: 10_000, ...options.backoff },
-    heartbeat: { intervalMs: 15_000, timeoutMs: 10_000, ...options.heartbeat },
-    connectTimeoutMs: options.connectTimeoutMs ?? 15_000,
-    probeMs: options.probeMs ?? 30_000,
+    heartbeat,
+    connectTimeoutMs,
+    probeMs,
     line: {
       protocols,
       WebSocket: options.WebSocket ?? global.WebSocket,
       fetch: options.fetch ?? globalThis.fetch?.bind(globalThis),
       cursor: () => session.cursor,
+      patienceMs: heartbeat.timeoutMs,
     },
     openers: {
       websocket: openWebSocket,

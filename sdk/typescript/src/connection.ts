@@ -6,7 +6,7 @@ import { afterEnd, lineVerdict, transportFor, WEBSOCKET_FIRST } from './backoff.
 import type { Emitter } from './emitter.js';
 import { isOffline, watch } from './environment.js';
 import type { Line, LineOptions, Openers } from './transport.js';
-import type { BackoffOptions, ConnectionState, HeartbeatOptions, TransportKind } from './types.js';
+import type { BackoffOptions, ConnectionState, EventOf, HeartbeatOptions, TransportKind } from './types.js';
 
 export interface Settings {
   urls: readonly URL[];
@@ -25,8 +25,8 @@ export interface ConnectionHooks {
   opened(line: Line): void;
   push(push: unknown): void;
   ended(): void;
-  /** Called from time to time; `silent`: nothing was heard for long. */
-  beat(silent: boolean): void;
+  /** Nothing was heard for long. */
+  silent(): void;
   /** How long an answer is overdue (ms). */
   waits(): number;
   /** Whether a line without a way back has anything to do. */
@@ -42,6 +42,8 @@ const ONLINE_SPREAD = 500;
 const WAKE_TIMEOUT = 4_000;
 /** An answer to a subscribe: a gateway may look back for 5 s. */
 const ANSWER_TIMEOUT = 30_000;
+/** What says that there is no network may be wrong: an attempt is made all the same (ms). */
+const OFFLINE_RETRY = 30_000;
 /** The longest until the fallback looks whether WebSocket works after all (ms). */
 const MAX_PROBE = 600_000;
 
@@ -51,6 +53,8 @@ export class Connection {
   #line: Line | null = null;
   /** Grows with each attempt; what belongs to an earlier one is ignored. */
   #generation = 0;
+  /** There is a line, or an attempt to open one. */
+  #active = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #beat: ReturnType<typeof setInterval> | undefined;
   #probe: ReturnType<typeof setTimeout> | undefined;
@@ -66,7 +70,9 @@ export class Connection {
   #liveAt = 0;
   #heardAt = 0;
   #askedAt = 0;
-  #advisedAt: number | null = null;
+  #advisedAt: number | undefined;
+  /** The server asked us to wait until then. */
+  #notBefore = 0;
 
   constructor(
     readonly settings: Settings,
@@ -77,7 +83,7 @@ export class Connection {
 
   /** Begins, or tries again at once. Does nothing while there is a line. */
   connect(): void {
-    if (this.#line || this.state === 'connecting') return;
+    if (this.#active) return;
     this.#unwatch ??= watch({
       online: () => this.#online(),
       offline: () => this.#offline(),
@@ -90,7 +96,7 @@ export class Connection {
     this.#drop();
     this.#unwatch?.();
     this.#unwatch = undefined;
-    this.#attempt = this.#failures = 0;
+    this.#attempt = this.#failures = this.#notBefore = 0;
     this.#tokenRefused = false;
     this.#set('closed');
   }
@@ -111,11 +117,12 @@ export class Connection {
 
   async #open(): Promise<void> {
     this.#drop();
+    this.#active = true;
     const generation = this.#generation;
     const current = (): boolean => generation === this.#generation;
     const { token, urls, line, openers, fallback, connectTimeoutMs } = this.settings;
-    this.#set('connecting');
     this.#timer = setTimeout(() => this.#end(1006, 'not connected in time'), connectTimeoutMs);
+    this.#set('connecting');
     try {
       // Always a moment later: whoever closes in the same turn (React's StrictMode) has opened nothing.
       const value = await (typeof token === 'function' ? token() : token);
@@ -125,9 +132,6 @@ export class Connection {
       this.#heardAt = this.#askedAt = Date.now();
       const opened = await openers[this.transport](options, {
         push: (push) => current() && this.#push(push),
-        heard: () => {
-          this.#heardAt = Date.now();
-        },
         end: (code, reason, advisedMs) => current() && this.#end(code, reason, advisedMs),
       });
       if (!current()) return opened.close();
@@ -146,7 +150,10 @@ export class Connection {
     const first = type === 'connection:established' && !this.#greeted;
     if (first) this.#greet();
     this.hooks.push(push);
-    if (!first || this.transport !== 'websocket' || !this.#line) return;
+    if (!first) return;
+    const { transport } = this;
+    this.events.emit({ ...(push as EventOf<'open'>), type: 'open', transport });
+    if (transport !== 'websocket' || !this.#line) return;
     this.hooks.opened(this.#line);
     this.ping();
   }
@@ -179,17 +186,19 @@ export class Connection {
   #check(): void {
     const { intervalMs, timeoutMs } = this.settings.heartbeat;
     const now = Date.now();
-    // Without a way back there is nothing to ask: an open response is read, and long-poll has its own deadline.
+    // Without a way back there is nothing to ask; such a line knows by itself how long it may be silent.
     const verdict = this.transport === 'websocket' ? lineVerdict(now, this.#heardAt, this.#askedAt, intervalMs, timeoutMs) : 'quiet';
     if (verdict === 'dead' || this.hooks.waits() > ANSWER_TIMEOUT) return this.#end(1006, 'no answer in time');
-    this.hooks.beat(verdict === 'ask');
+    this.#line?.check?.();
     if (verdict !== 'ask') return;
+    this.hooks.silent();
     this.#askedAt = now;
     this.ping();
   }
 
   /** Asks at once, whatever was heard before: the page woke up, or its network has changed. */
   #checkNow(): void {
+    this.#line?.check?.();
     if (!this.#greeted || this.transport !== 'websocket') return;
     const generation = this.#generation;
     const askedAt = Date.now();
@@ -201,14 +210,12 @@ export class Connection {
 
   #online(): void {
     if (this.state !== 'offline' && this.state !== 'reconnecting') return this.#checkNow();
-    this.#wait(this.random() * ONLINE_SPREAD);
+    this.#wait(this.random() * ONLINE_SPREAD, 'reconnecting');
   }
 
   #offline(): void {
-    if (this.state === 'reconnecting') {
-      clearTimeout(this.#timer);
-      this.#set('offline');
-    } else this.#checkNow();
+    if (this.state === 'reconnecting') this.#wait(OFFLINE_RETRY, 'offline');
+    else this.#checkNow();
   }
 
   // ---- the end -------------------------------------------------------------------------------------------------
@@ -221,35 +228,39 @@ export class Connection {
     clearTimeout(this.#probe);
     const line = this.#line;
     this.#line = null;
-    this.#greeted = false;
+    this.#greeted = this.#active = false;
     line?.close();
     if (line) this.hooks.ended();
   }
 
   #end(code: number, reason: string, advisedMs?: number): void {
     const now = Date.now();
-    const advised = advisedMs ?? (this.#advisedAt === null ? undefined : this.#advisedAt - now);
+    const advised = advisedMs ?? (this.#advisedAt && this.#advisedAt - now);
     const useful = this.#liveAt > 0 && now - this.#liveAt >= this.settings.backoff.stableMs;
     // A way without commands may greet and then refuse what is asked for.
     if (!this.#greeted || (this.transport !== 'websocket' && this.#liveAt === 0)) this.#failures += 1;
     this.#attempt = useful ? 0 : this.#attempt + 1;
-    this.#advisedAt = null;
+    this.#advisedAt = undefined;
     this.#liveAt = 0;
     this.#url += 1;
     this.#drop();
     const mayRefresh = typeof this.settings.token === 'function' && !this.#tokenRefused;
     if (code === 4001 || code === 4003) this.#tokenRefused = true;
     const verdict = afterEnd({ code, attempt: this.#attempt, advisedMs: advised, mayRefresh }, this.settings.backoff, this.random());
-    this.events.emit({ type: 'close', code, reason, retryInMs: verdict.retry ? verdict.delayMs : null });
-    if (!verdict.retry) return this.#set(verdict.state);
-    if (isOffline()) return this.#set('offline');
-    this.#wait(verdict.delayMs);
+    const generation = this.#generation;
+    this.events.emit({ type: 'close', code, reason, retryInMs: verdict.delayMs });
+    if (generation !== this.#generation) return; // a listener has closed, or connected again
+    if (verdict.delayMs === null) return this.#set(verdict.state);
+    this.#notBefore = now + verdict.atLeastMs;
+    if (isOffline()) this.#wait(OFFLINE_RETRY, 'offline');
+    else this.#wait(verdict.delayMs, 'reconnecting');
   }
 
-  #wait(delayMs: number): void {
+  /** Opens the next line after a delay, and not before the server wants it. */
+  #wait(delayMs: number, state: 'reconnecting' | 'offline'): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#open(), delayMs);
-    this.#set('reconnecting');
+    this.#timer = setTimeout(() => void this.#open(), Math.max(delayMs, this.#notBefore - Date.now()));
+    this.#set(state);
   }
 
   #set(state: ConnectionState): void {

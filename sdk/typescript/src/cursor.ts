@@ -1,24 +1,27 @@
 /**
- * Which offsets have been seen: one number for the whole connection (the cursor), one per channel to tell duplicates
- * and holes. Pure and bounded: channels not heard of for long are forgotten, oldest first, and what is forgotten can
- * at worst go unnoticed; it is never reported wrongly and never dropped.
+ * Which offsets have been seen, channel by channel, to tell duplicates and holes. Last values (snapshots) do not count:
+ * they say nothing of what lies before them. Pure and bounded: channels not heard of for long are forgotten, oldest
+ * first, and what is forgotten can at worst go unnoticed; it is never reported wrongly and never dropped.
  */
-import type { Message } from './types.js';
 
-interface Seen {
-  /** The last that was delivered. */
-  offset: number;
-  /** The gateway has told of everything missing up to here. */
-  told: number;
-  /** Kept for channels with a snapshot, for those who subscribe later. */
-  message: Message | undefined;
+/** Channels remembered at most, wherever something is remembered by channel. */
+export const MAX_CHANNELS = 4096;
+
+/** Sets a value. Beyond the limit the one that was set longest ago goes, and is returned. */
+export function remember<V>(map: Map<string, V>, key: string, value: V, limit = MAX_CHANNELS): V | undefined {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size > limit)
+    for (const [oldest, gone] of map) {
+      map.delete(oldest);
+      return gone;
+    }
+  return undefined;
 }
 
-/** Channels remembered at most. */
-const MAX_CHANNELS = 4096;
-
 export class Ledger {
-  readonly #seen = new Map<string, Seen>();
+  /** By channel: the last offset that was delivered, and up to where the gateway has told of everything missing. */
+  readonly #seen = new Map<string, readonly [offset: number, told: number]>();
   /** Unknown channels may have been seen up to here. */
   #forgotten = 0;
 
@@ -30,39 +33,20 @@ export class Ledger {
   }
 
   last(channel: string): number {
-    return this.#seen.get(channel)?.offset ?? 0;
+    return this.#seen.get(channel)?.[0] ?? 0;
   }
 
-  /** A message of the channel is about to be delivered. */
-  record(channel: string, offset: number, message?: Message): void {
-    const before = this.#seen.get(channel);
-    this.#put(channel, { offset: Math.max(offset, this.last(channel)), told: before?.told ?? 0, message: message ?? before?.message });
-  }
-
-  /** The gateway says what is missing, up to `to`. Messages from before may still come. */
-  tell(channel: string, to: number): void {
-    const before = this.#seen.get(channel);
-    this.#put(channel, { offset: this.last(channel), told: Math.max(to, before?.told ?? 0), message: before?.message });
-  }
-
-  #put(channel: string, seen: Seen): void {
-    this.#seen.delete(channel);
-    this.#seen.set(channel, seen);
-    if (this.#seen.size <= this.limit) return;
-    const [oldest, { offset, told }] = this.#seen.entries().next().value as [string, Seen];
-    this.#seen.delete(oldest);
-    this.#forgotten = Math.max(this.#forgotten, offset, told);
+  /** A message of the channel is about to be delivered; or the gateway says what is missing up to `told`, and messages
+   * from before may still come. */
+  record(channel: string, offset: number, told = 0): void {
+    const [lastOffset, lastTold] = this.#seen.get(channel) ?? [0, 0];
+    const gone = remember(this.#seen, channel, [Math.max(offset, lastOffset), Math.max(told, lastTold)], this.limit);
+    if (gone) this.#forgotten = Math.max(this.#forgotten, ...gone);
   }
 
   /** The hole before a message, when `prev` tells of one. Everything after `promised` was to be delivered. */
   hole(channel: string, prev: number, promised: number): { from: number; to: number } | null {
-    const seen = this.#seen.get(channel);
-    const known = Math.max(promised, seen ? Math.max(seen.offset, seen.told) : this.#forgotten);
+    const known = Math.max(promised, ...(this.#seen.get(channel) ?? [this.#forgotten]));
     return prev > known ? { from: known + 1, to: prev } : null;
-  }
-
-  /** The last messages that were kept. */
-  *kept(): Iterable<Message> {
-    for (const { message } of this.#seen.values()) if (message) yield message;
   }
 }

@@ -5,6 +5,8 @@ type Listener<E> = (event: E) => void;
 
 export class Emitter {
   readonly #listeners = new Map<string, Set<Listener<never>>>();
+  /** Events of which nobody has been told yet. */
+  readonly #queue: ClientEvent[] = [];
 
   on<K extends ClientEvent['type']>(type: K, listener: Listener<EventOf<K>>): () => void {
     const listeners = this.#listeners.get(type) ?? new Set();
@@ -12,8 +14,12 @@ export class Emitter {
     return () => void listeners.delete(listener);
   }
 
+  /** Tells of an event; of one that a listener causes, after everybody has been told of the one before. */
   emit(event: ClientEvent): void {
-    for (const listener of [...(this.#listeners.get(event.type) ?? [])]) call(listener as Listener<ClientEvent>, event);
+    if (this.#queue.push(event) > 1) return;
+    for (const one of this.#queue)
+      for (const listener of [...(this.#listeners.get(one.type) ?? [])]) call(listener as Listener<ClientEvent>, one);
+    this.#queue.length = 0;
   }
 }
 

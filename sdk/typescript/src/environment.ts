@@ -9,8 +9,7 @@ export interface EnvironmentHooks {
 
 /** Where events come from; `globalThis` in a browser. */
 interface Surroundings {
-  addEventListener?: (type: string, listener: () => void) => void;
-  removeEventListener?: (type: string, listener: () => void) => void;
+  addEventListener?: (type: string, listener: () => void, options: { signal: AbortSignal }) => void;
   document?: EventTarget & { visibilityState?: string };
   navigator?: { onLine?: boolean };
 }
@@ -20,17 +19,13 @@ export const isOffline = (global = globalThis as Surroundings): boolean => globa
 /** Listens until the returned function is called. */
 export function watch(hooks: EnvironmentHooks, global = globalThis as Surroundings): () => void {
   const { document } = global;
+  const ends = new AbortController();
   const seen = (): void => {
     if (document?.visibilityState === 'visible') hooks.woke();
   };
-  global.addEventListener?.('online', hooks.online);
-  global.addEventListener?.('offline', hooks.offline);
-  global.addEventListener?.('pageshow', seen);
-  document?.addEventListener('visibilitychange', seen);
-  return () => {
-    global.removeEventListener?.('online', hooks.online);
-    global.removeEventListener?.('offline', hooks.offline);
-    global.removeEventListener?.('pageshow', seen);
-    document?.removeEventListener('visibilitychange', seen);
-  };
+  global.addEventListener?.('online', hooks.online, ends);
+  global.addEventListener?.('offline', hooks.offline, ends);
+  global.addEventListener?.('pageshow', seen, ends);
+  document?.addEventListener('visibilitychange', seen, ends);
+  return () => ends.abort();
 }

@@ -4,6 +4,7 @@ export type Push = { readonly [field: string]: unknown };
 
 export const isOffset = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 export const isText = (value: unknown): value is string => typeof value === 'string';
+export const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
 
 /** The bytes of a payload that is not JSON. */
 export function bytes(text: unknown): Uint8Array {

@@ -4,6 +4,7 @@
  * component that asked for it.
  */
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useSyncExternalStore } from 'react';
+import { matches } from './channels.js';
 import {
   type ClientOptions,
   type ConnectionState,
@@ -51,7 +52,7 @@ export interface ChannelValue<T> {
   /** Payload of the latest message; undefined before the first. */
   readonly data: T | undefined;
   readonly message: Message<T> | undefined;
-  /** Holes in this channel since the component was mounted. */
+  /** Holes in this channel since the component was mounted; also those told for a pattern that it belongs to. */
   readonly gaps: number;
   /** Why the gateway refused the channel, if it did. */
   readonly rejected: string | undefined;
@@ -122,7 +123,7 @@ function channelStore<T>(client: WsGatewayClient, channel: string | null, snapsh
         snapshot,
       });
       const ends = [
-        client.on('gap', (gap) => gap.channel === channel && set({ gaps: value.gaps + 1 })),
+        client.on('gap', (gap) => matches(gap.channel, channel) && set({ gaps: value.gaps + 1 })),
         client.on('rejected', ({ channel: refused, code }) => refused === channel && set({ rejected: code })),
         subscription.unsubscribe,
       ];

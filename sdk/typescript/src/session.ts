@@ -1,12 +1,12 @@
 /**
  * The protocol above any line: what is subscribed, where we are in the stream, what has been missed. It sends one
- * subscribe at a time: first everything from the cursor, then what is new.
+ * subscribe at a time: first everything from the cursor, then what is new, then last values that are still owed.
  */
-import { chunks } from './channels.js';
+import { chunks, matches } from './channels.js';
 import { Ledger } from './cursor.js';
 import type { Emitter } from './emitter.js';
 import { Position } from './position.js';
-import { bytes, isOffset, isText, type Push } from './push.js';
+import { bytes, isOffset, isText, list, type Push } from './push.js';
 import { type Entry, Handler, Subscriptions } from './subscriptions.js';
 import type { Line, SubscribeCommand } from './transport.js';
 import type { Cursor, GapReason, Message, SubscribeOptions } from './types.js';
@@ -15,13 +15,21 @@ import type { Cursor, GapReason, Message, SubscribeOptions } from './types.js';
 const ENVELOPE = 512;
 /** The least that a gateway takes in one command (bytes), for as long as it has not told. */
 const COMMAND_BYTES = 4096;
+/** Commands a second that a gateway takes, for as long as it has not told. */
+const COMMAND_RATE = 10;
+/** Our part of them; the rest is for pings (ms for all of a second's). */
+const COMMANDS_MS = 1250;
+/** Commands that may be sent at once, as time that their cost may be ahead (ms). */
+const AHEAD_MS = 1000;
 /** Too many replays at once: one of them is done soon. */
 const REPLAYS_BUSY_MS = 1000;
+/** A channel that is given up and wanted again within this time costs nothing: a list that is scrolled (ms). */
+const LINGER_MS = 250;
+
+/** A subscribe that waits for its answer. */
 interface Flight {
-  id: number;
-  entries: Set<Entry>;
-  looksBack: boolean;
-  at: number;
+  command: SubscribeCommand;
+  entries: Entry[];
 }
 
 export class Session {
@@ -31,11 +39,16 @@ export class Session {
   readonly #position: Position;
   /** The cursor was given from outside: the first channels go on from it, too. */
   #given: boolean;
-  #resuming: Entry[] = [];
   #flight: Flight | null = null;
   #id = 0;
+  /** When the line last brought something. */
+  #heardAt = 0;
   #commandBytes = COMMAND_BYTES;
+  /** What one command costs (ms), and when those that were sent will have been paid for. */
+  #cost = COMMANDS_MS / COMMAND_RATE;
+  #paidAt = 0;
   #scheduled = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     readonly events: Emitter,
@@ -44,7 +57,7 @@ export class Session {
     readonly settled: () => void,
     readonly now: () => number = Date.now,
   ) {
-    this.#position = new Position(options.cursor);
+    this.#position = new Position(options.cursor, () => this.#subscriptions.groups());
     this.#given = options.cursor !== null;
   }
 
@@ -52,34 +65,24 @@ export class Session {
     return this.#position.cursor;
   }
 
-  /** How long a subscribe has been waiting for its answer (ms). */
+  /** How long a subscribe has been waiting for its answer while nothing came (ms). It may wait for one that looks back. */
   get waits(): number {
-    return this.#flight ? this.now() - this.#flight.at : 0;
+    return this.#flight && this.#subscriptions.groups().length === 0 ? this.now() - this.#heardAt : 0;
   }
 
   /** Whether anybody wants anything. */
   get wanted(): boolean {
-    return this.#subscriptions.in('new', 'asked', 'held', 'rejected').length > 0;
+    return this.#subscriptions.pick(() => true).length > 0;
   }
 
   subscribe(channels: readonly string[], receive: (message: Message) => void, options: SubscribeOptions): () => void {
     const handler = new Handler([...new Set(channels)], receive, options);
-    const late = options.snapshot ? this.#keptFor(handler) : [];
-    if (this.#subscriptions.add(handler)) this.#flushSoon();
-    queueMicrotask(() => {
-      for (const message of late) handler.deliver({ ...message, snapshot: true });
-    });
+    this.#subscriptions.add(handler);
+    this.#flushSoon();
     return () => {
-      handler.closed = true;
-      if (this.#subscriptions.remove(handler).length > 0) this.#flushSoon();
+      this.#subscriptions.remove(handler, this.now());
+      this.#flushSoon();
     };
-  }
-
-  /** Last values that earlier subscriptions of the same patterns were given. */
-  #keptFor({ patterns }: Handler): Message[] {
-    const served = new Set(patterns.map((pattern) => this.#subscriptions.entries.get(pattern)).filter((entry) => entry));
-    if (served.size === 0) return [];
-    return [...this.#ledger.kept()].filter(({ channel }) => this.#subscriptions.route(channel).some((entry) => served.has(entry)));
   }
 
   // ---- the line ------------------------------------------------------------------------------------------------
@@ -87,26 +90,22 @@ export class Session {
   /** A line takes commands from now on. */
   opened(line: Line): void {
     this.#line = line;
-    this.#resuming = this.#position.frozen ? this.#subscriptions.in('new').filter((entry) => entry.joined) : [];
+    this.#paidAt = 0;
     this.#flush();
   }
 
   /** The line has ended: what it held has to be asked for again. */
   ended(): void {
     this.#position.freeze();
-    this.#line = null;
-    this.#flight = null;
-    this.#resuming = [];
-    for (const entry of this.#subscriptions.entries.values()) {
-      if (entry.handlers.size === 0) this.#subscriptions.drop(entry);
-      else entry.state = 'new';
-    }
+    this.#subscriptions.release();
+    this.#line = this.#flight = null;
+    for (const entry of this.#subscriptions.entries.values()) entry.state = 'new';
+    this.#leave();
   }
 
-  /** Asks where the stream is: keeps the cursor of quiet channels young, and one position of many. */
-  locate(silent: boolean): void {
-    if (this.#flight || this.#position.frozen || !this.#line || !(silent || this.#position.isDue(this.now()))) return;
-    this.#line.send({ type: 'subscribe', id: ++this.#id, channels: [] });
+  /** Asks where the stream is: keeps the cursor of quiet channels young. */
+  locate(): void {
+    if (!this.#flight && !this.#position.frozen) this.#line?.send({ type: 'subscribe', id: ++this.#id, channels: [] });
   }
 
   // ---- commands ------------------------------------------------------------------------------------------------
@@ -121,66 +120,90 @@ export class Session {
     });
   }
 
+  #flushIn(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#flush(), ms);
+  }
+
+  /** Takes what a command costs; false when it has to wait, with all that comes to be wanted meanwhile. */
+  #pays(): boolean {
+    const now = this.now();
+    const wait = this.#paidAt - now - Math.max(0, AHEAD_MS - this.#cost);
+    if (wait > 0) this.#flushIn(wait);
+    else this.#paidAt = Math.max(this.#paidAt, now) + this.#cost;
+    return wait <= 0;
+  }
+
   #flush(): void {
-    this.#dropOrphans();
+    this.#leave();
     if (!this.#line || this.#flight) return;
-    if (this.#given) this.#begin();
-    this.#resuming = this.#resuming.filter((entry) => entry.handlers.size > 0);
-    if (this.#resuming.length === 0 && !this.#given) this.#position.frozen = null;
-    if (this.#resuming.length > 0) return this.#ask(this.#resuming, this.#position.frozen);
-    const fresh = this.#subscriptions.in('new');
-    const first = fresh[0];
-    if (first)
-      return this.#ask(
-        fresh.filter((entry) => entry.snapshot === first.snapshot),
-        null,
-      );
-    this.settled();
+    const fresh = this.#subscriptions.pick(({ state }) => state === 'new');
+    for (const entry of fresh) entry.joined ||= this.#given;
+    this.#given &&= fresh.length === 0;
+    const resuming = fresh.filter(({ joined }) => joined && this.#position.frozen);
+    if (resuming.length > 0) return this.#ask(resuming, this.#position.frozen);
+    if (!this.#given) this.#position.frozen = null;
+    // Last values of channels that still look back come when that is done: they would overtake what is on its way.
+    const wanted = this.#subscriptions.pick(({ state, owed, group }) => state === 'new' || (state === 'held' && owed.size > 0 && !group));
+    const kind = ({ state, owed }: Entry): string => state + (owed.size > 0);
+    const [first] = wanted;
+    if (!first) return this.settled();
+    this.#ask(
+      wanted.filter((entry) => kind(entry) === kind(first)),
+      null,
+    );
   }
 
-  /** The first channels of a session that was given a cursor. */
-  #begin(): void {
-    const first = this.#subscriptions.in('new');
-    if (first.length === 0) return;
-    this.#given = false;
-    for (const entry of first) entry.joined = true;
-    this.#resuming = first;
-  }
-
-  #dropOrphans(): void {
-    const orphans = [...this.#subscriptions.entries.values()].filter((entry) => entry.handlers.size === 0);
-    for (const entry of orphans) this.#subscriptions.drop(entry);
-    const held = orphans.filter(({ state, joined }) => joined || state !== 'new').map(({ pattern }) => pattern);
-    if (held.length === 0) return;
-    for (const part of chunks(held, this.#commandBytes - ENVELOPE)) this.#line?.send({ type: 'unsubscribe', channels: part });
+  /** Gives up what nobody has wanted for a moment. */
+  #leave(): void {
+    const now = this.now();
+    const idle: string[] = [];
+    for (const { pattern, handlers, state, idleAt } of this.#subscriptions.entries.values()) {
+      if (handlers.size > 0 || state === 'asked') continue;
+      if (state !== 'held') this.#subscriptions.drop(pattern);
+      else if (now - idleAt < LINGER_MS) this.#flushIn(idleAt + LINGER_MS - now);
+      else idle.push(pattern);
+    }
+    for (const channels of chunks(idle, this.#commandBytes - ENVELOPE)) {
+      if (!this.#pays()) return;
+      this.#line?.send({ type: 'unsubscribe', channels });
+      for (const pattern of channels) this.#subscriptions.drop(pattern);
+      // Their last messages are under way, and look like those of commands that look back.
+      for (const group of this.#subscriptions.groups()) group.blind = true;
+    }
   }
 
   #ask(entries: Entry[], resume: Cursor | null): void {
+    if (!this.#pays()) return;
     const [channels = []] = chunks(
       entries.map(({ pattern }) => pattern),
       this.#commandBytes - ENVELOPE,
     );
     const asked = entries.slice(0, channels.length);
-    for (const entry of asked) entry.state = 'asked';
+    for (const entry of asked) if (entry.state === 'new') entry.state = 'asked';
+    const snapshot = asked.some((entry) => (resume ? hasValues(entry).length : entry.owed.size) > 0);
     const command: SubscribeCommand = { type: 'subscribe', id: ++this.#id, channels, batch: this.options.batch };
     if (resume) command.resume = resume;
-    if (asked.some(({ snapshot }) => snapshot)) command.snapshot = true;
-    this.#flight = { id: this.#id, entries: new Set(asked), looksBack: resume !== null || command.snapshot === true, at: this.now() };
+    if (snapshot) command.snapshot = true;
+    this.#flight = { command, entries: asked };
+    this.#heardAt = this.now();
     this.#line?.send(command);
   }
 
   // ---- pushes --------------------------------------------------------------------------------------------------
 
   greeted({ epoch, limits }: Push): void {
-    const told = (limits as Push | undefined)?.commandBytes;
-    if (isOffset(told) && told > 2 * ENVELOPE) this.#commandBytes = told;
+    const { commandBytes, commandsPerSecond } = Object(limits) as Push;
+    if (isOffset(commandBytes) && commandBytes > 2 * ENVELOPE) this.#commandBytes = commandBytes;
+    if (isOffset(commandsPerSecond) && commandsPerSecond > 0) this.#cost = COMMANDS_MS / commandsPerSecond;
     if (!isText(epoch) || epoch === this.#position.epoch) return;
-    if (this.#position.epoch !== '') this.#forget();
+    this.#forget();
     this.#position.epoch = epoch;
   }
 
   /** Offsets from before mean nothing any more. */
   #forget(): void {
+    this.#subscriptions.release();
     this.#position.forget();
     this.#ledger.clear();
     for (const entry of this.#subscriptions.entries.values()) {
@@ -190,109 +213,118 @@ export class Session {
   }
 
   acknowledged({ id, subscribed, rejected, recovered, offset }: Push): void {
-    const flight = this.#flight && (id === undefined || id === this.#flight.id) ? this.#flight : null;
-    const channels = (Array.isArray(subscribed) ? subscribed : []).filter(isText);
+    const flight = id === undefined || id === this.#flight?.command.id ? this.#flight : null;
+    const channels = list(subscribed).filter(isText);
+    const refusals = list(rejected).map(Object) as Push[];
     const position = isOffset(offset) ? offset : 0;
-    // Behind where we were, in the same epoch: a cursor from a future that never was.
-    const { frozen, epoch } = this.#position;
-    if (recovered === false && frozen?.epoch === epoch && position < frozen.offset) this.#forget();
-    // Only a line without a way back answers without an id: what it brings from now on replaces all of before.
-    const whole = id === undefined && channels.length > 0;
-    if (whole) this.#position.restart();
-    this.#hold(channels, flight, position, recovered);
-    this.#reject(flight?.entries ?? new Set(), rejected);
-    // Without channels it is the answer to "where are we", or a long-poll's.
-    if (channels.length === 0 && !flight) this.#position.locate(position);
-    if (channels.length > 0)
-      this.events.emit({ type: 'subscribed', channels, offset: position, ...(typeof recovered === 'boolean' && { recovered }) });
-    if (flight) this.#answered(flight.entries);
+    // Without channels it is the answer to "where are we".
+    const some = channels.length > 0;
+    if (some) this.#hold(channels, flight, position, recovered, id === undefined);
+    else if (!flight) this.#position.locate(position);
+    this.#reject(refusals, flight);
+    if (some) this.events.emit({ type: 'subscribed', channels, offset: position, ...(typeof recovered === 'boolean' && { recovered }) });
+    for (const { channel, code } of refusals) this.events.emit({ type: 'rejected', channel: String(channel), code: String(code) });
+    this.#flush();
   }
 
-  /** These channels are delivered from `position` on, or from where they were before when all of it was recovered. */
-  #hold(channels: string[], flight: Flight | null, position: number, recovered: unknown): void {
-    // What looks back may be behind for a while; everything else is live at once.
-    const group = flight?.looksBack ? this.#position.begin(position, this.now()) : undefined;
+  /** These channels are delivered from a position on, or from where they were before when all of it was recovered. */
+  #hold(channels: string[], flight: Flight | null, position: number, recovered: unknown, whole: boolean): void {
+    const { cursor } = this;
+    // Behind where we were, in the same epoch: a cursor from a future that never was.
+    if (recovered === false && cursor?.epoch === this.#position.epoch && position < cursor.offset) this.#forget();
+    // Only a line without a way back answers without an id: what it brings from now on replaces all of before.
+    if (whole) this.#subscriptions.release();
+    const { id, resume, snapshot } = flight?.command ?? {};
+    // What looks back may be behind for a while; everything else is live at once, also what is asked only for values.
+    const high = !whole && flight?.entries[0]?.state === 'held' ? Number.POSITIVE_INFINITY : position;
+    const group = resume || snapshot || (whole && recovered !== undefined) ? { id, high } : undefined;
     this.#position.raise(position);
-    for (const channel of channels) {
-      const entry = this.#subscriptions.entries.get(channel);
-      // One of this name that was asked for after the other of this name was given up has its own answer to come.
-      if (!entry || !(flight?.entries.has(entry) || entry.state === 'held')) continue;
-      if (group && (entry.state === 'asked' || !this.#position.has(entry.group))) entry.group = group;
+    const entries = channels.flatMap((channel) => this.#subscriptions.entries.get(channel) ?? []);
+    for (const entry of entries.filter(({ state }) => state !== 'new')) {
+      if (recovered === false) this.#lost(entry);
+      // To those who resume last values come only when something is missing.
+      if (snapshot && (recovered === false || (!resume && flight?.entries.includes(entry)))) entry.serving = new Set(entry.owed);
+      if (group) entry.group = group;
       entry.state = 'held';
       entry.joined = true;
-      if (recovered === false || entry.promised === undefined) entry.promised = position;
+      entry.promised ??= position;
     }
   }
 
-  #reject(entries: Set<Entry>, rejected: unknown): void {
-    for (const one of Array.isArray(rejected) ? rejected : []) {
-      const { channel, code } = Object(one) as Push;
-      if (!isText(channel)) continue;
-      const entry = this.#subscriptions.entries.get(channel);
+  /** Part of what an entry was promised is gone: it begins anew, with last values. */
+  #lost(entry: Entry): void {
+    entry.promised = undefined;
+    for (const handler of hasValues(entry)) entry.owed.add(handler);
+  }
+
+  #reject(refusals: Push[], flight: Flight | null): void {
+    for (const { channel } of refusals) {
+      const entry = this.#subscriptions.entries.get(channel as string);
       if (entry) entry.state = 'rejected';
-      this.events.emit({ type: 'rejected', channel, code: String(code) });
     }
+    if (!flight) return;
+    this.#flight = null;
     // Not in either list: the list of rejections is bounded.
-    for (const entry of entries) if (entry.state === 'asked') entry.state = 'rejected';
+    for (const entry of flight.entries) if (entry.state === 'asked') entry.state = 'rejected';
   }
 
-  /** A subscribe has its answer: on to the next. */
-  #answered(entries: Set<Entry>): void {
-    this.#flight = null;
-    this.#resuming = this.#resuming.filter((entry) => !entries.has(entry));
-    this.#flush();
+  /** What a command looked back for has come, and its channels come live. Without an id: on all channels. */
+  live({ id, offset }: Push): void {
+    if (!isOffset(offset)) return;
+    this.#subscriptions.release(id, true);
+    this.#position.raise(offset);
+    this.#heardAt = this.now();
+    this.#flushSoon();
   }
 
   refused({ id, code, message }: Push): void {
     this.events.emit({ type: 'error', code: String(code), message: String(message) });
     const flight = this.#flight;
-    if (!flight || id !== flight.id) return;
-    if (code === 'too_many_replays') {
-      const line = this.#line;
-      setTimeout(() => {
-        if (this.#flight !== flight || this.#line !== line) return;
-        this.#flight = null;
-        this.#ask([...flight.entries], this.#position.frozen);
-      }, REPLAYS_BUSY_MS);
-      return;
-    }
-    const rejected = [...flight.entries].map(({ pattern }) => ({ channel: pattern, code }));
-    this.#reject(flight.entries, rejected);
-    this.#answered(flight.entries);
+    if (!flight || id !== flight.command.id) return;
+    const asked = flight.entries.filter(({ state }) => state === 'asked');
+    // One of them is done soon; what is still wanted then is asked for again.
+    const busy = code === 'too_many_replays';
+    if (busy) {
+      this.#paidAt = this.now() + AHEAD_MS + REPLAYS_BUSY_MS;
+      for (const entry of asked) entry.state = 'new';
+    } else for (const { owed } of flight.entries) owed.clear();
+    this.acknowledged({ id, rejected: busy ? [] : asked.map(({ pattern }) => ({ channel: pattern, code })) });
   }
 
   gap({ channel, from, to, reason }: Push): void {
     if (!isText(channel) || !isOffset(from) || !isOffset(to)) return;
     if (/[*>]/.test(channel)) {
       for (const entry of this.#subscriptions.entries.values())
-        if (entry.promised !== undefined) entry.promised = Math.max(entry.promised, to);
-    } else this.#ledger.tell(channel, to);
+        if (entry.promised !== undefined && matches(entry.pattern, channel)) entry.promised = Math.max(entry.promised, to);
+    } else this.#ledger.record(channel, 0, to);
     this.events.emit({ type: 'gap', channel, from, to, reason: reason as GapReason });
   }
 
   message(push: Push): void {
+    // Closed by a handler of a message before, in the same frame: the next line brings this one.
+    if (!this.#line) return;
     const { channel, offset, prev, encoding } = push;
     if (!isText(channel) || !isOffset(offset)) {
       return this.events.emit({ type: 'error', code: 'bad_message', message: 'a message without channel or offset' });
     }
     const message = (encoding === 'base64' ? { ...push, data: bytes(push.data) } : push) as unknown as Message;
     const route = this.#subscriptions.route(channel);
-    const known = this.#ledger.last(channel);
-    const keep = route.some((entry) => entry.snapshot || entry.pattern === channel) ? message : undefined;
-    if (message.snapshot) {
-      if (offset > known) this.#ledger.record(channel, offset, keep);
-      return this.#subscriptions.deliver(route, message);
-    }
-    if (offset <= known) return this.events.emit({ type: 'duplicate', channel, offset });
+    this.#heardAt = this.now();
+    if (message.snapshot) return this.#subscriptions.deliver(route, message);
+    if (offset <= this.#ledger.last(channel)) return this.events.emit({ type: 'duplicate', channel, offset });
     const promised = Math.min(...route.map((entry) => entry.promised ?? Number.POSITIVE_INFINITY));
-    const hole = this.#ledger.hole(channel, isOffset(prev) ? prev : 0, promised);
-    this.#ledger.record(channel, offset, keep);
-    // Before the handlers: one that stores its work and the cursor together stores the cursor behind this message.
-    this.#position.deliver(
-      offset,
-      route.map(({ group }) => group),
-    );
+    const hole = this.#ledger.hole(channel, Number(prev), promised);
+    this.#ledger.record(channel, offset);
+    // It proves how far a command is that looks back only when nothing else can have brought it.
+    const held = route.filter(({ state }) => state === 'held');
+    const group = held[0]?.group;
+    // Before the handlers: one that stores its work and the cursor together does not do this work again.
+    if (group && !group.blind && held.every((entry) => entry.group === group)) group.high = Math.max(group.high, offset);
+    this.#position.raise(offset);
     if (hole) this.events.emit({ type: 'gap', channel, ...hole, reason: 'missed' });
     this.#subscriptions.deliver(route, message);
   }
 }
+
+/** The subscriptions of an entry that have last values. */
+const hasValues = ({ handlers }: Entry): Handler[] => [...handlers].filter(({ options }) => options.snapshot);

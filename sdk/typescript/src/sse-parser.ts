@@ -3,7 +3,8 @@
 export interface ServerEvent {
   /** Name of the event; `message` when it has none. */
   event: string;
-  data: string;
+  /** Undefined when there is only an id. */
+  data: string | undefined;
   /** The last id that was set, by this event or one before. */
   id: string;
 }
@@ -17,6 +18,8 @@ export class SseParser {
   #size = 0;
   #event = '';
   #id = '';
+  /** This event has an id of its own. */
+  #named = false;
 
   /** The events that are complete with this piece. Throws when one is larger than any message can be. */
   take(piece: string): ServerEvent[] {
@@ -37,7 +40,10 @@ export class SseParser {
 
   #line(line: string, events: ServerEvent[]): void {
     if (line === '') {
-      if (this.#data.length > 0) events.push({ event: this.#event || 'message', data: this.#data.join('\n'), id: this.#id });
+      const data = this.#data.length > 0 ? this.#data.join('\n') : undefined;
+      // The standard passes an event without data over; its id counts all the same.
+      if (data !== undefined || this.#named) events.push({ event: this.#event || 'message', data, id: this.#id });
+      this.#named = false;
       this.#data = [];
       this.#event = '';
       this.#size = 0;
@@ -50,6 +56,9 @@ export class SseParser {
       this.#data.push(value);
       this.#size += value.length;
     } else if (field === 'event') this.#event = value;
-    else if (field === 'id' && !value.includes('\0')) this.#id = value;
+    else if (field === 'id' && !value.includes('\0')) {
+      this.#id = value;
+      this.#named = true;
+    }
   }
 }

@@ -3,6 +3,7 @@
  * channel are one for the gateway. A message goes to each subscription once, however many of its patterns match.
  */
 import { matches } from './channels.js';
+import { remember } from './cursor.js';
 import { call } from './emitter.js';
 import type { Group } from './position.js';
 import type { Message, SubscribeOptions } from './types.js';
@@ -13,15 +14,19 @@ export type EntryState = 'new' | 'asked' | 'held' | 'rejected';
 export interface Entry {
   readonly pattern: string;
   readonly handlers: Set<Handler>;
+  /** Those who are still to get last values: until the command that asked for them is live. */
+  readonly owed: Set<Handler>;
+  /** Those for whom last values are under way. */
+  serving: ReadonlySet<Handler>;
   state: EntryState;
-  /** Last values are wanted, or have been asked for. */
-  snapshot: boolean;
   /** It takes part in the cursor: after a reconnect it is resumed, not begun anew. */
   joined: boolean;
   /** Everything after this offset was promised by an acknowledgement. */
-  promised: number | undefined;
-  /** Where those are that were asked for together with it. */
-  group?: Group;
+  promised?: number | undefined;
+  /** The command that looks back for it, until that is live. */
+  group?: Group | undefined;
+  /** Since when nobody wants it. */
+  idleAt: number;
 }
 
 /** One local subscription. */
@@ -40,10 +45,9 @@ export class Handler {
     if (this.closed) return;
     if (this.options.snapshot) {
       if (message.offset <= (this.#had.get(message.channel) ?? 0)) return;
-      this.#had.set(message.channel, message.offset);
       // Only the first messages of a subscription can be such a pair; what is forgotten is old.
-      if (this.#had.size > MAX_REMEMBERED) this.#had.delete(this.#had.keys().next().value as string);
-    } else if (message.snapshot) return;
+      remember(this.#had, message.channel, message.offset);
+    }
     call(this.receive, message);
   }
 
@@ -53,46 +57,64 @@ export class Handler {
   }
 }
 
-const MAX_REMEMBERED = 4096;
-/** Channels whose entries are remembered; beyond it they are looked up anew. */
-const MAX_ROUTES = 4096;
+const NOBODY: ReadonlySet<Handler> = new Set();
 
 export class Subscriptions {
   readonly entries = new Map<string, Entry>();
   readonly #routes = new Map<string, Entry[]>();
 
-  /** Adds a subscription. Returns whether the gateway has to be told. */
-  add(handler: Handler): boolean {
-    let news = false;
+  /** Adds a subscription. */
+  add(handler: Handler): void {
     for (const pattern of handler.patterns) {
       let entry = this.entries.get(pattern);
       if (!entry) {
-        entry = { pattern, handlers: new Set(), state: 'new', snapshot: false, joined: false, promised: undefined };
+        entry = {
+          pattern,
+          handlers: new Set(),
+          owed: new Set(),
+          serving: NOBODY,
+          state: 'new',
+          joined: false,
+          idleAt: 0,
+        };
         this.entries.set(pattern, entry);
         this.#routes.clear();
       }
       entry.handlers.add(handler);
+      if (handler.options.snapshot) entry.owed.add(handler);
       if (entry.state === 'rejected') entry.state = 'new';
-      entry.snapshot ||= handler.options.snapshot === true;
-      news ||= entry.state === 'new';
     }
-    return news;
   }
 
-  /** Takes a subscription out. Returns the patterns that nobody wants any more. */
-  remove(handler: Handler): Entry[] {
-    const orphans: Entry[] = [];
+  /** Takes a subscription out. */
+  remove(handler: Handler, now: number): void {
+    handler.closed = true;
     for (const pattern of handler.patterns) {
       const entry = this.entries.get(pattern);
-      if (entry?.handlers.delete(handler) && entry.handlers.size === 0) orphans.push(entry);
+      entry?.owed.delete(handler);
+      if (entry?.handlers.delete(handler)) entry.idleAt = now;
     }
-    return orphans;
   }
 
   /** Forgets a pattern that nobody wants. */
-  drop(entry: Entry): void {
-    this.entries.delete(entry.pattern);
+  drop(pattern: string): void {
+    this.entries.delete(pattern);
     this.#routes.clear();
+  }
+
+  /** The commands that look back; some of them several times. */
+  groups(): Group[] {
+    return [...this.entries.values()].flatMap(({ group }) => group ?? []);
+  }
+
+  /** This command does not look back any more, no id: none does; because it has brought everything, or else not. */
+  release(id?: unknown, done?: boolean): void {
+    for (const entry of this.entries.values()) {
+      if (!entry.group || (id !== undefined && id !== entry.group.id)) continue;
+      if (done) for (const handler of entry.serving) entry.owed.delete(handler);
+      entry.group = undefined;
+      entry.serving = NOBODY;
+    }
   }
 
   /** The entries that a channel belongs to. */
@@ -100,19 +122,20 @@ export class Subscriptions {
     let route = this.#routes.get(channel);
     if (!route) {
       route = [...this.entries.values()].filter((entry) => matches(entry.pattern, channel));
-      if (this.#routes.size >= MAX_ROUTES) this.#routes.clear();
-      this.#routes.set(channel, route);
+      remember(this.#routes, channel, route);
     }
     return route;
   }
 
   /** Hands a message to every subscription behind these entries, once. */
   deliver(route: readonly Entry[], message: Message): void {
-    const handlers = route.length === 1 ? (route[0] as Entry).handlers : new Set(route.flatMap((entry) => [...entry.handlers]));
+    const whom = message.snapshot ? 'serving' : 'handlers';
+    const handlers = route.length === 1 ? (route[0] as Entry)[whom] : new Set(route.flatMap((entry) => [...entry[whom]]));
     for (const handler of [...handlers]) handler.deliver(message);
   }
 
-  in(...states: EntryState[]): Entry[] {
-    return [...this.entries.values()].filter((entry) => entry.handlers.size > 0 && states.includes(entry.state));
+  /** The entries that somebody wants, of which this is true. */
+  pick(test: (entry: Entry) => unknown): Entry[] {
+    return [...this.entries.values()].filter((entry) => entry.handlers.size > 0 && test(entry));
   }
 }

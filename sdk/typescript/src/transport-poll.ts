@@ -16,40 +16,58 @@ const PATIENCE_MS = 15_000;
 export class Wanted {
   readonly channels = new Set<string>();
   #snapshot = false;
+  /** Channels whose last values are asked for by themselves: the line goes on from a cursor, and then brings none. */
+  readonly #values = new Set<string>();
   #resume: Cursor | null = null;
   /** The last subscribe, while nothing is known of it. */
   #asked: SubscribeCommand | null = null;
 
   constructor(readonly options: LineOptions) {}
 
-  /** Takes a command in. Returns the channels whose last values have to be asked for by themselves: the others of the
-   * line go on from a cursor, and with one there is no snapshot. */
-  apply(command: Command): string[] | null {
-    if (command.type === 'unsubscribe') for (const channel of command.channels) this.channels.delete(channel);
-    if (command.type !== 'subscribe') return null;
-    const joins = this.channels.size > 0 && !command.resume && command.snapshot;
-    for (const channel of command.channels) this.channels.add(channel);
-    this.#snapshot ||= command.snapshot === true;
-    this.#resume = command.resume ?? null;
-    this.#asked = command;
-    return joins ? command.channels : null;
+  /** Takes a command in. Returns whether the request has to be made anew. */
+  apply(command: Command): boolean {
+    if (!('channels' in command) || command.channels.length === 0) return false;
+    const { channels } = command;
+    if (command.type === 'unsubscribe') for (const channel of channels) this.channels.delete(channel);
+    else {
+      for (const channel of channels) {
+        this.channels.add(channel);
+        if (command.snapshot && !command.resume) this.#values.add(channel);
+      }
+      this.#snapshot ||= command.snapshot === true;
+      this.#resume = command.resume ?? null;
+      this.#asked = command;
+    }
+    return true;
   }
 
-  /** The gateway has answered for all channels. */
-  answered(): void {
+  /** The gateway has answered for all channels; what it rejects is not asked for again. */
+  answered(rejected: unknown): void {
     this.#asked = null;
+    this.#values.clear();
+    if (Array.isArray(rejected)) for (const one of rejected) this.channels.delete(Object(one).channel);
   }
 
   /** The gateway refuses the request as it is. When that can be for the channels that were asked for last, they are
    * given up, their command is answered, and the others can be tried; else false. */
-  refused({ status, code, message }: Partial<Refusal>, hooks: LineHooks): boolean {
+  refused(error: unknown, hooks: LineHooks): boolean {
+    const { status, code, message } = error as Partial<Refusal>;
     const asked = this.#asked;
     if (status !== 400 || !asked) return false;
     this.#asked = null;
     this.#resume = asked.resume ?? null;
-    for (const channel of asked.channels) this.channels.delete(channel);
+    for (const channel of asked.channels) {
+      this.channels.delete(channel);
+      this.#values.delete(channel);
+    }
     hooks.push({ type: 'error', id: asked.id, code, message });
     return true;
+  }
+
+  /** Code, reason and advice of the end that an error means. */
+  endOf(error: unknown): [number, string, number | undefined] {
+    const { status = 0, message = String(error), advisedMs } = error as Partial<Refusal>;
+    return [codeOf(status), message, advisedMs];
   }
 
   /** The cursor to go on from: what the last command said, later what has been delivered. */
@@ -59,35 +77,41 @@ export class Wanted {
     return from;
   }
 
-  query(from = this.from()): Record<string, string | undefined> {
+  query(from: Cursor | null): Query {
     return {
       channels: [...this.channels].join(','),
       cursor: from ? formatCursor(from) : undefined,
       snapshot: this.#snapshot ? 'true' : undefined,
     };
   }
+
+  /** Last values that the line does not bring by itself. What is behind the cursor comes as a message. */
+  async lastValues(from: Cursor | null, signal: AbortSignal): Promise<unknown[]> {
+    if (!from || this.#values.size === 0) return [];
+    const { cursor, messages = [] } = await poll(this.options, { channels: [...this.#values].join(','), snapshot: 'true' }, signal);
+    const at = parseCursor(cursor);
+    if (at && at.epoch === from.epoch && at.offset < from.offset) throw new Error('the gateway is behind the cursor');
+    return at?.epoch === from.epoch ? messages.filter((message) => offsetOf(message) <= from.offset) : [];
+  }
 }
+
+type Query = Record<string, string | undefined>;
 
 interface Answer {
   cursor?: unknown;
   recovered?: boolean;
   messages?: unknown[];
-  gaps?: { to?: unknown }[];
+  gaps?: unknown[];
+  rejected?: unknown[];
 }
 
+const offsetOf = (message: unknown): number => Number(Object(message).offset);
+
 /** One request. What is refused is thrown as a `Refusal`. */
-async function poll(options: LineOptions, query: Record<string, string | undefined>, signal: AbortSignal): Promise<Answer> {
+async function poll(options: LineOptions, query: Query, signal: AbortSignal): Promise<Answer> {
   const response = await (options.fetch as typeof fetch)(siblingUrl(options, 'poll', query), { cache: 'no-store', signal });
   if (!response.ok) throw await refusalOf(response);
   return (await response.json()) as Answer;
-}
-
-/** Asks once for the last values of channels, and pushes them. What fails here is caught up by the next message. */
-export function pollSnapshot(options: LineOptions, hooks: LineHooks, channels: string[]): void {
-  poll(options, { channels: channels.join(','), snapshot: 'true' }, AbortSignal.timeout(PATIENCE_MS)).then(
-    ({ messages }) => messages?.forEach((message) => void hooks.push(message)),
-    () => {},
-  );
 }
 
 export function openPoll(options: LineOptions, hooks: LineHooks): Line {
@@ -97,63 +121,64 @@ export function openPoll(options: LineOptions, hooks: LineHooks): Line {
   let scheduled = false;
   let epoch: string | undefined;
 
-  async function loop(signal: AbortSignal): Promise<void> {
+  async function loop({ signal }: AbortController): Promise<void> {
     let from = wanted.from();
-    for (let first = true; !signal.aborted; first = false) {
+    for (let first = true; !signal.aborted && wanted.channels.size > 0; first = false) {
       const deadline = setTimeout(() => request.abort('late'), WAIT * 1000 + PATIENCE_MS);
-      const query = { ...wanted.query(from), wait: String(first ? 0 : WAIT) };
-      const answer = await poll(options, query, signal).finally(() => clearTimeout(deadline));
-      if (signal.aborted) return;
-      from = take(answer, first, from);
+      try {
+        const values = await wanted.lastValues(from, signal);
+        const answer = await poll(options, { ...wanted.query(from), wait: String(first ? 0 : WAIT) }, signal);
+        if (signal.aborted) return;
+        from = take(answer, first, from, values);
+      } finally {
+        clearTimeout(deadline);
+      }
     }
   }
 
   /** Pushes what an answer holds, in the order in which a WebSocket would have. Returns its cursor. */
-  function take({ cursor, recovered, messages = [], gaps = [] }: Answer, first: boolean, from: Cursor | null): Cursor {
+  function take(answer: Answer, first: boolean, from: Cursor | null, values: unknown[]): Cursor {
+    const { cursor, recovered, messages = [], gaps = [], rejected = [] } = answer;
     const to = parseCursor(cursor);
-    wanted.answered();
     if (!to) throw new Error('the answer of the long-poll has no cursor');
+    wanted.answered(rejected);
     if (to.epoch !== epoch) {
       epoch = to.epoch;
       hooks.push({ type: 'connection:established', epoch });
     }
-    const rest = Math.max(...gaps.map((gap) => Number(gap.to) || 0), 0) || to.offset;
-    const offset = recovered === true && from ? from.offset : rest;
-    if (first || recovered === false)
-      hooks.push({ type: 'subscription_ack', subscribed: [...wanted.channels], rejected: [], recovered, offset });
-    for (const push of [...gaps, ...messages]) hooks.push(push);
+    // Everything after it follows: it is not behind the first message.
+    const rest = messages.map((message) => (Object(message).snapshot ? to.offset : offsetOf(message) - 1));
+    const offset = recovered === true && from ? from.offset : Math.min(to.offset, ...rest);
+    if (first || recovered === false || rejected.length > 0)
+      hooks.push({ type: 'subscription_ack', subscribed: [...wanted.channels], rejected, recovered, offset });
+    for (const push of [...values, ...gaps, ...messages]) hooks.push(push);
     // Nothing of ours lies between the last message and the answer's cursor.
-    hooks.push({ type: 'subscription_ack', subscribed: [], rejected: [], offset: to.offset });
+    hooks.push({ type: 'live', offset: to.offset });
     return to;
   }
 
-  function fail(error: Partial<Refusal>, signal: AbortSignal): void {
+  function fail(error: unknown, signal: AbortSignal): void {
     if (closed || (signal.aborted && signal.reason !== 'late')) return;
     if (wanted.refused(error, hooks)) return restart();
     closed = true;
-    hooks.end(codeOf(error.status ?? 0), error.message ?? String(error), error.advisedMs);
+    hooks.end(...wanted.endOf(error));
   }
 
   function restart(): void {
+    request.abort();
     if (scheduled) return;
     scheduled = true;
     queueMicrotask(() => {
       scheduled = false;
-      request.abort();
       if (closed || wanted.channels.size === 0) return;
       request = new AbortController();
       const { signal } = request;
-      loop(signal).catch((error) => fail(error, signal));
+      loop(request).catch((error) => fail(error, signal));
     });
   }
 
   return {
-    send(command) {
-      const added = wanted.apply(command);
-      if (command.type !== 'subscribe' && command.type !== 'unsubscribe') return;
-      restart();
-      if (added) pollSnapshot(options, hooks, added);
-    },
+    send: (command) => void (wanted.apply(command) && restart()),
     close() {
       closed = true;
       request.abort();

@@ -3,86 +3,101 @@
  * cursor. Read with `fetch`: an EventSource would hide why it was refused.
  */
 import { parseCursor } from './cursor-text.js';
-import { SseParser } from './sse-parser.js';
+import type { Push } from './push.js';
+import { type ServerEvent, SseParser } from './sse-parser.js';
 import type { Line, LineHooks, LineOptions } from './transport.js';
-import { codeOf, refusalOf, siblingUrl } from './transport-http.js';
-import { pollSnapshot, Wanted } from './transport-poll.js';
+import { refusalOf, siblingUrl } from './transport-http.js';
+import { Wanted } from './transport-poll.js';
+
+/** How often a gateway says something at least, for as long as it has not told (ms). */
+const HEARTBEAT_MS = 25_000;
 
 export function openSse(options: LineOptions, hooks: LineHooks): Line {
   const wanted = new Wanted(options);
   let request = new AbortController();
   let closed = false;
-  let epoch: string | undefined;
   let scheduled = false;
+  let heartbeatMs = HEARTBEAT_MS;
+  let heardAt = 0;
+
+  function stop(): void {
+    closed = true;
+    request.abort();
+  }
 
   function end(code: number, reason: string, advisedMs?: number): void {
     if (closed) return;
-    closed = true;
-    request.abort();
+    stop();
     hooks.end(code, reason, advisedMs);
   }
 
   async function run(signal: AbortSignal): Promise<void> {
-    const response = await (options.fetch as typeof fetch)(siblingUrl(options, 'sse', wanted.query()), {
+    heardAt = Date.now();
+    const from = wanted.from();
+    const values = await wanted.lastValues(from, signal);
+    const response = await (options.fetch as typeof fetch)(siblingUrl(options, 'sse', wanted.query(from)), {
       headers: { accept: 'text/event-stream' },
       cache: 'no-store',
       signal,
     });
-    if (response.ok && response.body) {
-      wanted.answered();
-      return read(response.body.getReader(), signal);
-    }
-    const refusal = await refusalOf(response);
-    if (signal.aborted) return;
-    if (wanted.refused(refusal, hooks)) return reopen();
-    end(codeOf(refusal.status), refusal.message, refusal.advisedMs);
+    if (!response.ok || !response.body) throw await refusalOf(response);
+    await read(response.body.getReader(), signal, values);
+    end(1006, 'the event stream ended');
   }
 
-  async function read(reader: ReadableStreamDefaultReader<Uint8Array>, signal: AbortSignal): Promise<void> {
+  async function read(reader: ReadableStreamDefaultReader<Uint8Array>, signal: AbortSignal, values: unknown[]): Promise<void> {
     const decoder = new TextDecoder();
     const parser = new SseParser();
     for (;;) {
       const { done, value } = await reader.read();
-      if (signal.aborted) return;
-      if (done) return end(1006, 'the event stream ended');
-      hooks.heard();
-      for (const { id, data } of parser.take(decoder.decode(value, { stream: true }))) {
+      if (done || signal.aborted) return;
+      heardAt = Date.now();
+      for (const event of parser.take(decoder.decode(value, { stream: true }))) {
         if (signal.aborted) return;
-        greet(parseCursor(id)?.epoch);
-        hooks.push(JSON.parse(data));
+        take(event, values);
       }
     }
   }
 
-  /** The first id tells the epoch, which a WebSocket learns from the greeting. */
-  function greet(told: string | undefined): void {
-    if (told === undefined || told === epoch) return;
-    epoch = told;
-    hooks.push({ type: 'connection:established', epoch });
+  function take({ event, id, data }: ServerEvent, values: unknown[]): void {
+    // Only an id: nothing of ours lies between the last message and this cursor. No command of ours is number 0.
+    if (data === undefined) return hooks.push({ type: 'subscription_ack', id: 0, offset: parseCursor(id)?.offset });
+    const push = Object(JSON.parse(data)) as Push;
+    if (event === 'close')
+      return end(Number(push.code) || 1006, String(push.message ?? push.reason), push.retryAfterMs as number | undefined);
+    if (typeof push.heartbeatMs === 'number') heartbeatMs = push.heartbeatMs;
+    if (push.type === 'subscription_ack') {
+      wanted.answered(push.rejected);
+      hooks.push(push);
+      for (const one of values) hooks.push(one);
+    } else hooks.push(push);
+  }
+
+  function fail(error: unknown, signal: AbortSignal): void {
+    if (signal.aborted) return;
+    if (wanted.refused(error, hooks)) return reopen();
+    end(...wanted.endOf(error));
   }
 
   function reopen(): void {
+    // At once: what the old response still brings answers for the channels of before.
+    request.abort();
     if (scheduled) return;
     scheduled = true;
     queueMicrotask(() => {
       scheduled = false;
       if (closed) return;
-      request.abort();
       request = new AbortController();
       const { signal } = request;
-      if (wanted.channels.size > 0) run(signal).catch((error) => signal.aborted || end(1006, String(error)));
+      if (wanted.channels.size > 0) run(signal).catch((error) => fail(error, signal));
     });
   }
 
   return {
-    send(command) {
-      const added = wanted.apply(command);
-      if (added) pollSnapshot(options, hooks, added);
-      if (command.type === 'subscribe' || command.type === 'unsubscribe') reopen();
+    send: (command) => void (wanted.apply(command) && reopen()),
+    check() {
+      if (wanted.channels.size > 0 && Date.now() - heardAt > heartbeatMs + options.patienceMs) end(1006, 'the event stream fell silent');
     },
-    close() {
-      closed = true;
-      request.abort();
-    },
+    close: stop,
   };
 }

@@ -7,7 +7,7 @@ const OPEN = 1;
 export function openWebSocket(options: LineOptions, hooks: LineHooks): Line {
   const url = new URL(options.url);
   if (options.token !== undefined) url.searchParams.set('token', options.token);
-  if (!options.WebSocket) throw new Error('there is no WebSocket here: pass one as the option WebSocket (Node before 22 has none)');
+  if (!options.WebSocket) throw new Error('no WebSocket here: pass one as an option');
   const socket = new options.WebSocket(url.href, options.protocols);
   const silence = (): void => {
     socket.onopen = socket.onmessage = socket.onclose = null;
@@ -17,7 +17,7 @@ export function openWebSocket(options: LineOptions, hooks: LineHooks): Line {
     try {
       push = JSON.parse(data as string);
     } catch {
-      return hooks.push({ type: 'error', code: 'not_json', message: 'the gateway sent a frame that is not JSON' });
+      return hooks.push({ type: 'error', code: 'not_json', message: 'a frame that is not JSON' });
     }
     hooks.push(push);
   };

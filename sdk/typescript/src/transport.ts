@@ -22,6 +22,8 @@ export type Command =
 /** One line, from its opening to its end. A line that has ended is never used again. */
 export interface Line {
   send(command: Command): void;
+  /** Ends it when it has been silent for longer than it may be. Only lines that cannot be asked have it. */
+  check?(): void;
   /** Ends it from our side; no hook is called afterwards. */
   close(): void;
 }
@@ -29,8 +31,6 @@ export interface Line {
 export interface LineHooks {
   /** One push, parsed; nothing in it is checked. */
   push(push: unknown): void;
-  /** Something came that is no push. */
-  heard(): void;
   /** The line has ended or could not be opened. Called once at most. */
   end(code: number, reason: string, advisedMs?: number): void;
 }
@@ -44,6 +44,8 @@ export interface LineOptions {
   fetch: typeof fetch | undefined;
   /** Where a line without a way back goes on when the set of channels changes. */
   cursor(): Cursor | null;
+  /** What a heartbeat may be late (ms). */
+  patienceMs: number;
 }
 
 export type OpenLine = (options: LineOptions, hooks: LineHooks) => Line | Promise<Line>;

@@ -32,7 +32,7 @@ export type ConnectionState =
   | 'live'
   /** Waiting for the next attempt. */
   | 'reconnecting'
-  /** The browser says there is no network: waiting for its `online`. */
+  /** The browser says there is no network: waiting for its `online`, and trying now and then all the same. */
   | 'offline'
   /** The server's reason does not pass by itself (token, scope, limit): `connect()` tries again. */
   | 'refused';
@@ -40,7 +40,7 @@ export type ConnectionState =
 export type TransportKind = 'websocket' | 'sse' | 'poll';
 
 /** Why messages of a channel are missing. `missed`: the client found it by `prev`; the others are told by the server. */
-export type GapReason = 'slow_consumer' | 'retention' | 'epoch' | 'missed';
+export type GapReason = 'slow_consumer' | 'retention' | 'epoch' | 'source' | 'missed';
 
 export type ClientEvent =
   | { readonly type: 'state'; readonly state: ConnectionState; readonly previous: ConnectionState }
@@ -64,7 +64,7 @@ export type ClientEvent =
 export type EventOf<K extends ClientEvent['type']> = Extract<ClientEvent, { type: K }>;
 
 export interface SubscribeOptions {
-  /** The last value of each channel first. */
+  /** The last value of each channel first, however long others have had the channel. */
   snapshot?: boolean;
 }
 

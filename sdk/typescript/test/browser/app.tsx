@@ -1,6 +1,7 @@
 /** A page as an application has it: a provider, components that come and go, StrictMode. */
 import { StrictMode, useState } from 'react';
 import { createRoot } from 'react-dom/client';
+import type { EventOf, WsGatewayClient } from '../../dist/index.js';
 import { useChannel, useConnection, useMessages, WsGatewayProvider } from '../../dist/react.js';
 
 interface Price {
@@ -54,11 +55,32 @@ function App() {
   );
 }
 
+/** A client whose gaps the test makes. */
+const listeners = new Set<(gap: EventOf<'gap'>) => void>();
+const puppet = {
+  state: 'live',
+  transport: 'websocket',
+  latencyMs: null,
+  subscribe: () => ({ unsubscribe() {} }),
+  on(type: string, listener: (gap: EventOf<'gap'>) => void) {
+    if (type === 'gap') listeners.add(listener);
+    return () => listeners.delete(listener);
+  },
+} as unknown as WsGatewayClient;
+Object.assign(window, {
+  tellGap(channel: string) {
+    for (const listener of listeners) listener({ type: 'gap', channel, from: 1, to: 2, reason: 'retention' });
+  },
+});
+
 const url = new URLSearchParams(location.search).get('gateway') ?? '';
 createRoot(document.getElementById('root') as HTMLElement).render(
   <StrictMode>
     <WsGatewayProvider url={url} backoff={{ baseMs: 50, capMs: 200 }}>
       <App />
+    </WsGatewayProvider>
+    <WsGatewayProvider client={puppet}>
+      <Price id="puppet" channel="a.price" />
     </WsGatewayProvider>
   </StrictMode>,
 );

@@ -160,3 +160,10 @@ test('hooks render what comes, survive a restart, and give up what nobody shows 
   await shows('connection', 'gaps 0');
   expect(errors.filter((error) => !/WebSocket connection to/.test(error))).toEqual([]);
 });
+
+test('a gap that is told for a pattern counts for the channels that belong to it', async () => {
+  await open('app');
+  await shows('puppet', 'gaps 0');
+  await page.evaluate("['*.price', 'b.*', '*.trade', 'a.price', '>'].forEach(tellGap)");
+  await shows('puppet', 'gaps 3');
+});

@@ -1,5 +1,6 @@
 /** The lines without a way back on a real gateway, behind a network that refuses WebSocket. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Message } from '../../src/index.js';
 import { Publisher } from '../support/publisher.js';
 import { numbers, type Recorder, range, record } from '../support/recorder.js';
 import { Relay } from '../support/relay.js';
@@ -89,4 +90,50 @@ test('when WebSocket works again it is taken, and nothing is lost on the way', a
   await until('all', () => recorder.messages.length >= count);
   expect(numbers(recorder.messages)).toEqual(range(1, count));
   expect(recorder.of('gap')).toEqual([]);
+});
+
+test('an event stream that is dead without being closed is given up, and nothing is lost', async () => {
+  const other = await Gateway.start(nats, { heartbeat: { interval: 100, timeout: 60_000 } });
+  const frozen = await Relay.start(other.port);
+  frozen.noWebSocket = true;
+  recorder = record({ url: frozen.url, fallback: ['sse'], heartbeat: { timeoutMs: 500 } });
+  recorder.client.subscribe('dead.a', recorder.receive);
+  await recorder.live();
+  await nats.publish('dead.a', { n: 1 });
+  await until('the first', () => recorder.messages.length === 1);
+  frozen.frozen = true;
+  await nats.publish('dead.a', { n: 2 });
+  const silent = () => recorder.of('close').find(({ reason }) => reason === 'the event stream fell silent');
+  await until('the end of the line', silent);
+  frozen.frozen = false;
+  await until('the second', () => recorder.messages.length === 2);
+  expect(numbers(recorder.messages)).toEqual([1, 2]);
+  frozen.stop();
+  await other.stop();
+});
+
+test.each(['sse', 'poll'] as const)('%s: last values come to who goes on from a cursor, and to who comes later', async (transport) => {
+  await nats.publish('quiet.a', { n: 1 });
+  const first = record({ url: relay.url, fallback: [transport] });
+  first.client.subscribe('quiet.*', first.receive);
+  await first.live();
+  const cursor = first.client.cursor;
+  first.client.close();
+  await nats.publish('quiet.b', { n: 2 });
+  recorder = record({ url: relay.url, fallback: [transport], cursor });
+  recorder.client.subscribe('quiet.*', recorder.receive, { snapshot: true });
+  await until('both', () => recorder.messages.length === 2);
+  expect(recorder.messages.map(({ channel, snapshot }) => [channel, snapshot])).toEqual([
+    ['quiet.b', undefined],
+    ['quiet.a', true],
+  ]);
+  const late: Message[] = [];
+  recorder.client.subscribe('quiet.*', (message) => void late.push(message), { snapshot: true });
+  await until('both values', () => late.length === 2);
+  await nats.publish('quiet.a', { n: 3 });
+  await until('the next', () => late.length === 3 && recorder.messages.length === 3);
+  expect([numbers(late).sort(), numbers(recorder.messages)]).toEqual([
+    [1, 2, 3],
+    [2, 1, 3],
+  ]);
 });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { ClientOptions } from '../../src/index.js';
+import type { ClientOptions, Message } from '../../src/index.js';
 import { Publisher } from '../support/publisher.js';
 import { numbers, type Recorder, range, record } from '../support/recorder.js';
 import { Relay } from '../support/relay.js';
@@ -202,6 +202,88 @@ test('last values come first, to who wants them, once', async () => {
   await until('the next', () => recorder.messages.length === 3);
   expect(recorder.messages[2]).toMatchObject({ data: { n: 4 } });
   expect(recorder.of('gap')).toEqual([]);
+});
+
+test('who comes later gets last values, too: of patterns, of channels held without, and of quiet ones', async () => {
+  for (const n of range(1, 20)) await nats.publish(`late.${n}`, { n });
+  const gateway = await start();
+  const recorder = connect({ url: gateway.url });
+  recorder.client.subscribe('late.*', recorder.receive);
+  await recorder.live();
+  await nats.publish('late.1', { n: 21 });
+  await until('the message', () => recorder.messages.length === 1);
+  const late: Message[] = [];
+  recorder.client.subscribe('late.*', (message) => void late.push(message), { snapshot: true });
+  await until('all values', () => late.length === 20);
+  expect(numbers(late).sort()).toEqual([...range(2, 21)].sort());
+  expect(late.every(({ snapshot }) => snapshot)).toBe(true);
+  await nats.publish('late.2', { n: 22 });
+  await until('the next', () => late.length === 21 && recorder.messages.length === 2);
+  expect(numbers(recorder.messages)).toEqual([21, 22]);
+});
+
+test('last values come once each, however often the line is cut while they are under way', async () => {
+  for (const n of range(1, 300)) await nats.publish(`values.${n}`, { n });
+  const gateway = await start();
+  const relay = await Relay.start(gateway.port);
+  const recorder = connect({ url: relay.url });
+  let cuts = 0;
+  recorder.client.subscribe(
+    'values.*',
+    (message) => {
+      recorder.receive(message);
+      if (recorder.messages.length % 60 === 1 && cuts++ < 4) recorder.client.close();
+      recorder.client.connect();
+    },
+    { snapshot: true },
+  );
+  await until(
+    'all values',
+    () => recorder.messages.length >= 300,
+    () => `${recorder.messages.length} ${JSON.stringify(recorder.sent)}`,
+  );
+  expect(new Set(numbers(recorder.messages))).toEqual(new Set(range(1, 300)));
+  expect(recorder.messages).toHaveLength(300);
+  expect(cuts).toBeGreaterThan(1);
+  relay.stop();
+});
+
+test('a client that goes on from a cursor that was kept gets the last values of quiet channels, too', async () => {
+  await nats.publish('given.quiet', { n: 1 });
+  const gateway = await start();
+  const first = connect({ url: gateway.url });
+  first.client.subscribe('given.*', first.receive);
+  await first.live();
+  const cursor = first.client.cursor;
+  first.client.close();
+  await nats.publish('given.busy', { n: 2 });
+  const second = connect({ url: gateway.url, cursor });
+  second.client.subscribe('given.*', second.receive, { snapshot: true });
+  await until('both', () => second.messages.length === 2);
+  expect(second.messages.map(({ channel, snapshot }) => [channel, snapshot])).toEqual([
+    ['given.busy', undefined],
+    ['given.quiet', true],
+  ]);
+});
+
+test('replays, last values and live messages of the same channels, cut again and again, lose nothing', async () => {
+  const gateway = await start();
+  const relay = await Relay.start(gateway.port);
+  const recorder = connect({ url: relay.url });
+  recorder.client.subscribe('mix.*', recorder.receive);
+  await recorder.live();
+  const publisher = new Publisher(nats, 'mix.a');
+  const exact: Message[] = [];
+  for (let round = 1; round <= 10; round++) {
+    const before = recorder.messages.length;
+    const some = recorder.client.subscribe(['mix.a', `mix.${round}`], (message) => void exact.push(message), { snapshot: true });
+    await until('messages', () => recorder.messages.length > before + 10);
+    if (round % 3 > 0) relay.cut();
+    if (round % 2 > 0) some.unsubscribe();
+  }
+  await complete(recorder, await publisher.stop());
+  expect(exact.length).toBeGreaterThan(10);
+  relay.stop();
 });
 
 test('the cursor of a channel on which nothing happens stays young', async () => {

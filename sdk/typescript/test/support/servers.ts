@@ -18,7 +18,7 @@ export const PREFIX = 'p.';
 /** The gateway that hack/sdk has built; with cargo's own rule for where that is. */
 export function gatewayBinary(): string {
   const binary = join(process.env.CARGO_TARGET_DIR ?? join(repository, 'target'), 'debug', 'gateway');
-  if (!existsSync(binary)) throw new Error(`${binary} is missing: run cargo build -p gateway`);
+  if (!existsSync(binary)) throw new Error(`${binary} is missing: run cargo build --workspace --bins`);
   return binary;
 }
 

@@ -7,37 +7,37 @@ const end = (part: Partial<End>): End => ({ code: 1006, attempt: 1, advisedMs: u
 test('the delay is anything below a ceiling that doubles up to the cap', () => {
   expect([0, 1, 2, 5, 6, 60].map((attempt) => ceiling(attempt, OPTIONS))).toEqual([500, 1000, 2000, 16_000, 30_000, 30_000]);
   for (const random of [0, 0.5, 0.999]) {
-    expect(afterEnd(end({ attempt: 3 }), OPTIONS, random)).toEqual({ retry: true, delayMs: random * 4000 });
+    expect(afterEnd(end({ attempt: 3 }), OPTIONS, random)).toEqual({ delayMs: random * 4000, atLeastMs: 0 });
   }
 });
 
 test('advice of the server is followed to the millisecond, and spread when following it went wrong', () => {
-  expect(afterEnd(end({ code: 1012, advisedMs: 1234 }), OPTIONS, 0.9)).toEqual({ retry: true, delayMs: 1234 });
-  expect(afterEnd(end({ code: 1012, advisedMs: 1234, attempt: 6 }), OPTIONS, 0.9)).toEqual({ retry: true, delayMs: 27_000 });
-  expect(afterEnd(end({ code: 1012, advisedMs: 1234, attempt: 6 }), OPTIONS, 0)).toEqual({ retry: true, delayMs: 1234 });
-  expect(afterEnd(end({ code: 1012, advisedMs: -5 }), OPTIONS, 0.9)).toEqual({ retry: true, delayMs: 0 });
-  expect(afterEnd(end({ code: 1013, advisedMs: 1e12 }), OPTIONS, 0.9)).toEqual({ retry: true, delayMs: 120_000 });
+  expect(afterEnd(end({ code: 1012, advisedMs: 1234 }), OPTIONS, 0.9)).toEqual({ delayMs: 1234, atLeastMs: 1234 });
+  expect(afterEnd(end({ code: 1012, advisedMs: 1234, attempt: 6 }), OPTIONS, 0.9)).toEqual({ delayMs: 27_000, atLeastMs: 1234 });
+  expect(afterEnd(end({ code: 1012, advisedMs: 1234, attempt: 6 }), OPTIONS, 0)).toEqual({ delayMs: 1234, atLeastMs: 1234 });
+  expect(afterEnd(end({ code: 1012, advisedMs: -5 }), OPTIONS, 0.9)).toEqual({ delayMs: 0, atLeastMs: 0 });
+  expect(afterEnd(end({ code: 1013, advisedMs: 1e12 }), OPTIONS, 0.9)).toEqual({ delayMs: 120_000, atLeastMs: 120_000 });
 });
 
 test.each([1001, 1002, 1006, 1011, 1012, 1013, 4008, 4011, 4999])('after %i it tries again', (code) => {
-  expect(afterEnd(end({ code }), OPTIONS, 0.5).retry).toBe(true);
+  expect(afterEnd(end({ code }), OPTIONS, 0.5).delayMs).not.toBeNull();
 });
 
 test('after 4009 it waits for seconds even when chance says at once', () => {
-  expect(afterEnd(end({ code: 4009 }), OPTIONS, 0)).toEqual({ retry: true, delayMs: 5000 });
+  expect(afterEnd(end({ code: 4009 }), OPTIONS, 0)).toEqual({ delayMs: 5000, atLeastMs: 5000 });
 });
 
 test.each([1003, 1007, 1009, 4010])('after %i it stops: the same would happen again', (code) => {
-  expect(afterEnd(end({ code, mayRefresh: true }), OPTIONS, 0.5)).toEqual({ retry: false, state: 'refused' });
+  expect(afterEnd(end({ code, mayRefresh: true }), OPTIONS, 0.5)).toEqual({ delayMs: null, state: 'refused' });
 });
 
 test('after 1000 it is closed', () => {
-  expect(afterEnd(end({ code: 1000 }), OPTIONS, 0.5)).toEqual({ retry: false, state: 'closed' });
+  expect(afterEnd(end({ code: 1000 }), OPTIONS, 0.5)).toEqual({ delayMs: null, state: 'closed' });
 });
 
 test.each([4001, 4003, 4004])('after %i it tries with a new token, and stops when there is none', (code) => {
-  expect(afterEnd(end({ code, mayRefresh: true }), OPTIONS, 0.5).retry).toBe(true);
-  expect(afterEnd(end({ code }), OPTIONS, 0.5)).toEqual({ retry: false, state: 'refused' });
+  expect(afterEnd(end({ code, mayRefresh: true }), OPTIONS, 0.5).delayMs).not.toBeNull();
+  expect(afterEnd(end({ code }), OPTIONS, 0.5)).toEqual({ delayMs: null, state: 'refused' });
 });
 
 test('WebSocket has three attempts, then every transport its turn', () => {

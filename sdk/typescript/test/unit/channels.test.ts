@@ -18,7 +18,11 @@ test.each([
   ['>', 'a.b.c', true],
   ['*', 'a', true],
   ['*', 'a.b', false],
-  ['a.>.c', 'a.b.c', false],
+  ['a.*', '*.b', true],
+  ['*.b', 'a.>', true],
+  ['a.>', 'a', false],
+  ['>', '*.x', true],
+  ['a.*', 'b.>', false],
 ])('%s has %s: %s', (pattern, channel, expected) => {
   expect(matches(pattern, channel)).toBe(expected);
 });

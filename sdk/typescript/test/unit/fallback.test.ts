@@ -3,7 +3,8 @@
  * formats to the letter and can be told what to answer.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { Message } from '../../src/index.js';
 import { numbers, type Recorder, range, record } from '../support/recorder.js';
 import { until } from '../support/until.js';
 
@@ -24,6 +25,8 @@ beforeEach(async () => {
   port = (server.address() as { port: number }).port;
 });
 afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
   recorder.client.close();
   server.closeAllConnections();
   server.close();
@@ -55,19 +58,29 @@ const message = (channel: string, offset: number, n: number, more = {}) => ({
 });
 const event = (push: { type: string; offset?: number }, id?: string) =>
   `${push.type === 'message' ? '' : `event: ${push.type}\n`}${id ? `id: ${id}\n` : ''}data: ${JSON.stringify(push)}\n\n`;
+const established = (more = {}) => event({ type: 'connection:established', epoch: 'e', connectionId: 'c', ...more } as never);
+/** An event stream begins; returns the offset that it goes on from. */
+function begin(url: URL, response: ServerResponse, more = {}): number {
+  const resumed = url.searchParams.get('cursor');
+  const from = Number(resumed?.split(':').at(-1) ?? 10);
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  response.write(established(more));
+  response.write(event(subscribed(url, from, resumed ? { recovered: true } : {}), `e:${from}`));
+  if (resumed) response.write(event({ type: 'live', offset: from }, `e:${from}`));
+  return from;
+}
 const subscribed = (url: URL, offset: number, more = {}) => {
   const channels = (url.searchParams.get('channels') ?? '').split(',');
   return { type: 'subscription_ack', subscribed: channels, rejected: [], count: channels.length, offset, ...more };
 };
 const json = (response: ServerResponse, body: object, status = 200) =>
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+const streams = () => requests.filter(({ pathname }) => pathname === '/base/sse');
 const query = (url: URL) => Object.fromEntries(url.searchParams);
 
 test('SSE: subscribes, delivers, and goes on from the cursor when the stream ends', async () => {
   answer = (url, response) => {
-    response.writeHead(200, { 'content-type': 'text/event-stream' });
-    const from = Number(url.searchParams.get('cursor')?.split(':').at(-1) ?? 10);
-    response.write(event(subscribed(url, from, url.searchParams.has('cursor') ? { recovered: true } : {}), `e:${from}`));
+    const from = begin(url, response);
     for (const n of range(from + 1, from + 3)) response.write(event(message('a', n, n - 10), `e:${n}`));
     if (from === 10) setTimeout(() => response.end(), 20);
   };
@@ -77,8 +90,7 @@ test('SSE: subscribes, delivers, and goes on from the cursor when the stream end
   expect(numbers(recorder.messages)).toEqual(range(1, 6));
   expect(recorder.client.transport).toBe('sse');
   expect(recorder.client.cursor).toEqual({ epoch: 'e', offset: 16 });
-  const streams = requests.filter(({ pathname }) => pathname === '/base/sse');
-  expect(streams.map(query)).toEqual([
+  expect(streams().map(query)).toEqual([
     { channels: 'a', token: 'secret' },
     { channels: 'a', token: 'secret', cursor: 'e:13' },
   ]);
@@ -89,9 +101,7 @@ test('SSE: a change of channels opens the stream anew, from the cursor, with the
   answer = (url, response) => {
     if (url.pathname === '/base/poll')
       return json(response, { cursor: 'e:12', messages: [message('b', 5, 5, { snapshot: true })], gaps: [] });
-    response.writeHead(200, { 'content-type': 'text/event-stream' });
-    const from = Number(url.searchParams.get('cursor')?.split(':').at(-1) ?? 10);
-    response.write(event(subscribed(url, from), `e:${from}`));
+    const from = begin(url, response);
     if (from === 10) response.write(event(message('a', 11, 1), 'e:11'));
   };
   connect();
@@ -101,8 +111,8 @@ test('SSE: a change of channels opens the stream anew, from the cursor, with the
   await until('the last value', () => recorder.messages.length === 2);
   expect(recorder.messages[1]).toMatchObject({ channel: 'b', offset: 5, snapshot: true });
   await until('both channels', () => recorder.of('subscribed').length === 2);
-  const streams = requests.filter(({ pathname }) => pathname === '/base/sse');
-  expect(streams.map(query)).toEqual([{ channels: 'a' }, { channels: 'a,b', cursor: 'e:11', snapshot: 'true' }]);
+  expect(streams().map(query)).toEqual([{ channels: 'a' }, { channels: 'a,b', cursor: 'e:11', snapshot: 'true' }]);
+  expect(recorder.of('open')).toEqual([expect.objectContaining({ transport: 'sse', epoch: 'e', connectionId: 'c' })]);
 });
 
 test('long-poll: one request after another, each from the cursor of the one before', async () => {
@@ -137,7 +147,7 @@ test('long-poll: what is gone is told, what follows comes', async () => {
   await until('the message', () => recorder.messages.length === 1);
   expect(requests[0]?.searchParams.get('cursor')).toBe('e:10');
   expect(recorder.of('gap')).toEqual([{ type: 'gap', channel: 'a', from: 11, to: 50, reason: 'retention' }]);
-  expect(recorder.of('subscribed')).toMatchObject([{ recovered: false, offset: 50 }]);
+  expect(recorder.of('subscribed')).toMatchObject([{ recovered: false, offset: 54 }]);
   await until('the cursor', () => recorder.client.cursor?.offset === 60);
 });
 
@@ -155,6 +165,155 @@ test('a refusal is understood: advice is followed, a token that is refused twice
   refusal = { status: 401, body: { code: 'token_invalid', message: 'who are you?', retryAfterMs: 0 } };
   await until('the end', () => recorder.client.state === 'refused');
   expect(told().at(-1)).toEqual({ type: 'close', code: 4001, reason: 'who are you?', retryInMs: null });
+});
+
+test('SSE: last values of channels that are held come when the next subscription wants them', async () => {
+  const values = [message('a', 7, 7, { snapshot: true }), message('a.later', 12, 12, { snapshot: true })];
+  answer = (url, response) => {
+    if (url.pathname === '/base/poll') return json(response, { cursor: 'e:12', messages: values });
+    if (begin(url, response) === 10) response.write(event(message('b', 11, 1), 'e:11'));
+  };
+  connect();
+  recorder.client.subscribe(['a', 'a.*', 'b'], recorder.receive);
+  await until('the first', () => recorder.messages.length === 1);
+  const got: Message[] = [];
+  recorder.client.subscribe(['a', 'a.*'], (one) => void got.push(one), { snapshot: true });
+  await until('the last value', () => got.length > 0);
+  await until('the second stream', () => streams().length === 2);
+  // What lies behind the cursor comes as a message by itself.
+  expect(got.map(({ offset }) => offset)).toEqual([7]);
+  expect(recorder.messages).toHaveLength(1);
+});
+
+test('SSE: nothing is asked of a line without a way back, so a quiet one is left alone; its cursor stays young', async () => {
+  let stream: ServerResponse | undefined;
+  answer = (url, response) => {
+    stream = response;
+    begin(url, response);
+  };
+  connect({ heartbeat: { intervalMs: 20, timeoutMs: 5000 } });
+  recorder.client.subscribe('a', recorder.receive);
+  await recorder.live();
+  for (const offset of range(11, 20)) {
+    stream?.write(`id: e:${offset}\n\n`);
+    await until('the cursor', () => recorder.client.cursor?.offset === offset);
+  }
+  expect([requests.length, recorder.messages.length]).toEqual([1, 0]);
+});
+
+test('SSE: a cursor of a quiet stream does not overtake what it still looks for', async () => {
+  const offsets: unknown[] = [];
+  let stream: ServerResponse | undefined;
+  answer = (url, response) => {
+    stream = response;
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(established() + event(subscribed(url, 10, { recovered: true }), 'e:10'));
+  };
+  connect({ cursor: { epoch: 'e', offset: 10 } });
+  recorder.client.subscribe('a', () => void offsets.push(recorder.client.cursor?.offset));
+  await until('the stream', () => recorder.of('subscribed').length === 1);
+  stream?.write(`id: e:15\n\n${event(message('a', 17, 7), 'e:17')}${event({ type: 'live', offset: 30 }, 'e:30')}`);
+  await until('the cursor', () => recorder.client.cursor?.offset === 30);
+  expect(offsets).toEqual([17]);
+});
+
+test('SSE: a stream that falls silent is opened anew, from the cursor', async () => {
+  answer = (url, response) => {
+    const from = begin(url, response, { heartbeatMs: 50 });
+    response.write(event(message('a', from + 1, from), `e:${from + 1}`));
+  };
+  connect({ heartbeat: { timeoutMs: 50 } });
+  recorder.client.subscribe('a', recorder.receive);
+  await until('three streams', () => streams().length >= 3);
+  expect(streams().map((url) => url.searchParams.get('cursor'))).toEqual([null, 'e:11', 'e:12']);
+  expect(recorder.of('close').at(-1)).toMatchObject({ code: 1006, reason: 'the event stream fell silent' });
+});
+
+test('SSE: a stream that was silent for too long when the network comes back is opened anew at once', async () => {
+  const surroundings: Record<string, () => void> = {};
+  vi.stubGlobal('addEventListener', (type: string, listener: () => void) => {
+    surroundings[type] = listener;
+  });
+  answer = (url, response) => void begin(url, response);
+  connect({ heartbeat: { timeoutMs: 60_000 } });
+  recorder.client.subscribe('a', recorder.receive);
+  await recorder.live();
+  surroundings.online?.();
+  expect(recorder.client.state).toBe('live');
+  const now = Date.now();
+  vi.spyOn(Date, 'now').mockReturnValue(now + 90_000);
+  surroundings.online?.();
+  expect(recorder.of('close').at(-1)).toMatchObject({ reason: 'the event stream fell silent' });
+});
+
+test('SSE: the end of a stream says whether and when to come back', async () => {
+  const closes = [
+    { code: 1013, reason: 'full', message: 'every place is taken', retryAfterMs: 70 },
+    { code: 1000, reason: 'you asked' },
+  ];
+  answer = (url, response) => {
+    begin(url, response);
+    response.end(event({ type: 'close', ...closes[requests.length - 1] }));
+  };
+  connect({ fallback: ['sse'] });
+  recorder.client.subscribe('a', recorder.receive);
+  await until('the end', () => recorder.client.state === 'closed');
+  const [first, second] = recorder.of('close').slice(-2);
+  expect(first).toMatchObject({ code: 1013, reason: 'every place is taken' });
+  expect(first?.retryInMs).toBeGreaterThanOrEqual(70);
+  expect(second).toMatchObject({ code: 1000, reason: 'you asked', retryInMs: null });
+});
+
+test.each([4001, 4004, 4010])('SSE: after %i it stops, as on WebSocket', async (code) => {
+  answer = (url, response) => {
+    begin(url, response);
+    response.end(event({ type: 'close', code, reason: 'no' } as never));
+  };
+  connect({ fallback: ['sse'] });
+  recorder.client.subscribe('a', recorder.receive);
+  await until('the end', () => recorder.client.state === 'refused');
+  expect(recorder.of('close').at(-1)).toMatchObject({ code, retryInMs: null });
+});
+
+test.each(['sse', 'poll'] as const)(
+  '%s: a channel that is rejected costs the others nothing, and is not asked for again',
+  async (transport) => {
+    const rejected = [{ channel: 'bad..channel', code: 'invalid_channel' }];
+    answer = (url, response) => {
+      const bad = url.search.includes('bad');
+      if (url.pathname === '/base/sse') {
+        response.writeHead(200, { 'content-type': 'text/event-stream' });
+        const ack = { ...subscribed(url, 10), subscribed: ['good'], ...(bad && { rejected }) };
+        response.write(established() + event(ack, 'e:10') + event(message('good', 11, 1), 'e:11'));
+      } else if (url.searchParams.get('cursor') !== 'e:11') {
+        json(response, { cursor: 'e:11', messages: [message('good', 11, 1)], ...(bad && { rejected }) });
+      }
+    };
+    connect({ fallback: [transport] });
+    recorder.client.subscribe(['good', 'bad..channel'], recorder.receive);
+    await until('the message', () => recorder.messages.length === 1);
+    expect(recorder.of('rejected')).toEqual([{ type: 'rejected', channel: 'bad..channel', code: 'invalid_channel' }]);
+    expect(recorder.client.state).toBe('live');
+    recorder.client.subscribe('more', recorder.receive);
+    await until('another request', () => requests.at(-1)?.searchParams.get('channels')?.includes('more'));
+    expect(requests.at(-1)?.searchParams.get('channels')).toBe('good,more');
+  },
+);
+
+test.each(['sse', 'poll'] as const)('%s: when every channel is rejected the line is left in peace', async (transport) => {
+  const rejected = [{ channel: 'bad..channel', code: 'invalid_channel' }];
+  answer = (url, response) => {
+    if (url.pathname === '/base/poll') return json(response, { cursor: 'e:11', messages: [], rejected });
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(established() + event({ ...subscribed(url, 10), subscribed: [], rejected } as never, 'e:10'));
+  };
+  connect({ fallback: [transport] });
+  recorder.client.subscribe('bad..channel', recorder.receive);
+  await until('the refusal', () => recorder.of('rejected').length === 1);
+  expect(recorder.client.state).toBe('live');
+  recorder.client.subscribe('other', recorder.receive);
+  await until('another request', () => requests.at(-1)?.searchParams.get('channels') === 'other');
+  expect(new Set(requests.map((url) => url.searchParams.get('channels')))).toEqual(new Set(['bad..channel', 'other']));
 });
 
 test('answers that make no sense end the line, and it is tried again', async () => {

@@ -1,5 +1,5 @@
 /** The protocol on a line that is a list: what is sent, what comes of what is pushed, with made-up time. */
-import { beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Emitter } from '../../src/emitter.js';
 import { Session } from '../../src/session.js';
 import type { Command, SubscribeCommand } from '../../src/transport.js';
@@ -9,23 +9,18 @@ let session: Session;
 let sent: (Command & { id?: number })[];
 let events: ClientEvent[];
 let got: Message[];
-let now: number;
 const receive = (message: Message) => void got.push(message);
-const turn = () => new Promise((done) => setTimeout(done));
+/** Lets time pass (ms). */
+const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+const turn = () => pass(0);
 
 function make(cursor: Cursor | null = null): void {
   sent = [];
   events = [];
   got = [];
-  now = 0;
   const emitter = new Emitter();
   for (const type of ['subscribed', 'rejected', 'gap', 'duplicate', 'error'] as const) emitter.on(type, (event) => void events.push(event));
-  session = new Session(
-    emitter,
-    { cursor, batch: true },
-    () => {},
-    () => now,
-  );
+  session = new Session(emitter, { cursor, batch: true }, () => {});
 }
 
 function open(epoch = 'e', limits = {}): void {
@@ -33,9 +28,11 @@ function open(epoch = 'e', limits = {}): void {
   session.opened({ send: (command) => void sent.push(command), close: () => {} });
 }
 
+const asked = () => sent.filter((command): command is SubscribeCommand => command.type === 'subscribe');
+
 /** Answers the last subscribe. */
 function ack(offset: number, recovered?: boolean): void {
-  const { id, channels } = sent.filter((command): command is SubscribeCommand => command.type === 'subscribe').at(-1) as SubscribeCommand;
+  const { id, channels } = asked().at(-1) as SubscribeCommand;
   session.acknowledged({ id, subscribed: channels, rejected: [], offset, ...(recovered !== undefined && { recovered }) });
 }
 
@@ -44,7 +41,11 @@ const message = (channel: string, offset: number, prev = 0, more = {}) =>
 const offsets = () => got.map(({ offset }) => offset);
 const gaps = () => events.filter(({ type }) => type === 'gap');
 
-beforeEach(() => make());
+beforeEach(() => {
+  vi.useFakeTimers();
+  make();
+});
+afterEach(() => void vi.useRealTimers());
 
 test('a cursor is the position of the acknowledgement, then the last delivered offset', async () => {
   expect(session.cursor).toBeNull();
@@ -109,26 +110,81 @@ test('what is new waits for what is resumed, and its messages do not move the cu
   message('a', 11);
   expect(session.cursor).toEqual({ epoch: 'e', offset: 11 });
 
-  // The gateway is asked when it has had time: something is still behind, then nothing is.
-  session.locate(false);
-  expect(sent).toHaveLength(3);
-  now += 15_000;
-  session.locate(false);
+  // The answer to "where are we" raises what it tells of, and ends nothing: `a` still looks back.
+  session.locate();
   expect(sent[3]).toMatchObject({ type: 'subscribe', channels: [] });
   session.acknowledged({ id: sent[3]?.id, subscribed: [], rejected: [], offset: 300 });
   expect(session.cursor).toEqual({ epoch: 'e', offset: 300 });
-  session.locate(false);
+  session.locate();
   session.acknowledged({ id: sent[4]?.id, subscribed: [], rejected: [], offset: 600 });
+  message('new', 700);
   expect(session.cursor).toEqual({ epoch: 'e', offset: 600 });
-  session.locate(false);
-  expect(sent).toHaveLength(5);
+  // Only its own word for it does.
+  session.live({ id: sent[2]?.id, offset: 650 });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 600 });
+  session.live({ id: sent[1]?.id, offset: 650 });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 700 });
+});
+
+test('the cursor stays at a replay, whatever else comes meanwhile', () => {
+  session.subscribe(['*.trade'], receive, {});
+  open();
+  ack(500);
+  session.subscribe(['BTC.trade'], receive, {});
+  session.ended();
+  open();
+  ack(500, true);
+  ack(9990);
+  // BTC.trade comes live: it tells nothing of how far the replay is.
+  message('BTC.trade', 9991, 9990);
+  expect(session.cursor?.offset).toBe(500);
+  message('ETH.trade', 501);
+  expect(session.cursor?.offset).toBe(501);
+  session.ended();
+  open();
+  expect(sent.at(-1)).toMatchObject({ channels: ['*.trade', 'BTC.trade'], resume: { epoch: 'e', offset: 501 } });
+  ack(501, true);
+  session.live({ id: sent.at(-1)?.id, offset: 501 });
+  expect(session.cursor?.offset).toBe(501);
+});
+
+test('what is under way of a channel that was given up does not move the cursor past a replay', async () => {
+  session.subscribe(['*.trade'], receive, {});
+  const end = session.subscribe(['BTC.trade'], receive, {});
+  open();
+  ack(500);
+  session.ended();
+  open('e', { commandBytes: 1100 });
+  ack(500, true);
+  end();
+  await pass(250);
+  expect(sent.at(-1)).toEqual({ type: 'unsubscribe', channels: ['BTC.trade'] });
+  message('BTC.trade', 9991);
+  expect(session.cursor?.offset).toBe(500);
+});
+
+test('what was ahead of the cursor when a line ended does not count on the next one', () => {
+  session.subscribe(['a', 'b'], receive, {});
+  open();
+  ack(10);
+  session.ended();
+  session.subscribe(['c'], receive, {});
+  open();
+  ack(10, true);
+  ack(900);
+  session.ended();
+  open();
+  ack(10, true);
+  message('a', 11);
+  session.live({ id: sent.at(-1)?.id, offset: 12 });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 12 });
 });
 
 test('quiet channels keep a young cursor', () => {
   session.subscribe(['a'], receive, {});
   open();
   ack(10);
-  session.locate(true);
+  session.locate();
   session.acknowledged({ id: sent[1]?.id, subscribed: [], rejected: [], offset: 90_000 });
   expect(session.cursor).toEqual({ epoch: 'e', offset: 90_000 });
 });
@@ -246,15 +302,64 @@ test('what was published while a channel was not wanted is no hole', async () =>
   ack(10);
   message('a', 11);
   end();
-  await turn();
+  await pass(250);
   session.subscribe(['a'], receive, {});
   await turn();
+  expect(sent.map(({ type }) => type)).toEqual(['subscribe', 'unsubscribe', 'subscribe']);
   ack(20);
   message('a', 21, 19);
   expect(gaps()).toEqual([]);
 });
 
-test('last values go to those who asked for them, once', async () => {
+test('a channel that is given up and soon wanted again costs no command, and misses nothing', async () => {
+  const end = session.subscribe(['a'], receive, {});
+  open();
+  ack(10);
+  end();
+  await pass(200);
+  message('a', 11);
+  session.subscribe(['a'], receive, {});
+  await pass(1000);
+  message('a', 12, 11);
+  expect([sent.length, offsets()]).toEqual([1, [12]]);
+  expect(gaps()).toEqual([]);
+});
+
+test('a channel that is given up before it is acknowledged is left afterwards', async () => {
+  const end = session.subscribe(['a'], receive, {});
+  open();
+  end();
+  await pass(1000);
+  expect(sent).toHaveLength(1);
+  ack(10);
+  await turn();
+  expect(sent.slice(1)).toEqual([{ type: 'unsubscribe', channels: ['a'] }]);
+});
+
+test('commands keep to the rate of the gateway, and what comes to be wanted meanwhile goes together', async () => {
+  open('e', { commandsPerSecond: 10 });
+  const sentAt: number[] = [];
+  const begun = Date.now();
+  for (let n = 1; n <= 200; n++) {
+    session.subscribe([`a.${n}`], receive, {});
+    await pass(10);
+    while (sentAt.length < sent.length) {
+      sentAt.push(Date.now() - begun);
+      ack(n);
+    }
+  }
+  await pass(1000);
+  expect(asked().flatMap(({ channels }) => channels)).toHaveLength(200);
+  // Never more than the gateway's bucket takes: ten a second, when ten fit in.
+  let paid = 0;
+  for (const at of sentAt) {
+    paid = Math.max(paid, at) + 100;
+    expect(paid - at).toBeLessThanOrEqual(1000);
+  }
+  expect(sentAt.length).toBeLessThanOrEqual(30);
+});
+
+test('last values go to those who asked for them, once', () => {
   const plain: Message[] = [];
   session.subscribe(['a'], (one) => void plain.push(one), {});
   session.subscribe(['a'], receive, { snapshot: true });
@@ -266,41 +371,257 @@ test('last values go to those who asked for them, once', async () => {
   message('a', 11, 8);
   expect([offsets(), plain.map(({ offset }) => offset)]).toEqual([[8, 11], [11]]);
   expect(session.cursor).toEqual({ epoch: 'e', offset: 11 });
-
-  // Who comes later gets the value that is known, without a command.
-  const late: Message[] = [];
-  session.subscribe(['a'], (one) => void late.push(one), { snapshot: true });
-  await turn();
-  expect(late).toMatchObject([{ offset: 11, snapshot: true }]);
-  expect(sent).toHaveLength(1);
 });
 
-test('a channel that was subscribed without last values has those that came since', async () => {
-  session.subscribe(['a'], () => {}, {});
+test('who comes later asks for last values anew, together with others, and only they get them', async () => {
+  session.subscribe(['a', 'b.*'], receive, { snapshot: true });
   open();
   ack(10);
+  session.live({ id: 1, offset: 10 });
   message('a', 11);
-  session.subscribe(['a'], receive, { snapshot: true });
+  const late: Message[] = [];
+  session.subscribe(['a'], (one) => void late.push(one), { snapshot: true });
+  session.subscribe(['b.*'], (one) => void late.push(one), { snapshot: true });
   await turn();
+  expect(sent.slice(1)).toEqual([{ type: 'subscribe', id: 2, channels: ['a', 'b.*'], batch: true, snapshot: true }]);
+  ack(11);
+  message('a', 11, 0, { snapshot: true });
+  message('b.quiet', 3, 0, { snapshot: true });
+  // The channels are live all the time: asking holds nothing back.
   message('a', 12, 11);
-  expect(got).toMatchObject([{ offset: 11, snapshot: true }, { offset: 12 }]);
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 12 });
+  session.live({ id: 2, offset: 12 });
+  message('a', 9, 0, { snapshot: true });
+  expect(late.map(({ channel, offset, snapshot }) => [channel, offset, snapshot])).toEqual([
+    ['a', 11, true],
+    ['b.quiet', 3, true],
+    ['a', 12, undefined],
+  ]);
+  expect(offsets()).toEqual([11, 12]);
+  await pass(1000);
+  expect(sent).toHaveLength(2);
 });
 
-test('when too many replays are under way it asks again a little later', () => {
-  vi.useFakeTimers();
-  try {
-    session.subscribe(['a'], receive, {});
-    open();
-    ack(10);
-    session.ended();
-    open();
-    session.refused({ id: 2, code: 'too_many_replays', message: '…' });
-    expect(sent).toHaveLength(2);
-    vi.advanceTimersByTime(1000);
-    expect(sent[2]).toMatchObject({ id: 3, channels: ['a'], resume: { epoch: 'e', offset: 10 } });
-  } finally {
-    vi.useRealTimers();
-  }
+test('asking for last values holds no other channel back', async () => {
+  session.subscribe(['a', 'b'], receive, {});
+  open();
+  ack(10);
+  session.subscribe(['a'], () => {}, { snapshot: true });
+  await turn();
+  ack(11);
+  message('b', 12);
+  expect(session.cursor?.offset).toBe(12);
+});
+
+test('on a line without a way back, last values that were not asked for yet are still owed', async () => {
+  session.subscribe(['a', 'b'], receive, {});
+  open();
+  session.acknowledged({ subscribed: ['a', 'b'], rejected: [], offset: 10 });
+  session.subscribe(['a'], receive, { snapshot: true });
+  await turn();
+  session.subscribe(['b'], receive, { snapshot: true });
+  session.acknowledged({ subscribed: ['a', 'b'], rejected: [], recovered: true, offset: 10 });
+  session.live({ offset: 10 });
+  await turn();
+  expect(sent.slice(1)).toMatchObject([
+    { channels: ['a'], snapshot: true },
+    { channels: ['b'], snapshot: true },
+  ]);
+});
+
+test('who comes while last values are under way gets all of them, by asking again', async () => {
+  session.subscribe(['*.x'], receive, { snapshot: true });
+  open();
+  ack(10);
+  message('a.x', 1, 0, { snapshot: true });
+  const late: Message[] = [];
+  session.subscribe(['*.x'], (one) => void late.push(one), { snapshot: true });
+  message('b.x', 2, 0, { snapshot: true });
+  session.live({ id: 1, offset: 10 });
+  await turn();
+  expect(sent[1]).toMatchObject({ id: 2, channels: ['*.x'], snapshot: true });
+  ack(10);
+  for (const [n, channel] of ['a.x', 'b.x'].entries()) message(channel, n + 1, 0, { snapshot: true });
+  session.live({ id: 2, offset: 10 });
+  expect([offsets(), late.map(({ offset }) => offset)]).toEqual([
+    [1, 2],
+    [1, 2],
+  ]);
+});
+
+test('a channel that was subscribed without last values gets them for who comes later', async () => {
+  session.subscribe(['a.*'], () => {}, {});
+  open();
+  ack(10);
+  session.subscribe(['a.*'], receive, { snapshot: true });
+  await turn();
+  expect(sent[1]).toMatchObject({ channels: ['a.*'], snapshot: true });
+  ack(12);
+  message('a.1', 7, 0, { snapshot: true });
+  message('a.1', 13, 7);
+  expect(got).toMatchObject([{ offset: 7, snapshot: true }, { offset: 13 }]);
+});
+
+test('last values that a line did not bring to the end are asked for on the next, behind the resume', async () => {
+  session.subscribe(['*.x'], receive, { snapshot: true });
+  open();
+  ack(10);
+  message('a.x', 1, 0, { snapshot: true });
+  session.ended();
+  open();
+  expect(sent[1]).toMatchObject({ channels: ['*.x'], resume: { epoch: 'e', offset: 10 }, snapshot: true });
+  ack(10, true);
+  message('b.x', 11, 2);
+  await turn();
+  expect(sent).toHaveLength(2);
+  session.live({ id: 2, offset: 11 });
+  await turn();
+  expect(sent[2]).toEqual({ type: 'subscribe', id: 3, channels: ['*.x'], batch: true, snapshot: true });
+  ack(11);
+  message('a.x', 1, 0, { snapshot: true });
+  message('b.x', 11, 2, { snapshot: true });
+  message('c.x', 4, 0, { snapshot: true });
+  session.live({ id: 3, offset: 11 });
+  expect(got.map(({ channel }) => channel)).toEqual(['a.x', 'b.x', 'c.x']);
+  await pass(1000);
+  expect(sent).toHaveLength(3);
+});
+
+test('a session that goes on from a cursor that was kept gets the last values, too', async () => {
+  make({ epoch: 'e', offset: 77 });
+  session.subscribe(['*.x'], receive, { snapshot: true });
+  open();
+  ack(77, true);
+  session.live({ id: 1, offset: 80 });
+  await turn();
+  expect(sent[1]).toEqual({ type: 'subscribe', id: 2, channels: ['*.x'], batch: true, snapshot: true });
+  ack(80);
+  message('a.x', 5, 0, { snapshot: true });
+  expect(offsets()).toEqual([5]);
+});
+
+test('when something is missing last values come again, to all who have any', () => {
+  const plain: Message[] = [];
+  session.subscribe(['a'], receive, { snapshot: true });
+  session.subscribe(['a'], (one) => void plain.push(one), {});
+  open();
+  ack(10);
+  session.live({ id: 1, offset: 10 });
+  message('a', 11);
+  session.ended();
+  open();
+  ack(50, false);
+  message('a', 40, 0, { snapshot: true });
+  expect([offsets(), plain.length]).toEqual([[11, 40], 1]);
+});
+
+test('a last value is no message: what a replay brings from before it is delivered', () => {
+  const trades: Message[] = [];
+  session.subscribe(['*.trade'], (one) => void trades.push(one), {});
+  open();
+  ack(500);
+  session.ended();
+  session.subscribe(['BTC.trade'], receive, { snapshot: true });
+  open();
+  ack(500, true);
+  ack(9990);
+  message('BTC.trade', 9990, 0, { snapshot: true });
+  for (const offset of [501, 502]) message('BTC.trade', offset);
+  expect(trades.map(({ offset }) => offset)).toEqual([501, 502]);
+  // Who has the last value is not sent back.
+  expect(offsets()).toEqual([9990]);
+  expect(events.filter(({ type }) => type === 'duplicate')).toEqual([]);
+});
+
+test('a last value for another subscription is none for one whose own are still to come', () => {
+  const trades: Message[] = [];
+  session.subscribe(['*.trade'], (one) => void trades.push(one), { snapshot: true });
+  open();
+  ack(500);
+  session.ended();
+  session.subscribe(['BTC.trade'], receive, { snapshot: true });
+  open();
+  ack(500, true);
+  ack(9990);
+  message('BTC.trade', 9990, 0, { snapshot: true });
+  message('BTC.trade', 501);
+  expect(trades.map(({ offset }) => offset)).toEqual([501]);
+});
+
+test('when too many replays are under way it asks again a little later, for what is wanted then', async () => {
+  const end = session.subscribe(['a'], receive, {});
+  session.subscribe(['b'], receive, {});
+  open();
+  ack(10);
+  session.ended();
+  open();
+  session.refused({ id: 2, code: 'too_many_replays', message: '…' });
+  end();
+  await pass(900);
+  expect(sent).toHaveLength(2);
+  await pass(300);
+  expect(sent.slice(2)).toMatchObject([{ id: 3, channels: ['b'], resume: { epoch: 'e', offset: 10 } }]);
+  expect(events.filter(({ type }) => type === 'rejected')).toEqual([]);
+});
+
+test('a subscribe may wait for a replay as long as that takes; without one, as long as something comes', async () => {
+  session.subscribe(['a'], receive, {});
+  open();
+  ack(10);
+  session.ended();
+  session.subscribe(['b'], receive, {});
+  open();
+  ack(10, true);
+  await pass(60_000);
+  expect([asked().at(-1)?.channels, session.waits]).toEqual([['b'], 0]);
+  session.live({ id: 2, offset: 20 });
+  await pass(20_000);
+  message('a', 21);
+  await pass(20_000);
+  expect(session.waits).toBe(20_000);
+});
+
+test('last values that are refused are not asked for again, and the channel stays', async () => {
+  session.subscribe(['a'], receive, {});
+  open();
+  ack(10);
+  session.subscribe(['a'], receive, { snapshot: true });
+  await turn();
+  session.refused({ id: 2, code: 'no', message: '…' });
+  await pass(5000);
+  expect(sent).toHaveLength(2);
+  message('a', 11);
+  expect(offsets()).toEqual([11, 11]);
+  expect(events.filter(({ type }) => type === 'rejected')).toEqual([]);
+});
+
+test('what comes behind the end of a line is not delivered', () => {
+  session.subscribe(
+    ['a'],
+    (one) => {
+      receive(one);
+      session.ended();
+    },
+    {},
+  );
+  open();
+  ack(10);
+  for (const offset of [11, 12]) message('a', offset);
+  expect(offsets()).toEqual([11]);
+  expect(session.cursor?.offset).toBe(11);
+});
+
+test('a gap of a pattern excuses only what belongs to it', () => {
+  session.subscribe(['BTC.trade', 'BTC.price'], receive, {});
+  open();
+  ack(10);
+  session.gap({ channel: '*.trade', from: 11, to: 30, reason: 'retention' });
+  message('BTC.trade', 31, 30);
+  message('BTC.price', 32, 29);
+  expect(gaps()).toEqual([
+    { type: 'gap', channel: '*.trade', from: 11, to: 30, reason: 'retention' },
+    { type: 'gap', channel: 'BTC.price', from: 11, to: 29, reason: 'missed' },
+  ]);
 });
 
 test('a command that is refused as a whole rejects its channels, and the next goes out', async () => {

@@ -10,6 +10,8 @@ const STREAM = [
   'id\rdata:  two spaces\r\r',
   'event: only a name\n\n',
   'data\n\n',
+  'id: e:7\n\n',
+  ': only a comment\n\n',
 ].join('');
 
 const EVENTS = [
@@ -18,6 +20,8 @@ const EVENTS = [
   { event: 'message', data: 'no space', id: 'e:6' },
   { event: 'message', data: ' two spaces', id: '' },
   { event: 'message', data: '', id: '' },
+  // A heartbeat: the cursor, and no message.
+  { event: 'message', data: undefined, id: 'e:7' },
 ];
 
 test('events are read as the standard says', () => {
