@@ -24,6 +24,8 @@ pub(crate) struct Results {
     /// Peers that could not be installed, and why.
     pub missing: Vec<(String, String)>,
     pub failures: Vec<Failure>,
+    /// Scenarios that an earlier run measured.
+    pub kept: Vec<String>,
     pub samples: Samples,
 }
 
@@ -136,6 +138,7 @@ pub(crate) mod tests {
             minutes: 1.0,
             missing: vec![("sockudo".into(), "no | protoc".into())],
             failures: Vec::new(),
+            kept: Vec::new(),
             samples,
         }
     }

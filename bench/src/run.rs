@@ -9,6 +9,7 @@ use crate::contestant::{Contestant, Ground, Peers, peers};
 use crate::error::{Error, io};
 use crate::process::{Scratch, cores};
 use crate::report::{self, OURS, Results};
+use crate::samples::Samples;
 use crate::scale::Scale;
 use crate::{charts, nats, scenarios};
 use wsgateway_client::machine::Machine;
@@ -34,6 +35,9 @@ pub(crate) struct Arguments {
     /// Rounds of p1 to p5; in each, every server runs once, in another order. The other scenarios run at most 3
     #[arg(long)]
     rounds: Option<usize>,
+    /// Keep the results of an earlier run in the same folder for what is not measured now
+    #[arg(long)]
+    keep: bool,
     /// Few connections, short phases, one round: shows that everything runs; the figures mean little
     #[arg(long)]
     quick: bool,
@@ -70,6 +74,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut bench = Bench::new(ground, scale, contestants, arguments.sleep, clock);
     let result = scenarios::all(&mut bench, &arguments.only);
     drop(nats.server);
+    let mut samples = bench.samples;
+    let kept = match arguments.keep {
+        true => samples.keep(earlier(&arguments.results)?),
+        false => Vec::new(),
+    };
     // What was measured before an error is worth keeping.
     let results = Results {
         machine: Machine::of_this(cores.is_some()),
@@ -79,7 +88,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         minutes: clock.elapsed().as_secs_f64() / 60.0,
         missing,
         failures: bench.failures,
-        samples: bench.samples,
+        kept,
+        samples,
     };
     write(&arguments.results, &results)?;
     result?;
@@ -87,6 +97,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         Some(failure) => Err(Error::Essential(OURS, failure.why.clone())),
         None => Ok(()),
     }
+}
+
+/// What an earlier run measured.
+fn earlier(folder: &Path) -> Result<Samples, Error> {
+    #[derive(serde::Deserialize)]
+    struct Earlier {
+        samples: Samples,
+    }
+    let text = fs::read(folder.join("results.json")).map_err(io("no earlier results to keep"))?;
+    Ok(serde_json::from_slice::<Earlier>(&text)?.samples)
 }
 
 fn write(folder: &Path, results: &Results) -> Result<(), Error> {

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One figure of one run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Sample {
     /// `p1` …
-    pub scenario: &'static str,
+    pub scenario: String,
     /// What varies within a scenario, such as the number of connections.
     pub case: String,
     pub server: String,
     pub round: usize,
     /// Figures by name; the name ends with the unit.
-    pub figures: BTreeMap<&'static str, f64>,
+    pub figures: BTreeMap<String, f64>,
 }
 
 /// Median of the rounds, with the lowest and the highest.
@@ -76,7 +76,7 @@ pub(crate) struct Of<'a> {
 }
 
 /// All samples of a run of the benchmark.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Samples(Vec<Sample>);
 
@@ -89,9 +89,21 @@ impl Samples {
         round: usize,
         figures: &[(&'static str, f64)],
     ) {
-        let (case, server) = (case.to_owned(), server.to_owned());
-        let figures = figures.iter().copied().collect();
+        let [scenario, case, server] = [scenario, case, server].map(str::to_owned);
+        let figures = figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
         self.0.push(Sample { scenario, case, server, round, figures });
+    }
+
+    /// Takes over what an earlier run measured in scenarios that are missing here; returns their names.
+    pub(crate) fn keep(&mut self, earlier: Self) -> Vec<String> {
+        let missing = |sample: &Sample| self.0.iter().all(|own| own.scenario != sample.scenario);
+        let kept: Vec<Sample> = earlier.0.into_iter().filter(missing).collect();
+        let mut names: Vec<String> = kept.iter().map(|sample| sample.scenario.clone()).collect();
+        names.dedup();
+        self.0.extend(kept);
+        names.sort();
+        names.dedup();
+        names
     }
 
     fn of<'a>(&'a self, of: Of<'a>) -> impl Iterator<Item = &'a Sample> {
@@ -148,8 +160,8 @@ mod tests {
     use super::*;
 
     fn sample(server: &str, round: usize, value: f64) -> Sample {
-        let figures = BTreeMap::from([("us", value)]);
-        Sample { scenario: "p1", case: "1000".into(), server: server.into(), round, figures }
+        let figures = BTreeMap::from([("us".to_owned(), value)]);
+        Sample { scenario: "p1".into(), case: "1000".into(), server: server.into(), round, figures }
     }
 
     fn of(server: &str) -> Of<'_> {
@@ -178,6 +190,16 @@ mod tests {
         assert_eq!(samples.ratio(of("ours"), of("nobody"), "us"), None);
         assert_eq!(samples.servers("p1"), ["floor", "ours"]);
         assert!(samples.cases("p2").is_empty());
+    }
+
+    #[test]
+    fn what_an_earlier_run_measured_is_kept_unless_it_was_measured_again() {
+        let of_p2 = Sample { scenario: "p2".into(), ..sample("floor", 0, 1.0) };
+        let mut samples = Samples(vec![sample("ours", 0, 3.0)]);
+        let earlier = Samples(vec![sample("ours", 0, 9.0), sample("floor", 0, 9.0), of_p2]);
+        assert_eq!(samples.keep(earlier), ["p2"]);
+        assert_eq!(samples.servers("p1"), ["ours"]);
+        assert_eq!(samples.servers("p2"), ["floor"]);
     }
 
     #[test]

@@ -15,8 +15,13 @@ pub(super) fn text(results: &Results) -> String {
         }
     };
     let seconds = number(scale.paced_seconds, 0);
+    let kept = match results.kept.as_slice() {
+        [] => String::new(),
+        kept => format!("- Kept from an earlier run on the same machine: {}.\n", kept.join(", ")),
+    };
     format!(
         "## How it was measured\n\n\
+         {kept}\
          - Median of {rounds} rounds for P1 to P5, {few} for P6 to P8 (lowest – highest), one for P10 and P12. In \
          each round every server runs once, in another order; ratios are within a round. The whole run took \
          {minutes:.0} minutes.\n\
