@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -79,8 +79,10 @@ impl Client {
 
     /// The text of the next text message.
     pub(super) async fn text(&mut self) -> Result<String> {
+        // Pings are no sign of what is waited for.
+        let end = Instant::now() + SOON;
         loop {
-            let message = timeout(SOON, self.socket.next()).await.context("nothing arrived")?;
+            let message = timeout_at(end, self.socket.next()).await.context("nothing arrived")?;
             match message.context("the connection ended")?? {
                 Message::Text(text) => return Ok(text.as_str().to_owned()),
                 Message::Close(close) => bail!("closed: {close:?}"),

@@ -84,10 +84,11 @@ impl Shard {
         }
         let (mut subscribed, mut rejected) = (Vec::new(), Vec::new());
         let (mut interest, mut live) = (Interest::default(), false);
+        let mut count = self.subscription_count(conn);
         for Wanted { asked, channel } in wanted {
             let one = channel.and_then(|text| {
                 let kind = channel::validate(text).map_err(ChannelError::code)?;
-                let fresh = self.admit(conn, text, interest.len())?;
+                let fresh = self.admit(conn, text, &mut count)?;
                 match (fresh, looks_back || waits) {
                     (true, true) => interest.add(text, kind),
                     (true, false) => {
@@ -135,20 +136,24 @@ impl Shard {
         self.send(conn, |out| v1::subscription_ack(out, &ack));
     }
 
-    /// Whether the connection may have this subscription: false if it has it already, or is about to. `more` others
-    /// are about to be made.
-    fn admit(&self, conn: u32, text: &str, more: usize) -> Result<bool, &'static str> {
-        if self.holds(conn, text) || self.replays.opens(conn, text) {
-            return Ok(false);
+    /// Whether the connection may have this subscription: false if it has it already, or is about to. `count` are those
+    /// that it has with it.
+    fn admit(&self, conn: u32, text: &str, count: &mut usize) -> Result<bool, &'static str> {
+        match self.replays.opens(conn, text) {
+            // One that has no answer yet makes this one wait as well.
+            Some(acknowledged) => return Ok(!acknowledged),
+            None if self.holds(conn, text) => return Ok(false),
+            None => {}
         }
-        match self.subscription_count(conn) + more < self.settings.subscriptions {
-            true => Ok(true),
-            false => Err("too_many_subscriptions"),
+        if *count >= self.settings.subscriptions {
+            return Err("too_many_subscriptions");
         }
+        *count += 1;
+        Ok(true)
     }
 
     /// Whether the connection has a subscription.
-    fn holds(&self, conn: u32, text: &str) -> bool {
+    pub(super) fn holds(&self, conn: u32, text: &str) -> bool {
         let known = self.index.find(text);
         let connection = self.connections.get(conn as usize);
         let subscriptions = connection.map_or(&[][..], |c| c.subscriptions.as_slice());
@@ -240,8 +245,8 @@ impl Shard {
     /// Subscriptions that the connection has, or is about to have.
     pub(super) fn subscription_count(&self, conn: u32) -> usize {
         let connection = self.connections.get(conn as usize);
-        connection.map_or(0, |connection| connection.subscriptions.len())
-            + self.replays.opening(conn)
+        let held = connection.map_or(0, |connection| connection.subscriptions.len());
+        held + self.replays.opening(conn).into_iter().filter(|text| !self.holds(conn, text)).count()
     }
 
     pub(super) fn unsubscribe_all(&mut self, conn: u32) {

@@ -145,6 +145,11 @@ impl Job {
         self.subscribes() && self.interest.iter().any(|(held, _)| held == text)
     }
 
+    /// Whether nothing from before was asked for: it only waited for another one.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(&self.goal, Goal::Subscribe(opening) if !opening.snapshot && opening.from == From::Now)
+    }
+
     /// Whether it ends in subscriptions.
     pub(super) fn subscribes(&self) -> bool {
         matches!(self.goal, Goal::Subscribe(_))

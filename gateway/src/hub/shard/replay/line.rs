@@ -56,9 +56,14 @@ impl Replays {
         self.of(conn).filter(|job| job.subscribes())
     }
 
-    /// Subscriptions of a connection that are on their way.
-    pub(in crate::hub::shard) fn opening(&self, conn: u32) -> usize {
-        self.subscribing(conn).map(|job| job.interest.len()).sum()
+    /// Subscriptions of a connection that are on their way, each once.
+    pub(in crate::hub::shard) fn opening(&self, conn: u32) -> Vec<&str> {
+        let jobs = self.subscribing(conn);
+        let mut all: Vec<&str> =
+            jobs.flat_map(|job| job.interest.iter().map(|(text, _)| text)).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// Up to where a connection has been sent everything of its subscriptions that are on their way; those with these
@@ -68,9 +73,11 @@ impl Replays {
         self.subscribing(conn).filter(named).map(|job| job.cursor).min()
     }
 
-    /// Whether this subscription of a connection is on its way.
-    pub(in crate::hub::shard) fn opens(&self, conn: u32, text: &str) -> bool {
-        self.of(conn).any(|job| job.opens(text))
+    /// Whether this subscription of a connection is on its way, and has been acknowledged.
+    pub(in crate::hub::shard) fn opens(&self, conn: u32, text: &str) -> Option<bool> {
+        let mut own = self.of(conn).filter(|job| job.opens(text)).peekable();
+        own.peek()?;
+        Some(own.any(|job| job.stage == Stage::Sending))
     }
 
     /// Whether a replay of a connection is still to bring messages of a channel or pattern.
@@ -93,14 +100,19 @@ impl Replays {
         let jobs = &mut self.jobs;
         let cursor = ids.iter().find_map(|id| {
             let job = jobs.get_mut(id).filter(|job| job.subscribes())?;
-            job.withdraw(text).then_some(job.cursor)
+            job.withdraw(text).then_some((*id, job.cursor))
         });
-        let Some(cursor) = cursor else { return false };
+        let Some((withdrawn, cursor)) = cursor else { return false };
         // Those that waited for it bring what it did not.
         for id in ids {
             if let Some(job) = jobs.get_mut(id).filter(|job| job.stage == Stage::After) {
                 job.leave_out(text, cursor);
             }
+        }
+        // What has nothing more to send does not wait for the client to read.
+        if let Some(job) = jobs.get_mut(&withdrawn).filter(|job| job.waits == Next::Blocked) {
+            job.waits = Next::Again;
+            self.ready.push_back(withdrawn);
         }
         true
     }

@@ -84,8 +84,10 @@ impl Shard {
         let position = self.position;
         let offset = match from {
             From::Now => {
-                // Where it was when it was asked for: others may have been told so.
-                let (cursor, gone) = (job.cursor, Vec::new());
+                // Last values are as of the moment of the command. Who asked for nothing but what comes has waited for
+                // another replay: it comes from here on.
+                let cursor = if job.wants_values() { job.cursor } else { position };
+                let gone = Vec::new();
                 return Verdict::Start { recovered: None, cursor, gone, reason: "" };
             }
             From::Elsewhere => return self.beginning(job),
@@ -165,7 +167,10 @@ impl Shard {
         let (rejected, rejected_count) = rejected;
         let rejected: Vec<_> = rejected.iter().map(|(text, code)| (&**text, *code)).collect();
         // This job's own are not counted by the shard while it is at work.
-        let count = self.subscription_count(job.timer.conn) + job.interest.len();
+        let conn = job.timer.conn;
+        let new = |text| !self.holds(conn, text) && self.replays.opens(conn, text).is_none();
+        let own = job.interest.iter().filter(|(text, _)| new(text)).count();
+        let count = self.subscription_count(conn) + own;
         let ack = v1::Ack {
             id: id.as_ref().map(KeptId::id),
             subscribed: &subscribed,

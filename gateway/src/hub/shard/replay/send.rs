@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wsgateway_proto::v1::{self, KeptId};
 use wsgateway_proto::{channel, frame};
 
-use super::job::{From, Goal, Job};
+use super::job::{Goal, Job};
 use super::{Next, Shard};
 use crate::conn::{Connection, Phase};
 use crate::encode::{Delivery, MIN_DEFLATE};
@@ -26,8 +26,13 @@ pub(super) const LARGEST_CHUNK: usize = 64 << 10;
 impl Shard {
     /// Sends the next messages of a job, if its client takes any.
     pub(super) fn send_chunk(&mut self, job: &mut Job) -> Next {
-        let conn = job.timer.conn;
-        if self.connections.get(conn as usize).is_none_or(|connection| connection.is_blocked()) {
+        let until = job.until.min(self.position);
+        // Nothing to send, so nothing to wait for.
+        let idle = job.interest.is_empty() && job.values.is_none();
+        if job.subscribes() && (idle || job.is_plain() && job.cursor >= until) {
+            return self.arrive(job);
+        }
+        if self.is_blocked(job.timer) {
             return Next::Blocked;
         }
         if matches!(job.goal, Goal::Numbered(_)) {
@@ -36,7 +41,6 @@ impl Shard {
         if job.values.is_some() {
             return self.send_values(job);
         }
-        let until = job.until.min(self.position);
         if job.cursor >= until {
             return self.arrive(job);
         }
@@ -197,7 +201,7 @@ impl Shard {
         let lost = self.lost_of(job, until);
         match &job.goal {
             Goal::Subscribe(opening) => {
-                if opening.snapshot || opening.from != From::Now {
+                if !job.is_plain() {
                     v1::live(&mut job.said, opening.id.as_ref().map(KeptId::id), until);
                 }
                 for (text, kind) in job.patterns() {

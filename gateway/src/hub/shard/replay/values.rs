@@ -69,6 +69,11 @@ impl Shard {
 }
 
 impl Job {
+    /// Whether last values were asked for.
+    pub(super) fn wants_values(&self) -> bool {
+        matches!(&self.goal, Goal::Subscribe(opening) if opening.snapshot)
+    }
+
     /// Takes a subscription back that is on its way; false if it is not.
     pub(super) fn withdraw(&mut self, text: &str) -> bool {
         if let Some(values) = &mut self.values {
