@@ -308,15 +308,8 @@ impl Reader {
             }
             expected += 1;
             if meta.stream_sequence <= position {
-                match stored.filter(|_| meta.stream_sequence == plan.start) {
-                    Some(stored) if stored == meta.timestamp => {}
-                    Some(_) => {
-                        let created = epoch.split('-').next().unwrap_or_default();
-                        self.rename(created.to_owned(), position - 1);
-                        return Err(Ended::Replaced);
-                    }
-                    None => self.sink.status.duplicate(),
-                }
+                let stored = stored.filter(|_| meta.stream_sequence == plan.start);
+                self.compare(stored, meta.timestamp, &epoch, position)?;
                 continue;
             }
             let before = std::mem::replace(&mut position, meta.stream_sequence);
@@ -345,6 +338,26 @@ impl Reader {
             self.sink.message(&message, meta.pending).await;
             self.advance(position, meta.timestamp);
         }
+    }
+
+    /// A message that we have had: the last one before this consumer is the same as it was then, or the stream is not.
+    fn compare(
+        &mut self,
+        stored: Option<i64>,
+        now: i64,
+        epoch: &str,
+        position: u64,
+    ) -> Result<(), Ended> {
+        match stored {
+            None => self.sink.status.duplicate(),
+            Some(then) if then == now => {}
+            Some(_) => {
+                let created = epoch.split('-').next().unwrap_or_default();
+                self.rename(created.to_owned(), position - 1);
+                return Err(Ended::Replaced);
+            }
+        }
+        Ok(())
     }
 
     /// Everything up to `position` has been read; what the stream had up to `end` besides is gone. Returns the
