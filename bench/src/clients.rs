@@ -257,6 +257,16 @@ pub(crate) fn hold() -> Result<(), Error> {
     std::io::stdin().read_line(&mut line).map_err(io("no plan"))?;
     let plan: Plan = serde_json::from_str(&line)?;
     let mut swarm = connect(&plan, plan.connections)?;
+    until_released(&mut swarm)?;
+    let counters = swarm.counters();
+    match counters.closed() {
+        0 => Ok(()),
+        _ => Err(Error::Faulty(counters.to_string())),
+    }
+}
+
+/// Says `ready`, and drives the clients until standard input ends.
+pub(crate) fn until_released(swarm: &mut Swarm) -> Result<(), Error> {
     println!("ready");
     let (sender, ended) = std::sync::mpsc::channel::<()>();
     std::thread::spawn(move || {
@@ -266,9 +276,5 @@ pub(crate) fn hold() -> Result<(), Error> {
     while ended.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
         swarm.run_for(Duration::from_millis(200))?;
     }
-    let counters = swarm.counters();
-    match counters.closed() {
-        0 => Ok(()),
-        _ => Err(Error::Faulty(counters.to_string())),
-    }
+    Ok(())
 }

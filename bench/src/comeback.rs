@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wsgateway_client::swarm::{Commands, every};
 use wsgateway_client::{Client, ClientOptions, Counters, Swarm, SwarmOptions};
 
-use crate::clients::{NAP, SETTLE, STEP, connect};
+use crate::clients::{NAP, SETTLE, STEP, connect, until_released};
 use crate::error::{Error, io};
 use crate::feed::Publisher;
 use crate::load::{CHANNEL, Shape};
@@ -76,16 +76,7 @@ pub(crate) fn replay() -> Result<(), Error> {
     let command = json!({ "type": "replay", "channels": [CHANNEL], "from": 1 }).to_string();
     let mut crowd = Crowd::new(&plan, plan.connections, every(vec![command; REPLAYS]))?;
     crowd.swarm.run_until(|counters| counters.messages > 10 * plan.connections as u64, STEP)?;
-    println!("ready");
-    let (sender, ended) = std::sync::mpsc::channel::<()>();
-    std::thread::spawn(move || {
-        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
-        drop(sender);
-    });
-    while ended.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-        crowd.swarm.run_for(NAP)?;
-    }
-    Ok(())
+    until_released(&mut crowd.swarm)
 }
 
 fn channels(plan: &Plan) -> Vec<String> {
