@@ -17,7 +17,10 @@ pub(super) fn text(results: &Results) -> String {
     let seconds = number(scale.paced_seconds, 0);
     let kept = match results.kept.as_slice() {
         [] => String::new(),
-        kept => format!("- Kept from an earlier run on the same machine: {}.\n", kept.join(", ")),
+        kept => format!(
+            "- Kept from an earlier run on the same machine, with rounds of its own: {}.\n",
+            kept.join(", ")
+        ),
     };
     format!(
         "## How it was measured\n\n\
