@@ -72,6 +72,7 @@ bench: ## The floor, our gateway and other servers, interleaved (20 minutes; ARG
 loss: ## What clients lose while gateways, NATS and the network fail (15 minutes; ARGS="--quick", ARGS="--help")
 	@echo "building the gateway and the loss meter: a few minutes the first time"
 	cargo build --locked --release -p gateway -p wsgateway-loss
+	@hack/sdk build # an older one would be measured in its place
 	@hack/tools nats-server
 	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-loss" $(ARGS)
 
