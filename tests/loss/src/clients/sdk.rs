@@ -69,7 +69,7 @@ impl Clients {
     ) -> Result<Self> {
         anyhow::ensure!(
             program.is_built(),
-            "{} is missing: run npm ci and npm run build in sdk/typescript, or leave out --sdk",
+            "{} is missing: run hack/sdk build, or leave out --sdk",
             program.sdk.display()
         );
         let mut node = Command::new("node")
