@@ -45,3 +45,20 @@ pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// Every case in every round, another one first in each: what changes with time hits all alike.
+fn in_turn<T: Copy>(rounds: usize, cases: &[T]) -> impl Iterator<Item = (usize, T)> {
+    (0..rounds).flat_map(move |round| {
+        let start = round % cases.len().max(1);
+        cases.iter().cycle().skip(start).take(cases.len()).map(move |case| (round, *case))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn each_round_has_every_case_and_begins_with_another() {
+        let turns: Vec<_> = super::in_turn(3, &["a", "b"]).collect();
+        assert_eq!(turns, [(0, "a"), (0, "b"), (1, "b"), (1, "a"), (2, "a"), (2, "b")]);
+    }
+}

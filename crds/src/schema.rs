@@ -142,16 +142,19 @@ pub(crate) fn subjects(_: &mut SchemaGenerator) -> Schema {
 
 /// Addresses of NATS servers.
 pub(crate) fn servers(_: &mut SchemaGenerator) -> Schema {
-    let item = matching(
+    addresses(
         r"^(nats|tls)://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]{0,4})?$",
-        255,
         "write nats://host:port or tls://host:port, such as nats://nats.messaging:4222, without user, password or path",
-    );
+    )
+}
+
+/// Up to 16 addresses, each once.
+fn addresses(pattern: &str, message: &str) -> Schema {
     json_schema!({
         "type": "array",
         "minItems": 1,
         "maxItems": 16,
-        "items": item,
+        "items": matching(pattern, 255, message),
         "x-kubernetes-list-type": "set",
     })
 }
@@ -177,19 +180,11 @@ pub(crate) fn secret_key(_: &mut SchemaGenerator) -> Schema {
 
 /// Addresses of Redis servers.
 pub(crate) fn redis_servers(_: &mut SchemaGenerator) -> Schema {
-    let item = matching(
+    addresses(
         r"^rediss?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]{0,4})?$",
-        255,
         "write redis://host:port, or rediss://host:port for TLS, such as redis://redis.cache:6379, without user, \
          password, path or database",
-    );
-    json_schema!({
-        "type": "array",
-        "minItems": 1,
-        "maxItems": 16,
-        "items": item,
-        "x-kubernetes-list-type": "set",
-    })
+    )
 }
 
 /// Channels of Redis: any text, since Redis takes any bytes.

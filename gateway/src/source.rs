@@ -90,6 +90,7 @@ impl Sink {
     /// A stream (or another one than before) begins behind `floor`: what was known of its channels is void.
     fn reset(&mut self, epoch: &Arc<str>, floor: u64) {
         self.encoder.reset();
+        self.losses.waiting = None; // offsets of another stream mean nothing in this one
         self.history.reset(epoch, floor);
     }
 
@@ -140,6 +141,9 @@ impl Sink {
 
     /// Tells what was discarded, at once or together with what follows within a moment.
     fn tell_losses(&mut self) {
+        if self.losses.waiting.is_none() {
+            return; // as for nearly every message: not even the clock is asked
+        }
         let Some((from, to)) = self.losses.due(Instant::now()) else { return };
         tracing::error!(
             from,

@@ -6,11 +6,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::cost;
 use crate::encode::Delivery;
@@ -141,7 +140,7 @@ impl Desk {
             tokio::select! {
                 request = self.requests.recv(), if fetches.len() < FETCHES => {
                     let Some(Request { from, asker }) = request else { return };
-                    if let Some(block) = cache.get(from) {
+                    if let Some(block) = cache.get(from, Instant::now()) {
                         answer(&asker, from, Ok(block));
                     } else if let Some(askers) = waiting.get_mut(&from) {
                         askers.push(asker);
@@ -162,7 +161,7 @@ impl Desk {
                         continue;
                     };
                     if let Ok(block) = &fetched {
-                        cache.put(block);
+                        cache.put(block, Instant::now());
                     }
                     for asker in waiting.remove(&from).unwrap_or_default() {
                         answer(&asker, from, fetched.clone());
@@ -181,8 +180,9 @@ struct Cache {
 }
 
 impl Cache {
-    fn get(&mut self, from: u64) -> Option<Arc<Block>> {
-        while self.blocks.front().is_some_and(|(_, fetched)| fetched.elapsed() > LIFETIME) {
+    fn get(&mut self, from: u64, now: Instant) -> Option<Arc<Block>> {
+        let old = |(_, fetched): &(_, Instant)| now.duration_since(*fetched) > LIFETIME;
+        while self.blocks.front().is_some_and(old) {
             self.drop_oldest();
         }
         let found = self.blocks.iter().find(|(block, _)| block.from == from);
@@ -195,7 +195,7 @@ impl Cache {
         }
     }
 
-    fn put(&mut self, block: &Arc<Block>) {
+    fn put(&mut self, block: &Arc<Block>, now: Instant) {
         // A block that reaches the end of the stream is not finished.
         if block.to >= block.last {
             return;
@@ -204,7 +204,7 @@ impl Cache {
             *self = Self::default();
         }
         self.bytes += size(block);
-        self.blocks.push_back((Arc::clone(block), Instant::now()));
+        self.blocks.push_back((Arc::clone(block), now));
         while !self.blocks.is_empty() && (self.blocks.len() > CACHED || self.bytes > CACHED_BYTES) {
             self.drop_oldest();
         }
@@ -213,4 +213,36 @@ impl Cache {
 
 fn size(block: &Block) -> usize {
     block.messages.iter().map(cost).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(epoch: &str, from: u64, last: u64) -> Arc<Block> {
+        let (to, messages) = (from + BLOCK - 1, Vec::new());
+        Arc::new(Block { epoch: epoch.into(), messages, from, to, first: 1, last })
+    }
+
+    #[test]
+    fn a_block_is_kept_for_a_moment_unless_it_is_not_finished_or_of_another_stream() {
+        let (mut cache, start) = (Cache::default(), Instant::now());
+        cache.put(&block("e", 1, 9_999), start);
+        cache.put(&block("e", 257, 512), start);
+        assert!(cache.get(1, start + LIFETIME).is_some());
+        assert!(cache.get(257, start).is_none(), "the stream goes on behind it");
+        assert!(cache.get(1, start + LIFETIME * 2).is_none(), "what it says of the stream is old");
+        cache.put(&block("e", 513, 9_999), start);
+        cache.put(&block("f", 1, 9_999), start);
+        assert!(cache.get(513, start).is_none() && cache.get(1, start).is_some());
+    }
+
+    #[test]
+    fn of_too_many_blocks_the_oldest_go() {
+        let (mut cache, now) = (Cache::default(), Instant::now());
+        for n in 0..=CACHED as u64 {
+            cache.put(&block("e", n * BLOCK + 1, u64::MAX), now);
+        }
+        assert!(cache.get(1, now).is_none() && cache.get(BLOCK + 1, now).is_some());
+    }
 }

@@ -152,3 +152,28 @@ impl Channels {
         self.quiet_bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wsgateway_config::Channels as Config;
+
+    use super::*;
+    use crate::encode::{Encoder, Message};
+
+    #[test]
+    fn a_channel_that_was_busy_once_gives_its_room_back() {
+        let mut encoder = Encoder::new(&Config { strip_prefix: String::new(), rules: Vec::new() });
+        let (mut channels, payload) = (Channels::new(0), bytes::Bytes::new());
+        let deliveries: Vec<_> = (1..=10_000)
+            .map(|sequence| {
+                let (subject, payload) = ("a".into(), payload.clone());
+                encoder.encode(&Message { subject, sequence, timestamp: 0, payload })
+            })
+            .collect();
+        deliveries.iter().for_each(|delivery| channels.push(delivery));
+        deliveries.iter().for_each(|delivery| channels.evict(delivery, usize::MAX));
+        let channel = channels.by_name.get("a").unwrap();
+        assert!(channel.offsets.is_empty() && channel.offsets.capacity() <= 32);
+        assert_eq!((channels.lasts.len(), channels.dropped("a")), (1, 10_000));
+    }
+}

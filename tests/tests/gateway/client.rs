@@ -64,6 +64,14 @@ impl Client {
         self.send_text(&command.to_string()).await
     }
 
+    /// Sends commands in one write.
+    pub(super) async fn send_at_once(&mut self, commands: &[Value]) -> Result<()> {
+        for command in commands {
+            self.socket.feed(Message::text(command.to_string())).await?;
+        }
+        Ok(self.socket.flush().await?)
+    }
+
     /// Sends a text.
     pub(super) async fn send_text(&mut self, text: &str) -> Result<()> {
         Ok(self.socket.send(Message::text(text)).await?)

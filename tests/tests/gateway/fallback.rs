@@ -116,7 +116,7 @@ async fn an_event_stream_brings_messages_with_their_cursor_and_resumes_from_it()
     assert_eq!((&json["channel"], &json["data"]), (&json!("b.c"), &json!({ "n": 2, "m": [3] })));
     drop(events);
     for n in 3..=5 {
-        rig.publish("a", n.to_string()).await?;
+        rig.settle("a", &n.to_string()).await?;
     }
     // A browser asks for the same URL again and names the last id that it saw.
     let header = format!("Last-Event-ID: {epoch}:2\r\n");
@@ -227,6 +227,39 @@ async fn bad_channels_are_rejected_one_by_one_and_the_others_served() -> Result<
     // With nothing left to wait for, nobody waits.
     let answer = get(rig.client_addr, "/poll?channels=a..b&cursor=e:1&wait=55").await?.json()?;
     assert_eq!(answer["rejected"][0]["code"], "invalid_channel");
+    Ok(())
+}
+
+#[tokio::test]
+async fn payloads_of_any_kind_and_size_come_by_event_stream_and_long_poll() -> Result<()> {
+    let rig =
+        Rig::start_with(|config| config.capacity.outbox_bytes_per_connection = 8 << 20).await?;
+    // The largest that NATS takes as it comes, lines that would end an event, and what is no text, or nothing at all.
+    let large = json!("x".repeat((1 << 20) - 2)).to_string().into_bytes();
+    let payloads = [large, b"{\n\r\n\"a\":\n1}".to_vec(), b"\xff\xfe".into(), Vec::new()];
+    rig.publish_all(payloads.iter().map(|payload| ("a".to_owned(), payload.clone()))).await?;
+    rig.settle("a", "7").await?;
+    let mut live = rig.client().await?;
+    let resume = json!({ "epoch": live.epoch(), "offset": 0 });
+    let cursor = format!("{}:0", live.epoch());
+    live.send(&json!({ "type": "subscribe", "channels": ["a"], "resume": resume })).await?;
+    live.expect("subscription_ack").await?;
+
+    let mut events = Events::open(&rig, &format!("channels=a&cursor={cursor}"), "").await?;
+    events.expect("connection:established").await?;
+    events.expect("subscription_ack").await?;
+    let (mut polled, mut from) = (Vec::new(), cursor);
+    while polled.len() < 5 {
+        let path = format!("/poll?channels=a&cursor={from}");
+        let answer = get(rig.client_addr, &path).await?.json()?;
+        polled.extend(answer["messages"].as_array().context("no messages")?.clone());
+        from = answer["cursor"].as_str().context("no cursor")?.to_owned();
+    }
+    for polled in polled {
+        let wanted = live.expect("message").await?;
+        assert_eq!(events.expect("").await?.json()?, wanted);
+        assert_eq!(polled, wanted);
+    }
     Ok(())
 }
 

@@ -21,7 +21,7 @@ async fn a_long_poll_begins_with_a_cursor_and_follows_it() -> Result<()> {
     );
     let cursor = begin["cursor"].as_str().context("no cursor")?.to_owned();
     for n in 2..=3 {
-        rig.publish("a", n.to_string()).await?;
+        rig.settle("a", &n.to_string()).await?;
     }
     let more = poll(format!("channels=a,b&cursor={cursor}")).await?;
     let data: Vec<_> = more["messages"]

@@ -177,3 +177,27 @@ async fn a_subscribe_without_channels_tells_up_to_where_everything_was_sent() ->
     assert_eq!(client.expect("subscription_ack").await?["offset"], 2_000);
     Ok(())
 }
+
+#[tokio::test]
+async fn commands_of_a_crowd_that_share_channels_keep_their_order_too() -> Result<()> {
+    let rig = Rig::start().await?;
+    for _ in 0..20 {
+        rig.publish("A.trade", "0").await?;
+    }
+    read_up_to(&rig, 20).await?;
+    let mut client = rig.client().await?;
+    // As many as a shard answers in one turn: what comes behind them in the same write waits for the next.
+    let nothing = json!({ "type": "replay", "channels": ["none"], "from": 1 });
+    let mut commands = vec![nothing; 32];
+    for channels in [json!(["*.trade"]), json!(["A.trade", END])] {
+        let resume = json!({ "epoch": client.epoch(), "offset": 0 });
+        commands.push(json!({ "type": "subscribe", "channels": channels, "resume": resume }));
+    }
+    client.send_at_once(&commands).await?;
+    let (mut messages, _) = until_acknowledged(&mut client, 2).await?;
+    let last = rig.publish("A.trade", "0").await?;
+    rig.publish(END, "0").await?;
+    messages.extend(until(&mut client, END).await?);
+    assert_eq!(offsets(&messages), (1..=last).collect::<Vec<_>>());
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::gateway::app::Running;
 use anyhow::{Context as _, Result, ensure};
 use harness::{Nats, Redis, Scratch, Signal, wait_until};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -27,6 +28,16 @@ async fn publish(redis: &Redis, payload: &str) -> Result<()> {
         redis.publish("c", payload).await.is_ok_and(|n| n > 0)
     })
     .await
+}
+
+/// Waits until a gateway is ready; then a message on channel `c` reaches a client of it.
+async fn serves(gateway: &Running, redis: &Redis) -> Result<()> {
+    ready(gateway.admin_addr).await?;
+    let mut client = Client::connect(gateway.client_addr).await?;
+    client.subscribe(&["c"]).await?;
+    publish(redis, "1").await?;
+    assert_eq!(client.expect("message").await?["data"], 1);
+    Ok(())
 }
 
 /// The text of `/status` on why the source is as it is.
@@ -258,11 +269,7 @@ async fn a_wrong_password_is_told_and_the_right_one_is_picked_up_from_its_file()
         assert_eq!(get(gateway.admin_addr, "/readyz").await?.status, 503);
 
         scratch.write("password", password)?;
-        ready(gateway.admin_addr).await?;
-        let mut client = Client::connect(gateway.client_addr).await?;
-        client.subscribe(&["c"]).await?;
-        publish(&redis, "1").await?;
-        assert_eq!(client.expect("message").await?["data"], 1);
+        serves(&gateway, &redis).await?;
     }
     Ok(())
 }
@@ -364,11 +371,7 @@ async fn over_tls_the_servers_certificate_is_checked_against_the_given_authority
 
     // The right authority, in the same file: it is read again.
     std::fs::copy(ours.join("ca.pem"), theirs.join("ca.pem"))?;
-    ready(gateway.admin_addr).await?;
-    let mut client = Client::connect(gateway.client_addr).await?;
-    client.subscribe(&["c"]).await?;
-    publish(&redis, "1").await?;
-    assert_eq!(client.expect("message").await?["data"], 1);
+    serves(&gateway, &redis).await?;
     Ok(())
 }
 

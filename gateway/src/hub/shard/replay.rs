@@ -104,11 +104,6 @@ impl Shard {
         self.held(job.timer.conn).any(|held| job.interest.overlaps(held))
     }
 
-    /// A connection ends, or may not be sent anything any more.
-    pub(super) fn end_replays(&mut self, conn: u32) {
-        self.replays.remove_all(conn);
-    }
-
     /// Goes on with those whose turn it is.
     pub(super) fn replay(&mut self) {
         self.replays.fresh = 0;
@@ -139,7 +134,7 @@ impl Shard {
     fn step(&mut self, id: JobId) {
         let Some(mut job) = self.replays.jobs.remove(&id) else { return };
         let mut next = match job.stage {
-            Stage::Deciding | Stage::After | Stage::Behind { .. } => self.decide(&mut job),
+            Stage::Deciding | Stage::Behind { .. } => self.decide(&mut job),
             Stage::Sending => Next::Again,
         };
         if job.stage == Stage::Sending {

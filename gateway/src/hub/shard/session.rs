@@ -128,7 +128,7 @@ impl Shard {
             subscribed: &subscribed,
             rejected: &rejected,
             rejected_count: rejected.len(),
-            count: self.subscription_count(conn),
+            count,
             // Nothing new to resume: nothing is missing.
             recovered: (from != From::Now).then_some(true),
             offset: behind.map_or(self.position, |cursor| cursor.min(self.position)),
@@ -250,7 +250,7 @@ impl Shard {
     }
 
     pub(super) fn unsubscribe_all(&mut self, conn: u32) {
-        self.end_replays(conn);
+        self.replays.remove_all(conn);
         for place in (0..self.subscription_count(conn)).rev() {
             self.drop_subscription(conn, place);
         }

@@ -65,8 +65,6 @@ pub(super) enum Goal {
 pub(super) enum Stage {
     /// For its acknowledgement to be decided.
     Deciding,
-    /// For another one of the same connection, whose channels it shares.
-    After,
     /// This pod is behind the client's cursor, until this tick at most.
     Behind { until: u32 },
     /// Acknowledged: messages go out.
@@ -79,7 +77,7 @@ pub(super) struct Job {
     pub goal: Goal,
     pub interest: Interest,
     pub stage: Stage,
-    /// Replays of the same connection that come first, since they share channels.
+    /// Replays of the same connection that come first, since they share channels: until it is decided after their end.
     pub after: Vec<JobId>,
     /// Whether some of its channels came live to the connection already when it began: those are left to come so.
     pub shares: bool,

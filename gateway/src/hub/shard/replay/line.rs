@@ -103,9 +103,9 @@ impl Replays {
             job.withdraw(text).then_some((*id, job.cursor))
         });
         let Some((withdrawn, cursor)) = cursor else { return false };
-        // Those that waited for it bring what it did not.
+        // Those that come after it bring what it did not.
         for id in ids {
-            if let Some(job) = jobs.get_mut(id).filter(|job| job.stage == Stage::After) {
+            if let Some(job) = jobs.get_mut(id).filter(|job| job.after.contains(&withdrawn)) {
                 job.leave_out(text, cursor);
             }
         }
@@ -167,8 +167,8 @@ impl Replays {
         Some(job)
     }
 
-    /// Removes all jobs of a connection.
-    pub(super) fn remove_all(&mut self, conn: u32) {
+    /// Removes all jobs of a connection, which ends, or may not be sent anything any more.
+    pub(in crate::hub::shard) fn remove_all(&mut self, conn: u32) {
         for id in self.by_conn.remove(&conn).unwrap_or_default() {
             if let Some(mut job) = self.jobs.remove(&id) {
                 self.release(&mut job);

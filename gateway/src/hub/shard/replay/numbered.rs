@@ -7,12 +7,10 @@
 use wsgateway_proto::v1::{self, KeptId};
 
 use super::job::{Goal, Job};
+use super::send::CHUNK;
 use super::{Next, Shard};
 use crate::history::Interest;
 use crate::hub::shard::due::private;
-
-/// Bytes of frames in one write, or one larger frame.
-const CHUNK: usize = 16 << 10;
 
 /// What is asked for, and what of it is still to be sent.
 #[derive(Debug)]

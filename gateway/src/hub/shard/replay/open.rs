@@ -47,13 +47,12 @@ impl Verdict {
 impl Shard {
     /// Decides where a new subscription begins, and acknowledges it.
     pub(super) fn decide(&mut self, job: &mut Job) -> Next {
-        job.after.retain(|id| self.replays.jobs.contains_key(id));
         if !job.after.is_empty() {
-            job.stage = Stage::After;
-            return Next::After;
-        }
-        if job.stage == Stage::After {
-            // What it waited for may come live by now.
+            job.after.retain(|id| self.replays.jobs.contains_key(id));
+            if !job.after.is_empty() {
+                return Next::After;
+            }
+            // What came first may come live by now.
             job.shares = job.shares || self.shares(job);
         }
         let Goal::Subscribe(opening) = &job.goal else { return Next::End };
@@ -86,7 +85,7 @@ impl Shard {
             From::Now => {
                 // Last values are as of the moment of the command. Who asked for nothing but what comes has waited for
                 // another replay: it comes from here on.
-                let cursor = if job.wants_values() { job.cursor } else { position };
+                let cursor = if job.is_plain() { position } else { job.cursor };
                 let gone = Vec::new();
                 return Verdict::Start { recovered: None, cursor, gone, reason: "" };
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wsgateway_proto::channel;
 use wsgateway_proto::v1;
 
-use super::job::{From, Goal, Job, Opening};
+use super::job::{From, Job, Opening};
 use super::{Next, Shard};
 use crate::encode::Delivery;
 use crate::history::Interest;
@@ -69,17 +69,12 @@ impl Shard {
 }
 
 impl Job {
-    /// Whether last values were asked for.
-    pub(super) fn wants_values(&self) -> bool {
-        matches!(&self.goal, Goal::Subscribe(opening) if opening.snapshot)
-    }
-
     /// Takes a subscription back that is on its way; false if it is not.
     pub(super) fn withdraw(&mut self, text: &str) -> bool {
         if let Some(values) = &mut self.values {
             values.interest.remove(text);
         }
-        matches!(self.goal, Goal::Subscribe(_)) && self.interest.remove(text)
+        self.subscribes() && self.interest.remove(text)
     }
 
     /// What another subscription has brought of its channels up to an offset is left out.
