@@ -22,12 +22,26 @@ export function gatewayBinary(): string {
   return binary;
 }
 
+/** Below every usual range of ports for outgoing connections (Linux: 32768 and up): no client takes one in between. */
+const PORTS = { first: 10_000, count: 20_000 };
+/** Another worker, another process: it begins elsewhere. */
+let nextPort = (process.pid * 97) % PORTS.count;
+
+/** A port that nobody listens on. It is not told twice, so that a server finds its own again after a restart. */
 export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < PORTS.count; tries += 1) {
+    const port = PORTS.first + nextPort;
+    nextPort = (nextPort + 1) % PORTS.count;
+    if (await isFree(port)) return port;
+  }
+  throw new Error('every port is taken');
+}
+
+async function isFree(port: number): Promise<boolean> {
   const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as { port: number };
-  await new Promise((done) => server.close(done));
-  return port;
+  const free = await new Promise<boolean>((done) => server.once('error', () => done(false)).listen(port, '127.0.0.1', () => done(true)));
+  if (free) await new Promise((done) => server.close(done));
+  return free;
 }
 
 const running = new Set<ChildProcess>();

@@ -295,8 +295,10 @@ test.each(['sse', 'poll'] as const)(
     expect(recorder.of('rejected')).toEqual([{ type: 'rejected', channel: 'bad..channel', code: 'invalid_channel' }]);
     expect(recorder.client.state).toBe('live');
     recorder.client.subscribe('more', recorder.receive);
-    await until('another request', () => requests.at(-1)?.searchParams.get('channels')?.includes('more'));
-    expect(requests.at(-1)?.searchParams.get('channels')).toBe('good,more');
+    // The request that is given up for it may arrive behind it.
+    const asked = () => requests.map((url) => url.searchParams.get('channels')).filter((channels) => channels?.includes('more'));
+    await until('another request', () => asked().length > 0);
+    expect(asked()).toEqual(['good,more']);
   },
 );
 
@@ -312,7 +314,7 @@ test.each(['sse', 'poll'] as const)('%s: when every channel is rejected the line
   await until('the refusal', () => recorder.of('rejected').length === 1);
   expect(recorder.client.state).toBe('live');
   recorder.client.subscribe('other', recorder.receive);
-  await until('another request', () => requests.at(-1)?.searchParams.get('channels') === 'other');
+  await until('another request', () => requests.some((url) => url.searchParams.get('channels') === 'other'));
   expect(new Set(requests.map((url) => url.searchParams.get('channels')))).toEqual(new Set(['bad..channel', 'other']));
 });
 
