@@ -49,7 +49,15 @@ impl Authority {
     /// # Errors
     /// When it cannot be made.
     pub fn server(&self) -> Result<Certified> {
-        let names = ["127.0.0.1", "localhost"].map(str::to_owned).to_vec();
+        self.server_of(&["127.0.0.1", "localhost"])
+    }
+
+    /// For a server with these names and addresses.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn server_of(&self, names: &[&str]) -> Result<Certified> {
+        let names = names.iter().map(ToString::to_string).collect();
         self.leaf("server", names, ExtendedKeyUsagePurpose::ServerAuth)
     }
 

@@ -77,7 +77,16 @@ impl NatsOperator {
     /// # Errors
     /// When a key cannot sign.
     pub fn creds(&self, expires_in: Option<i64>) -> Result<String> {
-        creds(&self.account.0, expires_in)
+        creds(&KeyPair::new_user(), &self.account.0, expires_in)
+    }
+
+    /// The public key of a new user, by which the server names it, and its `.creds` file.
+    ///
+    /// # Errors
+    /// When a key cannot sign.
+    pub fn user(&self) -> Result<(String, String)> {
+        let user = KeyPair::new_user();
+        Ok((user.public_key(), creds(&user, &self.account.0, None)?))
     }
 
     /// A `.creds` file that is like the others, but of an account that no server knows.
@@ -85,15 +94,14 @@ impl NatsOperator {
     /// # Errors
     /// When a key cannot sign.
     pub fn foreign_creds(&self) -> Result<String> {
-        creds(&KeyPair::new_account(), None)
+        creds(&KeyPair::new_user(), &KeyPair::new_account(), None)
     }
 }
 
-fn creds(account: &KeyPair, expires_in: Option<i64>) -> Result<String> {
-    let user = KeyPair::new_user();
+fn creds(user: &KeyPair, account: &KeyPair, expires_in: Option<i64>) -> Result<String> {
     let claims = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1, "pub": {}, "sub": {} });
     let expiry = expires_in.map(|seconds| now().saturating_add(seconds));
-    let jwt = sign("U", &user, account, &claims, expiry)?;
+    let jwt = sign("U", user, account, &claims, expiry)?;
     Ok(format!(
         "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
          ************************* IMPORTANT *************************\n\
