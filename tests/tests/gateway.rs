@@ -8,6 +8,7 @@ mod gateway {
     // What the suites share.
     mod client;
     mod deflate;
+    mod events;
     mod http;
     mod link;
     mod process;
@@ -36,6 +37,7 @@ mod gateway {
     mod overlap;
     mod payloads;
     mod pressure;
+    mod publishers;
     mod redis;
     mod redis_faults;
     mod repetitions;

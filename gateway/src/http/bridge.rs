@@ -65,6 +65,7 @@ pub(super) struct Head<'a> {
     pub offset: Option<u64>,
     #[serde(default)]
     pub snapshot: bool,
+    pub recovered: Option<bool>,
     #[serde(rename = "afterMs")]
     pub after_ms: Option<u64>,
 }
@@ -99,6 +100,11 @@ impl Bridge {
         Ok(Self { stream: ours, decoder, input, rest: 0..0, _permit: permit })
     }
 
+    /// Sends a command. If that fails the shard has hung up: whoever reads next is told.
+    pub(super) async fn say(&mut self, command: &str) {
+        let _sent = self.send(command).await;
+    }
+
     async fn send(&mut self, command: &str) -> io::Result<()> {
         let mut out = Vec::new();
         frame::write_masked(&mut out, Opcode::Text, command.as_bytes(), KEY);
@@ -107,8 +113,7 @@ impl Bridge {
 
     /// Asks up to where everything has been sent. The answer is a further `subscription_ack`.
     pub(super) async fn ask(&mut self) {
-        // If it fails the shard has hung up: whoever reads next is told.
-        let _sent = self.send(QUESTION).await;
+        self.say(QUESTION).await;
     }
 
     /// Says goodbye, so that nobody counts this as a connection that broke.

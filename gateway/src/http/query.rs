@@ -9,11 +9,14 @@ use serde_json::json;
 
 use super::problem;
 
-/// A client's place: `EPOCH:OFFSET`.
+/// A client's place: `EPOCH:OFFSET`, with `~` behind it while it waits for last values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     pub epoch: String,
     pub offset: u64,
+    /// Not all last values that were asked for have been sent. Whoever comes back by an id alone, as browsers do, has no
+    /// other way to say so.
+    pub owed: bool,
 }
 
 /// The query of both routes.
@@ -41,13 +44,15 @@ impl Cursor {
         let (epoch, offset) = text.rsplit_once(':')?;
         let known = !epoch.is_empty() && epoch.len() <= 128;
         known.then_some(())?;
-        Some(Self { epoch: epoch.to_owned(), offset: offset.parse().ok()? })
+        let whole = offset.strip_suffix('~');
+        let offset = whole.unwrap_or(offset).parse().ok()?;
+        Some(Self { epoch: epoch.to_owned(), offset, owed: whole.is_some() })
     }
 }
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}:{}", self.epoch, self.offset)
+        write!(out, "{}:{}{}", self.epoch, self.offset, if self.owed { "~" } else { "" })
     }
 }
 
@@ -106,6 +111,14 @@ impl Wish {
         }
         command.to_string()
     }
+
+    /// The command behind it that asks for last values once more, if they are owed to a client that goes on: with a
+    /// cursor it gets none.
+    pub(super) fn command_for_values(&self) -> Option<String> {
+        let owed = self.snapshot && self.cursor.as_ref().is_some_and(|cursor| cursor.owed);
+        let command = json!({ "type": "subscribe", "channels": self.channels, "snapshot": true });
+        owed.then(|| command.to_string())
+    }
 }
 
 #[cfg(test)]
@@ -130,7 +143,11 @@ mod tests {
         let cursor = Cursor::parse("dd4:x:17").unwrap();
         assert_eq!((cursor.epoch.as_str(), cursor.offset), ("dd4:x", 17));
         assert_eq!(cursor.to_string(), "dd4:x:17");
-        for bad in ["", "17", ":17", "e:", "e:-1", "e:1.0", "e:99999999999999999999"] {
+        let owed = Cursor::parse("e:17~").unwrap();
+        assert_eq!((owed.offset, owed.owed, owed.to_string().as_str()), (17, true, "e:17~"));
+        for bad in
+            ["", "17", "e:~", "e:17~~", ":17", "e:", "e:-1", "e:1.0", "e:99999999999999999999"]
+        {
             assert_eq!(Cursor::parse(bad), None, "{bad}");
         }
     }
@@ -147,6 +164,16 @@ mod tests {
         for (channels, cursor) in [("", None), (",,", None), ("a", Some("17")), (&long, None)] {
             assert_eq!(wish(channels, cursor, None), Err(400), "{channels} {cursor:?}");
         }
+    }
+
+    #[test]
+    fn last_values_are_asked_for_again_by_those_who_wait_for_them() {
+        let asks = |cursor: Option<&str>, snapshot| {
+            let cursor = cursor.and_then(Cursor::parse);
+            Wish { channels: vec!["a".to_owned()], cursor, snapshot }.command_for_values().is_some()
+        };
+        assert!(asks(Some("e:1~"), true));
+        assert!(!asks(Some("e:1~"), false) && !asks(Some("e:1"), true) && !asks(None, true));
     }
 
     #[test]

@@ -18,10 +18,10 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use super::Site;
-use super::bridge::{Bridge, Said, head};
+use super::bridge::{Bridge, Head, Said, head};
 use super::pending::{Lent, Pending};
 use super::place::Busy;
-use super::query::{Cursor, Query};
+use super::query::{Cursor, Query, Wish};
 
 /// Events of one chunk: what has come at once leaves at once.
 const CHUNK: usize = 16 << 10;
@@ -52,13 +52,19 @@ pub(super) async fn events(
         Ok(wish) => wish,
         Err(refusal) => return *refusal,
     };
-    let bridge = match Bridge::enter(&site, &wish).await {
+    let mut bridge = match Bridge::enter(&site, &wish).await {
         Ok(bridge) => bridge,
         Err(busy) if understands_events(&headers) => return refuse(&busy),
         Err(busy) => return busy.into_response(),
     };
+    let again = wish.command_for_values();
+    if let Some(command) = &again {
+        // The hub answers it when what the first one looks back for has come.
+        bridge.say(command).await;
+    }
     let events = Events {
         bridge,
+        values: Values::of(&wish, again.is_some()),
         epoch: Box::default(),
         acknowledged: false,
         asked: None,
@@ -95,6 +101,7 @@ fn refuse(busy: &Busy) -> Response {
 struct Events {
     bridge: Bridge,
     epoch: Box<str>,
+    values: Values,
     /// The client has its acknowledgement: others are answers to us.
     acknowledged: bool,
     /// When we asked for the cursor last.
@@ -151,12 +158,15 @@ impl Events {
 
     fn push(&mut self, out: &mut String, push: &str) {
         let Some(head) = head(push) else { return };
+        self.values.see(&head);
         if let Some(epoch) = head.epoch {
             self.epoch = epoch;
         }
         // A last value is older than the cursor.
         let offset = head.offset.filter(|_| !head.snapshot);
-        let id = offset.map(|offset| Cursor { epoch: self.epoch.to_string(), offset }.to_string());
+        let owed = self.values.owed;
+        let id = |offset| Cursor { epoch: self.epoch.to_string(), offset, owed }.to_string();
+        let id = offset.map(id);
         if head.kind == "subscription_ack" && std::mem::replace(&mut self.acknowledged, true) {
             // Without data it is no event, but browsers keep the id.
             let _written = write!(out, "id: {}\n\n", id.as_deref().unwrap_or_default());
@@ -167,6 +177,36 @@ impl Events {
         }
         let kind = (head.kind != "message").then_some(&*head.kind);
         event(out, kind, id.as_deref(), push);
+    }
+}
+
+/// Last values that were asked for: until all of them have been sent, every `id` says so.
+#[derive(Debug, PartialEq, Eq)]
+struct Values {
+    owed: bool,
+    /// They are asked for along with the channels, so that they come if something is gone.
+    with_channels: bool,
+    /// Commands that still look back; the last one brings what is owed.
+    behind: u8,
+}
+
+impl Values {
+    /// Of a request; `again` if they are asked for by a command of their own, too.
+    fn of(wish: &Wish, again: bool) -> Self {
+        let owed = wish.snapshot && (wish.cursor.is_none() || again);
+        let behind = u8::from(wish.snapshot || wish.cursor.is_some()) + u8::from(again);
+        Self { owed, with_channels: wish.snapshot, behind }
+    }
+
+    fn see(&mut self, head: &Head<'_>) {
+        match &*head.kind {
+            "subscription_ack" if head.recovered == Some(false) => self.owed |= self.with_channels,
+            "live" => {
+                self.behind = self.behind.saturating_sub(1);
+                self.owed &= self.behind > 0;
+            }
+            _ => {}
+        }
     }
 }
 

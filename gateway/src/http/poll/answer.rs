@@ -279,7 +279,7 @@ impl Answer {
         {
             out.extend([r#","gaps":"#, &gaps]);
         }
-        let cursor = Cursor { epoch: self.epoch.to_string(), offset: self.offset };
+        let cursor = Cursor { epoch: self.epoch.to_string(), offset: self.offset, owed: false };
         if let Ok(cursor) = serde_json::to_string(&cursor.to_string()) {
             out.extend([r#","cursor":"#, &cursor]);
         }
