@@ -1,10 +1,12 @@
 //! Child processes, pinned to cores, and what the kernel knows of them.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, io};
@@ -64,23 +66,38 @@ impl Drop for Server {
     }
 }
 
-/// A command that runs on one core, where `taskset` can be had and there are several.
+/// A command that runs on one core, where `taskset` can be had and there are several; the kernel ends it when this
+/// program ends, however that comes, where `setpriv` can be had. Only for the main thread: its end is what counts.
 pub(crate) fn pinned(core: Option<usize>, program: &Path) -> Command {
-    match core {
-        Some(core) => {
-            let mut command = Command::new("taskset");
-            command.args(["-c", &core.to_string()]).arg(program);
-            command
-        }
-        None => Command::new(program),
+    static TETHERED: LazyLock<bool> =
+        LazyLock::new(|| works("setpriv", &[TETHER[1], TETHER[2], "true"]));
+    let mut words: Vec<OsString> = Vec::new();
+    if let Some(core) = core {
+        words.extend(["taskset".into(), "-c".into(), core.to_string().into()]);
     }
+    if *TETHERED {
+        words.extend(TETHER.map(OsString::from));
+    }
+    words.push(program.into());
+    let mut words = words.into_iter();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
+    command
+}
+
+/// Becomes the program behind it, which gets this signal when its parent ends.
+const TETHER: [&str; 3] = ["setpriv", "--pdeathsig", "KILL"];
+
+fn works(program: &str, arguments: &[&str]) -> bool {
+    let status =
+        Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// The cores for server and clients; None when they cannot be kept apart.
 pub(crate) fn cores() -> Option<(usize, usize)> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let taskset = Command::new("taskset").arg("--version").stdout(Stdio::null()).status();
-    (cores >= 2 && taskset.is_ok_and(|status| status.success())).then_some((1, 0))
+    (cores >= 2 && works("taskset", &["--version"])).then_some((1, 0))
 }
 
 /// CPU time of all threads of a process, as its scheduler counts it (ns).
