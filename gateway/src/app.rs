@@ -3,10 +3,10 @@
 //! Start: shards → source → admin port → client port. Stop: unready → no new connections → drain → threads end.
 
 mod socket;
+mod threads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -25,10 +25,11 @@ use crate::hub::shard::Settings;
 use crate::hub::{self, Hub, Threads};
 use crate::metrics::{self, Rejections};
 use crate::resources;
-use crate::source::memory::{self, MemoryPublisher};
+use crate::source::memory::MemoryPublisher;
 use crate::source::status::Status;
-use crate::source::{self, Losses, Sink};
+use crate::source::{Losses, Sink};
 use crate::statistics;
+use threads::{Priority, Thread};
 
 /// What is not in the configuration because it differs between pods of one gateway.
 #[derive(Clone, Debug)]
@@ -100,8 +101,8 @@ struct Parts {
     admission: Admission,
     serving: Gate,
     threads: Threads,
-    http: JoinHandle<()>,
-    source: JoinHandle<()>,
+    http: Thread,
+    source: Vec<Thread>,
     stop_http: CancellationToken,
     stop_source: CancellationToken,
     _admin: AdminServer,
@@ -154,13 +155,13 @@ pub(crate) fn start_with(
     let sink = Sink { encoder, history, hub: hub.clone(), status, gate, losses };
     let stop_on_error = stop_source.clone().drop_guard();
     let (memory, source) =
-        start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;
+        threads::start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;
     let serve = http::serve(listener, routes(&site), http::PENDING, stop_http.clone());
     let tell = statistics::run(site, stop_http.clone());
     let work = async {
         tokio::join!(serve, tell);
     };
-    let http = vital_thread("http", &readiness, work)?;
+    let http = Thread::vital("http", &readiness, Priority::Normal, work)?;
     stop_on_error.disarm();
     serving.open();
     tracing::info!(address = %client_addr, path = config.listener.path, shards, name = config.name, "listening");
@@ -258,48 +259,6 @@ fn broker(source: &Source) -> &'static str {
     }
 }
 
-/// Runs a future on a thread and a runtime of its own. If it panics, /livez says so.
-fn vital_thread(
-    name: &'static str,
-    readiness: &Readiness,
-    work: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let vital = readiness.vital(name);
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        runtime.block_on(work);
-        vital.finish();
-    })
-}
-
-fn start_source(
-    config: &GatewayConfig,
-    options: &Options,
-    readiness: &Readiness,
-    (mut sink, desk): (Sink, Option<Desk>),
-    stop: CancellationToken,
-) -> std::io::Result<(Option<MemoryPublisher>, JoinHandle<()>)> {
-    match &config.source {
-        Source::JetStream(source) => {
-            let client = format!("wsgateway {} {}", config.name, options.pod);
-            let (source, warmup) = (source.clone(), config.history.messages);
-            let work = source::jetstream::run(source, client, warmup, (sink, desk), stop);
-            Ok((None, vital_thread("source", readiness, work)?))
-        }
-        Source::Redis(source) => {
-            let client = format!("wsgateway {} {}", config.name, options.pod);
-            let work = source::redis::run(source.clone(), client, sink, stop);
-            Ok((None, vital_thread("source", readiness, work)?))
-        }
-        Source::Memory(_) => {
-            let (publisher, stream) = memory::stream();
-            memory::open(&mut sink);
-            let work = memory::run(stream, sink, stop);
-            Ok((Some(publisher), vital_thread("source", readiness, work)?))
-        }
-    }
-}
-
 impl Running {
     /// Publishes into the in-process source; None when the source is another one.
     pub fn memory(&self) -> Option<MemoryPublisher> {
@@ -352,11 +311,8 @@ impl Parts {
         end_shards(self.threads);
         self.stop_http.cancel();
         self.stop_source.cancel();
-        for (thread, name) in [(self.http, "http"), (self.source, "source")] {
-            if thread.join().is_err() {
-                tracing::error!(name, "a thread panicked");
-            }
-        }
+        self.http.join();
+        self.source.into_iter().for_each(Thread::join);
     }
 }
 

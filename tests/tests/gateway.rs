@@ -21,6 +21,7 @@ mod gateway {
     mod batches;
     mod binary;
     mod busy;
+    mod certificates;
     mod compression;
     mod conflation;
     mod delivery;

@@ -80,6 +80,8 @@ pub(crate) struct Archive {
 #[derive(Debug)]
 pub(crate) struct Desk {
     requests: mpsc::Receiver<Request>,
+    /// The first one, once it is there.
+    first: Option<Request>,
 }
 
 /// Where the block with this sequence begins.
@@ -90,7 +92,7 @@ pub(crate) fn block_of(sequence: u64) -> u64 {
 /// An archive, and the end that serves it.
 pub(crate) fn archive() -> (Archive, Desk) {
     let (sender, requests) = mpsc::channel(QUEUE);
-    (Archive { requests: Some(sender) }, Desk { requests })
+    (Archive { requests: Some(sender) }, Desk { requests, first: None })
 }
 
 impl Archive {
@@ -128,6 +130,20 @@ fn answer(asker: &Inbox, from: u64, fetched: Fetched) {
 }
 
 impl Desk {
+    /// Waits until somebody asks.
+    pub(crate) async fn wanted(&mut self) {
+        if self.first.is_none() {
+            self.first = self.requests.recv().await;
+        }
+    }
+
+    async fn next(&mut self) -> Option<Request> {
+        match self.first.take() {
+            Some(first) => Some(first),
+            None => self.requests.recv().await,
+        }
+    }
+
     /// Serves until every [`Archive`] is gone. `fetch` looks up the block that begins at a sequence.
     pub(crate) async fn run<F>(mut self, fetch: impl Fn(u64) -> F)
     where
@@ -138,7 +154,7 @@ impl Desk {
         let mut fetches: JoinSet<(u64, Fetched)> = JoinSet::new();
         loop {
             tokio::select! {
-                request = self.requests.recv(), if fetches.len() < FETCHES => {
+                request = self.next(), if fetches.len() < FETCHES => {
                     let Some(Request { from, asker }) = request else { return };
                     if let Some(block) = cache.get(from, Instant::now()) {
                         answer(&asker, from, Ok(block));

@@ -24,13 +24,12 @@ use wsgateway_nats::Connection;
 
 use connect::Complaint;
 use feed::{Feed, HEARTBEAT, SILENCE};
-use lookup::Lookup;
+pub(crate) use lookup::look_up;
 
 use super::position::{Begin, Cursor, Observed, begin};
 use super::status::State;
 use super::{Sink, ack};
 use crate::encode::Message;
-use crate::history::archive::Desk;
 
 /// How long the server keeps a consumer that nobody listens to any more.
 const INACTIVE: Duration = Duration::from_secs(30);
@@ -73,7 +72,7 @@ pub(crate) async fn run(
     source: JetStreamSource,
     name: String,
     warmup: u64,
-    (sink, desk): (Sink, Option<Desk>),
+    sink: Sink,
     stop: CancellationToken,
 ) {
     let (connected, complaint) = (Arc::new(Notify::new()), Complaint::default());
@@ -95,14 +94,7 @@ pub(crate) async fn run(
         connected,
         complaint,
     };
-    let lookup =
-        Lookup::new(&reader.jetstream, &reader.client, &reader.source.stream, &reader.sink);
-    let looking = async {
-        if let Some(desk) = desk {
-            desk.run(move |from| lookup.clone().block(from)).await;
-        }
-    };
-    let work = async { tokio::join!(reader.run(), renewal.run(), looking) };
+    let work = async { tokio::join!(reader.run(), renewal.run()) };
     stop.run_until_cancelled(Box::pin(work)).await;
 }
 

@@ -1,21 +1,24 @@
-//! Credentials and certificates: each way in, each way to be kept out, and files that change while the gateway runs.
+//! Credentials: each way in, each way to be kept out, and files that change while the gateway runs.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use ::gateway::app::Running;
 use anyhow::{Context as _, Result, ensure};
 use async_nats::ConnectOptions;
 use async_nats::jetstream;
-use harness::{Authority, Certified, MountedSecret, Nats, NatsOperator, Scratch, wait_until_some};
+use harness::{MountedSecret, Nats, NatsOperator, Signal, wait_until_some};
 use wsgateway_config::{GatewayConfig, JetStreamSource, NatsAuth, NatsTls, NatsUser, Source};
 
 use super::http::get;
 use super::process::Process;
+use super::resume::{numbered, read_up_to, resume};
 use super::rig::{Rig, SOON, config, ready, start, stream_config};
 
 /// A server with the stream, made by somebody who may.
-async fn guarded(server: &str, admin: ConnectOptions) -> Result<(Nats, jetstream::Context)> {
+pub(super) async fn guarded(
+    server: &str,
+    admin: ConnectOptions,
+) -> Result<(Nats, jetstream::Context)> {
     let nats = Nats::start_with(server).await?;
     let jetstream = jetstream::new(nats.client_with(admin).await?);
     jetstream.create_stream(stream_config()).await?;
@@ -23,7 +26,7 @@ async fn guarded(server: &str, admin: ConnectOptions) -> Result<(Nats, jetstream
 }
 
 /// The configuration of a gateway with these credentials and certificates.
-fn with(nats: &Nats, auth: Option<NatsAuth>, tls: Option<NatsTls>) -> GatewayConfig {
+pub(super) fn with(nats: &Nats, auth: Option<NatsAuth>, tls: Option<NatsTls>) -> GatewayConfig {
     let mut config = config(&nats.url());
     change(&mut config, |source| (source.auth, source.tls) = (auth, tls));
     config
@@ -36,7 +39,7 @@ fn change(config: &mut GatewayConfig, change: impl FnOnce(&mut JetStreamSource))
 }
 
 /// Waits until the source is in a state for a reason that holds `words`, and returns the whole reason.
-async fn told(admin: SocketAddr, state: &str, words: &str) -> Result<String> {
+pub(super) async fn told(admin: SocketAddr, state: &str, words: &str) -> Result<String> {
     let mut last = String::new();
     let found = wait_until_some(SOON, "the state of the source", async || {
         let status = get(admin, "/status").await.ok()?.json().ok()?;
@@ -217,103 +220,39 @@ async fn a_token_opens_and_a_wrong_one_is_kept_out() -> Result<()> {
     flows(&Rig::of(nats, jetstream, gateway)).await
 }
 
-/// The certificates of a server that wants to see those of its clients, as files.
-struct Pki {
-    ca: Authority,
-    server: String,
-    folder: Scratch,
-}
-
-impl Pki {
-    fn new() -> Result<Self> {
-        let (ca, folder) = (Authority::new("nats-ca")?, Scratch::new("pki")?);
-        let Certified { certificate, key } = ca.server()?;
-        let path = |name: &str, text: &str| -> Result<String> {
-            Ok(folder.write(name, text)?.display().to_string())
-        };
-        let server = format!(
-            "tls {{ cert_file: \"{}\", key_file: \"{}\", ca_file: \"{}\", verify: true }}",
-            path("server.crt", &certificate)?,
-            path("server.key", &key)?,
-            path("ca.crt", &ca.pem())?,
-        );
-        Ok(Self { ca, server, folder })
-    }
-
-    fn file(&self, name: &str, text: &str) -> Result<PathBuf> {
-        self.folder.write(name, text)
-    }
-
-    /// A publisher that the server accepts.
-    fn admin(&self) -> Result<ConnectOptions> {
-        let Certified { certificate, key } = self.ca.client("admin")?;
-        Ok(ConnectOptions::new()
-            .add_root_certificates(self.folder.join("ca.crt"))
-            .add_client_certificate(
-                self.file("admin.crt", &certificate)?,
-                self.file("admin.key", &key)?,
-            ))
-    }
-}
-
-/// The files of a Secret of type kubernetes.io/tls.
-fn pair(certified: &Certified) -> [(&str, &str); 2] {
-    [("tls.crt", &certified.certificate), ("tls.key", &certified.key)]
-}
-
 #[tokio::test]
-async fn a_server_that_verifies_clients_takes_one_with_the_right_certificate_and_a_new_one_later()
--> Result<()> {
-    let pki = Pki::new()?;
-    let (nats, jetstream) = guarded(&pki.server, pki.admin()?).await?;
-    let stranger = Authority::new("somebody else")?.client("gateway")?;
-    let mut secret = MountedSecret::new(&pair(&stranger))?;
-    let tls = NatsTls {
-        ca_file: Some(pki.folder.join("ca.crt")),
-        cert_file: Some(secret.path("tls.crt")),
-        key_file: Some(secret.path("tls.key")),
+async fn what_is_older_is_looked_up_with_changed_credentials_too() -> Result<()> {
+    let server = |password: &str| {
+        format!(
+            "authorization {{ users = [{{ user: admin, password: admin }}, \
+             {{ user: me, password: {password} }}] }}"
+        )
     };
-    let gateway = start(with(&nats, None, Some(tls)))?;
-    told(gateway.admin_addr, "error", "check spec.nats.tls.clientSecret").await?;
-
-    secret.replace(&pair(&pki.ca.client("gateway")?))?;
+    let admin = ConnectOptions::with_user_and_password("admin".to_owned(), "admin".to_owned());
+    let (nats, jetstream) = guarded(&server("old"), admin).await?;
+    let mut secret = MountedSecret::new(&[("password", "old")])?;
+    let user = NatsUser::Name("me".to_owned());
+    let auth = NatsAuth::Password { user, password: secret.path("password") };
+    let mut config = with(&nats, Some(auth), None);
+    config.history.messages = 1;
+    let gateway = start(config)?;
     ready(gateway.admin_addr).await?;
-    let rig = Rig::of(nats, jetstream, gateway);
-    let mut client = rig.subscriber(&["a"]).await?;
-    rig.publish("a", "1").await?;
-    assert_eq!(client.expect("message").await?["offset"], 1);
+    nats.configure(&server("new"))?;
+    let mut rig = Rig::of(nats, jetstream, gateway);
 
-    // One that is not accepted shows that the connection follows the files.
-    secret.replace(&pair(&stranger))?;
-    told(rig.admin_addr, "error", "check spec.nats.tls.clientSecret").await?;
-    rig.publish("a", "2").await?;
-    let right = pki.ca.client("gateway")?;
-    let mixed = Certified { key: stranger.key.clone(), ..right.clone() };
-    secret.replace(&pair(&mixed))?;
-    told(rig.admin_addr, "error", "does not fit the certificate in").await?;
-    secret.replace(&pair(&right))?;
-    assert_eq!(client.expect("message").await?["offset"], 2);
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_is_missing_or_wrong_in_tls_is_told_with_the_field_to_set() -> Result<()> {
-    let pki = Pki::new()?;
-    let verifying = Nats::start_with(&pki.server).await?;
-    let plain = Nats::start().await?;
-    let another = pki.file("another.crt", &Authority::new("somebody else")?.pem())?;
-    let ca = |file: PathBuf| Some(NatsTls { ca_file: Some(file), ..NatsTls::default() });
-    for (nats, tls, words) in [
-        (&verifying, None, "asks for TLS, and its certificate comes from no authority"),
-        (&verifying, ca(another), "check spec.nats.tls.caSecret"),
-        (&verifying, ca(pki.folder.join("ca.crt")), "set spec.nats.tls.clientSecret"),
-        (&verifying, ca(pki.file("no.crt", "hello")?), "no.crt holds no certificate"),
-        (&verifying, ca(pki.folder.join("none.crt")), "none.crt cannot be read"),
-        (&plain, ca(pki.folder.join("ca.crt")), "does not speak TLS"),
-    ] {
-        let gateway = start(with(nats, None, tls))?;
-        told(gateway.admin_addr, "error", words).await?;
-        assert_eq!(get(gateway.admin_addr, "/readyz").await?.status, 503);
+    for round in 1..=2 {
+        rig.publish_all(numbered(300)).await?;
+        read_up_to(&rig, round * 300).await?;
+        let mut client = rig.client().await?;
+        resume(&mut client, &[">"], 0).await?;
+        for offset in 1..=round * 300 {
+            assert_eq!(client.expect("message").await?["offset"], offset);
+        }
+        if round == 1 {
+            rig.nats.signal(Signal::Hup)?;
+            told(rig.admin_addr, "unauthorized", "NATS does not accept the user").await?;
+            secret.replace(&[("password", "new")])?;
+        }
     }
     Ok(())
 }

@@ -14,11 +14,13 @@ use async_nats::jetstream::stream::RawMessageErrorKind;
 use async_nats::{Client, HeaderMap, StatusCode};
 use futures_util::StreamExt;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use wsgateway_config::JetStreamSource;
+use wsgateway_nats::{Access, Connection, Notice};
 
-use super::super::Sink;
 use crate::encode::{Envelope, Message};
 use crate::history::History;
-use crate::history::archive::{BLOCK, BLOCK_BYTES, Block, Fetched, LookupError, block_of};
+use crate::history::archive::{BLOCK, BLOCK_BYTES, Block, Desk, Fetched, LookupError, block_of};
 
 /// Longest wait for the next message of an answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -26,9 +28,46 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Requests for one block: a replica that is behind, or a server that gives one message at a time.
 const ATTEMPTS: usize = 3;
 
+/// Answers those who look back until told to stop, over a connection of its own, made when the first of them asks: what
+/// is looked up is much, and live messages must not wait behind it. `past` is what a block is made with, and where the
+/// stream's life is known.
+pub(crate) async fn look_up(
+    source: JetStreamSource,
+    name: String,
+    past: (Envelope, History),
+    mut desk: Desk,
+    stop: CancellationToken,
+) {
+    let work = async {
+        desk.wanted().await;
+        match wsgateway_nats::connect(&Access::from(&source), &name, on_notice).await {
+            Ok(Connection { client, renewal }) => {
+                let lookup = Lookup::new(client, &source.stream, past);
+                let serve = desk.run(move |from| lookup.clone().block(from));
+                tokio::join!(serve, renewal.run());
+            }
+            // The reader of the stream has the same trouble, and tells it.
+            Err(error) => {
+                let why: Arc<str> = error.to_string().into();
+                desk.run(move |_| std::future::ready(Err(LookupError::Failed(Arc::clone(&why)))))
+                    .await;
+            }
+        }
+    };
+    stop.run_until_cancelled(Box::pin(work)).await;
+}
+
+/// Whether NATS can be reached is told by the reader of the stream; what a lookup is refused, only here.
+fn on_notice(notice: Notice) {
+    match notice {
+        Notice::Complaint(complaint) => tracing::warn!(complaint, "NATS complains about a lookup"),
+        notice => tracing::debug!(?notice, "the connection for lookups"),
+    }
+}
+
 /// Looks up blocks of one stream. Clones share the connection.
 #[derive(Clone)]
-pub(super) struct Lookup {
+struct Lookup {
     jetstream: jetstream::Context,
     client: Client,
     stream: Arc<str>,
@@ -37,23 +76,13 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    pub(super) fn new(
-        jetstream: &jetstream::Context,
-        client: &Client,
-        stream: &str,
-        sink: &Sink,
-    ) -> Self {
-        Self {
-            jetstream: jetstream.clone(),
-            client: client.clone(),
-            stream: stream.into(),
-            envelope: sink.encoder.envelope(),
-            history: sink.history.clone(),
-        }
+    fn new(client: Client, stream: &str, (envelope, history): (Envelope, History)) -> Self {
+        let jetstream = jetstream::with_prefix(client.clone(), "$JS.API");
+        Self { jetstream, client, stream: stream.into(), envelope, history }
     }
 
     /// The block that begins at `from`: up to the end of its aligned range, or less if its messages are large.
-    pub(super) async fn block(self, from: u64) -> Fetched {
+    async fn block(self, from: u64) -> Fetched {
         let failed = |why: &dyn std::fmt::Display| LookupError::Failed(why.to_string().into());
         let stream = self.jetstream.get_stream(&*self.stream);
         let stream = tokio::time::timeout(PATIENCE, stream)

@@ -1,0 +1,106 @@
+//! The threads beside the shards: each runs one future on a runtime of its own.
+
+use std::pin::Pin;
+use std::thread::JoinHandle;
+
+use tokio_util::sync::CancellationToken;
+use wsgateway_config::{GatewayConfig, Source};
+use wsgateway_runtime::readiness::Readiness;
+
+use super::Options;
+use crate::history::archive::Desk;
+use crate::source::memory::{self, MemoryPublisher};
+use crate::source::{self, Sink};
+
+/// A thread that must not end before it is told to; if it panics, /livez says so.
+#[derive(Debug)]
+pub(super) struct Thread {
+    name: &'static str,
+    handle: JoinHandle<()>,
+}
+
+/// How the kernel shares a CPU that is too small for all threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Priority {
+    Normal,
+    /// A tenth of the weight of the others: for work that nobody live waits for.
+    Background,
+}
+
+/// The nice value of background threads.
+const NICE: i32 = 10;
+
+impl Thread {
+    /// Starts it.
+    pub(super) fn vital(
+        name: &'static str,
+        readiness: &Readiness,
+        priority: Priority,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let vital = readiness.vital(name);
+        let handle = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            if priority == Priority::Background {
+                step_back(name);
+            }
+            runtime.block_on(work);
+            vital.finish();
+        })?;
+        Ok(Self { name, handle })
+    }
+
+    /// Waits for its end.
+    pub(super) fn join(self) {
+        if self.handle.join().is_err() {
+            tracing::error!(name = self.name, "a thread panicked");
+        }
+    }
+}
+
+/// Linux keeps a nice value per thread, and anybody may raise theirs.
+fn step_back(name: &str) {
+    let own = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(own), NICE) {
+        tracing::info!(name, %error, "the thread keeps its priority");
+    }
+}
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Starts what reads the source, and what looks up older messages in it.
+pub(super) fn start_source(
+    config: &GatewayConfig,
+    options: &Options,
+    readiness: &Readiness,
+    (mut sink, desk): (Sink, Option<Desk>),
+    stop: CancellationToken,
+) -> std::io::Result<(Option<MemoryPublisher>, Vec<Thread>)> {
+    let client = format!("wsgateway {} {}", config.name, options.pod);
+    let reading = |work: Work| Thread::vital("source", readiness, Priority::Normal, work);
+    match &config.source {
+        Source::JetStream(source) => {
+            let looking = desk.map(|desk| {
+                let past = (sink.encoder.envelope(), sink.history.clone());
+                let client = format!("{client} lookups");
+                let work =
+                    source::jetstream::look_up(source.clone(), client, past, desk, stop.clone());
+                Thread::vital("lookups", readiness, Priority::Background, work)
+            });
+            let work =
+                source::jetstream::run(source.clone(), client, config.history.messages, sink, stop);
+            let threads = [Some(reading(Box::pin(work))), looking];
+            Ok((None, threads.into_iter().flatten().collect::<std::io::Result<_>>()?))
+        }
+        Source::Redis(source) => {
+            let work = source::redis::run(source.clone(), client, sink, stop);
+            Ok((None, vec![reading(Box::pin(work))?]))
+        }
+        Source::Memory(_) => {
+            let (publisher, stream) = memory::stream();
+            memory::open(&mut sink);
+            let work = memory::run(stream, sink, stop);
+            Ok((Some(publisher), vec![reading(Box::pin(work))?]))
+        }
+    }
+}
