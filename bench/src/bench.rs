@@ -55,6 +55,8 @@ pub(crate) struct Job {
     pub(crate) wire: Option<Wire>,
     /// Further clients that ask for the whole stream again all the while.
     pub(crate) replaying: usize,
+    /// Whether the cores are kept from sleeping.
+    pub(crate) awake: bool,
     pub(crate) phases: Vec<Phase>,
 }
 
@@ -71,6 +73,7 @@ impl Job {
             history: None,
             wire: None,
             replaying: 0,
+            awake: false,
             phases,
         }
     }
@@ -148,9 +151,12 @@ impl Bench {
         let running = self.ground.start(who, settings)?;
         let plan = self.plan(&running, job);
         let mut others = Holders::default();
+        if job.awake {
+            others.keep_awake(self, &plan)?;
+        }
         if job.replaying > 0 {
             let plan = Plan { connections: job.replaying, ..plan.clone() };
-            others.start_humbly(self, "replay", &plan)?;
+            others.start_humbly(self, self.ground.cores.map(|cores| cores.1), "replay", &plan)?;
         }
         let mut child = pinned(self.ground.cores.map(|cores| cores.1), &self.ground.this)
             .arg("clients")

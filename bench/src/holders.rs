@@ -8,6 +8,21 @@ use crate::error::{Error, io};
 use crate::plan::Plan;
 use crate::process::pinned;
 
+/// The process that keeps a core awake: it spins until its standard input ends.
+pub(crate) fn awake() -> Result<(), Error> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(io("no plan"))?;
+    std::thread::spawn(|| {
+        loop {
+            std::hint::spin_loop();
+        }
+    });
+    println!("ready");
+    // An error is an end, too.
+    drop(std::io::stdin().read_line(&mut line));
+    Ok(())
+}
+
 /// Client processes; dropped, they end.
 #[derive(Default)]
 pub(crate) struct Holders(Vec<Child>);
@@ -30,14 +45,15 @@ impl Holders {
         self.spawn(command, plan)
     }
 
-    /// The same for a process that has the core only while nobody else wants it.
+    /// The same for a process that has its core only while nobody else wants it.
     pub(crate) fn start_humbly(
         &mut self,
         bench: &Bench,
+        core: Option<usize>,
         role: &str,
         plan: &Plan,
     ) -> Result<(), Error> {
-        let inner = pinned(bench.ground.cores.map(|cores| cores.1), &bench.ground.this);
+        let inner = pinned(core, &bench.ground.this);
         let mut command = Command::new("nice");
         command.args(["-n", "19"]).arg(inner.get_program()).args(inner.get_args()).arg(role);
         self.spawn(command, plan)
@@ -60,6 +76,14 @@ impl Holders {
         }
         std::mem::take(self).finish()?;
         Err(Error::Clients("they ended before they were connected".to_owned()))
+    }
+
+    /// Keeps both cores from sleeping. To wake one up takes longer in a virtual machine than what is measured, and how
+    /// often that happens would depend on what else runs.
+    pub(crate) fn keep_awake(&mut self, bench: &Bench, plan: &Plan) -> Result<(), Error> {
+        let Some((server, clients)) = bench.ground.cores else { return Ok(()) };
+        self.start_humbly(bench, Some(server), "awake", plan)?;
+        self.start_humbly(bench, Some(clients), "awake", plan)
     }
 
     /// How many processes.

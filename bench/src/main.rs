@@ -52,6 +52,9 @@ enum What {
     /// Clients that ask for the whole stream again (started by run)
     #[command(hide = true)]
     Replay,
+    /// Nothing, without ever sleeping (started by run)
+    #[command(hide = true)]
+    Awake,
 }
 
 fn main() -> ExitCode {
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         What::Clients => clients::run(),
         What::Hold => clients::hold(),
         What::Replay => comeback::replay(),
+        What::Awake => holders::awake(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -42,7 +42,8 @@ pub(super) fn text(results: &Results) -> String {
          {seconds} s, the same rate for everybody.\n\
          - **Resume** (P6): from the first SYN until the last client has its last missed message, 512 handshakes at a \
          time; afterwards one more message must reach everybody. Beside it the same clients who only connect, and the \
-         floor that sends to each what it has missed in one call.\n\
+         floor that sends to each what it has missed in one call. While live clients are measured beside a crowd that \
+         looks back, and without it, a process of the least weight keeps each core from sleeping.\n\
          - {clients} All clients of a server are one thread; every message of our gateway and of the floor is held \
          against offsets and predecessors: a lost, repeated or late one ends the run.\n\
          - The peers are small programs in bench/peers, written as their documentation shows; those without \

@@ -23,7 +23,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), Error> {
         let (seconds, shape) = (scale.paced_seconds, Shape::Filled(scale.payload));
         let phase = Phase::Paced { per_second, seconds, shape, stalled: false };
         let replaying = if crowd { scale.small } else { 0 };
-        let job = Job { replaying, history, ..Job::new(scale.small, vec![phase]) };
+        let job = Job { replaying, history, awake: true, ..Job::new(scale.small, vec![phase]) };
         let Some(outcome) = bench.session("p6", &Contestant::Gateway, &job)? else { continue };
         let Some(measured) = outcome.phases.first() else { continue };
         let (p50, p99) = (measured.p50_ns as f64 / 1e6, measured.p99_ns as f64 / 1e6);
