@@ -78,6 +78,8 @@ pub(crate) struct Connection {
     pub on_hold: bool,
     /// Whether it has looked back: its jobs may wait for its socket.
     pub replays: bool,
+    /// Whether its outbox waits in the line of those who look back.
+    pub writes_later: bool,
     /// Whether a ping is out since the last sign of life.
     pub pinged: bool,
     /// Held for its drop: gives the place back. A request of this process holds its own.

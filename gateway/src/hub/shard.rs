@@ -249,13 +249,27 @@ impl Shard {
         }
         for event in ready.drain(..) {
             if event.writable {
-                self.write_outbox(event.conn);
+                self.writable(event.conn);
             }
             if event.readable {
                 self.read(event.conn, event.hung_up);
             }
         }
         self.scratch.ready = ready;
+    }
+
+    /// A socket takes bytes again. What is left of a chunk of somebody who looks back leaves in the turns of the replays,
+    /// not between two live messages.
+    fn writable(&mut self, conn: u32) {
+        match self.connections.get_mut(conn as usize) {
+            Some(connection) if connection.outbox.is_some() && self.replays.has(conn) => {
+                // However often the socket says so, it is in the line once.
+                if !std::mem::replace(&mut connection.writes_later, true) {
+                    self.replays.writable.push_back(Timer { conn, serial: connection.serial });
+                }
+            }
+            _ => self.write_outbox(conn),
+        }
     }
 
     /// Everything that the rest of the process has for us, in order.

@@ -33,6 +33,7 @@ impl Shard {
             urgent: false,
             on_hold: false,
             replays: false,
+            writes_later: false,
             form: Form { deflate: handover.deflate, batch: false, protocol: handover.protocol },
             serial: self.serial,
             heard: self.clock.tick,

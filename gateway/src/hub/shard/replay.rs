@@ -109,16 +109,31 @@ impl Shard {
         self.replays.fresh = 0;
         self.replays.deflated = 0;
         self.look_for_the_late();
-        let enough = self.totals.delivered_bytes + self.replay_bytes();
+        let mut left = self.replay_bytes();
         for _ in 0..CHUNKS {
-            if self.totals.delivered_bytes >= enough {
-                break;
+            match self.replay_one() {
+                Some(bytes) if bytes < left => left -= bytes,
+                _ => break,
             }
-            let Some(id) = self.replays.ready.pop_front() else { break };
-            self.step(id);
         }
         self.serve_queue();
         self.totals.replays = self.replays.len() as u64;
+    }
+
+    /// One write for somebody who looks back; its bytes, or none when there is nobody.
+    fn replay_one(&mut self) -> Option<u64> {
+        let before = (self.totals.delivered_bytes, self.totals.outbox_bytes);
+        if let Some(timer) = self.replays.writable.pop_front() {
+            let connection = self.connections.get_mut(timer.conn as usize);
+            if let Some(connection) = connection.filter(|c| c.serial == timer.serial) {
+                connection.writes_later = false;
+                self.write_outbox(timer.conn);
+            }
+            return Some(before.1.saturating_sub(self.totals.outbox_bytes));
+        }
+        let id = self.replays.ready.pop_front()?;
+        self.step(id);
+        Some(self.totals.delivered_bytes - before.0)
     }
 
     /// Bytes that replays may write in this turn.

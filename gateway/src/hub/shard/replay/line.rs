@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::Next;
 use super::job::{Job, JobId, Stage};
+use crate::hub::wheel::Timer;
 
 /// Everybody of this shard who looks back.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(in crate::hub::shard) struct Replays {
     by_conn: HashMap<u32, Vec<JobId>>,
     /// Those that can go on, in turn. An id whose job is gone is passed over, here as in all lists.
     pub(super) ready: VecDeque<JobId>,
+    /// Connections that look back, have something in their outbox, and whose sockets take bytes again.
+    pub(in crate::hub::shard) writable: VecDeque<Timer>,
     /// Those that are ahead of this pod.
     pub(super) behind: Vec<JobId>,
     /// Those that wait for a block, by its first sequence.
@@ -36,11 +39,16 @@ pub(in crate::hub::shard) struct Replays {
 
 impl Replays {
     pub(in crate::hub::shard) fn is_idle(&self) -> bool {
-        self.ready.is_empty()
+        self.ready.is_empty() && self.writable.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
         self.jobs.len()
+    }
+
+    /// Whether a connection looks back now.
+    pub(in crate::hub::shard) fn has(&self, conn: u32) -> bool {
+        self.by_conn.contains_key(&conn)
     }
 
     fn ids(&self, conn: u32) -> &[JobId] {
