@@ -3,7 +3,7 @@
  * Every process ends with the test process.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -66,10 +66,10 @@ class Server {
   }
 
   launch(args: string[]): void {
-    const log = createWriteStream(join(this.folder, 'log'), { flags: 'a' });
-    const child = spawn(this.binary, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, WSGATEWAY_LOG_FORMAT: 'json' } });
-    child.stdout.pipe(log, { end: false });
-    child.stderr.pipe(log, { end: false });
+    // The server writes by itself: nothing of ours is still to be opened or flushed when its folder is removed.
+    const log = openSync(join(this.folder, 'log'), 'a');
+    const child = spawn(this.binary, args, { stdio: ['ignore', log, log], env: { ...process.env, WSGATEWAY_LOG_FORMAT: 'json' } });
+    closeSync(log);
     running.add(child);
     child.on('exit', () => running.delete(child));
     this.child = child;
