@@ -35,13 +35,19 @@ function connect(options: ClientOptions): Recorder {
 
 /** Everything that was published has come, once, in order, and nothing was said to be missing. */
 async function complete(recorder: Recorder, count: number): Promise<void> {
+  await delivered(recorder, count);
+  expect(recorder.of('duplicate')).toEqual([]);
+}
+
+/** The same for handlers: the gateway may have sent some of it twice. */
+async function delivered(recorder: Recorder, count: number): Promise<void> {
   await until(
     `${count} messages`,
     () => recorder.messages.length >= count,
     () => `${recorder.messages.length}: ${JSON.stringify(recorder.events.slice(-10))}`,
   );
   expect(numbers(recorder.messages)).toEqual(range(1, count));
-  expect([recorder.of('gap'), recorder.of('duplicate'), recorder.of('rejected')]).toEqual([[], [], []]);
+  expect([recorder.of('gap'), recorder.of('rejected')]).toEqual([[], []]);
 }
 
 test('a gateway that is killed and comes back costs nothing', async () => {
@@ -281,7 +287,9 @@ test('replays, last values and live messages of the same channels, cut again and
     if (round % 3 > 0) relay.cut();
     if (round % 2 > 0) some.unsubscribe();
   }
-  await complete(recorder, await publisher.stop());
+  // Cut between an acknowledgement and its live, the cursor is the least of both commands' positions: what the other had
+  // brought by then comes again, and is dropped (see the unit test of the session).
+  await delivered(recorder, await publisher.stop());
   expect(exact.length).toBeGreaterThan(10);
   relay.stop();
 });

@@ -57,6 +57,26 @@ test('a cursor is the position of the acknowledgement, then the last delivered o
   expect(session.cursor).toEqual({ epoch: 'e', offset: 12 });
 });
 
+test('a cut between the acknowledgement of last values and their end: what came live meanwhile comes again, and is dropped', async () => {
+  session.subscribe(['mix.*'], receive, {});
+  open();
+  ack(10);
+  session.subscribe(['mix.a'], receive, { snapshot: true });
+  await turn();
+  ack(11);
+  // By mix.*, which says nothing of how far the other command is.
+  message('mix.a', 12, 0);
+  session.ended();
+  open();
+  expect(asked().at(-1)).toMatchObject({ channels: ['mix.*', 'mix.a'], resume: { epoch: 'e', offset: 11 } });
+  ack(11, true);
+  message('mix.a', 12, 0);
+  message('mix.a', 13, 12);
+  expect(offsets()).toEqual([12, 12, 13, 13]); // each of the two subscriptions once
+  expect(events.filter(({ type }) => type === 'duplicate')).toEqual([{ type: 'duplicate', channel: 'mix.a', offset: 12 }]);
+  expect(gaps()).toEqual([]);
+});
+
 test('after a line has ended everything is asked for in one command, from the cursor', () => {
   session.subscribe(['a', 'b.*'], receive, {});
   session.subscribe(['c'], receive, {});
