@@ -156,9 +156,9 @@ impl Bench {
         }
         if job.replaying > 0 {
             let plan = Plan { connections: job.replaying, ..plan.clone() };
-            others.start_humbly(self, self.ground.cores.map(|cores| cores.1), "replay", &plan)?;
+            others.start_humbly(self, self.ground.client_core(), "replay", &plan)?;
         }
-        let mut child = pinned(self.ground.cores.map(|cores| cores.1), &self.ground.this)
+        let mut child = pinned(self.ground.client_core(), &self.ground.this)
             .arg("clients")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -99,6 +99,10 @@ impl Ground {
         self.cores.map(|cores| cores.0)
     }
 
+    pub(crate) fn client_core(&self) -> Option<usize> {
+        self.cores.map(|cores| cores.1)
+    }
+
     fn floor(&self, settings: Settings) -> Result<Running, Error> {
         let mut command = pinned(self.server_core(), &self.this);
         command.arg("floor").args(["--connections", &settings.connections.to_string()]);

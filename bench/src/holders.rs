@@ -8,10 +8,8 @@ use crate::error::{Error, io};
 use crate::plan::Plan;
 use crate::process::pinned;
 
-/// The process that keeps a core awake: it spins until its standard input ends.
+/// The process that keeps a core awake: it spins until its standard input, of which it needs no plan, ends.
 pub(crate) fn awake() -> Result<(), Error> {
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).map_err(io("no plan"))?;
     std::thread::spawn(|| {
         loop {
             std::hint::spin_loop();
@@ -19,7 +17,7 @@ pub(crate) fn awake() -> Result<(), Error> {
     });
     println!("ready");
     // An error is an end, too.
-    drop(std::io::stdin().read_line(&mut line));
+    drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     Ok(())
 }
 
@@ -40,7 +38,7 @@ impl Drop for Holders {
 impl Holders {
     /// Starts this program in a role, and waits until it says that it is ready.
     pub(crate) fn start(&mut self, bench: &Bench, role: &str, plan: &Plan) -> Result<(), Error> {
-        let mut command = pinned(bench.ground.cores.map(|cores| cores.1), &bench.ground.this);
+        let mut command = pinned(bench.ground.client_core(), &bench.ground.this);
         command.arg(role);
         self.spawn(command, plan)
     }

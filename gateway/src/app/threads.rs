@@ -1,6 +1,5 @@
 //! The threads beside the shards: each runs one future on a runtime of its own.
 
-use std::pin::Pin;
 use std::thread::JoinHandle;
 
 use tokio_util::sync::CancellationToken;
@@ -66,8 +65,6 @@ fn step_back(name: &str) {
     }
 }
 
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// Starts what reads the source, and what looks up older messages in it.
 pub(super) fn start_source(
     config: &GatewayConfig,
@@ -77,30 +74,35 @@ pub(super) fn start_source(
     stop: CancellationToken,
 ) -> std::io::Result<(Option<MemoryPublisher>, Vec<Thread>)> {
     let client = format!("wsgateway {} {}", config.name, options.pod);
-    let reading = |work: Work| Thread::vital("source", readiness, Priority::Normal, work);
     match &config.source {
         Source::JetStream(source) => {
-            let looking = desk.map(|desk| {
-                let past = (sink.encoder.envelope(), sink.history.clone());
-                let client = format!("{client} lookups");
-                let work =
-                    source::jetstream::look_up(source.clone(), client, past, desk, stop.clone());
-                Thread::vital("lookups", readiness, Priority::Background, work)
-            });
-            let work =
-                source::jetstream::run(source.clone(), client, config.history.messages, sink, stop);
-            let threads = [Some(reading(Box::pin(work))), looking];
-            Ok((None, threads.into_iter().flatten().collect::<std::io::Result<_>>()?))
+            let past = (sink.encoder.envelope(), sink.history.clone());
+            let (warmup, name) = (config.history.messages, client.clone());
+            let work = source::jetstream::run(source.clone(), name, warmup, sink, stop.clone());
+            let mut threads = vec![reading(readiness, work)?];
+            if let Some(desk) = desk {
+                let name = format!("{client} lookups");
+                let work = source::jetstream::look_up(source.clone(), name, past, desk, stop);
+                threads.push(Thread::vital("lookups", readiness, Priority::Background, work)?);
+            }
+            Ok((None, threads))
         }
         Source::Redis(source) => {
             let work = source::redis::run(source.clone(), client, sink, stop);
-            Ok((None, vec![reading(Box::pin(work))?]))
+            Ok((None, vec![reading(readiness, work)?]))
         }
         Source::Memory(_) => {
             let (publisher, stream) = memory::stream();
             memory::open(&mut sink);
             let work = memory::run(stream, sink, stop);
-            Ok((Some(publisher), vec![reading(Box::pin(work))?]))
+            Ok((Some(publisher), vec![reading(readiness, work)?]))
         }
     }
+}
+
+fn reading(
+    readiness: &Readiness,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<Thread> {
+    Thread::vital("source", readiness, Priority::Normal, work)
 }
