@@ -18,10 +18,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Interval, MissedTickBehavior};
 
 pub use dialer::Dialer;
+use dialer::Watch;
 pub(crate) use hello::Answer;
 pub use hello::ServerInfo;
 pub use requests::{Replies, RequestError, Requests, requests};
-use dialer::Watch;
 use socket::Socket;
 
 use crate::wire::{Message, Op, Parser, Violation, command};

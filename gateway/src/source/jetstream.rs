@@ -25,8 +25,8 @@ use wsgateway_nats::link::{Dialer, Lost};
 
 use api_link::ApiLink;
 use control::SILENCE;
-pub(crate) use identity::Life;
 use identity::Identity;
+pub(crate) use identity::Life;
 pub(crate) use lookup::look_up;
 
 use super::position::Cursor;
@@ -83,11 +83,11 @@ pub(crate) async fn run(
         sink,
         cursor: None,
         identity: Identity::new(life),
-        link: None,
     };
-    stop.run_until_cancelled(Box::pin(reader.run())).await;
+    let mut link = None;
+    stop.run_until_cancelled(Box::pin(reader.run(&mut link))).await;
     // An error is a server that is away: it deletes the consumer by itself.
-    let _late = tokio::time::timeout(GOODBYE, reader.goodbye()).await;
+    let _late = tokio::time::timeout(GOODBYE, reader.goodbye(link)).await;
 }
 
 /// Owner of the position in the stream.
@@ -100,7 +100,6 @@ struct Reader {
     cursor: Option<Cursor>,
     identity: Identity,
     consumer: Consumer,
-    link: Option<ApiLink>,
 }
 
 /// The one consumer of this process.
@@ -122,34 +121,45 @@ impl Consumer {
 }
 
 impl Reader {
-    async fn run(&mut self) {
+    /// Runs until dropped. The link is the caller's, so that it outlives this.
+    async fn run(&mut self, slot: &mut Option<ApiLink>) {
         let mut pause = PAUSE.0;
         loop {
-            let link = self.dialer.connect().await;
-            self.link = Some(ApiLink::new(link));
-            while let Some(ended) = self.session().await {
-                pause = self.rest(&ended, pause).await;
+            let link = slot.insert(ApiLink::new(self.dialer.connect().await));
+            loop {
+                let started = Instant::now();
+                let Err(ended) = self.read_from(link).await;
+                self.sink.status.restarted();
+                if self.is_over(link, &ended) {
+                    break;
+                }
+                if started.elapsed() > PAUSE.1 {
+                    pause = PAUSE.0;
+                }
+                let rest = tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64()));
+                if let Err(error) = link.idle(rest).await {
+                    tracing::debug!(%error, "between two consumers");
+                    self.dialer.notice(Notice::Lost);
+                    break;
+                }
+                pause = (pause * 2).min(PAUSE.1);
             }
-            self.link = None;
+            *slot = None;
         }
     }
 
-    /// One consumer's life. `None` when its link has ended, too.
-    async fn session(&mut self) -> Option<(Ended, Instant)> {
-        let started = Instant::now();
-        let mut link = self.link.take()?;
-        let Err(ended) = self.read_from(&mut link).await;
-        self.sink.status.restarted();
-        match &ended {
-            Ended::Lost(Lost::Renewed) => return None,
+    /// Reports why a consumer ended; says whether its link has ended with it.
+    fn is_over(&mut self, link: &mut ApiLink, ended: &Ended) -> bool {
+        match ended {
+            Ended::Lost(Lost::Renewed) => return true,
             Ended::Lost(error) => {
                 tracing::info!(reason = %error, "reading the stream again from our own position");
                 self.dialer.notice(Notice::Lost);
-                return None;
+                return true;
             }
             Ended::LameDuck => {
                 self.dialer.notice(Notice::LameDuck);
-                return None;
+                return self.dialer.leave();
             }
             Ended::NoStream(_) => {
                 self.sink.status.set(State::WaitingForStream, Some(ended.to_string()));
@@ -163,26 +173,12 @@ impl Reader {
             }
             _ => tracing::info!(reason = %ended, "reading the stream again from our own position"),
         }
-        self.link = Some(link);
-        Some((ended, started))
-    }
-
-    /// Waits before the next consumer; returns the pause after that.
-    async fn rest(&mut self, (_, started): &(Ended, Instant), pause: Duration) -> Duration {
-        let pause = if started.elapsed() > PAUSE.1 { PAUSE.0 } else { pause };
-        let Some(link) = &mut self.link else { return PAUSE.0 };
-        let rest = tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64()));
-        if let Err(error) = link.idle(rest).await {
-            tracing::debug!(%error, "while waiting");
-            self.dialer.notice(Notice::Lost);
-            self.link = None;
-        }
-        (pause * 2).min(PAUSE.1)
+        false
     }
 
     /// Deletes the consumer, if there is one.
-    async fn goodbye(&mut self) {
-        if let Some(mut link) = self.link.take()
+    async fn goodbye(&mut self, link: Option<ApiLink>) {
+        if let Some(mut link) = link
             && let Err(error) = self.delete_consumer(&mut link).await
         {
             tracing::debug!(%error, "deleting the consumer");

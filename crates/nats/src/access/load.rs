@@ -230,7 +230,8 @@ impl Proof {
     /// The same in the words of CONNECT.
     pub(crate) fn introduce(&self, nonce: &[u8]) -> Result<Answer, String> {
         let sign = |key: &KeyPair| {
-            let signature = key.sign(nonce).map_err(|_| "cannot sign what the server asks".to_owned())?;
+            let signature =
+                key.sign(nonce).map_err(|_| "cannot sign what the server asks".to_owned())?;
             Ok::<_, String>(Some(URL_SAFE_NO_PAD.encode(signature)))
         };
         let none = Answer::default();

@@ -49,6 +49,8 @@ struct Config<'a> {
     ack_policy: &'static str,
     replay_policy: &'static str,
     max_deliver: i64,
+    /// Nothing is acknowledged; 0 would be taken for the stream's own limit, which asks for acknowledgements.
+    max_ack_pending: i64,
     flow_control: bool,
     idle_heartbeat: u64,
     inactive_threshold: u64,
@@ -72,6 +74,7 @@ impl ConsumerConfig<'_> {
                 ack_policy: "none",
                 replay_policy: "instant",
                 max_deliver: 1,
+                max_ack_pending: -1,
                 flow_control: true,
                 idle_heartbeat: nanoseconds(self.heartbeat),
                 inactive_threshold: nanoseconds(self.inactive),

@@ -137,9 +137,11 @@ mod tests {
 
     #[test]
     fn a_message_is_known_by_the_servers_lines_whatever_the_publisher_wrote_before_them() {
-        for (publishers, batch) in
-            [("NATS/1.0\r\n", false), ("NATS/1.0 204 EOB\r\nNats-Sequence: 1\r\n", false), ("\x01x", true)]
-        {
+        for (publishers, batch) in [
+            ("NATS/1.0\r\n", false),
+            ("NATS/1.0 204 EOB\r\nNats-Sequence: 1\r\n", false),
+            ("\x01x", true),
+        ] {
             let pending = if batch { "Nats-Num-Pending: 3\r\n" } else { "" };
             let Direct::Message(message, more) = direct(&format!("{publishers}{OWN}{pending}\r\n"))
             else {
@@ -160,9 +162,13 @@ mod tests {
 
     #[test]
     fn the_leader_answers_in_json() {
-        let found = r#"{"message":{"subject":"a","seq":7,"data":"aGk=","time":"2026-11-21T10:00:00Z"}}"#;
+        let found =
+            r#"{"message":{"subject":"a","seq":7,"data":"aGk=","time":"2026-11-21T10:00:00Z"}}"#;
         let found = Stored::from_leader(&answer("", found)).unwrap().unwrap();
-        assert_eq!((&*found.payload, found.sequence, found.headers().status()), (&b"hi"[..], 7, None));
+        assert_eq!(
+            (&*found.payload, found.sequence, found.headers().status()),
+            (&b"hi"[..], 7, None)
+        );
         let none = r#"{"error":{"code":404,"err_code":10037,"description":"no message found"}}"#;
         assert_eq!(Stored::from_leader(&answer("", none)), Ok(None));
     }

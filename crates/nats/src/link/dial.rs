@@ -57,7 +57,8 @@ pub(super) async fn dial(
         let host = address.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let Loaded { proof, certificates, .. } = loaded;
         let secure = |socket| {
-            let config = certificates.into_config().map_err(|error| DialError::Tls(error.to_string()));
+            let config =
+                certificates.into_config().map_err(|error| DialError::Tls(error.to_string()));
             secure(socket, host.clone(), config)
         };
         let mut socket = Socket::Plain(tcp(&host, address.port()).await?);

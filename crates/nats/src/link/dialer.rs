@@ -146,9 +146,8 @@ impl Dialer {
         let current = self.servers.get(self.next).cloned();
         self.servers.truncate(self.own);
         for address in told.iter().filter_map(|told| told.parse::<ServerAddr>().ok()) {
-            let known = |one: &ServerAddr| {
-                one.host() == address.host() && one.port() == address.port()
-            };
+            let known =
+                |one: &ServerAddr| one.host() == address.host() && one.port() == address.port();
             if self.servers.len() < MAX_SERVERS && !self.servers.iter().any(known) {
                 self.servers.push(address);
             }

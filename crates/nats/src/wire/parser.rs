@@ -156,10 +156,13 @@ fn head(arguments: &Bytes, with_headers: bool) -> Result<Head, Violation> {
 
 fn number(digits: &[u8]) -> Result<u64, Violation> {
     let malformed = digits.is_empty() || digits.len() > 19;
-    digits.iter().try_fold(0u64, |number, digit| match digit {
-        b'0'..=b'9' if !malformed => Ok(number * 10 + u64::from(digit - b'0')),
-        _ => Err(Violation::Malformed),
-    }).and_then(|number| if malformed { Err(Violation::Malformed) } else { Ok(number) })
+    digits
+        .iter()
+        .try_fold(0u64, |number, digit| match digit {
+            b'0'..=b'9' if !malformed => Ok(number * 10 + u64::from(digit - b'0')),
+            _ => Err(Violation::Malformed),
+        })
+        .and_then(|number| if malformed { Err(Violation::Malformed) } else { Ok(number) })
 }
 
 #[cfg(test)]

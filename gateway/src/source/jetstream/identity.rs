@@ -89,12 +89,7 @@ impl Identity {
     }
 
     /// Gives a stream that lost its tail behind `last` another epoch. For a client this is another stream.
-    pub(super) fn rename(
-        &mut self,
-        guess: &Guess,
-        cursor: Option<&Cursor>,
-        last: u64,
-    ) -> Arc<str> {
+    pub(super) fn rename(&mut self, guess: &Guess, cursor: Option<&Cursor>, last: u64) -> Arc<str> {
         tracing::error!(
             last,
             "the stream lost its tail: its numbers come again, so clients start anew"

@@ -93,7 +93,8 @@ impl Reader {
         }
         let before = std::mem::replace(&mut progress.position, meta.stream_sequence);
         // No delivery is missing: what is between was discarded before the consumer came to it.
-        let missing = (progress.position > before + 1).then_some((before + 1, progress.position - 1));
+        let missing =
+            (progress.position > before + 1).then_some((before + 1, progress.position - 1));
         let message = Message {
             subject: subject::text(&delivery.subject).into(),
             sequence: meta.stream_sequence,
