@@ -14,7 +14,7 @@ pub mod link;
 mod owner;
 mod plan;
 mod shell;
-pub mod wire;
+pub use wsgateway_nats_wire as wire;
 
 pub use access::{Access, Auth, Material, MaterialError, Tls};
 pub use connect::{ConnectError, Connection, Failure, FailureKind, Notice, Renewal, connect};

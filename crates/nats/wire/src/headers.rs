@@ -7,7 +7,8 @@ pub struct Headers<'a>(&'a [u8]);
 const VERSION: &[u8] = b"NATS/1.0";
 
 impl<'a> Headers<'a> {
-    pub(crate) fn new(block: &'a [u8]) -> Self {
+    /// Of a block as it came.
+    pub fn new(block: &'a [u8]) -> Self {
         Self(block)
     }
 

@@ -4,6 +4,9 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{MAX_LINE, MAX_MESSAGE, Message, Op};
 
+/// Memory taken for a message ahead of its bytes: most fit, and a length alone costs no more.
+const AHEAD: usize = 1 << 20;
+
 /// What breaks the framing: nothing behind it can be read, so the connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
@@ -72,8 +75,7 @@ impl Parser {
         let Some(head) = &self.head else { return Ok(None) };
         let needed = head.total_len + 2;
         if buffer.len() < needed {
-            // Once, and not by doubling with each read.
-            buffer.reserve(needed - buffer.len());
+            buffer.reserve((needed - buffer.len()).min(AHEAD));
             return Ok(None);
         }
         let Some(head) = self.head.take() else { return Ok(None) };
