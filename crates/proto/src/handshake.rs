@@ -5,13 +5,16 @@
 
 mod client;
 mod extensions;
+mod head;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Version};
 use sha1::{Digest, Sha1};
 use thiserror::Error;
+
+pub use head::{Head, MAX_HEAD, head};
 
 pub use client::{
     ClientHandshakeError, ClientOffer, MAX_RESPONSE_HEAD, Upgraded, client_request, client_response,
@@ -82,6 +85,29 @@ pub enum Refusal {
     BadExtensions,
 }
 
+impl Accepted {
+    /// The whole answer, status line and all, for whoever writes it to the socket.
+    pub fn response(&self) -> Vec<u8> {
+        let mut response = Vec::with_capacity(256);
+        for part in [
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ",
+            &self.accept,
+            "\r\n",
+        ] {
+            response.extend_from_slice(part.as_bytes());
+        }
+        let protocol = self.echo_protocol.then_some(("Sec-WebSocket-Protocol: ", self.protocol));
+        let extensions = self.extensions.map(|value| ("Sec-WebSocket-Extensions: ", value));
+        for (name, value) in protocol.into_iter().chain(extensions) {
+            for part in [name, value, "\r\n"] {
+                response.extend_from_slice(part.as_bytes());
+            }
+        }
+        response.extend_from_slice(b"\r\n");
+        response
+    }
+}
+
 impl Refusal {
     /// The status to answer with. To 426 belongs `Sec-WebSocket-Version: 13`, see
     /// [`Self::headers`].
@@ -139,7 +165,7 @@ impl Refusal {
 pub fn check(
     method: &Method,
     version: Version,
-    headers: &HeaderMap,
+    headers: &impl Fields,
     offered: &[&'static str],
     default: &'static str,
     deflate_allowed: bool,
@@ -150,22 +176,21 @@ pub fn check(
     if version != Version::HTTP_11 {
         return Err(Refusal::NotHttp11);
     }
-    let says = |name: HeaderName, word: &str| {
+    let says = |name: &'static str, word: &str| {
         entries(headers, name).any(|entry| entry.eq_ignore_ascii_case(word))
     };
-    if !says(header::UPGRADE, "websocket") || !says(header::CONNECTION, "upgrade") {
+    if !says("upgrade", "websocket") || !says("connection", "upgrade") {
         return Err(Refusal::NotUpgrade);
     }
-    if single(headers, header::HOST).is_none() {
+    if single(headers, "host").is_none() {
         return Err(Refusal::BadHost);
     }
-    if single(headers, header::SEC_WEBSOCKET_VERSION) != Some(VERSION) {
+    if single(headers, "sec-websocket-version") != Some(VERSION) {
         return Err(Refusal::BadVersion);
     }
-    let key = single(headers, header::SEC_WEBSOCKET_KEY)
-        .filter(|key| is_key(key))
-        .ok_or(Refusal::BadKey)?;
-    let mut named = entries(headers, header::SEC_WEBSOCKET_PROTOCOL)
+    let key =
+        single(headers, "sec-websocket-key").filter(|key| is_key(key)).ok_or(Refusal::BadKey)?;
+    let mut named = entries(headers, "sec-websocket-protocol")
         .filter(|entry| !entry.starts_with(TOKEN_PREFIX))
         .peekable();
     let echo_protocol = named.peek().is_some();
@@ -175,8 +200,8 @@ pub fn check(
             .find_map(|name| offered.iter().copied().find(|offer| *offer == name))
             .ok_or(Refusal::NoCommonProtocol)?,
     };
-    let lines = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).into_iter();
-    let extensions = extensions::answer(lines.map(|line| line.to_str().ok()))
+    let lines = headers.lines("sec-websocket-extensions");
+    let extensions = extensions::answer(lines.map(text))
         .map_err(|_| Refusal::BadExtensions)?
         .filter(|_| deflate_allowed);
     Ok(Accepted {
@@ -188,21 +213,34 @@ pub fn check(
     })
 }
 
-/// The entries of a comma-separated header, over all its lines.
-fn entries(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
+/// The header fields of a request, however they are kept.
+pub trait Fields {
+    /// The values of a field, a line each; `name` is in lower case.
+    fn lines(&self, name: &'static str) -> impl Iterator<Item = &[u8]>;
 }
 
-/// The value of a header that is there exactly once.
-fn single(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    let mut values = headers.get_all(name).into_iter();
-    let value = values.next()?.to_str().ok()?.trim();
+impl Fields for HeaderMap {
+    fn lines(&self, name: &'static str) -> impl Iterator<Item = &[u8]> {
+        self.get_all(name).into_iter().map(HeaderValue::as_bytes)
+    }
+}
+
+/// A line as text: visible ASCII, spaces and tabs.
+fn text(line: &[u8]) -> Option<&str> {
+    let visible = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
+    line.iter().all(visible).then(|| std::str::from_utf8(line).ok())?
+}
+
+/// The entries of a comma-separated field, over all its lines.
+fn entries<'a>(headers: &'a impl Fields, name: &'static str) -> impl Iterator<Item = &'a str> {
+    let lines = headers.lines(name).filter_map(text);
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+/// The value of a field that is there exactly once.
+fn single<'a>(headers: &'a impl Fields, name: &'static str) -> Option<&'a str> {
+    let mut values = headers.lines(name);
+    let value = text(values.next()?)?.trim();
     values.next().is_none().then_some(value)
 }
 

@@ -1,7 +1,8 @@
 mod extensions;
 
-use http::HeaderValue;
 use proptest::prelude::*;
+
+use http::header::{self, HeaderName, HeaderValue};
 
 use super::*;
 
