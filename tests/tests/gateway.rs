@@ -24,6 +24,7 @@ mod gateway {
     mod certificates;
     mod compression;
     mod conflation;
+    mod consumers;
     mod delivery;
     mod drain;
     mod echo;
@@ -37,6 +38,7 @@ mod gateway {
     mod odin_replay;
     mod overlap;
     mod payloads;
+    mod poison;
     mod pressure;
     mod publishers;
     mod redis;

@@ -2,12 +2,12 @@
 //!
 //! Credentials and certificates are read anew for each attempt, and a [`Renewal`] makes an attempt when they change.
 
-mod failure;
+pub(crate) mod failure;
 mod renewal;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_nats::{AuthError, Client, ConnectOptions, Event, Server};
 
@@ -39,6 +39,14 @@ pub enum ConnectError {
         /// What the library says.
         source: async_nats::ConnectError,
     },
+    /// An address in it cannot be read.
+    #[error("cannot use the NATS servers {servers:?}: {source}; write them as nats://host:port")]
+    Address {
+        /// The list.
+        servers: Vec<String>,
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// Values that will not change by themselves, as files may, cannot be used.
     #[error(transparent)]
     Material(#[from] MaterialError),
@@ -51,7 +59,7 @@ impl ConnectError {
     /// Static reason, for conditions and metrics.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Servers { .. } => "ServersInvalid",
+            Self::Servers { .. } | Self::Address { .. } => "ServersInvalid",
             Self::Material(_) | Self::Tls(_) => FailureKind::Credentials.reason(),
         }
     }
@@ -223,7 +231,7 @@ impl Attempts {
             }),
             Ok(loaded) => {
                 self.used.store(loaded.fingerprint, Ordering::Relaxed);
-                failure.map(|failure| explained(failure, &loaded))
+                failure.map(|failure| explained(failure, loaded.has_expired()))
             }
         };
         if let Some(failure) = failure {
@@ -257,20 +265,16 @@ impl Attempts {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum LoadError {
+pub(crate) enum LoadError {
     #[error(transparent)]
     Material(#[from] MaterialError),
     #[error("reading the credentials was interrupted")]
     Interrupted(#[from] tokio::task::JoinError),
 }
 
-/// A refusal whose cause we can see ourselves.
-fn explained(mut failure: Failure, loaded: &Loaded) -> Failure {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    if failure.kind == FailureKind::Authorization
-        && let Some(proof) = &loaded.proof
-        && proof.expired_at(now)
-    {
+/// A refusal whose cause we can see ourselves: whether the JWT has `expired`.
+pub(crate) fn explained(mut failure: Failure, expired: bool) -> Failure {
+    if failure.kind == FailureKind::Authorization && expired {
         failure.message.push_str("; its JWT has expired: have a new one made");
     }
     failure
@@ -278,7 +282,7 @@ fn explained(mut failure: Failure, loaded: &Loaded) -> Failure {
 
 /// The pause before an attempt (1 = the first): doubling, bounded, and spread over its upper half by `jitter` (0 to 1),
 /// so that the pods of a fleet do not knock at once.
-fn delay(attempts: usize, jitter: f64) -> Duration {
+pub(crate) fn delay(attempts: usize, jitter: f64) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     if attempts <= 1 {
         return FIRST_DELAY.mul_f64(jitter);

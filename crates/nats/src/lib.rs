@@ -9,9 +9,12 @@ mod config;
 mod connect;
 mod epoch;
 mod error;
+pub mod jetstream;
+pub mod link;
 mod owner;
 mod plan;
 mod shell;
+pub use wsgateway_nats_wire as wire;
 
 pub use access::{Access, Auth, Material, MaterialError, Tls};
 pub use connect::{ConnectError, Connection, Failure, FailureKind, Notice, Renewal, connect};

@@ -76,9 +76,10 @@ pub(super) fn start_source(
     let client = format!("wsgateway {} {}", config.name, options.pod);
     match &config.source {
         Source::JetStream(source) => {
-            let past = (sink.encoder.envelope(), sink.history.clone());
-            let (warmup, name) = (config.history.messages, client.clone());
-            let work = source::jetstream::run(source.clone(), name, warmup, sink, stop.clone());
+            let (life, name) = (source::jetstream::Life::default(), client.clone());
+            let (past, warmup) = ((sink.encoder.envelope(), life.clone()), config.history.messages);
+            let work =
+                source::jetstream::run(source.clone(), name, (warmup, life), sink, stop.clone());
             let mut threads = vec![reading(readiness, work)?];
             if let Some(desk) = desk {
                 let name = format!("{client} lookups");

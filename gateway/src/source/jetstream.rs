@@ -1,50 +1,51 @@
 //! JetStream, with our own position: the consumer is disposable, the cursor is ours.
 //!
-//! One ephemeral push consumer per process, always created to start right behind our cursor. Whatever goes wrong
-//! (silence, a hole in its deliveries, a new connection, a deleted consumer) has the same answer: make another one.
-//! Flow control bounds what the server sends ahead of us, so a slow gateway holds messages back in the stream.
+//! One ephemeral push consumer per process, always created to start right after our cursor. Whatever goes wrong
+//! (silence, a hole in its deliveries, a new connection, a deleted consumer) has the same answer: delete it and create
+//! another one. Flow control bounds what the server sends ahead of us, so a slow gateway holds messages back in the
+//! stream.
 
+mod api_link;
 mod connect;
-mod feed;
+mod control;
+mod identity;
 mod lookup;
+mod read;
+mod session;
+mod subject;
 
-use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, push};
-use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::{self, stream};
-use async_nats::{Client, Subscriber};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::JetStreamSource;
-use wsgateway_nats::Connection;
+use wsgateway_nats::Notice;
+use wsgateway_nats::jetstream::Api;
+use wsgateway_nats::link::{Dialer, Lost};
 
-use connect::Complaint;
-use feed::{Feed, HEARTBEAT, SILENCE};
+use api_link::ApiLink;
+use control::SILENCE;
+use identity::Identity;
+pub(crate) use identity::Life;
 pub(crate) use lookup::look_up;
 
-use super::position::{Begin, Cursor, Observed, begin};
+use super::position::Cursor;
 use super::status::State;
 use super::{Sink, ack};
-use crate::encode::Message;
-
-/// How long the server keeps a consumer that nobody listens to any more.
-const INACTIVE: Duration = Duration::from_secs(30);
-
-/// Longest wait for an answer of the JetStream API.
-const REQUEST: Duration = Duration::from_secs(5);
 
 /// Pause between two attempts, from the first to the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// Time to delete the consumer when the process stops; the server deletes it a moment later otherwise.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// Why a consumer was given up. Each is tried again; the name is logged.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
-    #[error("connected to NATS again")]
-    Reconnected,
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    #[error("the server is about to stop")]
+    LameDuck,
     #[error("no sign of life from the consumer for {} s", SILENCE.as_secs())]
     Silent,
     #[error("a delivery is missing: expected {expected} of the consumer, got {got}")]
@@ -53,331 +54,134 @@ enum Ended {
     Emptied,
     #[error("the last message that was read is another one now")]
     Replaced,
-    #[error("the subscription ended")]
-    Closed,
     #[error("the stream {0} does not exist")]
     NoStream(String),
-    #[error("{what}: {why}")]
+    #[error("cannot {what}: {why}")]
     Refused { what: &'static str, why: String },
 }
 
-impl Ended {
-    fn refused(what: &'static str) -> impl Fn(Box<dyn std::error::Error>) -> Self {
-        move |why| Self::Refused { what, why: why.to_string() }
-    }
-}
-
-/// Reads the stream until cancelled, through every loss of the connection.
+/// Reads the stream until cancelled, through every loss of the connection. `life` is shared with those who look up what
+/// is older.
 pub(crate) async fn run(
     source: JetStreamSource,
     name: String,
-    warmup: u64,
+    (warmup, life): (u64, Life),
     sink: Sink,
     stop: CancellationToken,
 ) {
-    let (connected, complaint) = (Arc::new(Notify::new()), Complaint::default());
-    let connection = connect::connect(&source, &name, &sink.status, &connected, &complaint).await;
-    let Connection { client, renewal } = match connection {
-        Ok(connection) => connection,
+    let dialer = match connect::dialer(&source, &name, &sink.status) {
+        Ok(dialer) => dialer,
         // The addresses were never usable; say so until somebody changes the configuration.
         Err(error) => return sink.status.set(State::Error, Some(error.to_string())),
     };
-    let reader = Reader {
-        jetstream: jetstream::with_prefix(client.clone(), "$JS.API"),
-        client,
+    let mut reader = Reader {
+        api: Api::new("$JS.API"),
+        dialer,
+        consumer: Consumer::new(&name),
         source,
         warmup,
         sink,
         cursor: None,
-        renamed: None,
-        restored: 0,
-        connected,
-        complaint,
+        identity: Identity::new(life),
     };
-    let work = async { tokio::join!(reader.run(), renewal.run()) };
-    stop.run_until_cancelled(Box::pin(work)).await;
+    let mut link = None;
+    stop.run_until_cancelled(Box::pin(reader.run(&mut link))).await;
+    // An error is a server that is away: it deletes the consumer by itself.
+    let _late = tokio::time::timeout(GOODBYE, reader.goodbye(link)).await;
 }
 
 /// Owner of the position in the stream.
 struct Reader {
-    client: Client,
-    jetstream: jetstream::Context,
+    api: Api,
+    dialer: Dialer,
     source: JetStreamSource,
     warmup: u64,
     sink: Sink,
     cursor: Option<Cursor>,
-    /// A stream that lost its tail: the epoch by its creation time, and the one that we gave it instead.
-    renamed: Option<(String, Arc<str>)>,
-    /// How often it lost the same tail again.
-    restored: u64,
-    connected: Arc<Notify>,
-    complaint: Complaint,
+    identity: Identity,
+    consumer: Consumer,
 }
 
-/// A consumer as the server made it.
-struct Made {
+/// The one consumer of this process.
+struct Consumer {
+    /// The process' name, and a number that tells this process from others of the same name.
     name: String,
-    /// Messages that wait behind its start.
-    waiting: u64,
+    /// Whether the server may have it.
+    exists: bool,
+}
+
+impl Consumer {
+    fn new(client: &str) -> Self {
+        // What no name of a consumer may hold is left out; 32 characters of the pod's own name are its end.
+        let plain: Vec<char> =
+            client.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let end: String = plain.iter().skip(plain.len().saturating_sub(64)).collect();
+        Self { name: format!("{end}-{:08x}", fastrand::u32(..)), exists: false }
+    }
 }
 
 impl Reader {
-    async fn run(mut self) {
+    /// Runs until dropped. The link is the caller's, so that it outlives this.
+    async fn run(&mut self, slot: &mut Option<ApiLink>) {
         let mut pause = PAUSE.0;
         loop {
-            let started = Instant::now();
-            let Err(ended) = self.session().await;
-            self.sink.status.restarted();
-            match &ended {
-                Ended::NoStream(_) => {
-                    self.sink.status.set(State::WaitingForStream, Some(ended.to_string()))
+            let link = slot.insert(ApiLink::new(self.dialer.connect().await));
+            loop {
+                let started = Instant::now();
+                let Err(ended) = self.read_from(link).await;
+                self.sink.status.restarted();
+                if self.is_over(link, &ended) {
+                    break;
                 }
-                Ended::Refused { .. } if self.is_connected() => {
-                    let why = match self.complaint.take() {
-                        Some(complaint) => format!("{ended} (NATS says: {complaint})"),
-                        None => ended.to_string(),
-                    };
-                    self.sink.status.set(State::Error, Some(why));
+                if started.elapsed() > PAUSE.1 {
+                    pause = PAUSE.0;
                 }
-                Ended::Refused { .. } => {} // the connection's own state says more
-                _ => {
-                    tracing::info!(reason = %ended, "reading the stream again from our own position")
+                let rest = tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64()));
+                if let Err(error) = link.idle(rest).await {
+                    tracing::debug!(%error, "between two consumers");
+                    self.dialer.notice(Notice::Lost);
+                    break;
                 }
+                pause = (pause * 2).min(PAUSE.1);
             }
-            if started.elapsed() > PAUSE.1 {
-                pause = PAUSE.0;
+            *slot = None;
+        }
+    }
+
+    /// Reports why a consumer ended; says whether its link has ended with it.
+    fn is_over(&mut self, link: &mut ApiLink, ended: &Ended) -> bool {
+        match ended {
+            Ended::Lost(Lost::Renewed) => return true,
+            Ended::Lost(error) => {
+                tracing::info!(reason = %error, "reading the stream again from our own position");
+                self.dialer.notice(Notice::Lost);
+                return true;
             }
-            // A new connection ends the wait: it is what most pauses wait for.
-            tokio::select! {
-                () = tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())) => {}
-                () = self.connected.notified() => {}
+            Ended::LameDuck => {
+                self.dialer.notice(Notice::LameDuck);
+                return self.dialer.leave();
             }
-            pause = (pause * 2).min(PAUSE.1);
-        }
-    }
-
-    fn is_connected(&self) -> bool {
-        self.client.connection_state() == async_nats::connection::State::Connected
-    }
-
-    /// One consumer's life.
-    async fn session(&mut self) -> Result<Infallible, Ended> {
-        while !self.is_connected() {
-            self.connected.notified().await;
-        }
-        let stream = self.find_stream().await?;
-        let (plan, epoch) = self.plan(stream.cached_info());
-        let stored = self.cursor.as_ref().and_then(|cursor| cursor.stored);
-        let inbox = self.client.new_inbox();
-        let refused = Ended::refused("cannot subscribe");
-        let deliveries =
-            self.client.subscribe(inbox.clone()).await.map_err(|error| refused(error.into()))?;
-        let made = self.create_consumer(&stream, inbox, plan.start).await?;
-        if plan.fresh {
-            self.sink.reset(&epoch, plan.start - 1);
-            self.sink.status.set(State::Warming, None);
-        }
-        if let Some((from, to)) = plan.lost {
-            self.sink.lost(from, to);
-        }
-        self.read(deliveries, (plan, stored.filter(|_| plan.known)), epoch, made).await
-    }
-
-    /// Where to go on, and under which epoch.
-    fn plan(&mut self, info: &stream::Info) -> (Begin, Arc<str>) {
-        let created = wsgateway_nats::epoch(info.created);
-        let mut epoch: Arc<str> = match &self.renamed {
-            Some((from, to)) if *from == created => Arc::clone(to),
-            _ => created.as_str().into(),
-        };
-        let (first, last) = (info.state.first_sequence, info.state.last_sequence);
-        let plan =
-            begin(self.cursor.as_ref(), Observed { epoch: &epoch, first, last }, self.warmup);
-        if plan.regressed {
-            epoch = self.rename(created, last);
-        }
-        (plan, epoch)
-    }
-
-    /// Gives a stream that lost its tail another epoch: same creation time, but other messages under the same numbers.
-    /// For a client this is another stream.
-    fn rename(&mut self, created: String, last: u64) -> Arc<str> {
-        tracing::error!(
-            last,
-            "the stream lost its tail: its numbers come again, so clients start anew"
-        );
-        let mut epoch: Arc<str> = format!("{created}-{last}").into();
-        if self.cursor.as_ref().is_some_and(|cursor| cursor.epoch == epoch) {
-            // Restored from the same copy once more.
-            self.restored += 1;
-            epoch = format!("{created}-{last}-{}", self.restored).into();
-        }
-        self.renamed = Some((created, Arc::clone(&epoch)));
-        epoch
-    }
-
-    async fn find_stream(&self) -> Result<stream::Stream, Ended> {
-        let request = tokio::time::timeout(REQUEST, self.jetstream.get_stream(&self.source.stream));
-        let Ok(answer) = request.await else {
-            return Err(Ended::Refused {
-                what: "cannot look up the stream",
-                why: "no answer from NATS".into(),
-            });
-        };
-        answer.map_err(|error| match error.kind() {
-            GetStreamErrorKind::JetStream(inner)
-                if inner.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND =>
-            {
-                Ended::NoStream(self.source.stream.clone())
+            Ended::NoStream(_) => {
+                self.sink.status.set(State::WaitingForStream, Some(ended.to_string()));
             }
-            _ => Ended::refused("cannot look up the stream")(error.into()),
-        })
-    }
-
-    async fn create_consumer(
-        &self,
-        stream: &stream::Stream,
-        inbox: String,
-        start: u64,
-    ) -> Result<Made, Ended> {
-        let config = push::Config {
-            deliver_subject: inbox,
-            description: Some("wsgateway: fan-out to browsers".to_owned()),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start },
-            ack_policy: AckPolicy::None,
-            max_deliver: 1,
-            flow_control: true,
-            idle_heartbeat: HEARTBEAT,
-            inactive_threshold: INACTIVE,
-            memory_storage: true,
-            num_replicas: 1,
-            ..push::Config::default()
-        };
-        let request = tokio::time::timeout(REQUEST, stream.create_consumer(config));
-        let Ok(answer) = request.await else {
-            return Err(Ended::Refused {
-                what: "cannot create a consumer",
-                why: "no answer from NATS".into(),
-            });
-        };
-        let consumer =
-            answer.map_err(|error| Ended::refused("cannot create a consumer")(error.into()))?;
-        let info = consumer.cached_info();
-        Ok(Made { name: info.name.clone(), waiting: info.num_pending })
-    }
-
-    /// Reads deliveries until something is wrong with them.
-    async fn read(
-        &mut self,
-        deliveries: Subscriber,
-        (plan, stored): (Begin, Option<i64>),
-        epoch: Arc<str>,
-        made: Made,
-    ) -> Result<Infallible, Ended> {
-        let mut expected = 1;
-        let mut position = plan.start - u64::from(stored.is_none());
-        // Nothing to read back: live at once, at the end of what the stream ever held.
-        let mut warm = plan.fresh && made.waiting > 0;
-        if !warm {
-            position = self.go_live(&epoch, position, plan.warm_until);
-        }
-        let mut feed = Feed::new(deliveries, Arc::clone(&self.connected));
-        loop {
-            let delivery = feed.next().await?;
-            let reply = delivery.reply.as_deref();
-            let meta = reply.and_then(|reply| ack::parse(reply, &self.source.stream, &made.name));
-            let Some(meta) = meta else {
-                self.answer_control(&delivery).await;
-                self.sink.tell_losses();
-                if warm && feed::is_idle(&delivery) {
-                    // The server has nothing to say: what waited for us has expired since we asked.
-                    return Err(Ended::Emptied);
-                }
-                continue;
-            };
-            if meta.consumer_sequence != expected {
-                return Err(Ended::Hole { expected, got: meta.consumer_sequence });
+            Ended::Refused { .. } => {
+                let why = match link.complaint.take() {
+                    Some(complaint) => format!("{ended} (NATS says: {complaint})"),
+                    None => ended.to_string(),
+                };
+                self.sink.status.set(State::Error, Some(why));
             }
-            expected += 1;
-            if meta.stream_sequence <= position {
-                let stored = stored.filter(|_| meta.stream_sequence == plan.start);
-                self.compare(stored, meta.timestamp, &epoch, position)?;
-                continue;
-            }
-            let before = std::mem::replace(&mut position, meta.stream_sequence);
-            // No delivery is missing: what is between was discarded before the consumer came to it.
-            let missing = (position > before + 1).then_some((before + 1, position - 1));
-            let message = Message {
-                subject: delivery.subject.as_str().into(),
-                sequence: position,
-                timestamp: meta.timestamp,
-                payload: delivery.payload,
-            };
-            if warm {
-                if let Some((from, to)) = missing {
-                    self.sink.missing(from, to);
-                }
-                self.sink.warm(&message);
-                if position >= plan.warm_until || meta.pending == 0 {
-                    warm = false;
-                    position = self.go_live(&epoch, position, plan.warm_until);
-                }
-                continue;
-            }
-            if let Some((from, to)) = missing {
-                self.sink.lost(from, to);
-            }
-            self.sink.message(&message, meta.pending).await;
-            self.advance(position, meta.timestamp);
+            _ => tracing::info!(reason = %ended, "reading the stream again from our own position"),
         }
+        false
     }
 
-    /// A message that we have had: the last one before this consumer is the same as it was then, or the stream is not.
-    fn compare(
-        &mut self,
-        stored: Option<i64>,
-        now: i64,
-        epoch: &str,
-        position: u64,
-    ) -> Result<(), Ended> {
-        match stored {
-            None => self.sink.status.duplicate(),
-            Some(then) if then == now => {}
-            Some(_) => {
-                let created = epoch.split('-').next().unwrap_or_default();
-                self.rename(created.to_owned(), position - 1);
-                return Err(Ended::Replaced);
-            }
-        }
-        Ok(())
-    }
-
-    /// Everything up to `position` has been read; what the stream had up to `end` besides is gone. Returns the
-    /// position to go on from.
-    fn go_live(&mut self, epoch: &Arc<str>, position: u64, end: u64) -> u64 {
-        if end > position {
-            self.sink.missing(position + 1, end);
-        }
-        let position = position.max(end);
-        let same = |cursor: &Cursor| cursor.epoch == *epoch && cursor.position == position;
-        let stored = self.cursor.take().filter(same).and_then(|cursor| cursor.stored);
-        self.cursor = Some(Cursor { epoch: Arc::clone(epoch), position, stored });
-        self.sink.live(epoch, position);
-        position
-    }
-
-    fn advance(&mut self, position: u64, stored: i64) {
-        if let Some(cursor) = &mut self.cursor {
-            (cursor.position, cursor.stored) = (position, Some(stored));
-        }
-    }
-
-    /// Flow control asks for an answer before more is sent; a heartbeat of a stalled consumer repeats the question.
-    async fn answer_control(&self, delivery: &async_nats::Message) {
-        if let Some(reply) = feed::flow_control(delivery)
-            && let Err(error) = self.client.publish(reply.to_owned(), bytes::Bytes::new()).await
+    /// Deletes the consumer, if there is one.
+    async fn goodbye(&mut self, link: Option<ApiLink>) {
+        if let Some(mut link) = link
+            && let Err(error) = self.delete_consumer(&mut link).await
         {
-            tracing::debug!(%error, "answering flow control");
+            tracing::debug!(%error, "deleting the consumer");
         }
     }
 }

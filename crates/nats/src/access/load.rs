@@ -6,6 +6,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Read as _;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_nats::AuthError;
 use base64::Engine as _;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 use super::pem::Certificates;
 use super::{Access, Auth, Material, Tls};
+use crate::link::Answer;
 
 /// Far above any credentials or bundle of authorities (the system's own has 200 kB).
 const LARGEST: u64 = 1 << 20;
@@ -49,6 +51,14 @@ pub(crate) enum Proof {
     Nkey(KeyPair),
     Password { user: String, password: String },
     Token(String),
+}
+
+impl Loaded {
+    /// Whether the user's JWT has expired by this machine's clock.
+    pub(crate) fn has_expired(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.proof.as_ref().is_some_and(|proof| proof.expired_at(now))
+    }
 }
 
 impl Access {
@@ -215,6 +225,24 @@ impl Proof {
             Self::Token(token) => auth.token = Some(token),
         }
         Ok(auth)
+    }
+
+    /// The same in the words of CONNECT.
+    pub(crate) fn introduce(&self, nonce: &[u8]) -> Result<Answer, String> {
+        let sign = |key: &KeyPair| {
+            let signature =
+                key.sign(nonce).map_err(|_| "cannot sign what the server asks".to_owned())?;
+            Ok::<_, String>(Some(URL_SAFE_NO_PAD.encode(signature)))
+        };
+        let none = Answer::default();
+        Ok(match self {
+            Self::Creds { jwt, key } => Answer { jwt: Some(jwt.clone()), sig: sign(key)?, ..none },
+            Self::Nkey(key) => Answer { nkey: Some(key.public_key()), sig: sign(key)?, ..none },
+            Self::Password { user, password } => {
+                Answer { user: Some(user.clone()), pass: Some(password.clone()), ..none }
+            }
+            Self::Token(token) => Answer { auth_token: Some(token.clone()), ..none },
+        })
     }
 
     /// Whether the user's JWT has expired at `now` (seconds since 1970). One that says nothing of it lasts.

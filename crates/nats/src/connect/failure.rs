@@ -66,7 +66,7 @@ impl Told {
     }
 }
 
-fn rank(kind: FailureKind) -> u8 {
+pub(crate) fn rank(kind: FailureKind) -> u8 {
     match kind {
         FailureKind::Credentials => 0,
         FailureKind::Authorization => 1,
@@ -76,7 +76,7 @@ fn rank(kind: FailureKind) -> u8 {
 }
 
 /// What the library says of a failed attempt, made of its kind, a colon and the cause.
-fn classify(server: &str, error: &str, access: &Access) -> Failure {
+pub(crate) fn classify(server: &str, error: &str, access: &Access) -> Failure {
     if error.starts_with("authorization violation") || error.starts_with("failed signing nonce") {
         return Failure {
             kind: FailureKind::Authorization,

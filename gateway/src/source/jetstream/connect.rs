@@ -1,55 +1,32 @@
-//! The connection to NATS, and what it means for the state of the source.
+//! What happens to the connection, and what that means for the state of the source.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::Notify;
 use wsgateway_config::JetStreamSource;
-use wsgateway_nats::{Access, ConnectError, Connection, FailureKind, Notice};
+use wsgateway_nats::link::Dialer;
+use wsgateway_nats::{Access, ConnectError, FailureKind, Notice};
 
 use crate::source::status::{State, Status};
 
-/// What the server last complained about: a missing permission shows as silence otherwise.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Complaint(Arc<Mutex<Option<String>>>);
-
-impl Complaint {
-    fn note(&self, complaint: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(complaint);
-    }
-
-    /// The last one; it is told once.
-    pub(super) fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// Starts connecting; `connected` is told each time a connection is up, `status` whenever there is none.
-pub(super) async fn connect(
+/// What connects for the reader; `status` is told whenever there is no connection.
+pub(super) fn dialer(
     source: &JetStreamSource,
     name: &str,
     status: &Status,
-    connected: &Arc<Notify>,
-    complaint: &Complaint,
-) -> Result<Connection, ConnectError> {
-    let (status, connected, complaint) = (status.clone(), Arc::clone(connected), complaint.clone());
-    wsgateway_nats::connect(&Access::from(source), name, move |notice| {
-        on_notice(notice, &connected, &status, &complaint);
-    })
-    .await
+) -> Result<Dialer, ConnectError> {
+    let status = status.clone();
+    Dialer::new(&Access::from(source), name, move |notice| on_notice(notice, &status))
 }
 
-fn on_notice(notice: Notice, connected: &Notify, status: &Status, heard: &Complaint) {
+fn on_notice(notice: Notice, status: &Status) {
     match notice {
-        Notice::Connected => connected.notify_one(),
+        Notice::Connected => tracing::info!("connected to NATS"),
         Notice::Lost => {
             status.set(State::Connecting, Some("the connection to NATS was lost".to_owned()));
         }
         Notice::Failed(failure) => status.set(state(failure.kind), Some(failure.message)),
-        Notice::LameDuck => tracing::info!("NATS is about to stop: connecting elsewhere"),
-        Notice::Complaint(complaint) => {
-            tracing::warn!(complaint, "NATS complains");
-            heard.note(complaint);
+        Notice::LameDuck => {
+            status.set(State::Connecting, Some("the NATS server is about to stop".to_owned()));
         }
+        Notice::Complaint(complaint) => tracing::warn!(complaint, "NATS complains"),
     }
 }
 

@@ -1,0 +1,138 @@
+//! The beginning of a consumer's life: which stream this is, where to go on in it, and one consumer for that.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use wsgateway_nats::jetstream::{
+    AnswerError, ConsumerConfig, ConsumerInfo, StreamInfo, codes, done,
+};
+
+use super::api_link::ApiLink;
+use super::control::HEARTBEAT;
+use super::identity::Guess;
+use super::{Consumer, Ended, Reader};
+use crate::source::position::{Begin, Observed, begin};
+use crate::source::status::State;
+
+/// How long the server keeps a consumer that nobody listens to any more: that of a process that was killed.
+const INACTIVE: Duration = Duration::from_secs(5);
+
+const CREATE: &str = "create a consumer";
+
+impl Reader {
+    pub(super) async fn read_from(&mut self, link: &mut ApiLink) -> Result<Infallible, Ended> {
+        let info = self.find_stream(link).await?;
+        let (plan, guess) = self.plan(&info);
+        self.delete_consumer(link).await?;
+        let made = self.create_consumer(link, &info, plan.start).await?;
+        if plan.fresh {
+            self.sink.reset(&guess.epoch, plan.start - 1);
+            self.sink.status.set(State::Warming, None);
+        }
+        if let Some((from, to)) = plan.lost {
+            self.sink.lost(from, to);
+        }
+        self.read(link, plan, guess, made).await
+    }
+
+    async fn find_stream(&self, link: &mut ApiLink) -> Result<StreamInfo, Ended> {
+        const WHAT: &str = "look up the stream";
+        let stream = &self.source.stream;
+        let answer = link.request(WHAT, &self.api.stream_info(stream), b"").await?;
+        StreamInfo::read(&answer).map_err(|error| match error {
+            AnswerError::Refused { code: codes::STREAM_NOT_FOUND, .. } => {
+                Ended::NoStream(stream.clone())
+            }
+            error => Ended::Refused { what: WHAT, why: error.to_string() },
+        })
+    }
+
+    /// Where to go on, and under which epoch.
+    fn plan(&mut self, info: &StreamInfo) -> (Begin, Guess) {
+        let (first, last) = (info.first, info.last);
+        let comparable = self.cursor.as_ref().is_some_and(|cursor| {
+            cursor.stored.is_some() && first <= cursor.position && cursor.position <= last
+        });
+        let mut guess = self.identity.guess(info.epoch.clone(), comparable);
+        let observed = Observed { epoch: &guess.epoch, first, last };
+        let plan = begin(self.cursor.as_ref(), observed, self.warmup);
+        if plan.regressed {
+            guess.epoch = self.identity.rename(&guess, self.cursor.as_ref(), last);
+        }
+        (plan, guess)
+    }
+
+    /// Deletes the consumer that this process may have, so that it never has two.
+    pub(super) async fn delete_consumer(&mut self, link: &mut ApiLink) -> Result<(), Ended> {
+        if !self.consumer.exists {
+            return Ok(());
+        }
+        let subject = self.api.delete_consumer(&self.source.stream, &self.consumer.name);
+        let answer = match link.request("delete the consumer before", &subject, b"").await {
+            Err(Ended::Refused { .. }) if link.complaint.is_some() => {
+                // Nobody allows us to: it is deleted by the server when nobody listens to it.
+                self.consumer = Consumer::new(&self.consumer.name);
+                return Ok(());
+            }
+            answer => answer?,
+        };
+        match done(&answer) {
+            Ok(())
+            | Err(AnswerError::Refused {
+                code: codes::CONSUMER_NOT_FOUND | codes::STREAM_NOT_FOUND,
+                ..
+            }) => {
+                self.consumer.exists = false;
+                Ok(())
+            }
+            Err(error) => {
+                Err(Ended::Refused { what: "delete the consumer before", why: error.to_string() })
+            }
+        }
+    }
+
+    async fn create_consumer(
+        &mut self,
+        link: &mut ApiLink,
+        info: &StreamInfo,
+        start: u64,
+    ) -> Result<ConsumerInfo, Ended> {
+        let stream = &self.source.stream;
+        let config = ConsumerConfig {
+            stream,
+            name: &self.consumer.name,
+            inbox: &link.listen(),
+            start,
+            heartbeat: HEARTBEAT,
+            inactive: info.inactive_limit.map_or(INACTIVE, |limit| limit.min(INACTIVE)),
+        };
+        // Whatever becomes of the answer.
+        self.consumer.exists = true;
+        let subject = self.api.create_consumer(stream, &self.consumer.name);
+        let answer = link.request(CREATE, &subject, &config.body()).await?;
+        ConsumerInfo::read(&answer).map_err(|error| match error {
+            AnswerError::Refused { code: codes::STREAM_NOT_FOUND, .. } => {
+                Ended::NoStream(stream.clone())
+            }
+            error => Ended::Refused { what: CREATE, why: advice(&error) },
+        })
+    }
+}
+
+/// A refusal, with what to change where that is known.
+fn advice(error: &AnswerError) -> String {
+    let AnswerError::Refused { code, .. } = error else { return error.to_string() };
+    let advice = match *code {
+        codes::MAXIMUM_CONSUMERS => {
+            "raise max_consumers of the stream or of the account above the number of pods"
+        }
+        codes::WORK_QUEUE_NEEDS_ACKS
+        | codes::WORK_QUEUE_TAKEN
+        | codes::WORK_QUEUE_NOT_UNIQUE
+        | codes::WORK_QUEUE_DELIVERS_ALL => {
+            "a stream with retention \"workqueue\" gives each message to one reader: use one with retention \"limits\""
+        }
+        _ => return error.to_string(),
+    };
+    format!("{error}: {advice}")
+}
