@@ -72,6 +72,8 @@ fn source(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<ValidSource> {
             servers: stream::servers(nats, errors),
             credentials: nats::credentials(nats, errors),
             tls: nats::tls(nats, errors),
+            api_prefix: nats::api_prefix(nats, errors),
+            inbox_prefix: nats::inbox_prefix(nats, errors),
             stream: stream::stream(stream, errors),
             adoption: stream.adoption_policy,
             deletion: stream.deletion_policy,

@@ -159,6 +159,20 @@ fn addresses(pattern: &str, message: &str) -> Schema {
     })
 }
 
+/// A JetStream domain: one token of a subject.
+pub(crate) fn jetstream_domain(_: &mut SchemaGenerator) -> Schema {
+    matching("^[-_A-Za-z0-9]+$", 64, "write letters, digits, - and _, such as hub")
+}
+
+/// What subjects begin with: whole tokens without wildcards, and no dot at the end.
+pub(crate) fn subject_prefix(_: &mut SchemaGenerator) -> Schema {
+    matching(
+        r"^[-_$A-Za-z0-9]+(\.[-_$A-Za-z0-9]+)*$",
+        128,
+        "write letters, digits, - _ and $ between dots, without a dot at the end, such as $JS.hub.API or _INBOX_odin",
+    )
+}
+
 /// Name of a Secret.
 pub(crate) fn secret_name(_: &mut SchemaGenerator) -> Schema {
     const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";

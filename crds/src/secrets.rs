@@ -46,6 +46,8 @@ pub struct ValidTls {
     pub ca: Option<SecretKey>,
     /// Our certificate and its key.
     pub client: Option<(SecretKey, SecretKey)>,
+    /// Whether TLS begins before the server's first line.
+    pub handshake_first: bool,
 }
 
 /// A file of [`NATS_FOLDER`] or [`REDIS_FOLDER`] and where it comes from.
@@ -100,6 +102,7 @@ impl ValidTls {
             ca_file: self.ca.as_ref().map(|_| path(CA)),
             cert_file: self.client.as_ref().map(|_| path(CERTIFICATE)),
             key_file: self.client.as_ref().map(|_| path(KEY)),
+            handshake_first: self.handshake_first,
         }
     }
 

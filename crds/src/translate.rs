@@ -51,10 +51,14 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
 }
 
 fn jetstream(nats: &ValidNats) -> JetStreamSource {
+    let usual = JetStreamSource::new(nats.servers.clone(), &nats.stream.name);
     JetStreamSource {
         auth: nats.credentials.as_ref().map(ValidCredentials::in_a_pod),
         tls: nats.tls.as_ref().map(ValidTls::in_a_pod),
-        ..JetStreamSource::new(nats.servers.clone(), &nats.stream.name)
+        api_prefix: nats.api_prefix.clone().unwrap_or(usual.api_prefix),
+        inbox_prefix: nats.inbox_prefix.clone().unwrap_or(usual.inbox_prefix),
+        servers: usual.servers,
+        stream: usual.stream,
     }
 }
 

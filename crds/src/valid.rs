@@ -81,6 +81,10 @@ pub struct ValidNats {
     pub credentials: Option<ValidCredentials>,
     /// Certificates of one's own for them.
     pub tls: Option<ValidTls>,
+    /// What the subjects of JetStream's API begin with, if it is not the usual `$JS.API`.
+    pub api_prefix: Option<String>,
+    /// What the subjects of answers begin with, if it is not the usual `_INBOX`.
+    pub inbox_prefix: Option<String>,
     /// The stream.
     pub stream: StreamConfig,
     /// What to do with a stream that we did not make.

@@ -105,7 +105,8 @@ fn put(target: &mut Value, path: &str, value: &Value) {
 fn beside(path: &str) -> Option<(String, &'static str)> {
     let (parent, field) = path.rsplit_once('.')?;
     let of_nats = parent.starts_with("nats.");
-    (of_nats && field != "name").then(|| (format!("{parent}.name"), "odin-nats"))
+    (of_nats && !["name", "handshakeFirst"].contains(&field))
+        .then(|| (format!("{parent}.name"), "odin-nats"))
 }
 
 /// Messages come from Redis, with everything that one of its fields may ask of the others.

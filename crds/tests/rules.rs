@@ -147,6 +147,9 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
     "rules": [{ "match": "*" }] }, "redis": { "servers": ["rediss://r:6380", "redis://[::1]"],
     "channels": ["channel:trade:*", "x y"], "username": "me", "passwordSecret": { "name": "a", "key": "b" },
     "caSecret": { "name": "a", "key": "c" }, "maxMessageSize": "1" } } }))]
+#[case::a_domain(json!({ "spec": { "nats": { "domain": "hub-1", "inboxPrefix": "_INBOX_odin.x",
+    "tls": { "handshakeFirst": true } } } }))]
+#[case::an_api_under_another_name(json!({ "spec": { "nats": { "apiPrefix": "hub.API" } } }))]
 #[case::stopped(json!({ "spec": { "replicas": 0 } }))]
 fn what_can_work_is_accepted_by_both(#[case] change: Value) {
     let manifest = changed(&change);

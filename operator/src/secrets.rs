@@ -104,7 +104,13 @@ fn assemble(nats: &ValidNats, found: &BTreeMap<String, Data>) -> Result<Access, 
             },
         }),
     };
-    Ok(Access { servers: nats.servers.clone(), auth, tls })
+    Ok(Access {
+        servers: nats.servers.clone(),
+        auth,
+        tls,
+        inbox_prefix: nats.inbox_prefix.clone(),
+        handshake_first: nats.tls.as_ref().is_some_and(|tls| tls.handshake_first),
+    })
 }
 
 #[cfg(test)]

@@ -25,6 +25,10 @@ pub struct Access {
     /// TLS with certificates of one's own. Present: TLS or nothing. Absent: TLS if the servers ask for it, trusting the
     /// system's authorities.
     pub tls: Option<Tls>,
+    /// What the subjects of answers begin with, without a dot at the end. `None`: `_INBOX`.
+    pub inbox_prefix: Option<String>,
+    /// Whether TLS begins before the server's first line.
+    pub handshake_first: bool,
 }
 
 /// Who we are to the servers.
@@ -87,7 +91,7 @@ impl fmt::Display for Material {
 impl Access {
     /// Servers that ask for nothing.
     pub fn open(servers: Vec<String>) -> Self {
-        Self { servers, auth: None, tls: None }
+        Self { servers, auth: None, tls: None, inbox_prefix: None, handshake_first: false }
     }
 
     /// What there is to read.
@@ -115,6 +119,8 @@ impl From<&JetStreamSource> for Access {
             servers: source.servers.clone(),
             auth: source.auth.as_ref().map(Auth::from),
             tls: source.tls.as_ref().map(Tls::from),
+            inbox_prefix: Some(source.inbox_prefix.clone()),
+            handshake_first: source.tls.as_ref().is_some_and(|tls| tls.handshake_first),
         }
     }
 }

@@ -114,6 +114,11 @@ pub async fn connect(
         Some(tls) => trusting(options, access, tls)?,
         None => options,
     };
+    let options = if access.handshake_first { options.tls_first() } else { options };
+    let options = match &access.inbox_prefix {
+        Some(prefix) => options.custom_inbox_prefix(prefix),
+        None => options,
+    };
     let (watching, telling) = (attempts.clone(), attempts.clone());
     let client = options
         .reconnect_to_server_callback(move |pool, _info| {

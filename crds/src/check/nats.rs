@@ -50,8 +50,9 @@ pub(super) fn credentials(nats: &Nats, errors: &mut Errors) -> Option<ValidCrede
 }
 
 pub(super) fn tls(nats: &Nats, errors: &mut Errors) -> Option<ValidTls> {
-    let NatsTls { ca_secret, client_secret } = nats.tls.as_ref()?;
+    let NatsTls { ca_secret, client_secret, handshake_first } = nats.tls.as_ref()?;
     Some(ValidTls {
+        handshake_first: *handshake_first,
         ca: ca_secret.as_ref().map(|secret| {
             let key = ("key", secret.key.as_str());
             secret_key("spec.nats.tls.caSecret", &secret.name, key, errors)
@@ -64,6 +65,46 @@ pub(super) fn tls(nats: &Nats, errors: &mut Errors) -> Option<ValidTls> {
             )
         }),
     })
+}
+
+/// What the subjects of JetStream's API begin with, from the one of two fields that is given.
+pub(super) fn api_prefix(nats: &Nats, errors: &mut Errors) -> Option<String> {
+    let domain_character = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match (&nats.domain, &nats.api_prefix) {
+        (Some(_), Some(_)) => {
+            errors.refuse(
+                "spec.nats.domain",
+                "says the same as apiPrefix in another way: drop one of them",
+            );
+            None
+        }
+        (Some(domain), None) => {
+            errors.ensure(
+                (1..=64).contains(&domain.len()) && domain.chars().all(domain_character),
+                "spec.nats.domain",
+                "must be letters, digits, - and _, such as hub",
+            );
+            Some(format!("$JS.{domain}.API"))
+        }
+        (None, Some(prefix)) => prefix_of("apiPrefix", prefix, errors),
+        (None, None) => None,
+    }
+}
+
+/// What the subjects of answers begin with.
+pub(super) fn inbox_prefix(nats: &Nats, errors: &mut Errors) -> Option<String> {
+    nats.inbox_prefix.as_ref().and_then(|prefix| prefix_of("inboxPrefix", prefix, errors))
+}
+
+fn prefix_of(field: &str, prefix: &str, errors: &mut Errors) -> Option<String> {
+    let character = |c: char| c.is_ascii_alphanumeric() || "-_$".contains(c);
+    let token_ok = |token: &str| !token.is_empty() && token.chars().all(character);
+    errors.ensure(
+        prefix.len() <= 128 && prefix.split('.').all(token_ok),
+        &format!("spec.nats.{field}"),
+        "must be letters, digits, - _ and $ between dots, without a dot at the end, such as $JS.hub.API or _INBOX_odin",
+    );
+    Some(prefix.to_owned())
 }
 
 pub(super) fn secret_key(

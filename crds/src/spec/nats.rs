@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 /// The NATS servers that hold the stream.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.domain) || !has(self.apiPrefix)")
+    .message("nats.domain and nats.apiPrefix say the same in two ways: drop one of them"))]
 pub struct Nats {
     /// Addresses of servers of one NATS cluster, as nats://host:port, or tls://host:port to insist on TLS (1 to 16). NATS
     /// 2.10 or later with JetStream.
@@ -19,6 +21,20 @@ pub struct Nats {
     /// Default: TLS if the servers ask for it, trusting the authorities that the images trust.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<NatsTls>,
+    /// JetStream domain that holds the stream, such as hub, for servers that reach it over a leaf node: short for the
+    /// apiPrefix $JS.hub.API. At most one of domain and apiPrefix. Default: the domain of the servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::jetstream_domain")]
+    pub domain: Option<String>,
+    /// What the subjects of JetStream's API begin with, for accounts that import it from another account under another
+    /// name. Default $JS.API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::subject_prefix")]
+    pub api_prefix: Option<String>,
+    /// What the subjects of answers begin with, for users that may not subscribe to _INBOX.>. Default _INBOX.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::subject_prefix")]
+    pub inbox_prefix: Option<String>,
 }
 
 /// Who we are to the servers: exactly one proof of it.
@@ -106,6 +122,10 @@ pub struct NatsTls {
     /// Our certificate, for servers that verify their clients, as in a Secret of type kubernetes.io/tls. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<ClientSecret>,
+    /// Whether TLS begins before the server's first line, as servers with handshake_first in their configuration ask.
+    /// Default false.
+    #[serde(default)]
+    pub handshake_first: bool,
 }
 
 /// Where authorities are.

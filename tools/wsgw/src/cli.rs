@@ -90,6 +90,15 @@ pub(crate) struct NatsAccess {
     /// The key of our certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "nats_cert")]
     pub(crate) nats_key: Option<PathBuf>,
+    /// Begin TLS before the first line of --nats, as servers with handshake_first ask
+    #[arg(long, requires = "nats")]
+    pub(crate) nats_handshake_first: bool,
+    /// What the subjects of JetStream's API begin with, such as $JS.hub.API for the domain hub [default: $JS.API]
+    #[arg(long, value_name = "PREFIX", requires = "nats")]
+    pub(crate) nats_api_prefix: Option<String>,
+    /// What the subjects of answers begin with [default: _INBOX]
+    #[arg(long, value_name = "PREFIX", requires = "nats")]
+    pub(crate) nats_inbox_prefix: Option<String>,
 }
 
 const RENDER_EXAMPLES: &str = "\

@@ -11,6 +11,9 @@ use crate::ConfigError;
 /// Linux takes no longer path.
 const LONGEST_PATH: usize = 4_095;
 
+/// Leaves room for what follows it in a subject, which nats-server bounds with the rest of a protocol line at 4096.
+const LONGEST_PREFIX: usize = 255;
+
 /// The stream to read. It must exist: the operator (or `wsgw dev`) makes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -26,6 +29,26 @@ pub struct JetStreamSource {
     /// system's authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<NatsTls>,
+    /// What the subjects of JetStream's API begin with, without a dot at the end: `$JS.API`, `$JS.DOMAIN.API` for a
+    /// domain, or what an account imports the API as.
+    #[serde(default = "api_prefix", skip_serializing_if = "is_api_prefix")]
+    pub api_prefix: String,
+    /// What the subjects of answers begin with, without a dot at the end.
+    #[serde(default = "inbox_prefix", skip_serializing_if = "is_inbox_prefix")]
+    pub inbox_prefix: String,
+}
+
+fn api_prefix() -> String {
+    "$JS.API".to_owned()
+}
+fn is_api_prefix(prefix: &String) -> bool {
+    *prefix == api_prefix()
+}
+fn inbox_prefix() -> String {
+    "_INBOX".to_owned()
+}
+fn is_inbox_prefix(prefix: &String) -> bool {
+    *prefix == inbox_prefix()
 }
 
 /// Who we are to the servers: absolute paths of files with one proof of it.
@@ -127,12 +150,22 @@ pub struct NatsTls {
     /// The key of our certificate. Needs `certFile`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
+    /// Whether TLS begins before the server's first line, for servers with `handshake_first` in their configuration.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub handshake_first: bool,
 }
 
 impl JetStreamSource {
     /// A stream on servers that ask for nothing.
     pub fn new(servers: Vec<String>, stream: impl Into<String>) -> Self {
-        Self { servers, stream: stream.into(), auth: None, tls: None }
+        Self {
+            servers,
+            stream: stream.into(),
+            auth: None,
+            tls: None,
+            api_prefix: api_prefix(),
+            inbox_prefix: inbox_prefix(),
+        }
     }
 
     /// Refuses what has the right shape but cannot work.
@@ -161,6 +194,8 @@ impl JetStreamSource {
                 ),
             ));
         }
+        check_prefix("apiPrefix", &self.api_prefix, "$JS.API or $JS.hub.API")?;
+        check_prefix("inboxPrefix", &self.inbox_prefix, "_INBOX or _INBOX_odin")?;
         self.auth.as_ref().map_or(Ok(()), NatsAuth::check)?;
         self.tls.as_ref().map_or(Ok(()), NatsTls::check)
     }
@@ -212,6 +247,22 @@ impl NatsTls {
     }
 }
 
+/// A prefix is whole tokens of a subject, none of them a wildcard.
+fn check_prefix(field: &str, prefix: &str, example: &str) -> Result<(), ConfigError> {
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '*' && c != '>' && c != '.';
+    let tokens_ok = prefix.split('.').all(|token| !token.is_empty() && token.chars().all(plain));
+    if tokens_ok && prefix.len() <= LONGEST_PREFIX {
+        return Ok(());
+    }
+    Err(ConfigError::value(
+        format!("source.jetStream.{field}"),
+        format!(
+            "must be tokens between dots, without spaces and wildcards and at most {LONGEST_PREFIX} bytes, such as \
+             {example}; got {prefix:?}"
+        ),
+    ))
+}
+
 /// Relative to what? A program that is started from elsewhere would read other files.
 fn check_path(at: &str, file: &Path) -> Result<(), ConfigError> {
     if file.is_absolute() && file.as_os_str().len() <= LONGEST_PATH {
@@ -248,11 +299,39 @@ mod tests {
             "tls: {}",
             "tls: { caFile: /c/ca.crt }",
             "tls: { caFile: /c/ca.crt, certFile: /c/tls.crt, keyFile: /c/tls.key }",
+            "tls: { handshakeFirst: true }",
         ] {
             let config = parsed(source).unwrap();
             let Source::JetStream(read) = &config.source else { panic!("another source") };
             assert!(read.auth.is_some() || read.tls.is_some(), "{source}");
             assert_eq!(GatewayConfig::parse(&config.render().unwrap()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn prefixes_are_read_and_left_out_of_the_file_where_they_are_the_usual_ones() {
+        let config = parsed("apiPrefix: $JS.hub.API, inboxPrefix: _INBOX_odin").unwrap();
+        let text = config.render().unwrap();
+        assert!(text.contains("apiPrefix: $JS.hub.API"), "{text}");
+        assert!(text.contains("inboxPrefix: _INBOX_odin"), "{text}");
+        assert_eq!(GatewayConfig::parse(&text).unwrap(), config);
+        let usual = parsed("apiPrefix: $JS.API, inboxPrefix: _INBOX").unwrap();
+        let Source::JetStream(read) = &usual.source else { panic!("another source") };
+        assert_eq!(*read, JetStreamSource::new(vec!["nats://n".into()], "S"));
+        let text = usual.render().unwrap();
+        assert!(!text.contains("apiPrefix") && !text.contains("inboxPrefix"), "{text}");
+    }
+
+    #[test]
+    fn prefixes_that_are_no_subjects_are_refused() {
+        let long = "a".repeat(256);
+        for prefix in ["", ".", "a.", ".a", "a..b", "a.*", ">", "a b", "a\u{85}b", "a\tb", &long] {
+            for field in ["apiPrefix", "inboxPrefix"] {
+                let text = format!("{field}: {}", serde_json::to_string(prefix).unwrap());
+                let error = parsed(&text).unwrap_err();
+                let start = format!("source.jetStream.{field}: must be tokens between dots");
+                assert!(error.starts_with(&start), "{prefix:?}: {error}");
+            }
         }
     }
 

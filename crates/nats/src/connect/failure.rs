@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn access(auth: Option<Auth>, tls: Option<Tls>) -> Access {
-        Access { servers: Vec::new(), auth, tls }
+        Access { auth, tls, ..Access::open(Vec::new()) }
     }
 
     #[test]

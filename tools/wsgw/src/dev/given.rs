@@ -11,11 +11,18 @@ use crate::error::Error;
 pub(super) fn source(options: &Dev, stream: &str) -> Result<Option<JetStreamSource>, Error> {
     let Some(url) = &options.nats else { return Ok(None) };
     let access = &options.access;
-    Ok(Some(JetStreamSource {
+    let mut source = JetStreamSource {
         auth: auth(access)?,
         tls: tls(access)?,
         ..JetStreamSource::new(vec![url.clone()], stream)
-    }))
+    };
+    if let Some(prefix) = &access.nats_api_prefix {
+        source.api_prefix.clone_from(prefix);
+    }
+    if let Some(prefix) = &access.nats_inbox_prefix {
+        source.inbox_prefix.clone_from(prefix);
+    }
+    Ok(Some(source))
 }
 
 fn auth(access: &NatsAccess) -> Result<Option<NatsAuth>, Error> {
@@ -36,6 +43,7 @@ fn tls(access: &NatsAccess) -> Result<Option<NatsTls>, Error> {
         ca_file: file(&access.nats_ca)?,
         cert_file: file(&access.nats_cert)?,
         key_file: file(&access.nats_key)?,
+        handshake_first: access.nats_handshake_first,
     };
     Ok((tls != NatsTls::default()).then_some(tls))
 }
