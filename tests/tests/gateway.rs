@@ -24,6 +24,7 @@ mod gateway {
     mod certificates;
     mod compression;
     mod conflation;
+    mod deletions;
     mod delivery;
     mod drain;
     mod echo;

@@ -312,6 +312,7 @@ impl Reader {
                 sequence: position,
                 timestamp: meta.timestamp,
                 payload: delivery.payload,
+                deleted: None,
             };
             if warm {
                 if let Some((from, to)) = missing {

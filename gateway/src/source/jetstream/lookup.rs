@@ -138,6 +138,7 @@ impl Lookup {
                 timestamp: i64::try_from(found.time.unix_timestamp_nanos() / 1_000_000)
                     .unwrap_or_default(),
                 payload: found.payload,
+                deleted: None,
             })),
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(failed(error.to_string())),
@@ -224,5 +225,6 @@ fn message(headers: &HeaderMap, payload: bytes::Bytes) -> Result<Message, async_
         sequence: last(NATS_SEQUENCE)?.parse()?,
         timestamp: i64::try_from(stored.unix_timestamp_nanos() / 1_000_000)?,
         payload,
+        deleted: None,
     })
 }
