@@ -44,7 +44,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
         offset += 1;
         let payload = line.strip_suffix(b"\n").unwrap_or(&line);
         let ts = 1_640_995_200_000;
-        let message = v1::Message { channel: CHANNEL, offset, prev: offset - 1, ts, payload };
+        let prev = offset - 1;
+        let message = v1::Message { channel: CHANNEL, offset, prev, ts, payload, deleted: None };
         frames.extend_from_slice(&v1::message(&message));
         if offset % arguments.gather.max(1) != 0 {
             continue;

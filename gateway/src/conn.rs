@@ -45,6 +45,11 @@ impl Form {
     pub(crate) fn is_private(self) -> bool {
         self.protocol != Protocol::WsGateway
     }
+
+    /// Whether a client can tell a deletion from a value. For one of symbols.v1 everything is a trade.
+    pub(crate) fn knows_deletions(self) -> bool {
+        self.protocol != Protocol::Symbols
+    }
 }
 
 /// State of one connection. Its size is a tested number: 100,000 of these are held.

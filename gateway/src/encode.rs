@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use wsgateway_config::Channels;
 use wsgateway_proto::deflate::Deflater;
-use wsgateway_proto::{frame, odin, v1};
+use wsgateway_proto::{Deleted, frame, odin, v1};
 
 use dedupe::Dedupe;
 use previous::Previous;
@@ -32,8 +32,10 @@ pub(crate) struct Message {
     pub sequence: u64,
     /// When the stream stored it (Unix ms).
     pub timestamp: i64,
-    /// The publisher's bytes.
+    /// The publisher's bytes; of a deletion they mean nothing.
     pub payload: Bytes,
+    /// Why the channel has no value any more; `None` for a value.
+    pub deleted: Option<Deleted>,
 }
 
 /// One message, ready to send to anybody who subscribed.
@@ -49,6 +51,8 @@ pub(crate) struct Delivery {
     pub frame: Bytes,
     /// What the channel's rule asks for.
     pub treatment: Treatment,
+    /// Why the channel has no value any more; `None` for a value.
+    pub deleted: Option<Deleted>,
     /// Where in the frame the data begins.
     data_at: u32,
     /// What the channel's rule calls it for odin.v1 clients.
@@ -65,7 +69,7 @@ impl Delivery {
         frame::payload(&self.frame)
     }
 
-    /// The rest of the JSON from `"data":` (or what stands before it) to the closing brace: the same in all protocols.
+    /// The rest of the JSON from `"data":` (or what stands before it or for it) to the closing brace: the same in all protocols.
     pub(crate) fn tail(&self) -> &[u8] {
         self.frame.get(self.data_at as usize..).unwrap_or_default()
     }
@@ -76,7 +80,10 @@ impl Delivery {
             // What is no JSON has no type either.
             let payload = self.tail().strip_prefix(b"\"data\":");
             let payload = payload.and_then(|payload| payload.strip_suffix(b"}"));
-            let own = payload.and_then(odin::message_type);
+            let own = match self.deleted {
+                Some(_) => Some(odin::DELETED_TYPE),
+                None => payload.and_then(odin::message_type),
+            };
             odin::head(&odin::Head {
                 ts: self.ts,
                 kind: own.or(self.message_type.as_deref()).unwrap_or(odin::DEFAULT_TYPE),
@@ -146,6 +153,9 @@ impl Encoder {
     /// encoded. Asked once for every message, in stream order.
     pub(crate) fn is_repetition(&mut self, message: &Message) -> bool {
         let Some(dedupe) = &mut self.dedupe else { return false };
+        if message.deleted.is_some() {
+            return false; // its payload says nothing
+        }
         let channel = self.envelope.channel(message);
         let window = self.envelope.rules.of(channel).dedupe_ms;
         if window == 0 {
@@ -177,6 +187,7 @@ impl Envelope {
             prev,
             ts: message.timestamp,
             payload: &message.payload,
+            deleted: message.deleted,
         });
         let ruling = self.rules.of(channel);
         Arc::new(Delivery {
@@ -185,6 +196,7 @@ impl Envelope {
             ts: message.timestamp,
             frame,
             treatment: ruling.treatment,
+            deleted: message.deleted,
             // A header and a channel of at most 64 KiB stand before it.
             data_at: u32::try_from(data_at).unwrap_or(u32::MAX),
             message_type: ruling.message_type.clone(),
@@ -212,7 +224,13 @@ mod tests {
 
     fn message(subject: &str, sequence: u64) -> Message {
         let payload = Bytes::from_static(b"{\"price\":1}");
-        Message { subject: subject.into(), sequence, timestamp: 1_640_995_200_000, payload }
+        Message {
+            subject: subject.into(),
+            sequence,
+            timestamp: 1_640_995_200_000,
+            payload,
+            deleted: None,
+        }
     }
 
     fn json(delivery: &Delivery) -> String {
@@ -236,6 +254,34 @@ mod tests {
     fn a_subject_without_the_prefix_keeps_its_name() {
         assert_eq!(channel_of("odin.global.trending", "odin.token."), "odin.global.trending");
         assert_eq!(channel_of("odin.token.", "odin.token."), "odin.token.");
+    }
+
+    #[test]
+    fn a_deletion_is_told_apart_in_every_protocol_and_is_never_a_repetition() {
+        let rule = wsgateway_config::Rule {
+            r#match: ">".to_owned(),
+            dedupe_window: wsgateway_config::Millis(1_000),
+            message_type: Some("trade:executed".to_owned()),
+            ..wsgateway_config::Rule::default()
+        };
+        let channels = Channels { strip_prefix: String::new(), rules: vec![rule] };
+        let mut encoder = Encoder::new(&channels);
+        let payload = Bytes::from_static(b"{\"type\":\"price:update\",\"nonce\":1}");
+        let value = Message { payload, ..message("a", 7) };
+        let deletion = Message { sequence: 8, deleted: Some(Deleted::Purge), ..value.clone() };
+        assert!(!encoder.is_repetition(&value) && !encoder.is_repetition(&deletion));
+        encoder.encode(&value);
+        let delivery = encoder.encode(&deletion);
+        assert_eq!(
+            json(&delivery),
+            r#"{"type":"message","channel":"a","offset":8,"prev":7,"ts":1640995200000,"deleted":"Purge"}"#
+        );
+        let mut frame = Vec::new();
+        odin::frame(&mut frame, 1, delivery.odin_head(), delivery.tail());
+        assert_eq!(
+            std::str::from_utf8(frame::payload(&frame)).unwrap(),
+            r#"{"seq":1,"ts":1640995200000,"type":"channel:deleted","priority":1,"channel":"a","offset":8,"deleted":"Purge"}"#
+        );
     }
 
     #[test]

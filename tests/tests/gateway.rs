@@ -25,6 +25,7 @@ mod gateway {
     mod compression;
     mod conflation;
     mod consumers;
+    mod deletions;
     mod delivery;
     mod drain;
     mod echo;

@@ -55,6 +55,7 @@ fn ticker(number: u64) -> Vec<u8> {
         prev,
         ts: ts + number as i64 * 37,
         payload: payload.as_bytes(),
+        deleted: None,
     })
     .to_vec()
 }

@@ -16,6 +16,7 @@
 //! | [`deflate`] | compressed messages, both directions (RFC 7692) |
 //! | [`handshake`] | the upgrade, both sides (RFC 6455 section 4) |
 //! | [`channel`] | channel names and patterns |
+//! | [`Deleted`] | messages that say that a channel has no value any more |
 //! | [`v1`] | commands and pushes of the protocol `wsgateway.v1` |
 //! | [`odin`], [`symbols`] | the same of the protocols of earlier systems |
 //! | [`template`] | channels of what those call tokens and symbols |
@@ -24,6 +25,7 @@
 pub mod channel;
 pub mod decoder;
 pub mod deflate;
+mod deleted;
 mod escape;
 pub mod frame;
 pub mod handshake;
@@ -32,3 +34,5 @@ mod read;
 pub mod symbols;
 pub mod template;
 pub mod v1;
+
+pub use deleted::Deleted;

@@ -17,7 +17,7 @@ const MAX_QUIET: usize = 262_144;
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     by_name: HashMap<Arc<str>, Channel>,
-    /// The last value of each, in stream order.
+    /// The last value of each that has one, in stream order.
     lasts: BTreeMap<u64, Arc<Delivery>>,
     /// Last values of channels that were quiet when they were put here, oldest first. One whose channel has spoken
     /// again since is void.
@@ -34,6 +34,7 @@ pub(super) struct Channels {
 struct Channel {
     /// Offsets of its messages in the ring, in order.
     offsets: VecDeque<u64>,
+    /// Its newest message: the last value, or its deletion.
     last: Arc<Delivery>,
     /// It may have had messages up to here that are not in the ring.
     dropped: u64,
@@ -47,7 +48,9 @@ impl Channels {
 
     /// A message has come into the ring.
     pub(super) fn push(&mut self, delivery: &Arc<Delivery>) {
-        self.lasts.insert(delivery.offset, Arc::clone(delivery));
+        if delivery.deleted.is_none() {
+            self.lasts.insert(delivery.offset, Arc::clone(delivery));
+        }
         if let Some(channel) = self.by_name.get_mut(&delivery.channel) {
             self.quiet_count -= usize::from(channel.offsets.is_empty());
             channel.offsets.push_back(delivery.offset);
@@ -130,9 +133,10 @@ impl Channels {
         offsets.into_iter().flat_map(move |offsets| offsets.range(start..)).copied()
     }
 
-    /// The channel's last value.
+    /// The channel's last value, unless it was deleted.
     pub(super) fn last(&self, channel: &str) -> Option<&Arc<Delivery>> {
-        self.by_name.get(channel).map(|channel| &channel.last)
+        let last = self.by_name.get(channel).map(|channel| &channel.last);
+        last.filter(|last| last.deleted.is_none())
     }
 
     /// The last values between `after` (excluded) and `until` (included), in stream order.
@@ -167,7 +171,7 @@ mod tests {
         let deliveries: Vec<_> = (1..=10_000)
             .map(|sequence| {
                 let (subject, payload) = ("a".into(), payload.clone());
-                encoder.encode(&Message { subject, sequence, timestamp: 0, payload })
+                encoder.encode(&Message { subject, sequence, timestamp: 0, payload, deleted: None })
             })
             .collect();
         deliveries.iter().for_each(|delivery| channels.push(delivery));

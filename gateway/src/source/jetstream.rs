@@ -10,9 +10,9 @@ mod connect;
 mod control;
 mod identity;
 mod lookup;
+mod message;
 mod read;
 mod session;
-mod subject;
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ pub(crate) async fn run(
         Err(error) => return sink.status.set(State::Error, Some(error.to_string())),
     };
     let mut reader = Reader {
-        api: Api::new("$JS.API"),
+        api: Api::new(&*source.api_prefix),
         dialer,
         consumer: Consumer::new(&name),
         source,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use wsgateway_proto::Deleted;
 
 use super::{Sink, unix_ms};
 use crate::encode::Message;
@@ -38,6 +39,23 @@ impl MemoryPublisher {
     /// # Errors
     /// [`PublishError`]; the message was not taken and no sequence was used.
     pub fn publish(&self, subject: &str, payload: Bytes) -> Result<u64, PublishError> {
+        self.append(subject, payload, None)
+    }
+
+    /// Publishes a deletion: the subject has no value any more. Returns its sequence.
+    ///
+    /// # Errors
+    /// As [`MemoryPublisher::publish`].
+    pub fn delete(&self, subject: &str, why: Deleted) -> Result<u64, PublishError> {
+        self.append(subject, Bytes::new(), Some(why))
+    }
+
+    fn append(
+        &self,
+        subject: &str,
+        payload: Bytes,
+        deleted: Option<Deleted>,
+    ) -> Result<u64, PublishError> {
         // One lock over number and queue, so that sequences arrive in order.
         let mut last = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.sender.try_reserve().map_err(|error| match error {
@@ -50,6 +68,7 @@ impl MemoryPublisher {
             sequence: *last,
             timestamp: unix_ms(),
             payload,
+            deleted,
         });
         Ok(*last)
     }

@@ -213,8 +213,8 @@ impl Reader {
     async fn deliver(&mut self, channel: &[u8], payload: Bytes) {
         self.tell_left_out();
         let sequence = self.next_number();
-        let message =
-            Message { subject: names::subject(channel), sequence, timestamp: unix_ms(), payload };
+        let (subject, timestamp) = (names::subject(channel), unix_ms());
+        let message = Message { subject, sequence, timestamp, payload, deleted: None };
         self.sink.message(&message, 0).await;
     }
 

@@ -63,7 +63,7 @@ pub(super) async fn dial(
         };
         let mut socket = Socket::Plain(tcp(&host, address.port()).await?);
         let mut conversation = Conversation::default();
-        let handshake_first = false;
+        let handshake_first = access.handshake_first;
         let mut secured = handshake_first;
         if handshake_first {
             socket = secure(socket).await?;

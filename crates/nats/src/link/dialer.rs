@@ -61,7 +61,7 @@ impl Dialer {
         Ok(Self {
             access: Arc::new(access.clone()),
             name: name.to_owned(),
-            inbox_prefix: "_INBOX".to_owned(),
+            inbox_prefix: access.inbox_prefix.clone().unwrap_or_else(|| "_INBOX".to_owned()),
             own: servers.len(),
             // The pods of a fleet spread over the servers.
             next: fastrand::usize(..servers.len()),

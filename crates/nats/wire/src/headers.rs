@@ -12,6 +12,11 @@ impl<'a> Headers<'a> {
         Self(block)
     }
 
+    /// Whether there is no header block at all.
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The status in the version line, such as 100 for control messages and 503 for "no responders". Publishers may
     /// send one too.
     pub fn status(self) -> Option<u16> {

@@ -15,6 +15,10 @@ pub const PRIORITY: u8 = 1;
 /// `type` of a message that says nothing of itself and has no rule: the earlier server said so for everything.
 pub const DEFAULT_TYPE: &str = "price:update";
 
+/// `type` of a deletion: clients of the earlier server pass over types that they do not know, and would look for a
+/// price in anything else.
+pub const DELETED_TYPE: &str = "channel:deleted";
+
 const BEFORE_SEQ: &[u8] = b"{\"seq\":";
 
 /// What a data push says besides `seq` and `data`.
@@ -154,7 +158,7 @@ mod tests {
             let padded = serde_json::to_vec(&" ".repeat(pad)).unwrap();
             for payload in [&payload, &padded] {
                 let (frame, data_at) = v1::message_parts(
-                    &v1::Message { channel: &channel, offset, prev: 0, ts, payload }
+                    &v1::Message { channel: &channel, offset, prev: 0, ts, payload, deleted: None }
                 );
                 let tail = &frame[data_at..];
                 let got: Value = serde_json::from_slice(&body(seq, &head, tail)).unwrap();

@@ -39,6 +39,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::Deleted;
     use crate::v1::{Message, message};
 
     #[test]
@@ -52,6 +53,8 @@ mod tests {
                     prev: 0,
                     ts: 7,
                     payload: payload.as_bytes(),
+                    // One of three is a deletion.
+                    deleted: (offset % 3 == 1).then_some(Deleted::Purge),
                 })
                 .map(|sample| message(&sample))
                 .collect();

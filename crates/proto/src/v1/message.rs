@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use crate::deleted::Deleted;
 use crate::escape;
 use crate::frame::{self, Opcode};
 
@@ -20,20 +21,22 @@ pub struct Message<'a> {
     pub prev: u64,
     /// When the stream stored it, Unix ms.
     pub ts: i64,
-    /// What the publisher sent, as it is.
+    /// What the publisher sent, as it is. A deletion's is not sent.
     pub payload: &'a [u8],
+    /// Why the channel has no value any more; `None` for a value.
+    pub deleted: Option<Deleted>,
 }
 
 /// One complete server frame: header, envelope, payload.
 ///
 /// `data` is the payload itself, byte for byte, if it is UTF-8 and JSON (nested up to
-/// 512 levels), else a base64 string with `"encoding":"base64"`.
+/// 512 levels), else a base64 string with `"encoding":"base64"`. A deletion has `deleted` instead.
 pub fn message(message: &Message<'_>) -> Bytes {
     message_parts(message).0
 }
 
-/// The same, and where in it the data begins: from there on (`"data":…}`, or `"encoding":"base64","data":"…"}`) the
-/// frames of other protocols are made.
+/// The same, and where in it the data begins: from there on (`"data":…}`,
+/// `"encoding":"base64","data":"…"}` or `"deleted":"…"}`) the frames of other protocols are made.
 pub fn message_parts(message: &Message<'_>) -> (Bytes, usize) {
     let (mut offset, mut prev, mut ts) = Default::default();
     let parts: [&[u8]; 8] = [
@@ -47,11 +50,8 @@ pub fn message_parts(message: &Message<'_>) -> (Bytes, usize) {
         b",",
     ];
     let [open, rest @ ..] = parts;
-    let raw = json::is_json(message.payload);
-    let (before, data_len, after): (&[u8], usize, &[u8]) = match raw {
-        true => (b"\"data\":", message.payload.len(), b"}"),
-        false => (b"\"encoding\":\"base64\",\"data\":\"", base64_len(message.payload), b"\"}"),
-    };
+    let data = Data::of(message);
+    let (before, data_len, after) = data.parts();
     let envelope =
         parts.iter().map(|part| part.len()).sum::<usize>() + escape::len(message.channel);
     let header = frame::header(Opcode::Text, envelope + before.len() + data_len + after.len());
@@ -66,13 +66,45 @@ pub fn message_parts(message: &Message<'_>) -> (Bytes, usize) {
     }
     let data_at = out.len();
     out.extend_from_slice(before);
-    match raw {
-        true => out.extend_from_slice(message.payload),
-        false => push_base64(&mut out, message.payload, data_len),
+    match data {
+        Data::Raw(bytes) => out.extend_from_slice(bytes),
+        Data::Base64(bytes) => push_base64(&mut out, bytes, data_len),
+        Data::Deleted(why) => out.extend_from_slice(why.as_bytes()),
     }
     out.extend_from_slice(after);
     debug_assert_eq!(out.len(), size, "an exact size turns into Bytes without a second allocation");
     (Bytes::from(out), data_at)
+}
+
+/// What a message ends with.
+enum Data<'a> {
+    /// JSON, as it is.
+    Raw(&'a [u8]),
+    /// Anything else.
+    Base64(&'a [u8]),
+    /// Why there is none.
+    Deleted(&'static str),
+}
+
+impl<'a> Data<'a> {
+    fn of(message: &Message<'a>) -> Self {
+        match message.deleted {
+            Some(deleted) => Self::Deleted(deleted.as_str()),
+            None if json::is_json(message.payload) => Self::Raw(message.payload),
+            None => Self::Base64(message.payload),
+        }
+    }
+
+    /// What stands before it, its length, and what stands after it.
+    fn parts(&self) -> (&'static [u8], usize, &'static [u8]) {
+        match self {
+            Self::Raw(bytes) => (b"\"data\":", bytes.len(), b"}"),
+            Self::Base64(bytes) => {
+                (b"\"encoding\":\"base64\",\"data\":\"", base64_len(bytes), b"\"}")
+            }
+            Self::Deleted(why) => (b"\"deleted\":\"", why.len(), b"\"}"),
+        }
+    }
 }
 
 /// Appends one whole server frame: a message marked as the last value of its channel. `body` is the JSON of a frame
@@ -126,7 +158,14 @@ mod tests {
     }
 
     fn sample<'a>(channel: &'a str, payload: &'a [u8]) -> Message<'a> {
-        Message { channel, offset: 18_735, prev: 18_702, ts: 1_640_995_200_000, payload }
+        Message {
+            channel,
+            offset: 18_735,
+            prev: 18_702,
+            ts: 1_640_995_200_000,
+            payload,
+            deleted: None,
+        }
     }
 
     #[test]
@@ -135,6 +174,20 @@ mod tests {
             text(&sample("BTC.trade", b"{\"price\": 1.50 }")),
             r#"{"type":"message","channel":"BTC.trade","offset":18735,"prev":18702,"ts":1640995200000,"data":{"price": 1.50 }}"#
         );
+    }
+
+    #[test]
+    fn a_deletion_says_why_and_has_no_data() {
+        for deleted in Deleted::ALL {
+            let message = Message { deleted: Some(deleted), ..sample("a", b"{\"old\":1}") };
+            let why = deleted.as_str();
+            assert_eq!(
+                text(&message),
+                format!(
+                    r#"{{"type":"message","channel":"a","offset":18735,"prev":18702,"ts":1640995200000,"deleted":"{why}"}}"#
+                )
+            );
+        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ fn deliveries_of(channels: &[&str], length: usize) -> Vec<Arc<Delivery>> {
         sequence: place as u64 + 1,
         timestamp: 0,
         payload: format!("\"{}\"", "x".repeat(length)).into(),
+        deleted: None,
     };
     channels.iter().enumerate().map(|entry| encoder.encode(&message(entry))).collect()
 }

@@ -1,12 +1,20 @@
 use proptest::prelude::*;
 use wsgateway_config::Channels as Config;
+use wsgateway_proto::Deleted;
 
 use super::*;
 use crate::encode::{Encoder, Message};
 
 fn delivery(encoder: &mut Encoder, channel: &str, offset: u64, ts: i64) -> Arc<Delivery> {
     let payload = bytes::Bytes::from_static(b"{}");
-    encoder.encode(&Message { subject: channel.into(), sequence: offset, timestamp: ts, payload })
+    let (subject, sequence, timestamp) = (channel.into(), offset, ts);
+    encoder.encode(&Message { subject, sequence, timestamp, payload, deleted: None })
+}
+
+fn deletion(encoder: &mut Encoder, channel: &str, offset: u64) -> Arc<Delivery> {
+    let (subject, payload) = (channel.into(), bytes::Bytes::new());
+    let deleted = Some(Deleted::Purge);
+    encoder.encode(&Message { subject, sequence: offset, timestamp: 0, payload, deleted })
 }
 
 fn encoder() -> Encoder {
@@ -118,6 +126,37 @@ fn last_values_outlive_the_ring_and_come_in_stream_order() {
         assert_eq!(values(&ring, &["a.*"], 5, bytes), [1, 2]);
         assert_eq!(values(&ring, &[">", "b", "a.x"], 5, bytes), [1, 2, 5], "each once");
     }
+}
+
+#[test]
+fn a_deleted_channel_has_no_last_value_until_it_has_one_again_and_the_deletion_is_read_in_order() {
+    let (mut ring, mut encoder) = (Ring::new(LARGE, 0), encoder());
+    ring.push(&delivery(&mut encoder, "a", 1, 0), 0);
+    ring.push(&delivery(&mut encoder, "b", 2, 0), 0);
+    ring.push(&deletion(&mut encoder, "a", 3), 0);
+    for interest in [&["a", "b"][..], &[">"]] {
+        assert_eq!(values(&ring, interest, 3, usize::MAX), [2], "{interest:?}");
+        assert_eq!(read(&ring, interest, 0, u64::MAX).0, [1, 2, 3], "{interest:?}");
+    }
+    ring.push(&delivery(&mut encoder, "a", 4, 0), 0);
+    for interest in [&["a", "b"][..], &[">"]] {
+        assert_eq!(values(&ring, interest, 4, usize::MAX), [2, 4], "{interest:?}");
+    }
+}
+
+#[test]
+fn a_deleted_channel_stays_so_when_its_messages_leave_the_ring() {
+    let (mut ring, mut encoder) = (Ring::new(Bounds { messages: 2, ..LARGE }, 0), encoder());
+    ring.push(&delivery(&mut encoder, "a", 1, 0), 0);
+    ring.push(&deletion(&mut encoder, "a", 2), 0);
+    for offset in 3..=6 {
+        ring.push(&delivery(&mut encoder, "b", offset, 0), 0);
+    }
+    for interest in [&["a"][..], &["*"]] {
+        let want: &[u64] = if interest == ["a"] { &[] } else { &[6] };
+        assert_eq!(values(&ring, interest, 6, usize::MAX), want, "{interest:?}");
+    }
+    assert!(!ring.reaches(&Interest::of(&["a"]), 1) && ring.reaches(&Interest::of(&["a"]), 2));
 }
 
 #[test]

@@ -44,6 +44,9 @@ impl Shard {
                 if conn.stamp == due.stamp {
                     continue; // another of its patterns matched as well
                 }
+                if delivery.deleted.is_some() && !conn.form.knows_deletions() {
+                    continue;
+                }
                 conn.stamp = due.stamp;
                 due.link(conn, who.conn, number, until_us);
             }

@@ -15,7 +15,8 @@ use wsgateway_nats::jetstream::{Api, Direct, Stored, StreamInfo};
 use wsgateway_nats::link::{Dialer, Requests, requests};
 use wsgateway_nats::{Access, Notice};
 
-use super::{Life, subject};
+use super::Life;
+use super::message::{channel_text, deleted};
 use crate::encode::{Delivery, Envelope, Message};
 use crate::history::archive::{BLOCK, BLOCK_BYTES, Block, Desk, Fetched, LookupError, block_of};
 
@@ -40,7 +41,8 @@ pub(crate) async fn look_up(
             Ok(dialer) => {
                 let (requests, serve) = requests(dialer);
                 let stream = source.stream.as_str().into();
-                let lookup = Lookup { api: Api::new("$JS.API"), requests, stream, envelope, life };
+                let api = Api::new(&*source.api_prefix);
+                let lookup = Lookup { api, requests, stream, envelope, life };
                 let answer = desk.run(move |from| lookup.clone().block(from));
                 tokio::join!(answer, serve);
             }
@@ -179,7 +181,8 @@ impl Lookup {
 
 fn message(stored: Stored) -> Message {
     Message {
-        subject: subject::text(&stored.subject).into(),
+        subject: channel_text(&stored.subject).into(),
+        deleted: deleted(stored.headers()),
         sequence: stored.sequence,
         timestamp: stored.timestamp,
         payload: stored.payload,

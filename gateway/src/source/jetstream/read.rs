@@ -9,7 +9,7 @@ use wsgateway_nats::wire;
 use super::api_link::ApiLink;
 use super::control::{self, HEARTBEAT, SILENCE};
 use super::identity::Guess;
-use super::{Ended, Reader, ack, subject};
+use super::{Ended, Reader, ack, message};
 use crate::encode::Message;
 use crate::source::position::{Begin, Cursor};
 
@@ -96,9 +96,10 @@ impl Reader {
         let missing =
             (progress.position > before + 1).then_some((before + 1, progress.position - 1));
         let message = Message {
-            subject: subject::text(&delivery.subject).into(),
+            subject: message::channel_text(&delivery.subject).into(),
             sequence: meta.stream_sequence,
             timestamp: meta.timestamp,
+            deleted: message::deleted(delivery.headers()),
             payload: delivery.payload,
         };
         if progress.warm {

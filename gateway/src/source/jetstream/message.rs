@@ -1,11 +1,15 @@
-//! Subjects as channels: any bytes become text that a client can name.
+//! What a message of NATS is to us: subjects are bytes and become text that a client can name, some headers say that a
+//! channel has no value any more.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use wsgateway_nats::wire::Headers;
+use wsgateway_proto::Deleted;
+
 /// The text of a subject: itself if it is UTF-8; otherwise every byte that is not is written as `%` and two hexadecimal
 /// digits, and so is `%` itself (ADR 0013).
-pub(super) fn text(subject: &[u8]) -> Cow<'_, str> {
+pub(super) fn channel_text(subject: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(subject) {
         return Cow::Borrowed(text);
     }
@@ -20,6 +24,14 @@ pub(super) fn text(subject: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// Whether the message says that its channel has no value any more, and why.
+pub(super) fn deleted(headers: Headers<'_>) -> Option<Deleted> {
+    if headers.is_empty() {
+        return None; // as for nearly every message
+    }
+    Deleted::from_headers(headers.last("Nats-Marker-Reason"), headers.last("KV-Operation"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -28,10 +40,10 @@ mod tests {
 
     #[test]
     fn utf8_is_as_it_is_and_other_bytes_are_percent_encoded() {
-        assert_eq!(text(b"a.b%"), "a.b%");
-        assert_eq!(text("a.\u{e9}".as_bytes()), "a.\u{e9}");
-        assert_eq!(text(b"t.a\xff"), "t.a%FF");
-        assert_eq!(text(b"t.\xc3(%\xff"), "t.%C3(%25%FF");
+        assert_eq!(channel_text(b"a.b%"), "a.b%");
+        assert_eq!(channel_text("a.\u{e9}".as_bytes()), "a.\u{e9}");
+        assert_eq!(channel_text(b"t.a\xff"), "t.a%FF");
+        assert_eq!(channel_text(b"t.\xc3(%\xff"), "t.%C3(%25%FF");
     }
 
     proptest! {
@@ -42,9 +54,9 @@ mod tests {
         ) {
             let odd = |bytes: &[u8]| std::str::from_utf8(bytes).is_err();
             if odd(&one) && odd(&other) && one != other {
-                prop_assert_ne!(text(&one), text(&other));
+                prop_assert_ne!(channel_text(&one), channel_text(&other));
             }
-            prop_assert_eq!(text(&one).matches('.').count(), one.iter().filter(|b| **b == b'.').count());
+            prop_assert_eq!(channel_text(&one).matches('.').count(), one.iter().filter(|b| **b == b'.').count());
         }
     }
 }
