@@ -115,7 +115,9 @@ export class WsGatewayClient<C extends Channels = Channels> {
     }
   }
 
-  #pong({ timestamp, ts }: Push): void {
+  #pong(push: Push): void {
+    this.#session.pong(push);
+    const { timestamp, ts } = push;
     if (typeof timestamp !== 'number' || typeof ts !== 'number') return;
     this.latencyMs = preciseNow() - timestamp;
     this.#events.emit({ type: 'pong', timestamp, ts, roundTripMs: this.latencyMs });

@@ -48,6 +48,8 @@ export class Session {
   #cost = COMMANDS_MS / COMMAND_RATE;
   #paidAt = 0;
   #scheduled = false;
+  /** The pongs of this line carry an offset. */
+  #pongsLocate = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -90,6 +92,7 @@ export class Session {
   /** A line takes commands from now on. */
   opened(line: Line): void {
     this.#line = line;
+    this.#pongsLocate = false;
     this.#paidAt = 0;
     this.#flush();
   }
@@ -103,9 +106,11 @@ export class Session {
     this.#leave();
   }
 
-  /** Asks where the stream is: keeps the cursor of quiet channels young. */
+  /** A ping is about to be sent after a silence. Gateways whose pongs carry no offset are asked for it, so that the cursor
+   * of quiet channels stays recent. */
   locate(): void {
-    if (!this.#flight && !this.#position.frozen) this.#line?.send({ type: 'subscribe', id: ++this.#id, channels: [] });
+    if (this.#pongsLocate || this.#flight || this.#position.frozen) return;
+    this.#line?.send({ type: 'subscribe', id: ++this.#id, channels: [] });
   }
 
   // ---- commands ------------------------------------------------------------------------------------------------
@@ -275,6 +280,13 @@ export class Session {
     this.#position.raise(offset);
     this.#heardAt = this.now();
     this.#flushSoon();
+  }
+
+  /** Everything up to `offset` has been sent on all channels. While some are still to be resumed, the gateway may not know
+   * of them yet. */
+  pong({ offset }: Push): void {
+    this.#pongsLocate = isOffset(offset);
+    if (isOffset(offset) && !this.#position.frozen) this.#position.locate(offset);
   }
 
   refused({ id, code, message }: Push): void {

@@ -209,6 +209,28 @@ test('quiet channels keep a young cursor', () => {
   expect(session.cursor).toEqual({ epoch: 'e', offset: 90_000 });
 });
 
+test('the offset of a pong moves the cursor on, but not past what is still to be resumed', async () => {
+  session.subscribe(['a'], receive, {});
+  open();
+  ack(10);
+  session.pong({ type: 'pong', timestamp: 1, ts: 1, offset: 50 });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 50 });
+  for (const offset of [undefined, null, -1, 1.5, '90', Number.NaN, 40]) session.pong({ type: 'pong', timestamp: 1, ts: 1, offset });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 50 });
+  session.ended();
+  open();
+  // Of before the gateway has read the subscribe: it knows nothing of these channels.
+  session.pong({ type: 'pong', timestamp: 1, ts: 1, offset: 700 });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 50 });
+  ack(50, true);
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 50 });
+  // Of after: the resume is at 60, and not live yet.
+  session.pong({ type: 'pong', timestamp: 1, ts: 1, offset: 60 });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 60 });
+  session.live({ id: asked().at(-1)?.id, offset: 800 });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 800 });
+});
+
 test('a session that is given a cursor resumes its first channels', async () => {
   make({ epoch: 'e', offset: 77 });
   expect(session.cursor).toEqual({ epoch: 'e', offset: 77 });
