@@ -13,11 +13,20 @@ let port: number;
 let recorder: Recorder;
 let requests: URL[];
 let answer: (url: URL, response: ServerResponse) => void;
+/** Plain requests to the WebSocket endpoint, and their answer. */
+let asked: number;
+let endpoint: number;
 
 beforeEach(async () => {
   requests = [];
+  asked = 0;
+  endpoint = 426;
   server = createServer((request: IncomingMessage, response) => {
     const url = new URL(request.url ?? '', 'http://x');
+    if (url.pathname === '/base/ws') {
+      asked += 1;
+      return json(response, { code: 'upgrade_required', message: '…' }, endpoint);
+    }
     requests.push(url);
     answer(url, response);
   });
