@@ -3,7 +3,7 @@
  * subscribe at a time: first everything from the cursor, then what is new, then last values that are still owed.
  */
 import { chunks, matches } from './channels.js';
-import { Ledger } from './cursor.js';
+import { Ledger, remember } from './cursor.js';
 import type { Emitter } from './emitter.js';
 import { Position } from './position.js';
 import { bytes, isOffset, isText, list, type Push } from './push.js';
@@ -35,6 +35,8 @@ interface Flight {
 export class Session {
   readonly #subscriptions = new Subscriptions();
   readonly #ledger = new Ledger();
+  /** Offsets of the last deletions, by channel: values from before them are not current. */
+  readonly #deletions = new Map<string, number>();
   #line: Line | null = null;
   readonly #position: Position;
   /** The cursor was given from outside: the first channels go on from it, too. */
@@ -211,6 +213,7 @@ export class Session {
     this.#subscriptions.release();
     this.#position.forget();
     this.#ledger.clear();
+    this.#deletions.clear();
     for (const entry of this.#subscriptions.entries.values()) {
       entry.promised = undefined;
       for (const handler of entry.handlers) handler.forget();
@@ -315,18 +318,22 @@ export class Session {
   message(push: Push): void {
     // Closed by a handler of a message before, in the same frame: the next line brings this one.
     if (!this.#line) return;
-    const { channel, offset, prev, encoding } = push;
+    const { channel, offset, prev, deleted } = push;
     if (!isText(channel) || !isOffset(offset)) {
       return this.events.emit({ type: 'error', code: 'bad_message', message: 'a message without channel or offset' });
     }
-    const message = (encoding === 'base64' ? { ...push, data: bytes(push.data) } : push) as unknown as Message;
+    const message = decoded(push);
     const route = this.#subscriptions.route(channel);
     this.#heardAt = this.now();
-    if (message.snapshot) return this.#subscriptions.deliver(route, message);
+    if (message.snapshot) {
+      const current = !deleted && offset > (this.#deletions.get(channel) ?? 0);
+      return current ? this.#subscriptions.deliver(route, message) : undefined;
+    }
     if (offset <= this.#ledger.last(channel)) return this.events.emit({ type: 'duplicate', channel, offset });
     const promised = Math.min(...route.map((entry) => entry.promised ?? Number.POSITIVE_INFINITY));
     const hole = this.#ledger.hole(channel, Number(prev), promised);
     this.#ledger.record(channel, offset);
+    if (deleted) remember(this.#deletions, channel, offset);
     // It proves how far a command is that looks back only when nothing else can have brought it.
     const held = route.filter(({ state }) => state === 'held');
     const group = held[0]?.group;
@@ -336,6 +343,13 @@ export class Session {
     if (hole) this.events.emit({ type: 'gap', channel, ...hole, reason: 'missed' });
     this.#subscriptions.deliver(route, message);
   }
+}
+
+/** A message as handlers get it. A deletion has no data, whatever else it holds. */
+function decoded(push: Push): Message {
+  const { deleted, encoding, ...rest } = push;
+  if (deleted) return { ...rest, data: undefined, deleted } as unknown as Message;
+  return (encoding === 'base64' ? { ...push, data: bytes(push.data) } : push) as unknown as Message;
 }
 
 /** The subscriptions of an entry that have last values. */

@@ -7,8 +7,11 @@ export interface Cursor {
   readonly offset: number;
 }
 
-/** One message of a channel. */
-export interface Message<T = unknown> {
+/** One message of a channel: a value, or the deletion of the value before it (`deleted` says why). */
+export type Message<T = unknown> = ValueMessage<T> | DeletedMessage;
+
+/** What every message has. */
+interface Envelope {
   readonly type: 'message';
   readonly channel: string;
   /** Sequence of the message in the stream. */
@@ -17,12 +20,29 @@ export interface Message<T = unknown> {
   readonly prev: number;
   /** When the stream stored it (Unix ms). */
   readonly ts: number;
+}
+
+/** A value. */
+export interface ValueMessage<T = unknown> extends Envelope {
   /** The payload; a `Uint8Array` when the publisher did not send JSON (`encoding` says so). */
   readonly data: T;
   readonly encoding?: 'base64';
   /** The last value from before the subscription, asked for with `snapshot`. */
   readonly snapshot?: boolean;
+  readonly deleted?: undefined;
 }
+
+/** The value of the channel was deleted: there is none until the next message. */
+export interface DeletedMessage extends Envelope {
+  readonly deleted: DeleteReason;
+  readonly data?: undefined;
+  readonly encoding?: undefined;
+  readonly snapshot?: undefined;
+}
+
+/** Why a value was deleted. `MaxAge`, `Purge` and `Remove`: by the stream, for its age or on request. `DEL` and `PURGE`: by
+ * a publisher, through the NATS key-value API. */
+export type DeleteReason = 'MaxAge' | 'Purge' | 'Remove' | 'DEL' | 'PURGE';
 
 export type ConnectionState =
   /** Not started, or stopped by `close()` or by the server's 1000. */

@@ -202,3 +202,14 @@ test('a gap that is told for a pattern counts for the channels that belong to it
   await page.evaluate("['*.price', 'b.*', '*.trade', 'a.price', '>'].forEach(tellGap)");
   await shows('puppet', 'gaps 3');
 });
+
+test('a value that is deleted is gone from the page, with the reason in its place', async () => {
+  await open('app');
+  await shows('puppet', 'none');
+  await page.evaluate('bring({ offset: 7, data: { price: 300 } })');
+  await shows('puppet', '300');
+  await page.evaluate("bring({ offset: 9, prev: 7, deleted: 'Purge' })");
+  await shows('puppet', 'Purge');
+  await page.evaluate('bring({ offset: 10, prev: 9, data: { price: 301 } })');
+  await shows('puppet', '301');
+});
