@@ -12,7 +12,8 @@ import { Trials } from './trials.js';
 import type { BackoffOptions, ConnectionState, EventOf, HeartbeatOptions, TransportKind } from './types.js';
 
 export interface Settings {
-  urls: readonly URL[];
+  /** Throws when there is none. Resolved late: a server that renders a page has no location. */
+  urls: () => readonly URL[];
   token: (() => string | Promise<string>) | string | undefined;
   fallback: readonly TransportKind[];
   backoff: BackoffOptions;
@@ -32,7 +33,7 @@ export interface ConnectionHooks {
   silent(): void;
   /** How long an answer is overdue (ms). */
   waits(): number;
-  /** Whether a line without a way back has anything to do. */
+  /** Whether a one-way line has anything to do. */
   wanted(): boolean;
 }
 
@@ -43,9 +44,9 @@ export const preciseNow = (): number => performance.timeOrigin + performance.now
 const ONLINE_SPREAD = 500;
 /** A page that wakes up gives its line less time to answer (ms). */
 const WAKE_TIMEOUT = 4_000;
-/** An answer to a subscribe: a gateway may look back for 5 s. */
+/** An answer to a subscribe: a gateway may look messages up for 5 s (ms). */
 const ANSWER_TIMEOUT = 30_000;
-/** What says that there is no network may be wrong: an attempt is made all the same (ms). */
+/** A browser that reports that there is no network may be wrong: an attempt is made all the same (ms). */
 const OFFLINE_RETRY = 30_000;
 /** Time for a plain request that shows whether HTTP works (ms). */
 const HTTP_TIMEOUT = 5_000;
@@ -96,6 +97,7 @@ export class Connection {
   /** Begins, or tries again at once. Does nothing while there is a line. */
   connect(): void {
     if (this.#active) return;
+    this.settings.urls();
     this.#unwatch ??= watch({
       online: () => this.#online(),
       offline: () => this.#offline(),
@@ -163,7 +165,7 @@ export class Connection {
   }
 
   get #place(): URL {
-    const { urls } = this.settings;
+    const urls = this.settings.urls();
     return urls[this.#url % urls.length] as URL;
   }
 
@@ -192,7 +194,7 @@ export class Connection {
     this.#trials.reset();
   }
 
-  /** An upgrade has failed: whether that is the network's doing shows when plain HTTP works. */
+  /** An upgrade has failed: finds out whether plain HTTP works, so that only the upgrade is blocked. */
   async #ask(url: URL): Promise<void> {
     if (this.#asking) return;
     const asking = new AbortController();
@@ -206,7 +208,7 @@ export class Connection {
 
   // ---- watching ------------------------------------------------------------------------------------------------
 
-  /** Asks for a sign of life. Only a WebSocket can. */
+  /** Sends a ping. Only a WebSocket can. */
   ping(): void {
     if (this.transport === 'websocket') this.#line?.send({ type: 'ping', timestamp: preciseNow() });
   }
@@ -214,7 +216,7 @@ export class Connection {
   #check(): void {
     const { intervalMs, timeoutMs } = this.settings.heartbeat;
     const now = Date.now();
-    // Without a way back there is nothing to ask; such a line knows by itself how long it may be silent.
+    // A one-way line cannot be asked; it knows by itself how long it may be silent.
     const verdict = this.transport === 'websocket' ? lineVerdict(now, this.#heardAt, this.#askedAt, intervalMs, timeoutMs) : 'quiet';
     if (verdict === 'dead' || this.hooks.waits() > ANSWER_TIMEOUT) return this.#end(1006, 'no answer in time');
     this.#line?.check?.();
@@ -224,7 +226,7 @@ export class Connection {
     this.ping();
   }
 
-  /** Asks at once, whatever was heard before: the page woke up, or its network has changed. */
+  /** Sends a ping at once, whatever was heard before: the page woke up, or its network has changed. */
   #checkNow(): void {
     this.#line?.check?.();
     if (!this.#greeted || this.transport !== 'websocket') return;
@@ -270,7 +272,7 @@ export class Connection {
     const now = Date.now();
     const advised = advisedMs ?? (this.#advisedAt && this.#advisedAt - now);
     const useful = this.#liveAt > 0 && now - this.#liveAt >= this.settings.backoff.stableMs;
-    // A way without commands may greet and then refuse what is asked for.
+    // A one-way line may greet and then refuse what is asked for.
     const useless = this.#tried && (!this.#greeted || (this.transport !== 'websocket' && this.#liveAt === 0));
     if (useless) this.#choice.failed(this.transport, code);
     if (useless && this.transport === 'websocket' && this.#choice.doubtful) void this.#ask(this.#place);

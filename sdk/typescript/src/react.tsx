@@ -40,7 +40,7 @@ export function WsGatewayProvider({ children, ...rest }: ProviderProps): ReactNo
 /** The client of the tree, for what the hooks do not do. */
 export function useClient(): WsGatewayClient {
   const client = useContext(Context);
-  if (!client) throw new Error('there is no <WsGatewayProvider> around this component');
+  if (!client) throw new Error('useClient, useChannel, useMessages and useConnection need a <WsGatewayProvider> around the component');
   return client;
 }
 
@@ -55,7 +55,7 @@ export interface ChannelValue<T> {
   /** Why there is no value any more; undefined while there is one, and before the first. */
   readonly deleted: DeleteReason | undefined;
   readonly message: Message<T> | undefined;
-  /** Holes in this channel since the component was mounted; also those told for a pattern that it belongs to. */
+  /** Holes in this channel since the component was mounted; also those reported for a pattern that it belongs to. */
   readonly gaps: number;
   /** Why the gateway refused the channel, if it did. */
   readonly rejected: string | undefined;

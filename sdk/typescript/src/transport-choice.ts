@@ -1,7 +1,7 @@
 /**
- * Which transport the next line uses: WebSocket, until it is shown to be what does not work. A gateway that is away, full
- * or about to stop refuses WebSocket like everything else, and a fleet that left WebSocket for that would not find its way
- * back soon. So an upgrade that fails counts only when a plain request to the same place is answered well. Pure.
+ * Which transport the next line uses: WebSocket, unless it is shown to be blocked. A gateway that is away, full or about to
+ * stop refuses upgrades too, and a whole fleet would change its transport for that. So a failed upgrade counts only when a
+ * plain request to the same place is answered. Pure.
  */
 import type { TransportKind } from './types.js';
 
@@ -9,14 +9,14 @@ import type { TransportKind } from './types.js';
 const DOUBT = 2;
 /** Upgrades in a row that fail although plain HTTP works, before something else is tried. */
 const BLOCKED = 2;
-/** The same where WebSocket has worked before: then chance is more likely than a network that blocks it. */
+/** The same where WebSocket has worked before: a place that is taken and freed in between is more likely there. */
 const BLOCKED_SINCE = 5;
 
 export class TransportChoice {
   /** Upgrades in a row that failed, and those of them for which plain HTTP was answered. */
   #failed = 0;
   #blocked = 0;
-  /** Whose turn it is when WebSocket does not work: the fallbacks, and WebSocket. */
+  /** Place in the rotation while WebSocket is blocked: the fallbacks, then WebSocket. */
   #turn = 0;
   /** WebSocket has worked in this network. */
   #worked = false;
@@ -43,9 +43,9 @@ export class TransportChoice {
     this.#reset();
   }
 
-  /** A line has ended that was of no use. */
+  /** A line has ended before it was of any use. */
   failed(transport: TransportKind, code: number): void {
-    // Whoever says why is there, and says nothing of the way: it is busy, or will not have us.
+    // The gateway is reachable and busy, which says nothing about WebSocket.
     if (code === 1012 || code === 1013) return this.#reset();
     if (this.#blocked >= this.#needed) this.#turn += 1;
     if (transport !== 'websocket') return;

@@ -1,4 +1,4 @@
-/** While another transport is in use, WebSocket is tried beside it now and then. Owns the timers of that. */
+/** Trials of WebSocket next to a line of another transport. Owns their timers. */
 import type { Line, LineHooks } from './transport.js';
 
 /** The longest between two trials (ms). */
