@@ -16,7 +16,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
     };
     let name = format!("{}/{}", gateway.namespace, gateway.name);
     let limits = &gateway.limits;
-    GatewayConfig {
+    let mut config = GatewayConfig {
         channels: Channels {
             strip_prefix: gateway.strip_prefix.clone(),
             rules: gateway.rules.clone(),
@@ -47,7 +47,10 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         slow_consumer: limits.slow_consumer.clone(),
         history: limits.history.clone(),
         ..GatewayConfig::new(name, source)
-    }
+    };
+    // Written out, so that whoever reads the configuration sees which channels symbols are.
+    config.symbols.template = Some(config.symbols_template());
+    config
 }
 
 fn jetstream(nats: &ValidNats) -> JetStreamSource {

@@ -128,6 +128,7 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
     { "match": "*.trade", "type": "trade:executed", "dedupeWindow": "10m" }, { "match": ">", "type": "token_update" }] } } }))]
 #[case::templates_of_every_kind(json!({ "spec": { "odin": { "template": "x-{token}-y.*.>", "initialChannels": [">", "*.a", "münze"] },
     "symbols": { "template": "channel:trade:{symbol}", "maxSymbols": 10_000 } } }))]
+#[case::no_greeting_for_odin_clients(json!({ "spec": { "odin": { "greeting": false } } }))]
 #[case::rules_that_overlap_without_hiding_each_other(json!({ "spec": { "channels": { "rules": [
     { "match": "*.*.>" }, { "match": "*.*" }, { "match": "*" }] } } }))]
 #[case::a_rule_for_subjects_without_a_prefix(json!({ "spec": { "channels": { "stripPrefix": "", "rules": [

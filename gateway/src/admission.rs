@@ -61,6 +61,15 @@ impl Admission {
         Ok(Permit { places: Arc::clone(places) })
     }
 
+    /// Why [`Admission::admit`] would refuse now, if it would.
+    pub(crate) fn refuses(&self) -> Option<Refused> {
+        let places = &self.places;
+        if places.closed.load(Ordering::Relaxed) {
+            return Some(Refused::Draining);
+        }
+        (places.taken.load(Ordering::Relaxed) >= places.capacity).then_some(Refused::Full)
+    }
+
     /// Admits nobody any more.
     pub(crate) fn close(&self) {
         self.places.closed.store(true, Ordering::Relaxed);
@@ -102,7 +111,9 @@ mod tests {
         let admission = Admission::new(1);
         let permit = admission.admit().unwrap();
         assert_eq!(admission.admit().unwrap_err(), Refused::Full);
+        assert_eq!(admission.refuses(), Some(Refused::Full));
         drop(permit);
+        assert_eq!(admission.refuses(), None);
         assert!(admission.admit().is_ok());
     }
 
@@ -111,5 +122,6 @@ mod tests {
         let admission = Admission::new(1);
         admission.close();
         assert_eq!(admission.admit().unwrap_err(), Refused::Draining);
+        assert_eq!(admission.refuses(), Some(Refused::Draining));
     }
 }

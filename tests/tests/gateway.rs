@@ -36,6 +36,7 @@ mod gateway {
     mod longpoll;
     mod memory;
     mod odin;
+    mod odin_counting;
     mod odin_replay;
     mod overlap;
     mod payloads;

@@ -18,14 +18,23 @@ const ANY_PORT: [&str; 4] = ["--port", "0", "--admin-port", "0"];
 async fn first_message(page: &str, channels: &[&str]) -> Result<Value> {
     let mut request = format!("{}ws", page.replace("http://", "ws://")).into_client_request()?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", "wsgateway.v1".parse()?);
-    let (mut socket, _) = tokio_tungstenite::connect_async(request).await?;
     let subscribe = json!({ "type": "subscribe", "id": 1, "channels": channels });
-    socket.send(Message::text(subscribe.to_string())).await?;
+    first_push(request, &subscribe, "message").await
+}
+
+/// The first push of a type that comes after a command.
+async fn first_push(
+    request: impl IntoClientRequest + Unpin,
+    command: &Value,
+    kind: &str,
+) -> Result<Value> {
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await?;
+    socket.send(Message::text(command.to_string())).await?;
     let message = async {
         while let Some(frame) = socket.next().await {
             let Message::Text(text) = frame? else { continue };
             let push: Value = serde_json::from_str(&text)?;
-            if push["type"] == "message" {
+            if push["type"] == kind {
                 return Ok(push);
             }
         }
@@ -246,6 +255,26 @@ async fn the_sample_with_redis_is_served_from_a_redis_of_the_users_own() -> Resu
         let error = WsgwDev::start(&arguments).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_sample_for_symbols_of_redis_is_served_to_clients_that_know_nothing_else() -> Result<()>
+{
+    let redis = Redis::start().await?;
+    let file = repository().join("manifests/samples/symbols-redis.yaml");
+    let mut arguments = vec!["-f", file.to_str().context("a path in UTF-8")?];
+    let url = redis.url();
+    arguments.extend(["--redis", &url]);
+    arguments.extend(ANY_PORT);
+    let dev = WsgwDev::start(&arguments).await?;
+    let page = dev.url().replace("http://", "ws://");
+    let subscribe = json!({ "action": "subscribe", "symbols": ["AAPL", "TSLA"] });
+    let trade = tokio::select! {
+        trade = first_push(page, &subscribe, "trade") => trade?,
+        failed = publish_again_and_again(&redis) => failed?,
+    };
+    assert_eq!(trade["data"], json!({ "price": 150.25 }));
     Ok(())
 }
 

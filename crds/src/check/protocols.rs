@@ -59,13 +59,19 @@ fn odin(spec: &WsGatewaySpec, errors: &mut Errors) -> Odin {
             "write a channel as clients name it, with * for one token and > only as the last one, such as *.price or >",
         );
     }
-    Odin { template: odin.template.clone(), initial_channels: odin.initial_channels.clone() }
+    Odin {
+        template: odin.template.clone(),
+        initial_channels: odin.initial_channels.clone(),
+        greeting: odin.greeting,
+    }
 }
 
 fn symbols(spec: &WsGatewaySpec, errors: &mut Errors) -> Symbols {
     let template = &spec.symbols.template;
     errors.ensure(
-        is_template(template, "{symbol}") && !template.contains(['*', '>']),
+        template
+            .as_ref()
+            .is_none_or(|text| is_template(text, "{symbol}") && !text.contains(['*', '>'])),
         "spec.symbols.template",
         "write a channel without wildcards and with {symbol} in it once, such as {symbol}.trade",
     );

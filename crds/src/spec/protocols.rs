@@ -33,16 +33,21 @@ pub struct Odin {
     #[serde(default)]
     #[schemars(schema_with = "crate::schema::initial_channels")]
     pub initial_channels: Vec<String>,
+    /// Whether a connection begins with connection:established. Set it to false for clients that count every frame that is
+    /// neither an acknowledgement nor a pong as data. Default true: other clients wait for it.
+    #[serde(default = "yes")]
+    pub greeting: bool,
 }
 
 /// What symbols.v1 clients get.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Symbols {
-    /// Channel of a symbol; {symbol} stands for it once. Default {symbol}.trade.
-    #[serde(default = "default_symbols_template")]
+    /// Channel of a symbol; {symbol} stands for it once. Absent: {symbol}.trade; with redis, the first of redis.channels
+    /// with {symbol} in place of its *, without channels.stripPrefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::symbols_template")]
-    pub template: String,
+    pub template: Option<String>,
     /// Most symbols of one client; capacity.subscriptionsPerConnection holds too. Default 5, as in the gateway that these
     /// clients come from.
     #[serde(default = "default_max_symbols")]
@@ -53,8 +58,8 @@ pub struct Symbols {
 fn default_odin_template() -> String {
     "{token}.>".to_owned()
 }
-fn default_symbols_template() -> String {
-    "{symbol}.trade".to_owned()
+fn yes() -> bool {
+    true
 }
 fn default_max_symbols() -> i32 {
     5
@@ -62,12 +67,12 @@ fn default_max_symbols() -> i32 {
 
 impl Default for Odin {
     fn default() -> Self {
-        Self { template: default_odin_template(), initial_channels: Vec::new() }
+        Self { template: default_odin_template(), initial_channels: Vec::new(), greeting: yes() }
     }
 }
 
 impl Default for Symbols {
     fn default() -> Self {
-        Self { template: default_symbols_template(), max_symbols: default_max_symbols() }
+        Self { template: None, max_symbols: default_max_symbols() }
     }
 }

@@ -36,22 +36,40 @@ impl IntoResponse for Busy {
 
 /// A place for a client, or why there is none.
 pub(super) fn admit(site: &Site) -> Result<Permit, Busy> {
-    if site.status.snapshot().epoch.is_empty() {
+    if !is_ready(site) {
         site.rejections.source_not_ready.inc();
-        return Err(Busy::new("not_ready", "the gateway has not read its stream yet: try again"));
+        return Err(not_ready());
     }
     site.admission.admit().map_err(|refused| {
-        let (code, message, count) = match refused {
-            Refused::Full => (
-                "full",
-                "every place is taken: try again, another pod may have room",
-                &site.rejections.full,
-            ),
-            Refused::Draining => {
-                ("draining", "this pod is about to stop: try again", &site.rejections.draining)
-            }
+        match refused {
+            Refused::Full => site.rejections.full.inc(),
+            Refused::Draining => site.rejections.draining.inc(),
         };
-        count.inc();
-        Busy::new(code, message)
+        turned_away(refused)
     })
+}
+
+/// Why a client that came now would be turned away, if it would be. Takes no place and counts nothing.
+pub(super) fn busy(site: &Site) -> Option<Busy> {
+    if !is_ready(site) {
+        return Some(not_ready());
+    }
+    site.admission.refuses().map(turned_away)
+}
+
+fn is_ready(site: &Site) -> bool {
+    !site.status.snapshot().epoch.is_empty()
+}
+
+fn not_ready() -> Busy {
+    Busy::new("not_ready", "the gateway has not read its stream yet: try again")
+}
+
+fn turned_away(refused: Refused) -> Busy {
+    match refused {
+        Refused::Full => {
+            Busy::new("full", "every place is taken: try again, another pod may have room")
+        }
+        Refused::Draining => Busy::new("draining", "this pod is about to stop: try again"),
+    }
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{self, Refusal};
 
-use super::place::admit;
+use super::place::{admit, busy};
 use super::{Site, problem};
 use crate::admission::Permit;
 use crate::hub::inbox::Handover;
@@ -29,6 +29,8 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
     );
     let accepted = match checked {
         Ok(accepted) => accepted,
+        // Browsers tell a page nothing of an upgrade that fails: a plain request is answered as an upgrade would be.
+        Err(Refusal::NotUpgrade) if let Some(busy) = busy(&site) => return busy.into_response(),
         Err(refusal) => return refuse_handshake(&site, refusal),
     };
     let permit = match admit(&site) {

@@ -1,7 +1,7 @@
 /**
  * When to try again after a connection has ended, and whether at all. Pure: time and chance come in as numbers.
  */
-import type { BackoffOptions, TransportKind } from './types.js';
+import type { BackoffOptions } from './types.js';
 
 /** A connection's end. `code` is a WebSocket close code; HTTP refusals come as the code that means the same. */
 export interface End {
@@ -35,19 +35,11 @@ export function afterEnd(end: End, options: BackoffOptions, random: number): Ver
   if (FINAL.has(end.code) || (TOKEN.has(end.code) && !end.mayRefresh)) return { delayMs: null, state: 'refused' };
   const jittered = random * ceiling(end.attempt, options);
   if (end.code === 4009) return { delayMs: TOO_MANY_COMMANDS_MS + jittered, atLeastMs: TOO_MANY_COMMANDS_MS };
-  // The server spreads its advice already; when following it went wrong before, spread it here, too.
   const advised = Math.min(Math.max(end.advisedMs ?? 0, 0), MAX_ADVICE);
-  const spread = end.advisedMs === undefined || end.attempt >= 2;
-  return { delayMs: Math.max(advised, spread ? jittered : 0), atLeastMs: advised };
-}
-
-/** Opens that failed in a row before something else than WebSocket is tried. */
-export const WEBSOCKET_FIRST = 3;
-
-/** What to try after `failures` attempts in a row that never got a greeting: WebSocket patiently, then all in turn. */
-export function transportFor(failures: number, fallback: readonly TransportKind[]): TransportKind {
-  if (failures < WEBSOCKET_FIRST) return 'websocket';
-  return [...fallback, 'websocket' as const][(failures - WEBSOCKET_FIRST) % (fallback.length + 1)] as TransportKind;
+  // A gateway that stops spreads its clients by its advice. Other advice may be the same for all of them, and advice that
+  // went wrong before is worth less.
+  const spread = end.code !== 1012 || end.advisedMs === undefined || end.attempt >= 2;
+  return { delayMs: advised + (spread ? jittered : 0), atLeastMs: advised };
 }
 
 export type LineVerdict = 'quiet' | 'ask' | 'dead';

@@ -51,18 +51,19 @@ export class WsGatewayClient<C extends Channels = Channels> {
     return this.#connection.transport;
   }
 
-  /** Where to go on. Keep it, and give it to the next client as the option `cursor`: nothing is lost in between, as
-   * far as the stream reaches back. Inside a handler it is behind the message that is being handled. */
+  /** Where to resume. Store it, and pass it to the next client as the option `cursor`: nothing in between is lost, as far
+   * back as the stream keeps messages. Inside a handler it is at or before the message that is being handled. */
   get cursor(): Cursor | null {
     return this.#session.cursor;
   }
 
-  /** Begins, or tries again at once instead of waiting. */
+  /** Connects, or tries again at once instead of waiting. Does nothing while there is a connection. Throws for a URL that
+   * nothing can be connected to. */
   connect(): void {
     this.#connection.connect();
   }
 
-  /** Ends the connection. Subscriptions and cursor stay: `connect()` goes on where this stopped. */
+  /** Ends the connection. Subscriptions and cursor stay: `connect()` resumes where this stopped. */
   close(): void {
     this.#connection.close();
   }
@@ -83,12 +84,12 @@ export class WsGatewayClient<C extends Channels = Channels> {
     return this.#events.on(type, listener);
   }
 
-  /** Measures the way to the gateway; the answer is a `pong` event. */
+  /** Measures the round trip to the gateway; the answer is a `pong` event. */
   ping(): void {
     this.#connection.ping();
   }
 
-  /** Gives the gateway a new token without a new connection. */
+  /** Sends a new token on the existing connection. */
   authenticate(token: string): void {
     this.#connection.send({ type: 'auth', token });
   }
@@ -115,7 +116,9 @@ export class WsGatewayClient<C extends Channels = Channels> {
     }
   }
 
-  #pong({ timestamp, ts }: Push): void {
+  #pong(push: Push): void {
+    this.#session.pong(push);
+    const { timestamp, ts } = push;
     if (typeof timestamp !== 'number' || typeof ts !== 'number') return;
     this.latencyMs = preciseNow() - timestamp;
     this.#events.emit({ type: 'pong', timestamp, ts, roundTripMs: this.latencyMs });
@@ -131,10 +134,14 @@ function settings(options: ClientOptions, session: Session): Settings {
   const { url, urls = url === undefined ? [] : [url], fallback = ['sse', 'poll'], protocols = PROTOCOL } = options;
   const { token, connectTimeoutMs = 15_000, probeMs = 30_000 } = options;
   const global = globalThis as { WebSocket?: WebSocketConstructor; location?: { href: string } };
-  if (urls.length === 0) throw new Error('createClient needs a url or urls');
+  if (urls.length === 0) throw new Error('createClient needs url or urls');
+  let places: URL[] | undefined;
   const heartbeat = { intervalMs: 15_000, timeoutMs: 10_000, ...options.heartbeat };
   return {
-    urls: urls.map((one) => endpoint(one, global.location?.href)),
+    urls: () => {
+      places ??= urls.map((one) => endpoint(one, global.location?.href));
+      return places;
+    },
     token,
     fallback,
     backoff: { baseMs: 500, capMs: 30_000, stableMs: 10_000, ...options.backoff },
@@ -146,7 +153,7 @@ function settings(options: ClientOptions, session: Session): Settings {
       WebSocket: options.WebSocket ?? global.WebSocket,
       fetch: options.fetch ?? globalThis.fetch?.bind(globalThis),
       cursor: () => session.cursor,
-      patienceMs: heartbeat.timeoutMs,
+      marginMs: heartbeat.timeoutMs,
     },
     openers: {
       websocket: openWebSocket,
@@ -156,9 +163,13 @@ function settings(options: ClientOptions, session: Session): Settings {
   };
 }
 
-/** A WebSocket URL; `http` and paths relative to the page are fine, too. */
+/** A WebSocket URL. `http`, `https` and, in a page, relative URLs are accepted. */
 function endpoint(url: string, page: string | undefined): URL {
-  const absolute = new URL(url, page);
-  absolute.protocol = absolute.protocol.replace('http', 'ws');
-  return absolute;
+  let absolute: URL | undefined;
+  try {
+    absolute = new URL(url, page);
+    absolute.protocol = absolute.protocol.replace('http', 'ws');
+  } catch {}
+  if (absolute?.protocol.startsWith('ws')) return absolute;
+  throw new Error(`cannot connect to ${JSON.stringify(url)}: write wss://host/path, or in a page a path`);
 }

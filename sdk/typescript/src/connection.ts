@@ -2,14 +2,18 @@
  * One line at a time: opens it, watches it, and opens the next when it has ended. Owns every timer. What goes over the
  * line is the session's business.
  */
-import { afterEnd, lineVerdict, transportFor, WEBSOCKET_FIRST } from './backoff.js';
+import { afterEnd, lineVerdict } from './backoff.js';
 import type { Emitter } from './emitter.js';
 import { isOffline, watch } from './environment.js';
+import { answersHttp } from './plain-http.js';
 import type { Line, LineOptions, Openers } from './transport.js';
+import { TransportChoice } from './transport-choice.js';
+import { Trials } from './trials.js';
 import type { BackoffOptions, ConnectionState, EventOf, HeartbeatOptions, TransportKind } from './types.js';
 
 export interface Settings {
-  urls: readonly URL[];
+  /** Throws when there is none. Resolved late: a server that renders a page has no location. */
+  urls: () => readonly URL[];
   token: (() => string | Promise<string>) | string | undefined;
   fallback: readonly TransportKind[];
   backoff: BackoffOptions;
@@ -29,7 +33,7 @@ export interface ConnectionHooks {
   silent(): void;
   /** How long an answer is overdue (ms). */
   waits(): number;
-  /** Whether a line without a way back has anything to do. */
+  /** Whether a one-way line has anything to do. */
   wanted(): boolean;
 }
 
@@ -40,12 +44,12 @@ export const preciseNow = (): number => performance.timeOrigin + performance.now
 const ONLINE_SPREAD = 500;
 /** A page that wakes up gives its line less time to answer (ms). */
 const WAKE_TIMEOUT = 4_000;
-/** An answer to a subscribe: a gateway may look back for 5 s. */
+/** An answer to a subscribe: a gateway may look messages up for 5 s (ms). */
 const ANSWER_TIMEOUT = 30_000;
-/** What says that there is no network may be wrong: an attempt is made all the same (ms). */
+/** A browser that reports that there is no network may be wrong: an attempt is made all the same (ms). */
 const OFFLINE_RETRY = 30_000;
-/** The longest until the fallback looks whether WebSocket works after all (ms). */
-const MAX_PROBE = 600_000;
+/** Time for a plain request that shows whether HTTP works (ms). */
+const HTTP_TIMEOUT = 5_000;
 
 export class Connection {
   state: ConnectionState = 'closed';
@@ -57,14 +61,16 @@ export class Connection {
   #active = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #beat: ReturnType<typeof setInterval> | undefined;
-  #probe: ReturnType<typeof setTimeout> | undefined;
-  #probeMs = 0;
+  /** A plain request that is under way. */
+  #asking: AbortController | undefined;
+  readonly #choice: TransportChoice;
+  readonly #trials: Trials;
   #unwatch: (() => void) | undefined;
   #url = 0;
   /** Connections in a row that were not useful. */
   #attempt = 0;
-  /** Attempts in a row that never got a greeting. */
-  #failures = 0;
+  /** The attempt got as far as to the network. */
+  #tried = false;
   #tokenRefused = false;
   #greeted = false;
   #liveAt = 0;
@@ -79,11 +85,19 @@ export class Connection {
     readonly events: Emitter,
     readonly hooks: ConnectionHooks,
     readonly random: () => number = Math.random,
-  ) {}
+  ) {
+    this.#choice = new TransportChoice(settings.fallback);
+    const works = (): void => {
+      this.#choice.opened();
+      void this.#open(); // a change of lines loses nothing
+    };
+    this.#trials = new Trials(settings, async (hooks) => settings.openers.websocket(await this.#options(), hooks), works, random);
+  }
 
   /** Begins, or tries again at once. Does nothing while there is a line. */
   connect(): void {
     if (this.#active) return;
+    this.settings.urls();
     this.#unwatch ??= watch({
       online: () => this.#online(),
       offline: () => this.#offline(),
@@ -96,7 +110,8 @@ export class Connection {
     this.#drop();
     this.#unwatch?.();
     this.#unwatch = undefined;
-    this.#attempt = this.#failures = this.#notBefore = 0;
+    this.#asking?.abort();
+    this.#attempt = this.#notBefore = 0;
     this.#tokenRefused = false;
     this.#set('closed');
   }
@@ -120,15 +135,15 @@ export class Connection {
     this.#active = true;
     const generation = this.#generation;
     const current = (): boolean => generation === this.#generation;
-    const { token, urls, line, openers, fallback, connectTimeoutMs } = this.settings;
+    const { openers, connectTimeoutMs } = this.settings;
     this.#timer = setTimeout(() => this.#end(1006, 'not connected in time'), connectTimeoutMs);
     this.#set('connecting');
     try {
       // Always a moment later: whoever closes in the same turn (React's StrictMode) has opened nothing.
-      const value = await (typeof token === 'function' ? token() : token);
+      const options = await this.#options();
       if (!current()) return;
-      this.transport = this.hooks.wanted() ? transportFor(this.#failures, fallback) : 'websocket';
-      const options = { ...line, token: value, url: urls[this.#url % urls.length] as URL };
+      this.transport = this.hooks.wanted() ? this.#choice.next : 'websocket';
+      this.#tried = true;
       this.#heardAt = this.#askedAt = Date.now();
       const opened = await openers[this.transport](options, {
         push: (push) => current() && this.#push(push),
@@ -141,6 +156,17 @@ export class Connection {
     } catch (error) {
       if (current()) this.#end(1006, String(error));
     }
+  }
+
+  async #options(): Promise<LineOptions> {
+    const { token, line } = this.settings;
+    const value = await (typeof token === 'function' ? token() : token);
+    return { ...line, token: value, url: this.#place };
+  }
+
+  get #place(): URL {
+    const urls = this.settings.urls();
+    return urls[this.#url % urls.length] as URL;
   }
 
   #push(push: unknown): void {
@@ -161,24 +187,28 @@ export class Connection {
   #greet(): void {
     clearTimeout(this.#timer);
     this.#greeted = true;
-    // A way that works in spite of WebSocket is the next one, too.
-    if (this.transport === 'websocket') this.#failures = 0;
     const { intervalMs, timeoutMs } = this.settings.heartbeat;
     this.#beat = setInterval(() => this.#check(), Math.min(intervalMs, timeoutMs) / 2);
-    if (this.transport !== 'websocket') this.#probe = setTimeout(() => this.#lookForWebSocket(), this.#probeMs || this.settings.probeMs);
-    else this.#probeMs = 0;
+    if (this.transport !== 'websocket') return this.#trials.start();
+    this.#choice.opened();
+    this.#trials.reset();
   }
 
-  /** Tries WebSocket once more; when that fails, this way is the next. A change of lines loses nothing. */
-  #lookForWebSocket(): void {
-    this.#probeMs = Math.min((this.#probeMs || this.settings.probeMs) * 2, MAX_PROBE);
-    this.#failures = WEBSOCKET_FIRST - 1;
-    void this.#open();
+  /** An upgrade has failed: finds out whether plain HTTP works, so that only the upgrade is blocked. */
+  async #ask(url: URL): Promise<void> {
+    if (this.#asking) return;
+    const asking = new AbortController();
+    this.#asking = asking;
+    const timer = setTimeout(() => asking.abort(), HTTP_TIMEOUT);
+    const works = await answersHttp({ ...this.settings.line, url }, asking.signal);
+    clearTimeout(timer);
+    this.#asking = undefined;
+    if (!this.#greeted) this.#choice.answered(works);
   }
 
   // ---- watching ------------------------------------------------------------------------------------------------
 
-  /** Asks for a sign of life. Only a WebSocket can. */
+  /** Sends a ping. Only a WebSocket can. */
   ping(): void {
     if (this.transport === 'websocket') this.#line?.send({ type: 'ping', timestamp: preciseNow() });
   }
@@ -186,7 +216,7 @@ export class Connection {
   #check(): void {
     const { intervalMs, timeoutMs } = this.settings.heartbeat;
     const now = Date.now();
-    // Without a way back there is nothing to ask; such a line knows by itself how long it may be silent.
+    // A one-way line cannot be asked; it knows by itself how long it may be silent.
     const verdict = this.transport === 'websocket' ? lineVerdict(now, this.#heardAt, this.#askedAt, intervalMs, timeoutMs) : 'quiet';
     if (verdict === 'dead' || this.hooks.waits() > ANSWER_TIMEOUT) return this.#end(1006, 'no answer in time');
     this.#line?.check?.();
@@ -196,7 +226,7 @@ export class Connection {
     this.ping();
   }
 
-  /** Asks at once, whatever was heard before: the page woke up, or its network has changed. */
+  /** Sends a ping at once, whatever was heard before: the page woke up, or its network has changed. */
   #checkNow(): void {
     this.#line?.check?.();
     if (!this.#greeted || this.transport !== 'websocket') return;
@@ -209,13 +239,18 @@ export class Connection {
   }
 
   #online(): void {
+    this.#choice.moved();
     if (this.state !== 'offline' && this.state !== 'reconnecting') return this.#checkNow();
     this.#wait(this.random() * ONLINE_SPREAD, 'reconnecting');
   }
 
   #offline(): void {
-    if (this.state === 'reconnecting') this.#wait(OFFLINE_RETRY, 'offline');
+    if (this.state === 'reconnecting') this.#waitForNetwork();
     else this.#checkNow();
+  }
+
+  #waitForNetwork(): void {
+    this.#wait(OFFLINE_RETRY * (0.75 + this.random() / 2), 'offline');
   }
 
   // ---- the end -------------------------------------------------------------------------------------------------
@@ -225,10 +260,10 @@ export class Connection {
     this.#generation += 1;
     clearTimeout(this.#timer);
     clearInterval(this.#beat);
-    clearTimeout(this.#probe);
+    this.#trials.stop();
     const line = this.#line;
     this.#line = null;
-    this.#greeted = this.#active = false;
+    this.#greeted = this.#active = this.#tried = false;
     line?.close();
     if (line) this.hooks.ended();
   }
@@ -237,8 +272,10 @@ export class Connection {
     const now = Date.now();
     const advised = advisedMs ?? (this.#advisedAt && this.#advisedAt - now);
     const useful = this.#liveAt > 0 && now - this.#liveAt >= this.settings.backoff.stableMs;
-    // A way without commands may greet and then refuse what is asked for.
-    if (!this.#greeted || (this.transport !== 'websocket' && this.#liveAt === 0)) this.#failures += 1;
+    // A one-way line may greet and then refuse what is asked for.
+    const useless = this.#tried && (!this.#greeted || (this.transport !== 'websocket' && this.#liveAt === 0));
+    if (useless) this.#choice.failed(this.transport, code);
+    if (useless && this.transport === 'websocket' && this.#choice.doubtful) void this.#ask(this.#place);
     this.#attempt = useful ? 0 : this.#attempt + 1;
     this.#advisedAt = undefined;
     this.#liveAt = 0;
@@ -252,7 +289,7 @@ export class Connection {
     if (generation !== this.#generation) return; // a listener has closed, or connected again
     if (verdict.delayMs === null) return this.#set(verdict.state);
     this.#notBefore = now + verdict.atLeastMs;
-    if (isOffline()) this.#wait(OFFLINE_RETRY, 'offline');
+    if (isOffline()) this.#waitForNetwork();
     else this.#wait(verdict.delayMs, 'reconnecting');
   }
 

@@ -5,7 +5,7 @@ type Listener<E> = (event: E) => void;
 
 export class Emitter {
   readonly #listeners = new Map<string, Set<Listener<never>>>();
-  /** Events of which nobody has been told yet. */
+  /** Events that have not been delivered to every listener yet. */
   readonly #queue: ClientEvent[] = [];
 
   on<K extends ClientEvent['type']>(type: K, listener: Listener<EventOf<K>>): () => void {
@@ -14,7 +14,7 @@ export class Emitter {
     return () => void listeners.delete(listener);
   }
 
-  /** Tells of an event; of one that a listener causes, after everybody has been told of the one before. */
+  /** Calls every listener of an event. An event that a listener causes follows after all listeners of the one before. */
   emit(event: ClientEvent): void {
     if (this.#queue.push(event) > 1) return;
     for (const one of this.#queue)

@@ -1,4 +1,4 @@
-/** What the surroundings tell about the network: a browser's events, or nothing (Node). */
+/** What the surroundings know about the network: a browser's events, or nothing (Node). */
 
 export interface EnvironmentHooks {
   online(): void;

@@ -3,12 +3,11 @@
  *
  * Until every channel that is to be resumed is acknowledged, the cursor stays where it was before the line ended.
  * Afterwards the channels of one command come in the order of the stream, but what one command brings may still be
- * behind what another brings: the gateway looks back for each by itself. So there is a position per command that looks
- * back, and the cursor is the least of them, until the gateway says of each that it is live. Pure.
+ * behind what another brings: each catches up by itself. So there is a position per command that is catching up, and the cursor is the least of them, until the gateway says of each that it is live. Pure.
  */
 import type { Cursor } from './types.js';
 
-/** The channels of one command that looks back: all of theirs up to `high` has come. */
+/** The channels of one command that is catching up: all of theirs up to `high` has come. */
 export interface Group {
   /** The command's. */
   readonly id: unknown;
@@ -26,7 +25,7 @@ export class Position {
 
   constructor(
     given: Cursor | null,
-    /** Commands that look back. */
+    /** Commands that are catching up. */
     readonly groups: () => Group[],
   ) {
     this.frozen = given;
@@ -40,7 +39,7 @@ export class Position {
   /** The line has ended: what is delivered from now on does not count until everything is resumed. */
   freeze(): void {
     this.frozen = this.cursor;
-    // The next line begins there: what was ahead of it on this one comes again, or is gone.
+    // The next line begins there: what was ahead of it on this one comes again, or is reported as missing.
     this.#high = this.frozen?.epoch === this.epoch ? this.frozen.offset : null;
   }
 

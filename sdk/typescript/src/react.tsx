@@ -9,6 +9,7 @@ import {
   type ClientOptions,
   type ConnectionState,
   createClient,
+  type DeleteReason,
   type EventOf,
   type Message,
   type TransportKind,
@@ -39,7 +40,7 @@ export function WsGatewayProvider({ children, ...rest }: ProviderProps): ReactNo
 /** The client of the tree, for what the hooks do not do. */
 export function useClient(): WsGatewayClient {
   const client = useContext(Context);
-  if (!client) throw new Error('there is no <WsGatewayProvider> around this component');
+  if (!client) throw new Error('useClient, useChannel, useMessages and useConnection need a <WsGatewayProvider> around the component');
   return client;
 }
 
@@ -49,16 +50,18 @@ export interface ChannelOptions {
 }
 
 export interface ChannelValue<T> {
-  /** Payload of the latest message; undefined before the first. */
+  /** Payload of the latest message; undefined before the first, and after a deletion. */
   readonly data: T | undefined;
+  /** Why there is no value any more; undefined while there is one, and before the first. */
+  readonly deleted: DeleteReason | undefined;
   readonly message: Message<T> | undefined;
-  /** Holes in this channel since the component was mounted; also those told for a pattern that it belongs to. */
+  /** Holes in this channel since the component was mounted; also those reported for a pattern that it belongs to. */
   readonly gaps: number;
   /** Why the gateway refused the channel, if it did. */
   readonly rejected: string | undefined;
 }
 
-const NOTHING: ChannelValue<never> = { data: undefined, message: undefined, gaps: 0, rejected: undefined };
+const NOTHING: ChannelValue<never> = { data: undefined, deleted: undefined, message: undefined, gaps: 0, rejected: undefined };
 
 /** The latest message of a channel, rendered anew with each. No channel (null): nothing, for conditions. */
 export function useChannel<T = unknown>(channel: string | null, { snapshot = true }: ChannelOptions = {}): ChannelValue<T> {
@@ -119,9 +122,8 @@ function channelStore<T>(client: WsGatewayClient, channel: string | null, snapsh
         value = { ...value, ...part };
         changed();
       };
-      const subscription = client.subscribe<string, T>(channel, (message) => set({ data: message.data, message, rejected: undefined }), {
-        snapshot,
-      });
+      const receive = (message: Message<T>): void => set({ data: message.data, deleted: message.deleted, message, rejected: undefined });
+      const subscription = client.subscribe<string, T>(channel, receive, { snapshot });
       const ends = [
         client.on('gap', (gap) => matches(gap.channel, channel) && set({ gaps: value.gaps + 1 })),
         client.on('rejected', ({ channel: refused, code }) => refused === channel && set({ rejected: code })),

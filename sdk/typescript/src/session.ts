@@ -3,7 +3,7 @@
  * subscribe at a time: first everything from the cursor, then what is new, then last values that are still owed.
  */
 import { chunks, matches } from './channels.js';
-import { Ledger } from './cursor.js';
+import { Ledger, remember } from './cursor.js';
 import type { Emitter } from './emitter.js';
 import { Position } from './position.js';
 import { bytes, isOffset, isText, list, type Push } from './push.js';
@@ -13,9 +13,9 @@ import type { Cursor, GapReason, Message, SubscribeOptions } from './types.js';
 
 /** Bytes of a command besides its channels. */
 const ENVELOPE = 512;
-/** The least that a gateway takes in one command (bytes), for as long as it has not told. */
+/** Bytes of a command that every gateway accepts, until the greeting says more. */
 const COMMAND_BYTES = 4096;
-/** Commands a second that a gateway takes, for as long as it has not told. */
+/** Commands a second that a gateway accepts, until the greeting says more. */
 const COMMAND_RATE = 10;
 /** Our part of them; the rest is for pings (ms for all of a second's). */
 const COMMANDS_MS = 1250;
@@ -23,7 +23,7 @@ const COMMANDS_MS = 1250;
 const AHEAD_MS = 1000;
 /** Too many replays at once: one of them is done soon. */
 const REPLAYS_BUSY_MS = 1000;
-/** A channel that is given up and wanted again within this time costs nothing: a list that is scrolled (ms). */
+/** A channel that is dropped and wanted again within this time costs no command: a list that is scrolled (ms). */
 const LINGER_MS = 250;
 
 /** A subscribe that waits for its answer. */
@@ -35,9 +35,11 @@ interface Flight {
 export class Session {
   readonly #subscriptions = new Subscriptions();
   readonly #ledger = new Ledger();
+  /** Offsets of the last deletions, by channel: values from before them are not current. */
+  readonly #deletions = new Map<string, number>();
   #line: Line | null = null;
   readonly #position: Position;
-  /** The cursor was given from outside: the first channels go on from it, too. */
+  /** The cursor was given from outside: the first channels resume from it, too. */
   #given: boolean;
   #flight: Flight | null = null;
   #id = 0;
@@ -48,6 +50,8 @@ export class Session {
   #cost = COMMANDS_MS / COMMAND_RATE;
   #paidAt = 0;
   #scheduled = false;
+  /** The pongs of this line carry an offset. */
+  #pongsLocate = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -65,7 +69,7 @@ export class Session {
     return this.#position.cursor;
   }
 
-  /** How long a subscribe has been waiting for its answer while nothing came (ms). It may wait for one that looks back. */
+  /** How long a subscribe has been waiting for its answer while nothing came (ms). It may wait for one that is catching up. */
   get waits(): number {
     return this.#flight && this.#subscriptions.groups().length === 0 ? this.now() - this.#heardAt : 0;
   }
@@ -90,6 +94,7 @@ export class Session {
   /** A line takes commands from now on. */
   opened(line: Line): void {
     this.#line = line;
+    this.#pongsLocate = false;
     this.#paidAt = 0;
     this.#flush();
   }
@@ -103,9 +108,11 @@ export class Session {
     this.#leave();
   }
 
-  /** Asks where the stream is: keeps the cursor of quiet channels young. */
+  /** A ping is about to be sent after a silence. Gateways whose pongs carry no offset are asked for it, so that the cursor
+   * of quiet channels stays recent. */
   locate(): void {
-    if (!this.#flight && !this.#position.frozen) this.#line?.send({ type: 'subscribe', id: ++this.#id, channels: [] });
+    if (this.#pongsLocate || this.#flight || this.#position.frozen) return;
+    this.#line?.send({ type: 'subscribe', id: ++this.#id, channels: [] });
   }
 
   // ---- commands ------------------------------------------------------------------------------------------------
@@ -143,7 +150,7 @@ export class Session {
     const resuming = fresh.filter(({ joined }) => joined && this.#position.frozen);
     if (resuming.length > 0) return this.#ask(resuming, this.#position.frozen);
     if (!this.#given) this.#position.frozen = null;
-    // Last values of channels that still look back come when that is done: they would overtake what is on its way.
+    // Last values of channels that are still catching up wait until that is done: they would overtake it.
     const wanted = this.#subscriptions.pick(({ state, owed, group }) => state === 'new' || (state === 'held' && owed.size > 0 && !group));
     const kind = ({ state, owed }: Entry): string => state + (owed.size > 0);
     const [first] = wanted;
@@ -168,7 +175,7 @@ export class Session {
       if (!this.#pays()) return;
       this.#line?.send({ type: 'unsubscribe', channels });
       for (const pattern of channels) this.#subscriptions.drop(pattern);
-      // Their last messages are under way, and look like those of commands that look back.
+      // Their last messages are under way, and look like those of commands that are catching up.
       for (const group of this.#subscriptions.groups()) group.blind = true;
     }
   }
@@ -206,6 +213,7 @@ export class Session {
     this.#subscriptions.release();
     this.#position.forget();
     this.#ledger.clear();
+    this.#deletions.clear();
     for (const entry of this.#subscriptions.entries.values()) {
       entry.promised = undefined;
       for (const handler of entry.handlers) handler.forget();
@@ -232,10 +240,10 @@ export class Session {
     const { cursor } = this;
     // Behind where we were, in the same epoch: a cursor from a future that never was.
     if (recovered === false && cursor?.epoch === this.#position.epoch && position < cursor.offset) this.#forget();
-    // Only a line without a way back answers without an id: what it brings from now on replaces all of before.
+    // Only a one-way line answers without an id: what it brings from now on replaces everything from before.
     if (whole) this.#subscriptions.release();
     const { id, resume, snapshot } = flight?.command ?? {};
-    // What looks back may be behind for a while; everything else is live at once, also what is asked only for values.
+    // A command that is catching up may be behind for a while; everything else is live at once, also one for last values.
     const high = !whole && flight?.entries[0]?.state === 'held' ? Number.POSITIVE_INFINITY : position;
     const group = resume || snapshot || (whole && recovered !== undefined) ? { id, high } : undefined;
     this.#position.raise(position);
@@ -251,7 +259,7 @@ export class Session {
     }
   }
 
-  /** Part of what an entry was promised is gone: it begins anew, with last values. */
+  /** Part of what an entry was promised is missing: it starts over, with last values. */
   #lost(entry: Entry): void {
     entry.promised = undefined;
     for (const handler of hasValues(entry)) entry.owed.add(handler);
@@ -268,13 +276,20 @@ export class Session {
     for (const entry of flight.entries) if (entry.state === 'asked') entry.state = 'rejected';
   }
 
-  /** What a command looked back for has come, and its channels come live. Without an id: on all channels. */
+  /** A command has caught up, and its channels are live. Without an id: all channels. */
   live({ id, offset }: Push): void {
     if (!isOffset(offset)) return;
     this.#subscriptions.release(id, true);
     this.#position.raise(offset);
     this.#heardAt = this.now();
     this.#flushSoon();
+  }
+
+  /** Everything up to `offset` has been sent on all channels. While some are still to be resumed, the gateway may not know
+   * of them yet. */
+  pong({ offset }: Push): void {
+    this.#pongsLocate = isOffset(offset);
+    if (isOffset(offset) && !this.#position.frozen) this.#position.locate(offset);
   }
 
   refused({ id, code, message }: Push): void {
@@ -303,19 +318,23 @@ export class Session {
   message(push: Push): void {
     // Closed by a handler of a message before, in the same frame: the next line brings this one.
     if (!this.#line) return;
-    const { channel, offset, prev, encoding } = push;
+    const { channel, offset, prev, deleted } = push;
     if (!isText(channel) || !isOffset(offset)) {
       return this.events.emit({ type: 'error', code: 'bad_message', message: 'a message without channel or offset' });
     }
-    const message = (encoding === 'base64' ? { ...push, data: bytes(push.data) } : push) as unknown as Message;
+    const message = decoded(push);
     const route = this.#subscriptions.route(channel);
     this.#heardAt = this.now();
-    if (message.snapshot) return this.#subscriptions.deliver(route, message);
+    if (message.snapshot) {
+      const current = !deleted && offset > (this.#deletions.get(channel) ?? 0);
+      return current ? this.#subscriptions.deliver(route, message) : undefined;
+    }
     if (offset <= this.#ledger.last(channel)) return this.events.emit({ type: 'duplicate', channel, offset });
     const promised = Math.min(...route.map((entry) => entry.promised ?? Number.POSITIVE_INFINITY));
     const hole = this.#ledger.hole(channel, Number(prev), promised);
     this.#ledger.record(channel, offset);
-    // It proves how far a command is that looks back only when nothing else can have brought it.
+    if (deleted) remember(this.#deletions, channel, offset);
+    // It proves how far a command has caught up only when nothing else can have brought it.
     const held = route.filter(({ state }) => state === 'held');
     const group = held[0]?.group;
     // Before the handlers: one that stores its work and the cursor together does not do this work again.
@@ -324,6 +343,13 @@ export class Session {
     if (hole) this.events.emit({ type: 'gap', channel, ...hole, reason: 'missed' });
     this.#subscriptions.deliver(route, message);
   }
+}
+
+/** A message as handlers get it. A deletion has no data, whatever else it holds. */
+function decoded(push: Push): Message {
+  const { deleted, encoding, ...rest } = push;
+  if (deleted) return { ...rest, data: undefined, deleted } as unknown as Message;
+  return (encoding === 'base64' ? { ...push, data: bytes(push.data) } : push) as unknown as Message;
 }
 
 /** The subscriptions of an entry that have last values. */

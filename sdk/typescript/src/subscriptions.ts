@@ -23,7 +23,7 @@ export interface Entry {
   joined: boolean;
   /** Everything after this offset was promised by an acknowledgement. */
   promised?: number | undefined;
-  /** The command that looks back for it, until that is live. */
+  /** The command that is catching up for it, until that is live. */
   group?: Group | undefined;
   /** Since when nobody wants it. */
   idleAt: number;
@@ -102,12 +102,12 @@ export class Subscriptions {
     this.#routes.clear();
   }
 
-  /** The commands that look back; some of them several times. */
+  /** The commands that are catching up; some of them several times. */
   groups(): Group[] {
     return [...this.entries.values()].flatMap(({ group }) => group ?? []);
   }
 
-  /** This command does not look back any more, no id: none does; because it has brought everything, or else not. */
+  /** This command no longer catches up (without an id: none does). `done`: it has brought everything. */
   release(id?: unknown, done?: boolean): void {
     for (const entry of this.entries.values()) {
       if (!entry.group || (id !== undefined && id !== entry.group.id)) continue;
@@ -127,7 +127,7 @@ export class Subscriptions {
     return route;
   }
 
-  /** Hands a message to every subscription behind these entries, once. */
+  /** Delivers a message to every subscription of these entries, once. */
   deliver(route: readonly Entry[], message: Message): void {
     const whom = message.snapshot ? 'serving' : 'handlers';
     const handlers = route.length === 1 ? (route[0] as Entry)[whom] : new Set(route.flatMap((entry) => [...entry[whom]]));

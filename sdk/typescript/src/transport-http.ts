@@ -1,7 +1,7 @@
 /** What the lines over plain HTTP have in common. */
 import type { LineOptions } from './transport.js';
 
-/** The URL of an HTTP endpoint beside the WebSocket endpoint: `wss://host/ws` has `https://host/sse`. */
+/** The URL of an HTTP endpoint next to the WebSocket endpoint: `wss://host/ws` has `https://host/sse`. */
 export function siblingUrl({ url, token }: LineOptions, name: string, query: Record<string, string | undefined>): URL {
   const sibling = new URL(name, url);
   sibling.protocol = url.protocol.replace('ws', 'http');

@@ -1,6 +1,6 @@
 /**
  * The long-poll line: one request after another, each from the cursor that the answer before it gave. What a
- * WebSocket would push is made of the answers. Also: what the lines without a way back have in common.
+ * WebSocket would push is made of the answers. Also: what the one-way lines have in common.
  */
 import { formatCursor, parseCursor } from './cursor-text.js';
 import type { Command, Line, LineHooks, LineOptions, SubscribeCommand } from './transport.js';
@@ -9,14 +9,14 @@ import type { Cursor } from './types.js';
 
 /** Seconds that the gateway may keep a request; idle proxies cut at 30 or 60. */
 const WAIT = 25;
-/** On top of that, for the way (ms). */
-const PATIENCE_MS = 15_000;
+/** On top of that, for the round trip (ms). */
+const MARGIN_MS = 15_000;
 
-/** The channels of a line without a way back, and where it goes on. */
+/** The channels of a one-way line, and where it resumes. */
 export class Wanted {
   readonly channels = new Set<string>();
   #snapshot = false;
-  /** Channels whose last values are asked for by themselves: the line goes on from a cursor, and then brings none. */
+  /** Channels whose last values are asked for by themselves: the line resumes from a cursor, and then brings none. */
   readonly #values = new Set<string>();
   #resume: Cursor | null = null;
   /** The last subscribe, while nothing is known of it. */
@@ -24,7 +24,7 @@ export class Wanted {
 
   constructor(readonly options: LineOptions) {}
 
-  /** Takes a command in. Returns whether the request has to be made anew. */
+  /** Takes a command in. Returns whether a new request is needed. */
   apply(command: Command): boolean {
     if (!('channels' in command) || command.channels.length === 0) return false;
     const { channels } = command;
@@ -85,7 +85,7 @@ export class Wanted {
     };
   }
 
-  /** Last values that the line does not bring by itself. What is behind the cursor comes as a message. */
+  /** Last values that the line does not bring by itself. What is after the cursor comes as a message. */
   async lastValues(from: Cursor | null, signal: AbortSignal): Promise<unknown[]> {
     if (!from || this.#values.size === 0) return [];
     const { cursor, messages = [] } = await poll(this.options, { channels: [...this.#values].join(','), snapshot: 'true' }, signal);
@@ -124,7 +124,7 @@ export function openPoll(options: LineOptions, hooks: LineHooks): Line {
   async function loop({ signal }: AbortController): Promise<void> {
     let from = wanted.from();
     for (let first = true; !signal.aborted && wanted.channels.size > 0; first = false) {
-      const deadline = setTimeout(() => request.abort('late'), WAIT * 1000 + PATIENCE_MS);
+      const deadline = setTimeout(() => request.abort('late'), WAIT * 1000 + MARGIN_MS);
       try {
         const values = await wanted.lastValues(from, signal);
         const answer = await poll(options, { ...wanted.query(from), wait: String(first ? 0 : WAIT) }, signal);

@@ -9,7 +9,7 @@ import type { Line, LineHooks, LineOptions } from './transport.js';
 import { refusalOf, siblingUrl } from './transport-http.js';
 import { Wanted } from './transport-poll.js';
 
-/** How often a gateway says something at least, for as long as it has not told (ms). */
+/** The longest silence of a gateway, until the greeting says another (ms). */
 const HEARTBEAT_MS = 25_000;
 
 export function openSse(options: LineOptions, hooks: LineHooks): Line {
@@ -96,7 +96,7 @@ export function openSse(options: LineOptions, hooks: LineHooks): Line {
   return {
     send: (command) => void (wanted.apply(command) && reopen()),
     check() {
-      if (wanted.channels.size > 0 && Date.now() - heardAt > heartbeatMs + options.patienceMs) end(1006, 'the event stream fell silent');
+      if (wanted.channels.size > 0 && Date.now() - heardAt > heartbeatMs + options.marginMs) end(1006, 'the event stream fell silent');
     },
     close: stop,
   };

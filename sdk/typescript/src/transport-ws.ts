@@ -7,7 +7,7 @@ const OPEN = 1;
 export function openWebSocket(options: LineOptions, hooks: LineHooks): Line {
   const url = new URL(options.url);
   if (options.token !== undefined) url.searchParams.set('token', options.token);
-  if (!options.WebSocket) throw new Error('no WebSocket here: pass one as an option');
+  if (!options.WebSocket) throw new Error('there is no global WebSocket: pass one as the option WebSocket, such as that of the package ws');
   const socket = new options.WebSocket(url.href, options.protocols);
   const silence = (): void => {
     socket.onopen = socket.onmessage = socket.onclose = null;

@@ -1,6 +1,6 @@
 /**
  * What a transport is: a line on which commands go out and pushes of `wsgateway.v1` come in. The session above does
- * not know which one it has; those without a way back (SSE, long-poll) translate.
+ * not know which one it has; one-way lines (SSE, long-poll) translate.
  */
 import type { Cursor, TransportKind, WebSocketConstructor } from './types.js';
 
@@ -42,10 +42,10 @@ export interface LineOptions {
   protocols: string | string[];
   WebSocket: WebSocketConstructor | undefined;
   fetch: typeof fetch | undefined;
-  /** Where a line without a way back goes on when the set of channels changes. */
+  /** Where a one-way line resumes when the set of channels changes. */
   cursor(): Cursor | null;
   /** What a heartbeat may be late (ms). */
-  patienceMs: number;
+  marginMs: number;
 }
 
 export type OpenLine = (options: LineOptions, hooks: LineHooks) => Line | Promise<Line>;

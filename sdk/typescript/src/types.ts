@@ -1,14 +1,17 @@
-/** What users of the client see: options, messages, events. Nothing here has a body. */
+/** What users of the client see: options, messages, events. Types only. */
 
-/** A place in a stream: everything up to `offset` has been delivered. Valid on every pod; plain data, made to be stored. */
+/** A place in a stream: everything up to `offset` has been delivered. Valid on every pod. Plain data, meant to be stored. */
 export interface Cursor {
   /** The stream's life; offsets of another epoch mean nothing. */
   readonly epoch: string;
   readonly offset: number;
 }
 
-/** One message of a channel. */
-export interface Message<T = unknown> {
+/** One message of a channel: a value, or the deletion of the value before it (`deleted` says why). */
+export type Message<T = unknown> = ValueMessage<T> | DeletedMessage;
+
+/** What every message has. */
+interface Envelope {
   readonly type: 'message';
   readonly channel: string;
   /** Sequence of the message in the stream. */
@@ -17,12 +20,29 @@ export interface Message<T = unknown> {
   readonly prev: number;
   /** When the stream stored it (Unix ms). */
   readonly ts: number;
+}
+
+/** A value. */
+export interface ValueMessage<T = unknown> extends Envelope {
   /** The payload; a `Uint8Array` when the publisher did not send JSON (`encoding` says so). */
   readonly data: T;
   readonly encoding?: 'base64';
   /** The last value from before the subscription, asked for with `snapshot`. */
   readonly snapshot?: boolean;
+  readonly deleted?: undefined;
 }
+
+/** The value of the channel was deleted: there is none until the next message. */
+export interface DeletedMessage extends Envelope {
+  readonly deleted: DeleteReason;
+  readonly data?: undefined;
+  readonly encoding?: undefined;
+  readonly snapshot?: undefined;
+}
+
+/** Why a value was deleted. `MaxAge`, `Purge` and `Remove`: by the stream, for its age or on request. `DEL` and `PURGE`: by
+ * a publisher, through the NATS key-value API. */
+export type DeleteReason = 'MaxAge' | 'Purge' | 'Remove' | 'DEL' | 'PURGE';
 
 export type ConnectionState =
   /** Not started, or stopped by `close()` or by the server's 1000. */
@@ -32,14 +52,14 @@ export type ConnectionState =
   | 'live'
   /** Waiting for the next attempt. */
   | 'reconnecting'
-  /** The browser says there is no network: waiting for its `online`, and trying now and then all the same. */
+  /** The browser reports that there is no network: waiting for its `online` event, with an attempt now and then. */
   | 'offline'
-  /** The server's reason does not pass by itself (token, scope, limit): `connect()` tries again. */
+  /** The gateway's reason will not go away by itself (token, scope, limit): `connect()` tries again. */
   | 'refused';
 
 export type TransportKind = 'websocket' | 'sse' | 'poll';
 
-/** Why messages of a channel are missing. `missed`: the client found it by `prev`; the others are told by the server. */
+/** Why messages of a channel are missing. `missed` is detected by the client from `prev`; the gateway reports the others. */
 export type GapReason = 'slow_consumer' | 'retention' | 'epoch' | 'source' | 'missed';
 
 export type ClientEvent =
@@ -52,7 +72,7 @@ export type ClientEvent =
       readonly pod?: string;
     }
   | { readonly type: 'close'; readonly code: number; readonly reason: string; readonly retryInMs: number | null }
-  /** `recovered` is there when the subscription went on from a cursor; false: part was gone, `gap` events say what. */
+  /** `recovered` is set when the subscription resumed from a cursor. False: part is missing, and `gap` events say what. */
   | { readonly type: 'subscribed'; readonly channels: readonly string[]; readonly offset: number; readonly recovered?: boolean }
   | { readonly type: 'rejected'; readonly channel: string; readonly code: string }
   /** Offsets `from` to `to`, both included, did not come. `channel` may be a pattern. */
@@ -64,17 +84,17 @@ export type ClientEvent =
 export type EventOf<K extends ClientEvent['type']> = Extract<ClientEvent, { type: K }>;
 
 export interface SubscribeOptions {
-  /** The last value of each channel first, however long others have had the channel. */
+  /** The last value of each channel first, also of channels that other subscriptions have already. */
   snapshot?: boolean;
 }
 
 export interface Subscription {
   readonly channels: readonly string[];
-  /** Ends it. The channel stays on the wire as long as another subscription wants it. */
+  /** Ends it. Other subscriptions keep the channel. */
   unsubscribe(): void;
 }
 
-/** What is needed of a WebSocket: that of browsers, of Node 22 and of the `ws` package have it. */
+/** What the client needs of a WebSocket; those of browsers, of Node 22 and of the `ws` package have it. */
 export interface WebSocketLike {
   readonly readyState: number;
   onopen: ((event: never) => void) | null;
@@ -89,31 +109,31 @@ export type WebSocketConstructor = new (url: string, protocols?: string | string
 export interface ClientOptions {
   /** Where the gateway is, such as `wss://push.example.com/ws`; in browsers also relative to the page. */
   url?: string;
-  /** Several places of one stream: the next is taken after each connection that ended. */
+  /** Several gateways with the same stream: the next one is used after each connection that ended. */
   urls?: readonly string[];
-  /** Sent as `?token=`. A function is asked before every attempt. */
+  /** Sent as `?token=`. A function is called before every attempt. */
   token?: string | (() => string | Promise<string>);
-  /** Go on from here: the value of `client.cursor` that was kept. */
+  /** Resume from here: a stored value of `client.cursor`. */
   cursor?: Cursor | null;
-  /** Take several messages in one frame when they are due together. Default true. */
+  /** Accept several messages in one frame. Default true. */
   batch?: boolean;
-  /** Begin with `connect()`, not at once. Default false. */
+  /** Connect with `connect()`, not at once. Default false. */
   lazy?: boolean;
-  /** Subprotocols to name. Default `wsgateway.v1`. */
+  /** Subprotocols to request. Default `wsgateway.v1`. */
   protocols?: string | string[];
-  /** What to try, in this order, when WebSocket cannot be opened. Default `['sse', 'poll']`. */
+  /** What to use, in this order, in networks that block WebSocket. Default `['sse', 'poll']`; none for `[]`. */
   fallback?: readonly Exclude<TransportKind, 'websocket'>[];
-  /** How soon the fallback looks whether WebSocket works after all; doubled each time, up to ten minutes. Default
-   * 30000. */
+  /** Time until WebSocket is tried again while another transport is in use: random between half of it and all of it,
+   * doubled each time up to ten minutes. Default 30000. */
   probeMs?: number;
-  /** Full jitter: the delay is random below `baseMs * 2^attempt`, at most `capMs`; attempts are forgotten only after
-   * a connection was live for `stableMs`. Defaults 500, 30000, 10000. */
+  /** Full jitter: the delay is random below `baseMs * 2^attempt`, at most `capMs`; attempts are forgotten after a
+   * connection was live for `stableMs`. Defaults 500, 30000, 10000. */
   backoff?: Partial<BackoffOptions>;
-  /** Silence after which the line is checked, and the time that an answer may take. Defaults 15000, 10000. */
+  /** Silence after which a ping is sent, and the time that its answer may take. Defaults 15000, 10000. */
   heartbeat?: Partial<HeartbeatOptions>;
   /** Time for one attempt, from the token to the greeting. Default 15000. */
   connectTimeoutMs?: number;
-  /** Default: the global one. Node before 22 has none: pass that of the `ws` package. */
+  /** Default: the global one. Node before 22 has none: pass the one of the `ws` package. */
   WebSocket?: WebSocketConstructor;
   /** Default: the global one. */
   fetch?: typeof fetch;

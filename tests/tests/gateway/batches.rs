@@ -124,7 +124,9 @@ async fn a_message_without_a_window_takes_those_before_it_along_in_order() -> Re
     .await?;
     let mut both = rig.subscriber(&["slow.*", "fast"]).await?;
     let mut only_slow = rig.subscriber(&["slow.*"]).await?;
-    for _ in 0..20 {
+    let questions =
+        [json!({ "type": "subscribe", "channels": [] }), json!({ "type": "ping", "timestamp": 1 })];
+    for question in questions.iter().cycle().take(20) {
         let slow = rig.publish("slow.a", "1").await?;
         let fast = rig.publish("fast", "2").await?;
         assert_eq!(both.expect("message").await?["offset"], slow);
@@ -133,7 +135,7 @@ async fn a_message_without_a_window_takes_those_before_it_along_in_order() -> Re
         let held = rig.publish("slow.b", "3").await?;
         let mut message = None;
         loop {
-            both.send(&json!({ "type": "subscribe", "channels": [] })).await?;
+            both.send(question).await?;
             let mut answer = both.next().await?;
             if answer["type"] == "message" {
                 message = Some(std::mem::replace(&mut answer, both.next().await?));

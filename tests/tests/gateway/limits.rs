@@ -29,6 +29,28 @@ async fn the_connection_above_capacity_is_told_to_come_back_and_gets_the_place_t
     Ok(())
 }
 
+/// A browser cannot see why an upgrade failed: a plain request answers that.
+#[tokio::test]
+async fn a_plain_request_to_the_endpoint_is_answered_as_an_upgrade_would_be() -> Result<()> {
+    let rig = Rig::start_with(|config| config.capacity.connections = 1).await?;
+    let free = http::get(rig.client_addr, "/ws").await?;
+    assert_eq!((free.status, free.json()?["code"].as_str()), (426, Some("upgrade_required")));
+    let client = rig.client().await?;
+    let full = http::get(rig.client_addr, "/ws").await?;
+    assert_eq!((full.status, full.json()?["code"].as_str()), (503, Some("full")));
+    assert!(full.json()?["retryAfterMs"].as_u64() > Some(0), "{full:?}");
+    assert_eq!(full.header("access-control-allow-origin"), Some("*"), "readable for every page");
+    assert_eq!(client.close().await?, 1000);
+    wait_until(SOON, "the freed place", async || {
+        http::get(rig.client_addr, "/ws").await.is_ok_and(|answer| answer.status == 426)
+    })
+    .await?;
+    // None of these was an upgrade, and none took a place.
+    assert_eq!(rig.metric("wsgateway_upgrade_rejections_total{reason=\"full\"}").await?, 0);
+    assert!(rig.client().await.is_ok());
+    Ok(())
+}
+
 #[tokio::test]
 async fn every_place_comes_back_whichever_way_a_client_leaves() -> Result<()> {
     let rig = Rig::start_with(|config| config.capacity.connections = 20).await?;

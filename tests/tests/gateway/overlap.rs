@@ -156,25 +156,38 @@ async fn resume_while_reading(client: &mut Client, rig: &Rig) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_subscribe_without_channels_tells_up_to_where_everything_was_sent() -> Result<()> {
-    let rig = Rig::start().await?;
-    let mut client = far_behind(&rig, &[">"]).await?;
-    let question = json!({ "type": "subscribe", "id": 8, "channels": [] });
-    client.send(&question).await?;
-    let (mut last, mut answers) = (0, Vec::new());
-    while last < 2_000 {
-        let push = client.next().await?;
-        if push["type"] == "subscription_ack" {
-            assert_eq!(push["offset"], last, "what was sent before the answer, and nothing else");
-            answers.push(last);
-        } else {
-            assert_eq!(essence(&push).0, last + 1);
-            last += 1;
+async fn a_pong_and_a_subscribe_without_channels_say_up_to_where_everything_was_sent() -> Result<()>
+{
+    for (question, answer) in [
+        (json!({ "type": "subscribe", "id": 8, "channels": [] }), "subscription_ack"),
+        (json!({ "type": "ping", "timestamp": 8 }), "pong"),
+        (json!({ "type": "heartbeat" }), "pong"),
+    ] {
+        let rig = Rig::start().await?;
+        let mut client = far_behind(&rig, &[">"]).await?;
+        client.send(&question).await?;
+        let (mut last, mut answers) = (0, Vec::new());
+        while last < 2_000 {
+            let push = client.next().await?;
+            if push["type"] == answer {
+                assert_eq!(push["offset"], last, "what was sent before the answer, nothing else");
+                answers.push(last);
+            } else {
+                assert_eq!(essence(&push).0, last + 1);
+                last += 1;
+            }
         }
+        assert!(answers.first().is_some_and(|answer| *answer < 2_000), "{answer}: {answers:?}");
+        client.send(&question).await?;
+        assert_eq!(client.expect(answer).await?["offset"], 2_000);
+        // Without a subscription everything that is due has been sent, too.
+        client.send(&json!({ "type": "unsubscribe", "channels": [">"] })).await?;
+        client.expect("unsubscription_ack").await?;
+        let last = rig.publish("A.trade", "0").await?;
+        read_up_to(&rig, last).await?;
+        client.send(&question).await?;
+        assert_eq!(client.expect(answer).await?["offset"], last);
     }
-    assert!(answers.first().is_some_and(|answer| *answer < 2_000), "{answers:?}");
-    client.send(&question).await?;
-    assert_eq!(client.expect("subscription_ack").await?["offset"], 2_000);
     Ok(())
 }
 

@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use harness::Redis;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use wsgateway_config::Protocol;
 
 use super::client::{Client, essence};
 use super::redis_rig::{RedisRig, change, config};
@@ -51,6 +53,35 @@ async fn the_prefix_is_left_out_of_channels_as_with_nats() -> Result<()> {
     rig.redis.publish("channel:trade:AAPL", "{\"price\":150.25}").await?;
     let message = client.expect("message").await?;
     assert_eq!((&message["channel"], &message["data"]["price"]), (&json!("AAPL"), &json!(150.25)));
+    Ok(())
+}
+
+/// The clients of the earlier Redis gateway name symbols; nothing but the source is configured.
+#[tokio::test]
+async fn clients_that_subscribe_to_symbols_get_the_trades_of_redis_with_any_prefix() -> Result<()> {
+    for (channels, strip_prefix, published) in [
+        (&["channel:trade:*"][..], "", "channel:trade:"),
+        (&["channel:trade:*"], "channel.trade.", "channel:trade:"),
+        (&["channel:trade:*"], "channel.", "channel:trade:"),
+        (&["channel:trade:AAPL", "channel:trade:TSLA"], "", "channel:trade:"),
+        (&["quotes:*", "channel:trade:*"], "", "quotes:"),
+    ] {
+        let redis = Redis::start().await?;
+        let mut config = config(&[redis.url()], channels);
+        config.channels.strip_prefix = strip_prefix.to_owned();
+        config.listener.default_protocol = Protocol::Symbols;
+        let rig = RedisRig::start_on(redis, config).await?;
+        let stream = TcpStream::connect(rig.client_addr()).await?;
+        let mut client = Client::open(stream, "/", None).await?;
+        client.send(&json!({ "action": "subscribe", "symbols": ["AAPL"] })).await?;
+        client.expect("success").await?;
+        for (symbol, price) in [("TSLA", 1), ("AAPL", 2)] {
+            let trade = json!({ "symbol": symbol, "price": price }).to_string();
+            rig.redis.publish(&format!("{published}{symbol}"), &trade).await?;
+        }
+        let trade = client.expect("trade").await?;
+        assert_eq!(trade["data"], json!({ "symbol": "AAPL", "price": 2 }), "{channels:?}");
+    }
     Ok(())
 }
 

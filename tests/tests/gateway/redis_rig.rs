@@ -53,6 +53,11 @@ impl RedisRig {
         Ok(Self { gateway, redis })
     }
 
+    /// Where clients connect.
+    pub(super) fn client_addr(&self) -> SocketAddr {
+        self.gateway.client_addr
+    }
+
     /// A client that has been greeted.
     pub(super) async fn client(&self) -> Result<Client> {
         Client::connect(self.gateway.client_addr).await

@@ -96,7 +96,7 @@ async fn the_limit_of_symbols_is_told_in_the_known_words_and_nothing_is_half_don
 async fn symbols_reach_no_other_channels_and_bad_ones_are_refused_with_all_that_came_along()
 -> Result<()> {
     let rig = Rig::start_with(|config| {
-        config.symbols.template = "channel:trade:{symbol}".to_owned();
+        config.symbols.template = Some("channel:trade:{symbol}".to_owned());
     })
     .await?;
     let mut client = connect(rig.client_addr).await?;

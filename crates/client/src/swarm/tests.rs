@@ -69,7 +69,7 @@ fn every_fault_of_a_server_is_counted() {
         peer.frame(Opcode::Text, b"{\"type\":\"message\",\"channel\":7}");
         peer.push(|out| v1::gap(out, "a", 6, 7, "slow_consumer"));
         peer.push(|out| v1::error(out, None, "code", "text"));
-        peer.push(|out| v1::pong(out, None, 1));
+        peer.push(|out| v1::pong(out, None, 1, 0));
         peer.raw(b"\xFF\xFF");
     });
     let options = SwarmOptions {

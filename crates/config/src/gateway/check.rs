@@ -111,7 +111,7 @@ impl GatewayConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Delivery, JetStreamSource, Protocol, Rule};
+    use crate::{Delivery, JetStreamSource, Protocol, RedisSource, Rule, is_template};
 
     fn example() -> GatewayConfig {
         let servers = vec!["nats://nats.messaging:4222".into()];
@@ -151,10 +151,43 @@ mod tests {
         assert_eq!(config.listener.protocols, Protocol::ALL);
         assert_eq!(config.listener.default_protocol, Protocol::WsGateway);
         assert_eq!(
-            (&*config.odin.template, &*config.symbols.template),
+            (&*config.odin.template, &*config.symbols_template()),
             ("{token}.>", "{symbol}.trade")
         );
         assert_eq!(config.symbols.max_symbols, 5);
+        assert!(config.odin.greeting);
+    }
+
+    #[test]
+    fn symbols_of_a_redis_source_are_the_channels_that_it_reads() {
+        for (channels, strip_prefix, expected) in [
+            (&["channel:trade:*"][..], "", "channel.trade.{symbol}"),
+            (&["channel:trade:*"], "channel.trade.", "{symbol}"),
+            (&["channel:trade:*"], "channel.", "trade.{symbol}"),
+            (&["prices:*:v1", "channel:trade:*"], "", "prices.{symbol}.v1"),
+            (&["trade-*"], "", "trade-{symbol}"),
+            (&["*"], "", "{symbol}"),
+            // None of these shows where the symbol stands.
+            (&["channel:trade:AAPL", "channel:trade:TSLA"], "channel.trade.", "{symbol}"),
+            (
+                &["*:*", "a:[xy]:*", "a:?:*", "100%:*", "a::*", "{a}:*"],
+                "",
+                "channel.trade.{symbol}",
+            ),
+            (&["*:*", "quotes.*"], "", "quotes.{symbol}"),
+            // A prefix that no symbol has.
+            (&["channel:trade:*"], "other.", "channel.trade.{symbol}"),
+        ] {
+            let channels = channels.iter().map(|channel| (*channel).to_owned()).collect();
+            let source = RedisSource::new(vec!["redis://r".into()], channels);
+            let mut config = GatewayConfig::new("a", Source::Redis(source));
+            config.channels.strip_prefix = strip_prefix.into();
+            config.check().unwrap();
+            assert_eq!(config.symbols_template(), expected, "{:?} {strip_prefix}", config.source);
+            assert!(is_template(expected, "{symbol}"));
+            config.symbols.template = Some("own.{symbol}".into());
+            assert_eq!(config.symbols_template(), "own.{symbol}");
+        }
     }
 
     #[test]
@@ -221,8 +254,8 @@ mod tests {
             ("odin.initialChannels[1]", |c| {
                 c.odin.initial_channels = vec![">".into(), "odin.".into()];
             }),
-            ("symbols.template", |c| c.symbols.template = "{symbol}.*".into()),
-            ("symbols.template", |c| c.symbols.template = "{token}.trade".into()),
+            ("symbols.template", |c| c.symbols.template = Some("{symbol}.*".into())),
+            ("symbols.template", |c| c.symbols.template = Some("{token}.trade".into())),
             ("symbols.maxSymbols", |c| c.symbols.max_symbols = 0),
             ("symbols.maxSymbols", |c| c.symbols.max_symbols = 10_001),
             ("channels.rules[0].type", |c| {

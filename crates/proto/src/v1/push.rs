@@ -180,15 +180,17 @@ pub fn unsubscription_ack(
     push(out, "unsubscription_ack", Body { id, unsubscribed, count });
 }
 
-/// `pong`: answers a `ping` or `heartbeat` with the client's timestamp and the gateway's clock.
-pub fn pong(out: &mut Vec<u8>, timestamp: Option<&RawValue>, ts: i64) {
+/// `pong`: answers a `ping` or `heartbeat` with the client's timestamp and the gateway's clock. Everything up to `offset`
+/// on the channels of the connection has been sent.
+pub fn pong(out: &mut Vec<u8>, timestamp: Option<&RawValue>, ts: i64, offset: u64) {
     #[derive(Serialize)]
     struct Body<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         timestamp: Option<&'a RawValue>,
         ts: i64,
+        offset: u64,
     }
-    push(out, "pong", Body { timestamp, ts });
+    push(out, "pong", Body { timestamp, ts, offset });
 }
 
 /// `reconnect`: come back after `after_ms`, the close follows.
@@ -302,8 +304,11 @@ mod tests {
                 wrote(|out| unsubscription_ack(out, None, &[], 0)),
                 r#"{"type":"unsubscription_ack","unsubscribed":[],"count":0}"#,
             ),
-            (wrote(|out| pong(out, time, 7)), r#"{"type":"pong","timestamp":12.50,"ts":7}"#),
-            (wrote(|out| pong(out, None, 7)), r#"{"type":"pong","ts":7}"#),
+            (
+                wrote(|out| pong(out, time, 7, 9)),
+                r#"{"type":"pong","timestamp":12.50,"ts":7,"offset":9}"#,
+            ),
+            (wrote(|out| pong(out, None, 7, 0)), r#"{"type":"pong","ts":7,"offset":0}"#),
             (
                 wrote(|out| reconnect(out, 250, "drain")),
                 r#"{"type":"reconnect","afterMs":250,"reason":"drain"}"#,

@@ -68,8 +68,8 @@ impl Shard {
     fn greet(&mut self, conn: u32) {
         let established = match self.protocol(conn) {
             Protocol::WsGateway => v1::established,
-            Protocol::Odin => odin::established,
-            Protocol::Symbols => return,
+            Protocol::Odin if self.settings.greets_odin => odin::established,
+            Protocol::Odin | Protocol::Symbols => return,
         };
         let settings = &self.settings;
         let connection_id = format!("{:08x}-{}-{}", settings.boot, self.number, self.serial);

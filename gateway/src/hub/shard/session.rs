@@ -61,7 +61,8 @@ impl Shard {
                 self.unsubscribe(conn, id, Wanted::all(&channels))
             }
             Ok(Command::Ping { timestamp } | Command::Heartbeat { timestamp }) => {
-                self.send(conn, |out| v1::pong(out, timestamp, crate::source::unix_ms()));
+                let offset = self.sent_up_to(conn, &[]);
+                self.send(conn, |out| v1::pong(out, timestamp, crate::source::unix_ms(), offset));
             }
             Err(error) => self.refuse(conn, error.id, error.code, &error.message),
         }
@@ -120,9 +121,8 @@ impl Shard {
             };
             return self.open(conn, opening, interest);
         }
-        // No channel is a question: up to where does this connection have everything? A channel that is on its way may be
-        // behind the others.
-        let behind = self.replays.cursor(conn, &subscribed).filter(|_| !live);
+        // No channel is a question: up to where does this connection have everything?
+        let offset = if live { self.position } else { self.sent_up_to(conn, &subscribed) };
         let ack = v1::Ack {
             id,
             subscribed: &subscribed,
@@ -131,9 +131,15 @@ impl Shard {
             count,
             // Nothing new to resume: nothing is missing.
             recovered: (from != From::Now).then_some(true),
-            offset: behind.map_or(self.position, |cursor| cursor.min(self.position)),
+            offset,
         };
         self.send(conn, |out| v1::subscription_ack(out, &ack));
+    }
+
+    /// Up to where a connection has been sent everything that is due to it on these channels, or on all of its channels
+    /// when none is named. Those that catch up may be behind the others.
+    fn sent_up_to(&self, conn: u32, names: &[&str]) -> u64 {
+        self.replays.cursor(conn, names).map_or(self.position, |cursor| cursor.min(self.position))
     }
 
     /// Whether the connection may have this subscription: false if it has it already, or is about to. `count` are those

@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(super) hello: v1::Limits,
     pub(super) heartbeat_ms: u64,
     pub(super) session: Session,
+    /// Whether odin.v1 clients are greeted.
+    pub(super) greets_odin: bool,
     pub(super) names: Arc<Names>,
 }
 
@@ -58,7 +60,7 @@ impl Names {
             // Both have been checked with the rest of the configuration.
             tokens: Template::new(&config.odin.template, "token").unwrap_or_default(),
             initial: initial.collect(),
-            symbols: Template::new(&config.symbols.template, "symbol").unwrap_or_default(),
+            symbols: Template::new(&config.symbols_template(), "symbol").unwrap_or_default(),
             max_symbols: (config.symbols.max_symbols as usize)
                 .min(config.capacity.subscriptions_per_connection as usize),
         }
@@ -106,6 +108,7 @@ impl Settings {
             },
             heartbeat_ms: config.heartbeat.interval.0,
             session: Session::Clients,
+            greets_odin: config.odin.greeting,
             names: Arc::new(Names::new(config)),
         }
     }

@@ -12,18 +12,18 @@ const renders = { price: 0 };
 Object.assign(window, { renders });
 
 function Price({ id, channel }: { id: string; channel: string | null }) {
-  const { data, message, gaps, rejected } = useChannel<Price>(channel);
+  const { data, deleted, message, gaps, rejected } = useChannel<Price>(channel);
   renders.price += 1;
   return (
     <p id={id}>
-      {rejected ?? data?.price ?? 'none'} {message?.snapshot ? 'snapshot' : ''} gaps {gaps}
+      {rejected ?? data?.price ?? deleted ?? 'none'} {message?.snapshot ? 'snapshot' : ''} gaps {gaps}
     </p>
   );
 }
 
 function Trades() {
   const [trades, setTrades] = useState<number[]>([]);
-  useMessages<Price>(['*.trade'], ({ data }) => setTrades((before) => [...before, data.price].slice(-100)));
+  useMessages<Price>(['*.trade'], ({ data, deleted }) => setTrades((before) => [...before, deleted ? -1 : data.price].slice(-100)));
   return <p id="trades">{trades.join(',')}</p>;
 }
 
@@ -55,19 +55,26 @@ function App() {
   );
 }
 
-/** A client whose gaps the test makes. */
+/** A client whose gaps and messages the test makes. */
 const listeners = new Set<(gap: EventOf<'gap'>) => void>();
+const handlers = new Set<(message: object) => void>();
 const puppet = {
   state: 'live',
   transport: 'websocket',
   latencyMs: null,
-  subscribe: () => ({ unsubscribe() {} }),
+  subscribe(_: string, handler: (message: object) => void) {
+    handlers.add(handler);
+    return { unsubscribe: () => handlers.delete(handler) };
+  },
   on(type: string, listener: (gap: EventOf<'gap'>) => void) {
     if (type === 'gap') listeners.add(listener);
     return () => listeners.delete(listener);
   },
 } as unknown as WsGatewayClient;
 Object.assign(window, {
+  bring(message: object) {
+    for (const handler of handlers) handler({ type: 'message', channel: 'a.price', prev: 0, ts: 1, ...message });
+  },
   tellGap(channel: string) {
     for (const listener of listeners) listener({ type: 'gap', channel, from: 1, to: 2, reason: 'retention' });
   },

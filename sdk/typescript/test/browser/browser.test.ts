@@ -5,9 +5,11 @@ import { join, resolve } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { build } from 'vite';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
 import { type Site, serve, startBrowser } from '../support/browser.js';
 import { Publisher } from '../support/publisher.js';
 import { range } from '../support/recorder.js';
+import { Relay } from '../support/relay.js';
 import { Gateway, Nats } from '../support/servers.js';
 import { until } from '../support/until.js';
 
@@ -22,10 +24,10 @@ let errors: string[];
 
 const PLAIN = `<!doctype html><script type="module">
   import { createClient } from '/wsgateway.js';
-  const options = { url: new URLSearchParams(location.search).get('gateway'), backoff: { baseMs: 50, capMs: 200 } };
+  const options = { url: new URLSearchParams(location.search).get('gateway'), backoff: { baseMs: 50, capMs: 200 }, probeMs: 300 };
   const client = window.client = createClient({ ...options, lazy: true });
   const seen = window.seen = { numbers: [], events: [] };
-  for (const type of ['state', 'close', 'gap', 'duplicate', 'subscribed']) client.on(type, (event) => seen.events.push(event));
+  for (const type of ['state', 'open', 'close', 'gap', 'duplicate', 'subscribed']) client.on(type, (event) => seen.events.push(event));
   client.subscribe('plain.*', ({ data }) => seen.numbers.push(data.n));
   client.connect();
 </script>`;
@@ -56,12 +58,12 @@ afterAll(async () => {
   rmSync(bundle, { recursive: true });
 });
 
-async function open(name: string): Promise<void> {
+async function open(name: string, url = gateway.url): Promise<void> {
   page = await browser.newPage();
   errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
   page.on('console', (line) => line.type() === 'error' && errors.push(line.text()));
-  await page.goto(`${site.url}${name}.html?gateway=${encodeURIComponent(gateway.url)}`);
+  await page.goto(`${site.url}${name}.html?gateway=${encodeURIComponent(url)}`);
 }
 
 /** An expression of the page is true, soon. */
@@ -158,7 +160,40 @@ test('hooks render what comes, survive a restart, and give up what nobody shows 
   await shows('trades', '7');
   await shows('connection', 'live');
   await shows('connection', 'gaps 0');
-  expect(errors.filter((error) => !/WebSocket connection to/.test(error))).toEqual([]);
+  // Browsers report what cannot be connected to.
+  expect(errors.filter((error) => !/WebSocket connection to|Failed to load resource/.test(error))).toEqual([]);
+});
+
+const transports = () => page.evaluate("seen.events.filter(({ type }) => type === 'open').map(({ transport }) => transport)");
+
+test('a page that finds no place in a gateway of another origin waits for one with WebSocket', async () => {
+  const small = await Gateway.start(nats, { capacity: { connections: 1 } });
+  const place = new WebSocket(small.url);
+  await new Promise((done) => place.once('message', done));
+  await open('plain', small.url);
+  await holds("seen.events.filter(({ type }) => type === 'close').length >= 10");
+  place.close();
+  await holds("client.state === 'live'");
+  expect(await transports()).toEqual(['websocket']);
+  await small.stop();
+});
+
+test('a page in a network without WebSocket gets everything by an event stream, and is back on WebSocket when that works', async () => {
+  const relay = await Relay.start(gateway.port);
+  relay.noWebSocket = true;
+  await open('plain', relay.url);
+  await holds("client.state === 'live'");
+  expect(await transports()).toEqual(['sse']);
+  const publisher = new Publisher(nats, 'plain.b');
+  await holds('seen.numbers.length > 20');
+  relay.noWebSocket = false;
+  await holds("client.state === 'live' && client.transport === 'websocket'");
+  const count = await publisher.stop();
+  await holds(`seen.numbers.length >= ${count}`);
+  expect(await page.evaluate('seen.numbers')).toEqual(range(1, count));
+  expect(await page.evaluate("seen.events.filter(({ type }) => ['gap', 'duplicate'].includes(type))")).toEqual([]);
+  expect(await transports()).toEqual(['sse', 'websocket']);
+  relay.stop();
 });
 
 test('a gap that is told for a pattern counts for the channels that belong to it', async () => {
@@ -166,4 +201,15 @@ test('a gap that is told for a pattern counts for the channels that belong to it
   await shows('puppet', 'gaps 0');
   await page.evaluate("['*.price', 'b.*', '*.trade', 'a.price', '>'].forEach(tellGap)");
   await shows('puppet', 'gaps 3');
+});
+
+test('a value that is deleted is gone from the page, with the reason in its place', async () => {
+  await open('app');
+  await shows('puppet', 'none');
+  await page.evaluate('bring({ offset: 7, data: { price: 300 } })');
+  await shows('puppet', '300');
+  await page.evaluate("bring({ offset: 9, prev: 7, deleted: 'Purge' })");
+  await shows('puppet', 'Purge');
+  await page.evaluate('bring({ offset: 10, prev: 9, data: { price: 301 } })');
+  await shows('puppet', '301');
 });

@@ -92,6 +92,40 @@ test('when WebSocket works again it is taken, and nothing is lost on the way', a
   expect(recorder.of('gap')).toEqual([]);
 });
 
+test('a gateway that is full, away or not ready is waited for with WebSocket', async () => {
+  const small = await Gateway.start(nats, { capacity: { connections: 1 } });
+  const first = record({ url: small.url });
+  await first.live();
+  recorder = record({ url: small.url });
+  recorder.client.subscribe('full.a', recorder.receive);
+  const failures = () => recorder.of('close').length;
+  await until('refusals', () => failures() >= 10);
+  first.client.close();
+  await recorder.live();
+  await small.end('SIGKILL');
+  const before = failures();
+  await until('failures', () => failures() >= before + 10);
+  await small.launch();
+  await recorder.live();
+  await nats.publish('full.a', { n: 1 });
+  await until('the message', () => recorder.messages.length === 1);
+  expect(new Set(recorder.of('open').map(({ transport }) => transport))).toEqual(new Set(['websocket']));
+  await small.stop();
+});
+
+test('while trials of WebSocket fail nothing of the event stream is cut', async () => {
+  recorder = record({ url: relay.url, fallback: ['sse'], probeMs: 50 });
+  recorder.client.subscribe('trial.a', recorder.receive);
+  await recorder.live();
+  const publisher = new Publisher(nats, 'trial.a');
+  const { length } = recorder.urls;
+  await until('trials', () => recorder.urls.length >= length + 3);
+  const count = await publisher.stop();
+  await until('all', () => recorder.messages.length >= count);
+  expect(numbers(recorder.messages)).toEqual(range(1, count));
+  expect(recorder.of('open')).toHaveLength(1);
+});
+
 test('an event stream that is dead without being closed is given up, and nothing is lost', async () => {
   const other = await Gateway.start(nats, { heartbeat: { interval: 100, timeout: 60_000 } });
   const frozen = await Relay.start(other.port);

@@ -314,6 +314,9 @@ test('the cursor of a channel on which nothing happens stays young', async () =>
   for (const n of range(1, 20)) last = await nats.publish('busy.a', { n });
   await until('a cursor behind them', () => recorder.client.cursor?.offset === last);
   expect(recorder.of('error')).toEqual([]);
+  const pings = () => recorder.sent.filter(({ type }) => type === 'ping').length;
+  await until('more silences', () => pings() >= 5);
+  expect(recorder.sent.filter(({ type }) => type !== 'ping')).toHaveLength(1);
 });
 
 test('the token is asked for before every attempt and goes along', async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { afterEnd, ceiling, type End, lineVerdict, transportFor } from '../../src/backoff.js';
+import { afterEnd, ceiling, type End, lineVerdict } from '../../src/backoff.js';
 
 const OPTIONS = { baseMs: 500, capMs: 30_000, stableMs: 10_000 };
 const end = (part: Partial<End>): End => ({ code: 1006, attempt: 1, advisedMs: undefined, mayRefresh: false, ...part });
@@ -11,12 +11,16 @@ test('the delay is anything below a ceiling that doubles up to the cap', () => {
   }
 });
 
-test('advice of the server is followed to the millisecond, and spread when following it went wrong', () => {
+test('a gateway that stops spreads its clients by its advice, which is followed to the millisecond', () => {
   expect(afterEnd(end({ code: 1012, advisedMs: 1234 }), OPTIONS, 0.9)).toEqual({ delayMs: 1234, atLeastMs: 1234 });
-  expect(afterEnd(end({ code: 1012, advisedMs: 1234, attempt: 6 }), OPTIONS, 0.9)).toEqual({ delayMs: 27_000, atLeastMs: 1234 });
-  expect(afterEnd(end({ code: 1012, advisedMs: 1234, attempt: 6 }), OPTIONS, 0)).toEqual({ delayMs: 1234, atLeastMs: 1234 });
   expect(afterEnd(end({ code: 1012, advisedMs: -5 }), OPTIONS, 0.9)).toEqual({ delayMs: 0, atLeastMs: 0 });
-  expect(afterEnd(end({ code: 1013, advisedMs: 1e12 }), OPTIONS, 0.9)).toEqual({ delayMs: 120_000, atLeastMs: 120_000 });
+});
+
+test('advice that may be the same for everybody, or went wrong before, is spread on top', () => {
+  expect(afterEnd(end({ code: 1013, advisedMs: 2000 }), OPTIONS, 0.5)).toEqual({ delayMs: 2500, atLeastMs: 2000 });
+  expect(afterEnd(end({ code: 1012, advisedMs: 1234, attempt: 6 }), OPTIONS, 0.9)).toEqual({ delayMs: 28_234, atLeastMs: 1234 });
+  expect(afterEnd(end({ code: 1012, advisedMs: 1234, attempt: 6 }), OPTIONS, 0)).toEqual({ delayMs: 1234, atLeastMs: 1234 });
+  expect(afterEnd(end({ code: 1013, advisedMs: 1e12 }), OPTIONS, 0)).toEqual({ delayMs: 120_000, atLeastMs: 120_000 });
 });
 
 test.each([1001, 1002, 1006, 1011, 1012, 1013, 4008, 4011, 4999])('after %i it tries again', (code) => {
@@ -38,13 +42,6 @@ test('after 1000 it is closed', () => {
 test.each([4001, 4003, 4004])('after %i it tries with a new token, and stops when there is none', (code) => {
   expect(afterEnd(end({ code, mayRefresh: true }), OPTIONS, 0.5).delayMs).not.toBeNull();
   expect(afterEnd(end({ code }), OPTIONS, 0.5)).toEqual({ delayMs: null, state: 'refused' });
-});
-
-test('WebSocket has three attempts, then every transport its turn', () => {
-  const turns = (fallback: ('sse' | 'poll')[]) => Array.from({ length: 9 }, (_, failures) => transportFor(failures, fallback)[0]).join('');
-  expect(turns(['sse', 'poll'])).toBe('wwwspwspw');
-  expect(turns(['poll'])).toBe('wwwpwpwpw');
-  expect(turns([])).toBe('wwwwwwwww');
 });
 
 test('a silent line is asked once, and given up when it does not answer', () => {

@@ -208,6 +208,61 @@ test('a network that comes back cuts the backoff short, but not what the server 
   expect(sockets).toHaveLength(4);
 });
 
+/** Acknowledges the subscribe to `a`, answers the first ping, and forgets what was sent until now. */
+function settle(pong: object): void {
+  last().push({ type: 'subscription_ack', id: 1, subscribed: ['a'], rejected: [], offset: 10 });
+  last().push({ type: 'pong', timestamp: 1, ts: 1, ...pong });
+  last().sent.length = 0;
+}
+
+test('a silent line costs one ping, whose pong moves the cursor of quiet channels on', async () => {
+  await live();
+  client.subscribe('a', () => {});
+  await pass(0);
+  settle({ offset: 11 });
+  expect(client.cursor).toEqual({ epoch: 'e', offset: 11 });
+  for (const offset of [500, 900, 900, 1200]) {
+    await pass(17_500);
+    expect(last().sent.map(({ type }) => type)).toEqual(['ping']);
+    last().push({ type: 'pong', timestamp: 1, ts: 1, offset });
+    expect(client.cursor).toEqual({ epoch: 'e', offset });
+    last().sent.length = 0;
+  }
+});
+
+test('a gateway whose pongs carry no offset is asked for it, on each connection anew', async () => {
+  await live();
+  client.subscribe('a', () => {});
+  await pass(0);
+  settle({});
+  for (const offset of [500, 900]) {
+    await pass(17_500);
+    expect(last().sent.map(({ type }) => type)).toEqual(['subscribe', 'ping']);
+    const [{ id, channels } = {}] = last().sent;
+    expect(channels).toEqual([]);
+    last().push({ type: 'subscription_ack', id, subscribed: [], rejected: [], offset });
+    last().push({ type: 'pong', timestamp: 1, ts: 1 });
+    expect(client.cursor).toEqual({ epoch: 'e', offset });
+    last().sent.length = 0;
+  }
+  // The next pod is newer, the one after it is not.
+  for (const [pong, sent] of [
+    [{ offset: 901 }, ['ping']],
+    [{}, ['subscribe', 'ping']],
+  ] as const) {
+    last().end(1006);
+    await pass(500);
+    last().greet();
+    const { id } = last().sent.find(({ type }) => type === 'subscribe') ?? {};
+    last().push({ type: 'subscription_ack', id, subscribed: ['a'], rejected: [], recovered: true, offset: 900 });
+    last().push({ type: 'live', id, offset: 900 });
+    last().push({ type: 'pong', timestamp: 1, ts: 1, ...pong });
+    last().sent.length = 0;
+    await pass(17_500);
+    expect(last().sent.map(({ type }) => type)).toEqual(sent);
+  }
+});
+
 test('a line that brings messages is kept while a subscribe waits for its turn; one that does not is given up', async () => {
   await live();
   client.subscribe('a', () => {});

@@ -18,6 +18,7 @@ beforeEach(async () => {
   requests = [];
   server = createServer((request: IncomingMessage, response) => {
     const url = new URL(request.url ?? '', 'http://x');
+    if (url.pathname === '/base/ws') return json(response, { code: 'upgrade_required', message: '…' }, 426);
     requests.push(url);
     answer(url, response);
   });
@@ -149,6 +150,20 @@ test('long-poll: what is gone is told, what follows comes', async () => {
   expect(recorder.of('gap')).toEqual([{ type: 'gap', channel: 'a', from: 11, to: 50, reason: 'retention' }]);
   expect(recorder.of('subscribed')).toMatchObject([{ recovered: false, offset: 54 }]);
   await until('the cursor', () => recorder.client.cursor?.offset === 60);
+});
+
+test.each(['sse', 'poll'] as const)('%s: a deletion comes as a message without data', async (transport) => {
+  const gone = { type: 'message', channel: 'a', offset: 12, prev: 11, ts: 1, deleted: 'Purge' };
+  answer = (url, response) => {
+    if (url.pathname === '/base/sse') {
+      begin(url, response);
+      response.write(event(message('a', 11, 1), 'e:11') + event(gone, 'e:12'));
+    } else if (!url.searchParams.get('cursor')) json(response, { cursor: 'e:12', messages: [message('a', 11, 1), gone] });
+  };
+  connect({ fallback: [transport] });
+  recorder.client.subscribe('a', recorder.receive);
+  await until('both', () => recorder.messages.length === 2);
+  expect(recorder.messages).toMatchObject([{ data: { n: 1 } }, { offset: 12, data: undefined, deleted: 'Purge' }]);
 });
 
 test('a refusal is understood: advice is followed, a token that is refused twice ends it', async () => {

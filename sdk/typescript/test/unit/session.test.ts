@@ -209,6 +209,28 @@ test('quiet channels keep a young cursor', () => {
   expect(session.cursor).toEqual({ epoch: 'e', offset: 90_000 });
 });
 
+test('the offset of a pong moves the cursor on, but not past what is still to be resumed', async () => {
+  session.subscribe(['a'], receive, {});
+  open();
+  ack(10);
+  session.pong({ type: 'pong', timestamp: 1, ts: 1, offset: 50 });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 50 });
+  for (const offset of [undefined, null, -1, 1.5, '90', Number.NaN, 40]) session.pong({ type: 'pong', timestamp: 1, ts: 1, offset });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 50 });
+  session.ended();
+  open();
+  // Of before the gateway has read the subscribe: it knows nothing of these channels.
+  session.pong({ type: 'pong', timestamp: 1, ts: 1, offset: 700 });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 50 });
+  ack(50, true);
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 50 });
+  // Of after: the resume is at 60, and not live yet.
+  session.pong({ type: 'pong', timestamp: 1, ts: 1, offset: 60 });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 60 });
+  session.live({ id: asked().at(-1)?.id, offset: 800 });
+  expect(session.cursor).toEqual({ epoch: 'e', offset: 800 });
+});
+
 test('a session that is given a cursor resumes its first channels', async () => {
   make({ epoch: 'e', offset: 77 });
   expect(session.cursor).toEqual({ epoch: 'e', offset: 77 });
@@ -566,6 +588,77 @@ test('a last value for another subscription is none for one whose own are still 
   message('BTC.trade', 9990, 0, { snapshot: true });
   message('BTC.trade', 501);
   expect(trades.map(({ offset }) => offset)).toEqual([501]);
+});
+
+/** Frames as the gateway writes them when the value of a channel is deleted. */
+const REASONS = ['MaxAge', 'Purge', 'Remove', 'DEL', 'PURGE'] as const;
+const deletion = (channel: string, offset: number, prev: number, deleted: string, more = {}) =>
+  session.message({ type: 'message', channel, offset, prev, ts: 1, deleted, ...more });
+
+test.each(REASONS)('a deletion (%s) is a message without data, in its place among the others', (deleted) => {
+  session.subscribe(['a'], receive, {});
+  open();
+  ack(6);
+  message('a', 7, 3);
+  deletion('a', 9, 7, deleted);
+  message('a', 10, 9);
+  expect(got).toEqual([
+    { type: 'message', channel: 'a', offset: 7, prev: 3, ts: 1, data: 7 },
+    { type: 'message', channel: 'a', offset: 9, prev: 7, ts: 1, data: undefined, deleted },
+    { type: 'message', channel: 'a', offset: 10, prev: 9, ts: 1, data: 10 },
+  ]);
+  expect(session.cursor?.offset).toBe(10);
+  expect(events.map(({ type }) => type)).toEqual(['subscribed']);
+  // What comes twice is dropped like anything else, and a hole before it is one.
+  deletion('a', 9, 7, deleted);
+  deletion('a', 20, 15, deleted);
+  expect(offsets()).toEqual([7, 9, 10, 20]);
+  expect(events.slice(1)).toMatchObject([{ type: 'duplicate' }, { type: 'gap', from: 11, to: 15, reason: 'missed' }]);
+});
+
+test('a value that has been deleted is not a last value, whoever asks and whenever that comes', async () => {
+  session.subscribe(['a', 'b'], receive, {});
+  open();
+  ack(6);
+  message('a', 7);
+  deletion('a', 9, 7, 'Purge');
+  const late: Message[] = [];
+  session.subscribe(['a', 'b'], (one) => void late.push(one), { snapshot: true });
+  await turn();
+  ack(9);
+  message('a', 7, 3, { snapshot: true });
+  deletion('a', 9, 7, 'Purge', { snapshot: true });
+  message('b', 5, 0, { snapshot: true });
+  session.live({ id: 2, offset: 9 });
+  expect(late.map(({ channel, offset }) => [channel, offset])).toEqual([['b', 5]]);
+  // A value after the deletion is one again.
+  message('a', 11, 9);
+  const later: Message[] = [];
+  session.subscribe(['a'], (one) => void later.push(one), { snapshot: true });
+  await turn();
+  ack(11);
+  message('a', 11, 9, { snapshot: true });
+  expect(later.map(({ offset }) => offset)).toEqual([11]);
+});
+
+test('a deletion of another epoch says nothing of the values of this one', async () => {
+  session.subscribe(['a'], receive, { snapshot: true });
+  open('old');
+  ack(10);
+  deletion('a', 90, 0, 'MaxAge');
+  session.ended();
+  open('new');
+  ack(5, false);
+  message('a', 4, 0, { snapshot: true });
+  expect(offsets()).toEqual([90, 4]);
+});
+
+test('a deletion brings no data, whatever the frame holds', () => {
+  session.subscribe(['a'], receive, {});
+  open();
+  ack(6);
+  deletion('a', 9, 7, 'DEL', { data: 'eA==', encoding: 'base64' });
+  expect(got).toMatchObject([{ deleted: 'DEL', data: undefined }]);
 });
 
 test('when too many replays are under way it asks again a little later, for what is wanted then', async () => {

@@ -1,6 +1,6 @@
 /** What the compiler says to users; `tsc` checks it, too. */
 import { expectTypeOf, test } from 'vitest';
-import type { ClientEvent, EventOf, Message, WsGatewayClient } from '../../src/index.js';
+import type { ClientEvent, DeletedMessage, EventOf, Message, ValueMessage, WsGatewayClient } from '../../src/index.js';
 
 interface Price {
   price: number;
@@ -16,16 +16,23 @@ interface Feed {
 
 const never = () => false;
 
-test('the data of a message has the type of its channel', () => {
+test('the data of a message has the type of its channel, once it is known that it is no deletion', () => {
   const typed = null as unknown as WsGatewayClient<Feed>;
   const plain = null as unknown as WsGatewayClient;
   if (never()) {
-    typed.subscribe('BTC.price', ({ data }) => expectTypeOf(data).toEqualTypeOf<Price>());
-    typed.subscribe('*.trade', ({ data }) => expectTypeOf(data).toEqualTypeOf<Trade>());
+    typed.subscribe('BTC.price', ({ data }) => expectTypeOf(data).toEqualTypeOf<Price | undefined>());
+    typed.subscribe('BTC.price', ({ data, deleted }) => {
+      if (deleted) expectTypeOf(data).toBeUndefined();
+      else expectTypeOf(data).toEqualTypeOf<Price>();
+    });
+    typed.subscribe('*.trade', (message) => {
+      if (message.deleted) expectTypeOf(message).toEqualTypeOf<DeletedMessage>();
+      else expectTypeOf(message).toEqualTypeOf<ValueMessage<Trade>>();
+    });
     typed.subscribe('market', ({ data }) => expectTypeOf(data).toBeUnknown());
     plain.subscribe('BTC.price', ({ data }) => expectTypeOf(data).toBeUnknown());
-    plain.subscribe('BTC.price', (message: Message<Price>) => expectTypeOf(message.data).toEqualTypeOf<Price>());
-    plain.subscribe<string, Price>('BTC.price', ({ data }) => expectTypeOf(data).toEqualTypeOf<Price>());
+    plain.subscribe('BTC.price', (message: Message<Price>) => expectTypeOf(message.data).toEqualTypeOf<Price | undefined>());
+    plain.subscribe<string, Price>('BTC.price', ({ data }) => expectTypeOf(data).toEqualTypeOf<Price | undefined>());
   }
 });
 
