@@ -36,3 +36,8 @@ fn commands_of_the_corpus_keep_every_promise() -> io::Result<()> {
 fn commands_of_earlier_protocols_in_the_corpus_keep_every_promise() -> io::Result<()> {
     replay("dialects", wsgateway_fuzz::dialects)
 }
+
+#[test]
+fn heads_of_requests_of_the_corpus_keep_every_promise() -> io::Result<()> {
+    replay("heads", wsgateway_fuzz::heads)
+}

@@ -29,6 +29,7 @@ mod gateway {
     mod echo;
     mod fallback;
     mod faults;
+    mod front;
     mod hostile;
     mod limits;
     mod longpoll;

@@ -5,6 +5,7 @@
 
 mod client;
 mod extensions;
+pub mod head;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

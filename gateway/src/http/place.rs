@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::{Site, problem};
-use crate::admission::{Permit, Refused};
+use crate::admission::{Admission, Permit, Refused};
 
 /// Advice to a client that found no room: long enough for another pod to be tried, or for this one to be warm.
 const RETRY_MS: u64 = 2_000;
@@ -34,18 +34,35 @@ impl IntoResponse for Busy {
     }
 }
 
-/// A place for a client, or why there is none.
+/// A place for a WebSocket client, or why there is none.
 pub(super) fn admit(site: &Site) -> Result<Permit, Busy> {
+    take(site, Admission::admit)
+}
+
+/// A place for an event stream or long-poll.
+pub(super) fn admit_fallback(site: &Site) -> Result<Permit, Busy> {
+    take(site, Admission::admit_fallback)
+}
+
+fn take(
+    site: &Site,
+    admit: impl Fn(&Admission) -> Result<Permit, Refused>,
+) -> Result<Permit, Busy> {
     if site.status.snapshot().epoch.is_empty() {
         site.rejections.source_not_ready.inc();
         return Err(Busy::new("not_ready", "the gateway has not read its stream yet: try again"));
     }
-    site.admission.admit().map_err(|refused| {
+    admit(&site.admission).map_err(|refused| {
         let (code, message, count) = match refused {
             Refused::Full => (
                 "full",
                 "every place is taken: try again, another pod may have room",
                 &site.rejections.full,
+            ),
+            Refused::FallbacksFull => (
+                "full",
+                "every place for event streams and long-polls is taken: try again, another pod may have room",
+                &site.rejections.fallbacks_full,
             ),
             Refused::Draining => {
                 ("draining", "this pod is about to stop: try again", &site.rejections.draining)

@@ -1,5 +1,7 @@
 //! A client of event streams.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -32,7 +34,11 @@ impl Event {
 
 impl Events {
     pub(super) async fn open(rig: &Rig, query: &str, headers: &str) -> Result<Self> {
-        let mut stream = TcpStream::connect(rig.client_addr).await?;
+        Self::open_at(rig.client_addr, query, headers).await
+    }
+
+    pub(super) async fn open_at(address: SocketAddr, query: &str, headers: &str) -> Result<Self> {
+        let mut stream = TcpStream::connect(address).await?;
         let request = format!("GET /sse?{query} HTTP/1.1\r\nHost: gateway\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut events = Self { lines: BufReader::new(stream), head: String::new() };
