@@ -37,7 +37,7 @@ sdk: ## The TypeScript client alone: lint, types, build, tests on a real gateway
 	@hack/sdk
 
 .PHONY: fuzz
-fuzz: ## Fuzz frames, deflate, commands and the NATS reader (ARGS=seconds for each of five, default 20)
+fuzz: ## Fuzz frames, deflate, heads, commands and the NATS reader (ARGS=seconds for each of six, default 20)
 	@hack/fuzz $(ARGS)
 
 .PHONY: deps

@@ -1,7 +1,7 @@
 //! The numbers that follow from `capacity`: what a pod holds decides what it needs.
 //!
-//! Memory request of a pod = base + connections × (6 KiB + 32 B per subscription) + outboxes of a tenth of the
-//! connections + one and a half times the bytes of the history. The outboxes are a hard bound in the gateway too (`capacity.outboxBytesTotal`), and count a message once
+//! Memory request of a pod = base + connections × (6 KiB + 32 B per subscription) + 24 KiB for each event stream and
+//! long-poll + outboxes of a tenth of the connections + one and a half times the bytes of the history. The outboxes are a hard bound in the gateway too (`capacity.outboxBytesTotal`), and count a message once
 //! for each client that waits for it although they share one copy: the request is what the gateway uses at worst, not
 //! on a good day. The kernel's buffers of stalled sockets, which the pod's cgroup pays for, and bursts are in the limit.
 
@@ -16,6 +16,10 @@ const BASE_BYTES: u64 = 64 << 20;
 const CONNECTION_BYTES: u64 = 6 << 10;
 /// Per subscription: its place in the index and the way back from there, with room for growth of both lists.
 const SUBSCRIPTION_BYTES: u64 = 32;
+/// Per event stream or long-poll, besides: what HTTP holds for it, and the pair of sockets to its shard.
+const FALLBACK_BYTES: u64 = 24 << 10;
+/// Event streams and long-polls are one connection in so many, unless specified.
+const FALLBACK_SHARE: u32 = 4;
 /// One client in ten may stall before the pod protects itself.
 const STALLED_SHARE: u64 = 10;
 /// A small pod still bears a few stalled clients.
@@ -35,11 +39,13 @@ const TARGET_PERCENT: u32 = 80;
 pub struct Derived {
     /// Connections that a pod admits.
     pub connections: u32,
+    /// Event streams and long-polls among them: as specified, or a quarter; none if neither is served.
+    pub fallbacks: u32,
     /// Bytes waiting for all slow clients of a pod together: whole outboxes of a tenth of the clients, of at least 64
     /// and at most 4,096 of them.
     pub outbox_bytes: u64,
-    /// Memory request of a pod in bytes: 64 MiB, 6 KiB per connection and 32 B for each of its subscriptions, all
-    /// outboxes, and the history with its last values.
+    /// Memory request of a pod in bytes: 64 MiB, 6 KiB per connection and 32 B for each of its subscriptions, 24 KiB per
+    /// event stream and long-poll, all outboxes, and the history with its last values.
     pub memory_request: u64,
     /// Memory limit of a pod in bytes: twice the request.
     pub memory_limit: u64,
@@ -57,16 +63,29 @@ impl Derived {
             CONNECTION_BYTES + u64::from(limits.subscriptions) * SUBSCRIPTION_BYTES;
         // Messages, and half as much for last values.
         let history_bytes = limits.history.bytes + limits.history.bytes / 2;
-        let memory_request = BASE_BYTES + clients * connection_bytes + outbox_bytes + history_bytes;
+        let fallbacks = fallbacks(connections, limits);
+        let memory_request = BASE_BYTES
+            + clients * connection_bytes
+            + u64::from(fallbacks) * FALLBACK_BYTES
+            + outbox_bytes
+            + history_bytes;
         let default_target = (clients * u64::from(TARGET_PERCENT)).div_ceil(100);
         Self {
             connections,
+            fallbacks,
             outbox_bytes,
             memory_request,
             memory_limit: memory_request * LIMIT_FACTOR,
             target_connections: target
                 .unwrap_or_else(|| u32::try_from(default_target).unwrap_or(connections)),
         }
+    }
+}
+
+fn fallbacks(connections: u32, limits: &ValidLimits) -> u32 {
+    match limits.event_source || limits.long_poll {
+        true => limits.fallbacks.unwrap_or_else(|| connections.div_ceil(FALLBACK_SHARE)),
+        false => 0,
     }
 }
 
@@ -94,17 +113,20 @@ mod tests {
             compression: true,
             event_source: true,
             long_poll: true,
+            keep_alive: Default::default(),
+            status_pages: true,
+            fallbacks: None,
             history: Default::default(),
         }
     }
 
     #[rstest]
     #[case::smallest(1, 128, OUTBOX, 16, 176, 1)]
-    #[case::small(1_000, 128, OUTBOX, 25, 194, 800)]
-    #[case::default(10_000, 128, OUTBOX, 250, 507, 8_000)]
-    #[case::large_messages(10_000, 128, 3 << 20, 3_000, 3_257, 8_000)]
-    #[case::many_subscriptions(10_000, 10_000, OUTBOX, 250, 3_520, 8_000)]
-    #[case::largest(1_000_000, 128, OUTBOX, 1_024, 10_949, 800_000)]
+    #[case::small(1_000, 128, OUTBOX, 25, 200, 800)]
+    #[case::default(10_000, 128, OUTBOX, 250, 566, 8_000)]
+    #[case::large_messages(10_000, 128, 3 << 20, 3_000, 3_316, 8_000)]
+    #[case::many_subscriptions(10_000, 10_000, OUTBOX, 250, 3_578, 8_000)]
+    #[case::largest(1_000_000, 128, OUTBOX, 1_024, 16_809, 800_000)]
     fn one_number_yields_the_others(
         #[case] connections: u32,
         #[case] subscriptions: u32,
@@ -129,6 +151,17 @@ mod tests {
         let derived = Derived::new(connections, &limits(1, outbox), None);
         let kernel = stalled(u64::from(connections)) * STALLED_KERNEL_BYTES;
         assert!(derived.memory_limit >= derived.memory_request + kernel);
+    }
+
+    #[test]
+    fn event_streams_and_polls_are_a_quarter_unless_specified_or_not_served() {
+        let mut limits = limits(128, OUTBOX);
+        let fallbacks = |limits: &ValidLimits| Derived::new(10_000, limits, None).fallbacks;
+        assert_eq!(fallbacks(&limits), 2_500);
+        limits.fallbacks = Some(10_000);
+        assert_eq!(fallbacks(&limits), 10_000);
+        (limits.event_source, limits.long_poll) = (false, false);
+        assert_eq!(fallbacks(&limits), 0);
     }
 
     #[test]

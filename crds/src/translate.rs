@@ -29,6 +29,8 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
             compression: limits.compression,
             event_source: limits.event_source,
             long_poll: limits.long_poll,
+            keep_alive: limits.keep_alive,
+            status_pages: limits.status_pages,
             ..Listener::default()
         },
         odin: gateway.protocols.odin.clone(),
@@ -37,6 +39,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         heartbeat: limits.heartbeat.clone(),
         capacity: Capacity {
             connections: gateway.derived.connections,
+            fallback_connections: gateway.derived.fallbacks,
             subscriptions_per_connection: limits.subscriptions,
             outbox_bytes_per_connection: limits.outbox_bytes,
             outbox_bytes_total: gateway.derived.outbox_bytes,

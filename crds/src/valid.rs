@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use wsgateway_config::{
-    CommandRate, Heartbeat, History, Odin, Protocol, Rule, SlowConsumer, StreamConfig, Symbols,
+    CommandRate, Heartbeat, History, Millis, Odin, Protocol, Rule, SlowConsumer, StreamConfig,
+    Symbols,
 };
 
 use crate::{
@@ -156,6 +157,12 @@ pub struct ValidLimits {
     pub event_source: bool,
     /// Whether it may come by long-poll.
     pub long_poll: bool,
+    /// Time for which its HTTP connection is kept between two requests.
+    pub keep_alive: Millis,
+    /// Whether it may see the console page, /health and /stats.
+    pub status_pages: bool,
+    /// Most event streams and long-polls of a pod, if given.
+    pub fallbacks: Option<u32>,
     /// How far back it can go.
     pub history: History,
 }

@@ -54,7 +54,7 @@ pub fn commands(data: &[u8]) {
             check_id(&json(&out), id);
         }
         Ok(Command::Ping { timestamp } | Command::Heartbeat { timestamp }) => {
-            v1::pong(&mut out, timestamp, 0);
+            v1::pong(&mut out, timestamp, 0, 0);
             assert!(out.len() <= LONGEST_ERROR);
             assert_eq!(field::<&str>(&json(&out), "type"), "pong");
         }

@@ -41,3 +41,8 @@ fn commands_of_earlier_protocols_in_the_corpus_keep_every_promise() -> io::Resul
 fn what_nats_servers_send_in_the_corpus_keeps_every_promise() -> io::Result<()> {
     replay("nats", wsgateway_fuzz::nats)
 }
+
+#[test]
+fn heads_of_requests_of_the_corpus_keep_every_promise() -> io::Result<()> {
+    replay("heads", wsgateway_fuzz::heads)
+}

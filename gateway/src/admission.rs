@@ -16,6 +16,9 @@ pub(crate) struct Admission {
 struct Places {
     capacity: u64,
     taken: AtomicU64,
+    /// Event streams and long-polls among the places: most, and taken.
+    fallback_capacity: u64,
+    fallbacks: AtomicU64,
     admitted: AtomicU64,
     closed: AtomicBool,
 }
@@ -25,6 +28,8 @@ struct Places {
 pub(crate) enum Refused {
     /// Every place is taken.
     Full,
+    /// Every place for event streams and long-polls is taken.
+    FallbacksFull,
     /// The process is about to stop.
     Draining,
 }
@@ -33,13 +38,17 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct Permit {
     places: Arc<Places>,
+    is_fallback: bool,
 }
 
 impl Admission {
-    pub(crate) fn new(capacity: u32) -> Self {
+    /// So many places, and how many of them event streams and long-polls may take: those cost several times as much.
+    pub(crate) fn new(capacity: u32, fallbacks: u32) -> Self {
         let places = Places {
             capacity: u64::from(capacity),
             taken: AtomicU64::new(0),
+            fallback_capacity: u64::from(fallbacks),
+            fallbacks: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         };
@@ -52,13 +61,18 @@ impl Admission {
         if places.closed.load(Ordering::Relaxed) {
             return Err(Refused::Draining);
         }
-        let one_more = |taken: u64| (taken < places.capacity).then_some(taken + 1);
-        places
-            .taken
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
-            .map_err(|_| Refused::Full)?;
+        take(&places.taken, places.capacity).ok_or(Refused::Full)?;
         places.admitted.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { places: Arc::clone(places) })
+        Ok(Permit { places: Arc::clone(places), is_fallback: false })
+    }
+
+    /// Takes a place for an event stream or long-poll, or says why there is none.
+    pub(crate) fn admit_fallback(&self) -> Result<Permit, Refused> {
+        let mut permit = self.admit()?;
+        let places = &self.places;
+        take(&places.fallbacks, places.fallback_capacity).ok_or(Refused::FallbacksFull)?;
+        permit.is_fallback = true;
+        Ok(permit)
     }
 
     /// Why [`Admission::admit`] would refuse now, if it would.
@@ -96,8 +110,16 @@ impl Admission {
     }
 }
 
+fn take(taken: &AtomicU64, capacity: u64) -> Option<u64> {
+    let one_more = |taken: u64| (taken < capacity).then_some(taken + 1);
+    taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
+        if self.is_fallback {
+            self.places.fallbacks.fetch_sub(1, Ordering::Relaxed);
+        }
         self.places.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -108,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_place_comes_back_when_its_permit_is_dropped() {
-        let admission = Admission::new(1);
+        let admission = Admission::new(1, 1);
         let permit = admission.admit().unwrap();
         assert_eq!(admission.admit().unwrap_err(), Refused::Full);
         assert_eq!(admission.refuses(), Some(Refused::Full));
@@ -118,8 +140,20 @@ mod tests {
     }
 
     #[test]
+    fn event_streams_and_polls_take_no_more_than_their_share() {
+        let admission = Admission::new(3, 1);
+        let stream = admission.admit_fallback().unwrap();
+        assert_eq!(admission.admit_fallback().unwrap_err(), Refused::FallbacksFull);
+        assert_eq!(admission.taken(), 1);
+        let _clients = [admission.admit().unwrap(), admission.admit().unwrap()];
+        assert_eq!(admission.admit_fallback().unwrap_err(), Refused::Full);
+        drop(stream);
+        assert!(admission.admit_fallback().is_ok());
+    }
+
+    #[test]
     fn a_closed_admission_refuses_even_when_there_is_room() {
-        let admission = Admission::new(1);
+        let admission = Admission::new(1, 1);
         admission.close();
         assert_eq!(admission.admit().unwrap_err(), Refused::Draining);
         assert_eq!(admission.refuses(), Some(Refused::Draining));

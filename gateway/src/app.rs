@@ -14,16 +14,18 @@ use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::{ConfigError, GatewayConfig, Source};
 use wsgateway_runtime::admin::{AdminError, AdminServer};
+use wsgateway_runtime::descriptors;
 use wsgateway_runtime::readiness::{Gate, Readiness};
 
 use crate::admission::Admission;
+use crate::budget::Budget;
 use crate::encode::Encoder;
 use crate::history::archive::{self, Desk};
 use crate::history::{Archive, Bounds, History, Past};
-use crate::http::{self, Site};
+use crate::http::{self, Pages, Places, Shortage, Site};
 use crate::hub::shard::Settings;
 use crate::hub::{self, Hub, Threads};
-use crate::metrics::{self, Rejections};
+use crate::metrics::{self, PendingMetrics, Rejections};
 use crate::resources;
 use crate::source::memory::MemoryPublisher;
 use crate::source::status::Status;
@@ -134,14 +136,14 @@ pub(crate) fn start_with(
     let (registry, readiness) = (Registry::new(), Readiness::new());
     let (past, desk) = past(&config);
     let (hub, threads) = hub::start(&settings, shards, &past, &readiness)?;
-    let admission = Admission::new(config.capacity.connections);
+    let rejections = Rejections::register(&registry)?;
+    let (admission, places, shortage) = doors(&config, &registry, &readiness, &rejections)?;
     let status = Status::new(stream_name(&config.source));
     let serving = readiness.gate("serving");
 
     let history = past.history.clone();
     metrics::register(&registry, hub.clone(), admission.clone(), status.clone(), history.clone())?;
     let shared = (hub.clone(), admission.clone(), status.clone());
-    let rejections = Rejections::register(&registry)?;
     let site = Arc::new(site(&config, config_hash, shared, rejections));
     let admin = wsgateway_runtime::admin::serve(
         SocketAddr::new(config.admin.address, config.admin.port),
@@ -156,7 +158,7 @@ pub(crate) fn start_with(
     let stop_on_error = stop_source.clone().drop_guard();
     let (memory, source) =
         threads::start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;
-    let serve = http::serve(listener, routes(&site), http::PENDING, stop_http.clone());
+    let serve = http::serve(listener, routes(&site), places, shortage, stop_http.clone());
     let tell = statistics::run(site, stop_http.clone());
     let work = async {
         tokio::join!(serve, tell);
@@ -185,6 +187,25 @@ pub(crate) fn start_with(
     })
 }
 
+/// What lets clients in: as many as are wanted and as there are file descriptors for.
+fn doors(
+    config: &GatewayConfig,
+    registry: &Registry,
+    readiness: &Readiness,
+    rejections: &Rejections,
+) -> Result<(Admission, Arc<Places>, Shortage), StartError> {
+    let limit = descriptors::raise_limit();
+    let (listener, capacity) = (&config.listener, &config.capacity);
+    let has_fallbacks = listener.event_source || listener.long_poll;
+    let fallbacks = if has_fallbacks { capacity.fallbacks() } else { 0 };
+    let budget = Budget::new(limit, capacity.connections, fallbacks);
+    budget.report(limit, capacity.connections);
+    let metrics = PendingMetrics::register(registry)?;
+    let places = Places::new(budget.pending, listener.keep_alive.into(), metrics);
+    let shortage = Shortage::new(readiness.gate("descriptors"), rejections.descriptors.clone())?;
+    Ok((Admission::new(budget.connections, budget.fallbacks), places, shortage))
+}
+
 /// What the routes of both ports need to know.
 fn site(
     config: &GatewayConfig,
@@ -207,6 +228,8 @@ fn site(
         command_bytes: config.capacity.command_bytes as usize,
         event_source: listener.event_source,
         long_poll: listener.long_poll,
+        status_pages: listener.status_pages,
+        pages: Pages::new(&listener.path),
         status,
         sampler: resources::Sampler::new(),
         rejections,

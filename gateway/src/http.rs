@@ -5,13 +5,17 @@
 
 mod accept;
 mod bridge;
+mod cached;
+mod cors;
 mod health;
 mod pending;
 mod place;
 mod poll;
 mod query;
+mod shortage;
 mod sse;
 mod upgrade;
+mod watched;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +25,8 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
+use bytes::Bytes;
 use serde_json::json;
 
 use crate::admission::Admission;
@@ -30,7 +35,14 @@ use crate::metrics::Rejections;
 use crate::resources::Sampler;
 use crate::source::status::Status;
 
-pub(crate) use accept::{PENDING, serve};
+pub(crate) use accept::serve;
+use cached::Cached;
+pub(crate) use pending::Places;
+pub(crate) use shortage::{RESERVE, Shortage};
+
+/// HTTP connections that are not upgraded (yet), nor an event stream or a long-poll. An upgrade takes about a
+/// millisecond: this is a storm of reconnects, or somebody who opens connections and says nothing.
+pub(crate) const PENDING: usize = 4_096;
 
 /// What the routes need to know.
 #[derive(Debug)]
@@ -53,23 +65,52 @@ pub(crate) struct Site {
     /// Whether event streams and long-polls are served.
     pub event_source: bool,
     pub long_poll: bool,
+    /// Whether the console page, /health and /stats are served to clients.
+    pub status_pages: bool,
+    pub pages: Pages,
     pub status: Status,
     pub sampler: Sampler,
     pub rejections: Rejections,
 }
 
+/// What is rendered once for many.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    health: Cached,
+    stats: Cached,
+    console: Bytes,
+}
+
+impl Pages {
+    /// Pages of a gateway whose WebSocket endpoint is at this path.
+    pub(crate) fn new(path: &str) -> Self {
+        let console = CONSOLE.replace("{{ws_path}}", path).replace("{{client}}", CLIENT).into();
+        Self { health: Cached::default(), stats: Cached::default(), console }
+    }
+}
+
+/// A route that is read, by pages of any origin.
+fn read(handler: MethodRouter<Arc<Site>>) -> MethodRouter<Arc<Site>> {
+    handler.options(cors::preflight).fallback(cors::other_method)
+}
+
 /// Routes of the client port.
 pub(crate) fn client_routes(site: &Arc<Site>) -> Router {
     let mut routes = Router::new()
-        .route("/", get(root))
+        .route("/", read(get(root)))
         .route(&site.path, get(upgrade::upgrade).fallback(upgrade::upgrade));
     for place in paths(&site.path, "sse").iter().filter(|_| site.event_source) {
-        routes = routes.route(place, get(sse::events));
+        routes = routes.route(place, read(get(sse::events)));
     }
     for place in paths(&site.path, "poll").iter().filter(|_| site.long_poll) {
-        routes = routes.route(place, get(poll::poll));
+        routes = routes.route(place, read(get(poll::poll)));
     }
-    routes.fallback(unknown_path).with_state(Arc::clone(site)).merge(shared_routes(site))
+    if site.status_pages {
+        routes = routes
+            .route("/health", read(get(health::cached_health)))
+            .route("/stats", read(get(health::cached_stats)));
+    }
+    routes.fallback(unknown_path).with_state(Arc::clone(site))
 }
 
 /// Where a fallback of the WebSocket endpoint is served: at the root, and beside that endpoint, where a client that knows
@@ -90,12 +131,6 @@ pub(crate) fn endpoint_only(site: &Arc<Site>) -> Router {
 pub(crate) fn admin_routes(site: &Arc<Site>) -> Router {
     Router::new()
         .route("/status", get(health::status))
-        .with_state(Arc::clone(site))
-        .merge(shared_routes(site))
-}
-
-fn shared_routes(site: &Arc<Site>) -> Router {
-    Router::new()
         .route("/health", get(health::health))
         .route("/stats", get(health::stats))
         .with_state(Arc::clone(site))
@@ -116,12 +151,11 @@ async fn root(site: State<Arc<Site>>, request: Request) -> Response {
     if upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) {
         return upgrade::upgrade(site, request).await;
     }
-    console(&site)
+    if site.status_pages { console(&site) } else { unknown_path(site).await }
 }
 
 fn console(site: &Site) -> Response {
-    let page = CONSOLE.replace("{{ws_path}}", &site.path).replace("{{client}}", CLIENT);
-    let mut response = Html(page).into_response();
+    let mut response = Html(site.pages.console.clone()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -130,8 +164,8 @@ fn console(site: &Site) -> Response {
 }
 
 async fn unknown_path(State(site): State<Arc<Site>>) -> Response {
-    let message =
-        format!("nothing here: the WebSocket endpoint is {}, the console page is /", site.path);
+    let page = if site.status_pages { ", the console page is /" } else { "" };
+    let message = format!("nothing here: the WebSocket endpoint is {}{page}", site.path);
     problem(StatusCode::NOT_FOUND, "not_found", &message, None)
 }
 
@@ -143,8 +177,7 @@ fn problem(status: StatusCode, code: &str, message: &str, retry_after_ms: Option
     }
     let mut response = (status, axum::Json(body)).into_response();
     let headers = response.headers_mut();
-    // Pages of other origins may read why; there is nothing in it that they could not have asked themselves.
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    cors::allow(headers);
     if let Some(after) = retry_after_ms {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
     }

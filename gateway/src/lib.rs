@@ -10,6 +10,7 @@
 mod admin;
 mod admission;
 pub mod app;
+mod budget;
 pub mod cli;
 mod conn;
 pub mod echo;

@@ -6,6 +6,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use wsgateway_runtime::process::ProcessCollector;
+
 use crate::admission::Admission;
 use crate::history::{History, Size};
 use crate::hub::Hub;
@@ -19,10 +21,38 @@ pub(crate) struct Rejections {
     pub full: IntCounter,
     pub draining: IntCounter,
     pub source_not_ready: IntCounter,
+    /// Event streams and long-polls have their share of the places.
+    pub fallbacks_full: IntCounter,
+    /// There were no file descriptors.
+    pub descriptors: IntCounter,
+}
+
+/// HTTP connections of the client port that are not upgraded (yet).
+#[derive(Clone, Debug)]
+pub(crate) struct PendingMetrics {
+    pub held: IntGauge,
+    pub evicted: IntCounter,
+}
+
+impl PendingMetrics {
+    /// Registers both.
+    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let held = IntGauge::new(
+            "wsgateway_pending_connections",
+            "HTTP connections that are not upgraded (yet), nor an event stream or long-poll",
+        )?;
+        let evicted = IntCounter::new(
+            "wsgateway_pending_evicted_total",
+            "Idle ones of them that were closed for a new connection",
+        )?;
+        registry.register(Box::new(held.clone()))?;
+        registry.register(Box::new(evicted.clone()))?;
+        Ok(Self { held, evicted })
+    }
 }
 
 impl Rejections {
-    /// Registers the counter with its four reasons.
+    /// Registers the counter with its reasons.
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let options = Opts::new(
             "wsgateway_upgrade_rejections_total",
@@ -36,6 +66,8 @@ impl Rejections {
             full: reason("full"),
             draining: reason("draining"),
             source_not_ready: reason("source_not_ready"),
+            fallbacks_full: reason("fallbacks_full"),
+            descriptors: reason("descriptors"),
         })
     }
 }
@@ -180,7 +212,7 @@ pub(crate) fn register(
         live.counters.push((IntCounter::new(name, help)?, read));
     }
     registry.register(Box::new(live))?;
-    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
+    registry.register(Box::new(ProcessCollector::new()?))
 }
 
 impl Collector for Live {

@@ -31,6 +31,7 @@ mod gateway {
     mod echo;
     mod fallback;
     mod faults;
+    mod front;
     mod hostile;
     mod limits;
     mod longpoll;

@@ -74,7 +74,7 @@ mod tests {
 
     /// The JSON of a data message as the gateway writes it.
     fn written(channel: &str, offset: u64, prev: u64, ts: i64, payload: &[u8]) -> String {
-        let frame = v1::message(&v1::Message { channel, offset, prev, ts, payload });
+        let frame = v1::message(&v1::Message { channel, offset, prev, ts, payload, deleted: None });
         let start = frame.iter().position(|byte| *byte == b'{').unwrap();
         String::from_utf8(frame[start..].to_vec()).unwrap()
     }

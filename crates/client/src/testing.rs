@@ -101,7 +101,14 @@ impl Peer {
 
     pub(crate) fn message(&mut self, channel: &str, offset: u64, prev: u64, payload: &str) {
         let payload = payload.as_bytes();
-        self.raw(&v1::message(&v1::Message { channel, offset, prev, ts: 0, payload }));
+        self.raw(&v1::message(&v1::Message {
+            channel,
+            offset,
+            prev,
+            ts: 0,
+            payload,
+            deleted: None,
+        }));
     }
 
     /// Waits for a subscribe command and acknowledges it.

@@ -1,6 +1,6 @@
 //! The gateway's configuration and the rules that make it runnable.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -120,7 +120,7 @@ pub struct MemorySource {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Listener {
-    /// Address to bind.
+    /// Address to bind. `::`, the default, is every address, of IPv4 too; on a host without IPv6 it is `0.0.0.0`.
     #[serde(default = "any_address")]
     pub address: IpAddr,
     /// Port to bind; 0 picks a free one, which is logged.
@@ -144,13 +144,21 @@ pub struct Listener {
     /// Whether clients may come by long-poll, at `/poll`.
     #[serde(default = "yes")]
     pub long_poll: bool,
+    /// Time for which an HTTP connection is kept between two requests (ms). Longer than proxies keep theirs, or they send
+    /// a request into a connection that is just being closed.
+    #[serde(default = "keep_alive")]
+    pub keep_alive: Millis,
+    /// Whether the console page, `/health` and `/stats` are served to clients. The admin port has the last two in any
+    /// case.
+    #[serde(default = "yes")]
+    pub status_pages: bool,
 }
 
 /// The port that Kubernetes, Prometheus and the operator see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Admin {
-    /// Address to bind.
+    /// Address to bind, as [`Listener::address`].
     #[serde(default = "any_address")]
     pub address: IpAddr,
     /// Port to bind; 0 picks a free one, which is logged.
@@ -174,6 +182,8 @@ pub struct Heartbeat {
 pub struct Capacity {
     /// Most connections; the next upgrade is answered 503 with Retry-After.
     pub connections: u32,
+    /// Most event streams and long-polls among them, which take several times the memory; 0 = a quarter, at least 1.
+    pub fallback_connections: u32,
     /// Most subscriptions of one connection.
     pub subscriptions_per_connection: u32,
     /// Most bytes waiting for one client that reads slowly; one that reaches it is closed with 4008. From half of it
@@ -230,7 +240,7 @@ pub struct Drain {
 }
 
 fn any_address() -> IpAddr {
-    Ipv4Addr::UNSPECIFIED.into()
+    Ipv6Addr::UNSPECIFIED.into()
 }
 fn listener_port() -> u16 {
     8080
@@ -240,6 +250,10 @@ fn listener_path() -> String {
 }
 fn all_protocols() -> Vec<Protocol> {
     Protocol::ALL.to_vec()
+}
+fn keep_alive() -> Millis {
+    // Load balancers and proxies keep theirs for up to 60 s.
+    Millis::from_secs(75)
 }
 fn admin_port() -> u16 {
     9090
@@ -259,6 +273,8 @@ impl Default for Listener {
             compression: yes(),
             event_source: yes(),
             long_poll: yes(),
+            keep_alive: keep_alive(),
+            status_pages: yes(),
         }
     }
 }
@@ -279,6 +295,7 @@ impl Default for Capacity {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            fallback_connections: 0,
             subscriptions_per_connection: 128,
             outbox_bytes_per_connection: 256 << 10,
             // 1,000 clients at their limit: a tenth of the default capacity stalls before the pod protects itself.
@@ -312,6 +329,19 @@ impl Default for History {
 impl Default for Drain {
     fn default() -> Self {
         Self { window: Millis::from_secs(20) }
+    }
+}
+
+/// Event streams and long-polls are one connection in so many, unless configured.
+const FALLBACK_SHARE: u32 = 4;
+
+impl Capacity {
+    /// Most event streams and long-polls.
+    pub fn fallbacks(&self) -> u32 {
+        match self.fallback_connections {
+            0 => self.connections.div_ceil(FALLBACK_SHARE),
+            count => count.min(self.connections),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
 use tokio_util::sync::CancellationToken;
 
+use crate::listen;
 use crate::readiness::Readiness;
 
 /// Why the admin server did not start.
@@ -29,6 +30,9 @@ pub enum AdminError {
     #[error("cannot start the admin thread: {0}")]
     Thread(std::io::Error),
 }
+
+/// Connections that the kernel completes before we accept them.
+const BACKLOG: i32 = 128;
 
 /// A running admin server; it stops when dropped.
 #[derive(Debug)]
@@ -56,8 +60,10 @@ pub fn serve(
     extra: Router,
 ) -> Result<AdminServer, AdminError> {
     let bind = |source| AdminError::Bind { address, source };
-    let listener = TcpListener::bind(address).map_err(bind)?;
-    listener.set_nonblocking(true).map_err(bind)?;
+    let socket = listen::bind(address, |_| Ok(())).map_err(bind)?;
+    socket.listen(BACKLOG).map_err(bind)?;
+    socket.set_nonblocking(true).map_err(bind)?;
+    let listener = TcpListener::from(socket);
     let bound = listener.local_addr().map_err(bind)?;
     let router = Router::new()
         .route("/metrics", get(metrics))

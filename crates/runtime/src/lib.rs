@@ -4,6 +4,9 @@
 //! [`admin::AdminServer`]); there are no globals but the log subscriber.
 
 pub mod admin;
+pub mod descriptors;
+pub mod listen;
 pub mod logs;
+pub mod process;
 pub mod readiness;
 pub mod shutdown;

@@ -48,8 +48,28 @@ pub(super) fn limits(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidLimits {
         compression: listener.compression,
         event_source: listener.event_source,
         long_poll: listener.long_poll,
+        keep_alive: errors.duration_within(
+            "spec.listener.keepAlive",
+            &listener.keep_alive,
+            Millis::from_secs(1)..=Millis::from_secs(3_600),
+            "must be 1s to 1h; 75s is above the idle timeout of most proxies",
+        ),
+        status_pages: listener.status_pages,
+        fallbacks: fallbacks(spec, errors),
         history: history(spec, errors),
     }
+}
+
+/// Event streams and long-polls of a pod, if they are given.
+fn fallbacks(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<u32> {
+    const PATH: &str = "spec.capacity.fallbacksPerPod";
+    let count = spec.capacity.fallbacks_per_pod?;
+    errors.ensure(
+        count <= spec.capacity.connections_per_pod,
+        PATH,
+        "must not exceed capacity.connectionsPerPod, of which it is a part: lower it, or raise connectionsPerPod",
+    );
+    Some(errors.number(PATH, count, 1..=1_000_000))
 }
 
 fn outbox(spec: &WsGatewaySpec, errors: &mut Errors) -> u32 {

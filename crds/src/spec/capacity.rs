@@ -6,11 +6,20 @@ use serde::{Deserialize, Serialize};
 /// What one pod holds. The rest derives from it: admission, the autoscaler's target, memory, outboxes.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.fallbacksPerPod) || self.fallbacksPerPod <= self.connectionsPerPod").message(
+    "capacity.fallbacksPerPod must not exceed capacity.connectionsPerPod, of which it is a part: lower it, or raise \
+     connectionsPerPod"
+))]
 pub struct Capacity {
     /// Most client connections of one pod; the next is answered 503 with Retry-After. Default 10000.
     #[serde(default = "default_connections")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_pod: i32,
+    /// Most event streams and long-polls among them; the next is answered 503 with Retry-After. Each takes several times
+    /// the memory of a WebSocket connection, and three file descriptors. Default a quarter of connectionsPerPod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub fallbacks_per_pod: Option<i32>,
     /// Most subscriptions of one connection; those beyond it are rejected one by one. Each takes 32 bytes of memory.
     /// Default 128.
     #[serde(default = "default_subscriptions")]
@@ -92,6 +101,7 @@ impl Default for Capacity {
     fn default() -> Self {
         Self {
             connections_per_pod: default_connections(),
+            fallbacks_per_pod: None,
             subscriptions_per_connection: default_subscriptions(),
             outbox_per_connection: default_outbox(),
         }

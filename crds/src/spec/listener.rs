@@ -50,6 +50,19 @@ pub struct Listener {
     /// Whether clients may come by long-poll, at /poll. Default true.
     #[serde(default = "yes")]
     pub long_poll: bool,
+    /// Time for which an HTTP connection is kept between two requests, such as 75s; 1s to 1h. Keep it above the idle
+    /// timeout of every proxy and load balancer in front, or they send a request into a connection that is just being
+    /// closed and answer 502. Default 75s.
+    #[serde(default = "default_keep_alive")]
+    #[schemars(schema_with = "crate::schema::duration")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message(
+        "listener.keepAlive must be 1s to 1h; 75s is above the idle timeout of most proxies"
+    ))]
+    pub keep_alive: String,
+    /// Whether the console page /, /health and /stats are served to clients. The pods' admin port has /health and /stats
+    /// in any case. Default true.
+    #[serde(default = "yes")]
+    pub status_pages: bool,
     /// Largest message accepted from a client, in bytes, such as 64Ki; 1Ki to 1Mi. A larger one closes the connection
     /// with 1009. Default 64Ki.
     #[serde(default = "default_command_size")]
@@ -104,6 +117,9 @@ fn all_protocols() -> Vec<Protocol> {
 fn yes() -> bool {
     true
 }
+fn default_keep_alive() -> String {
+    "75s".to_owned()
+}
 fn default_command_size() -> String {
     "64Ki".to_owned()
 }
@@ -124,6 +140,8 @@ impl Default for Listener {
             compression: yes(),
             event_source: yes(),
             long_poll: yes(),
+            keep_alive: default_keep_alive(),
+            status_pages: yes(),
             max_command_size: default_command_size(),
             heartbeat: Heartbeat::default(),
         }

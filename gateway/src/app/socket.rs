@@ -19,15 +19,13 @@ pub(super) fn patience(config: &GatewayConfig) -> Duration {
 /// minutes. The verdicts on WebSocket clients come before.
 pub(super) fn bind(address: SocketAddr, patience: Duration) -> Result<TcpListener, StartError> {
     let bind = |source| StartError::Bind { address, source };
-    let socket =
-        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
-            .map_err(bind)?;
-    socket.set_reuse_address(true).map_err(bind)?;
     // Connections inherit these: three system calls less for each.
-    socket.set_tcp_nodelay(true).map_err(bind)?;
-    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT).map_err(bind)?;
-    socket.set_tcp_user_timeout(Some(patience)).map_err(bind)?;
-    socket.bind(&address.into()).map_err(bind)?;
+    let set = |socket: &socket2::Socket| {
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
+        socket.set_tcp_user_timeout(Some(patience))
+    };
+    let socket = wsgateway_runtime::listen::bind(address, set).map_err(bind)?;
     socket.listen(BACKLOG).map_err(bind)?;
     socket.set_nonblocking(true).map_err(bind)?;
     Ok(socket.into())

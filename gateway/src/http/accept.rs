@@ -1,41 +1,40 @@
-//! Accepting: TCP connections of the client port, bounded in number until they are upgraded, admitted or closed.
+//! Accepting: TCP connections of the client port, until they are upgraded, admitted or closed.
+//!
+//! Nothing here waits for a client to leave: a new connection takes the place of the one that has been idle for longest.
+//! Without file descriptors it is answered 503 and closed, see [`Shortage`].
 
+use std::convert::Infallible;
 use std::net::TcpListener as StdListener;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::pending::Pending;
-
-/// HTTP connections that are not upgraded (yet), nor an event stream or a long-poll. An upgrade takes about a
-/// millisecond: this is a storm of reconnects, or somebody who opens connections and says nothing.
-pub(crate) const PENDING: usize = 4_096;
-
-/// Time to send a request's head, also the longest a kept-alive connection may idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+use super::pending::{Answering, Over, Pending, Places};
+use super::shortage::Shortage;
+use super::watched::Watched;
 
 /// Largest request head: cookies and a token fit several times.
 const HEAD_BYTES: usize = 32 << 10;
 
-/// Pause after the system refused to accept, mostly for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Serves the client port until cancelled, with at most so many pending connections.
+/// Serves the client port until cancelled.
 pub(crate) async fn serve(
     listener: StdListener,
     routes: Router,
-    pending: usize,
+    places: Arc<Places>,
+    mut shortage: Shortage,
     stop: CancellationToken,
 ) {
     // The socket is registered with the runtime that serves it: this one.
@@ -43,50 +42,87 @@ pub(crate) async fn serve(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot watch the client port"),
     };
-    let places = Arc::new(Semaphore::new(pending));
     let accepting = async {
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, _peer)) => {
-                    let pending = Pending::new(Arc::clone(&places), place);
-                    drop(tokio::spawn(connection(stream, routes.clone(), pending)));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+            if let Some((stream, peer)) = shortage.accept(&listener).await {
+                // Before the next one is accepted: the task may get its turn later.
+                let pending = places.enter(peer, Instant::now());
+                drop(tokio::spawn(connection(stream, routes.clone(), pending)));
             }
         }
     };
-    stop.run_until_cancelled(accepting).await;
+    let _never: Option<Infallible> = stop.run_until_cancelled(accepting).await;
 }
 
 /// One HTTP connection; its place is given back when it ends or is upgraded.
-async fn connection(stream: TcpStream, routes: Router, pending: Pending) {
-    let pending = Arc::new(pending);
+async fn connection(stream: TcpStream, routes: Router, pending: Arc<Pending>) {
     let routes = TowerToHyperService::new(routes);
     let service = service_fn(|mut request: Request<Incoming>| {
+        let answering = pending.answer();
         request.extensions_mut().insert(Arc::clone(&pending));
-        routes.call(request)
+        let response = routes.call(request);
+        let pending = Arc::clone(&pending);
+        async move { response.await.map(|response| last(response, &pending, answering)) }
     });
     let mut serving = pin!(
         http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            // Deadlines are those of the place: hyper has one for a head and for what is between two requests.
+            .header_read_timeout(None)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(&pending))), service)
             .with_upgrades()
     );
-    let served = tokio::select! {
-        served = serving.as_mut() => served,
-        () = pending.crowded() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+    let mut is_last = false;
+    let served = loop {
+        tokio::select! {
+            served = serving.as_mut() => break served,
+            over = pending.over() => {
+                let why = if over == Over::Evicted { "its place was needed" } else { "too slow" };
+                return tracing::debug!(why, "HTTP connection closed");
+            }
+            () = pending.crowded(), if !is_last => {
+                is_last = true;
+                serving.as_mut().graceful_shutdown();
+            }
         }
     };
     if let Err(error) = served {
         // Clients that vanish, speak something else or dawdle: theirs to notice, not ours to shout about.
         tracing::debug!(%error, "HTTP connection ended");
+    }
+}
+
+/// Under pressure an answer is the last one of its connection.
+fn last(mut response: Response<Body>, pending: &Pending, answering: Answering) -> Response<Answer> {
+    if pending.is_pressed() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response.map(|body| Answer { body, _answering: answering })
+}
+
+/// A body that knows when it has been taken.
+struct Answer {
+    body: Body,
+    _answering: Answering,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

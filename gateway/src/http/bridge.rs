@@ -9,14 +9,14 @@ use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use wsgateway_config::Protocol;
 use wsgateway_proto::decoder::{Decoder, Event, Limits};
 use wsgateway_proto::frame::{self, Opcode, Role};
 
 use super::Site;
-use super::place::{Busy, admit};
+use super::place::{Busy, admit_fallback};
 use super::query::Wish;
 use crate::admission::Permit;
 use crate::hub::inbox::Handover;
@@ -73,7 +73,7 @@ pub(super) struct Head<'a> {
 impl Bridge {
     /// Takes a place, connects to the hub and subscribes.
     pub(super) async fn enter(site: &Site, wish: &Wish) -> Result<Self, Busy> {
-        let permit = admit(site)?;
+        let permit = admit_fallback(site)?;
         let subscribed = match Self::open(site, permit) {
             Ok(mut bridge) => bridge.send(&wish.command()).await.map(|()| bridge),
             Err(error) => Err(error),
@@ -96,7 +96,7 @@ impl Bridge {
             permit: None,
         });
         let decoder = Decoder::new(Role::Client);
-        let input = vec![0; INPUT];
+        let input = Vec::new();
         Ok(Self { stream: ours, decoder, input, rest: 0..0, _permit: permit })
     }
 
@@ -157,8 +157,15 @@ impl Bridge {
                 }
                 Some(said) => return Some(said),
                 None if self.rest.is_empty() => {
-                    let count = self.stream.read(&mut self.input).await.ok().filter(|n| *n > 0)?;
-                    self.rest = 0..count;
+                    // Whoever waits has no buffer: most wait most of the time.
+                    self.input = Vec::new();
+                    self.stream.readable().await.ok()?;
+                    self.input = vec![0; INPUT];
+                    match self.stream.try_read(&mut self.input) {
+                        Ok(count) if count > 0 => self.rest = 0..count,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Ok(_) | Err(_) => return None,
+                    }
                 }
                 None => {}
             }

@@ -4,10 +4,12 @@
 //! `errors`, `uptime`, `websocket`), `/stats` those of theirs. Judgement ([`judge`]) is a function of numbers.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -72,7 +74,25 @@ fn judge(facts: &Facts<'_>) -> (Verdict, Vec<String>, Vec<String>) {
     (verdict, warnings, errors)
 }
 
+/// /health as it is now, for the admin port.
 pub(super) async fn health(State(site): State<Arc<Site>>) -> (StatusCode, Json<Value>) {
+    let (status, body) = render_health(&site);
+    (status, Json(body))
+}
+
+/// /health of the public port: at most a second old, but for what it is judged by.
+pub(super) async fn cached_health(State(site): State<Arc<Site>>) -> Response {
+    let state = site.status.state() as u8;
+    let key = state << 1 | u8::from(site.admission.is_closed());
+    site.pages.health.answer(Instant::now(), key, || render_health(&site))
+}
+
+/// /stats of the public port: at most a second old.
+pub(super) async fn cached_stats(State(site): State<Arc<Site>>) -> Response {
+    site.pages.stats.answer(Instant::now(), 0, || (StatusCode::OK, render_stats(&site)))
+}
+
+fn render_health(site: &Site) -> (StatusCode, Value) {
     let source = site.status.snapshot();
     let facts = Facts {
         source: &source,
@@ -108,7 +128,7 @@ pub(super) async fn health(State(site): State<Arc<Site>>) -> (StatusCode, Json<V
         },
         "warnings": warnings,
         "errors": errors,
-        "uptime": uptime(&site),
+        "uptime": uptime(site),
         "websocket": {
             "currentConnections": facts.connections,
             "totalConnections": site.admission.admitted(),
@@ -119,12 +139,17 @@ pub(super) async fn health(State(site): State<Arc<Site>>) -> (StatusCode, Json<V
     } else {
         StatusCode::OK
     };
-    (status, Json(body))
+    (status, body)
 }
 
+/// /stats as they are now, for the admin port.
 pub(super) async fn stats(State(site): State<Arc<Site>>) -> Json<Value> {
+    Json(render_stats(&site))
+}
+
+fn render_stats(site: &Site) -> Value {
     let (totals, source) = (site.hub.totals(), site.status.snapshot());
-    Json(json!({
+    json!({
         "name": site.name,
         "currentConnections": site.admission.taken(),
         "totalConnections": site.admission.admitted(),
@@ -147,8 +172,8 @@ pub(super) async fn stats(State(site): State<Arc<Site>>) -> Json<Value> {
         "lastSequence": source.last_sequence,
         "epoch": source.epoch,
         "shards": site.hub.shards(),
-        "uptime": uptime(&site),
-    }))
+        "uptime": uptime(site),
+    })
 }
 
 pub(super) async fn status(State(site): State<Arc<Site>>) -> Json<Value> {

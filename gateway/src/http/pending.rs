@@ -1,18 +1,67 @@
-//! Pending: the places of HTTP connections that are not upgraded (yet).
+//! Pending: HTTP connections of the client port that are not upgraded (yet), bounded in number and in time.
 //!
-//! A connection has one from its acceptance to its end or upgrade. Event streams and long-polls last, and are counted by
-//! admission like WebSocket clients: they lend theirs back, so that no number of them keeps others from being accepted.
+//! A connection has a place from its acceptance to its end or upgrade. Event streams and long-polls last, and are counted
+//! by admission like WebSocket clients: they lend theirs back. When every place is taken, the connection that has been
+//! idle for longest ends for the next one, see [`table`].
 
+mod table;
+
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::metrics::PendingMetrics;
+use table::{Source, Table, Ticket};
+
+/// Time to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The places of one port.
+#[derive(Debug)]
+pub(crate) struct Places {
+    table: Mutex<Table<Arc<Notify>>>,
+    keep_alive: Duration,
+    metrics: PendingMetrics,
+}
 
 /// One connection's place.
 #[derive(Debug)]
 pub(super) struct Pending {
-    places: Arc<Semaphore>,
-    held: Mutex<Option<OwnedSemaphorePermit>>,
+    places: Arc<Places>,
+    source: Source,
+    state: Mutex<State>,
+    /// Its place was given to another one.
+    evicted: Arc<Notify>,
+    /// It came back from a long request and found no place.
     crowded: Notify,
+    /// There is a deadline that is earlier than the one before.
+    sooner: Notify,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    ticket: Option<Ticket>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Its request's head is awaited.
+    Head { since: Instant },
+    /// It is kept between requests.
+    Idle { since: Instant },
+    /// It is answered.
+    Answered,
+}
+
+/// Why a connection has to end at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Evicted,
+    TimedOut,
 }
 
 /// A place given back for as long as this lives. Its drop takes one again; if there is none, the connection is to end.
@@ -21,14 +70,102 @@ pub(super) struct Lent {
     pending: Arc<Pending>,
 }
 
+/// A request that is answered, until its drop.
+#[derive(Debug)]
+pub(super) struct Answering {
+    pending: Arc<Pending>,
+}
+
+impl Phase {
+    /// The phase after bytes came, if it is another one.
+    fn heard(self, now: Instant) -> Option<Self> {
+        matches!(self, Self::Idle { .. }).then_some(Self::Head { since: now })
+    }
+
+    /// When the connection ends by itself; while it is answered the kernel's timeout holds.
+    fn deadline(self, keep_alive: Duration) -> Option<Instant> {
+        match self {
+            Self::Head { since } => Some(since + HEAD_TIMEOUT),
+            Self::Idle { since } => Some(since + keep_alive),
+            Self::Answered => None,
+        }
+    }
+}
+
+impl Places {
+    /// So many places, and the time for which a connection is kept between requests.
+    pub(crate) fn new(limit: usize, keep_alive: Duration, metrics: PendingMetrics) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::new(Table::new(limit)), keep_alive, metrics })
+    }
+
+    /// Takes a place, from another connection if none is free.
+    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Arc<Pending> {
+        let (source, evicted) = (Source::from(peer), Arc::new(Notify::new()));
+        let ticket = self.take(source, &evicted);
+        Arc::new(Pending {
+            places: Arc::clone(self),
+            source,
+            state: Mutex::new(State { ticket: Some(ticket), phase: Phase::Head { since: now } }),
+            evicted,
+            crowded: Notify::new(),
+            sooner: Notify::new(),
+        })
+    }
+
+    /// Whether connections should end with their answer.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.table().is_pressed()
+    }
+
+    fn take(&self, source: Source, connection: &Arc<Notify>) -> Ticket {
+        let mut table = self.table();
+        let (ticket, other) = table.enter(source, Arc::clone(connection));
+        self.metrics.held.set(table.len() as i64);
+        if let Some(other) = other {
+            self.metrics.evicted.inc();
+            other.notify_one();
+        }
+        ticket
+    }
+
+    fn leave(&self, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            let mut table = self.table();
+            table.leave(ticket);
+            self.metrics.held.set(table.len() as i64);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table<Arc<Notify>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Pending {
-    pub(super) fn new(places: Arc<Semaphore>, held: OwnedSemaphorePermit) -> Self {
-        Self { places, held: Mutex::new(Some(held)), crowded: Notify::new() }
+    /// Bytes came: between requests they begin the next head.
+    pub(super) fn heard(&self) {
+        let mut state = self.state();
+        if let Some(phase) = state.phase.heard(Instant::now()) {
+            state.phase = phase;
+            self.sooner.notify_one();
+        }
+    }
+
+    /// A head is complete: no deadline until the answer has been taken.
+    pub(super) fn answer(self: &Arc<Self>) -> Answering {
+        self.step(Phase::Answered);
+        Answering { pending: Arc::clone(self) }
     }
 
     pub(super) fn lend(self: Arc<Self>) -> Lent {
-        drop(self.held().take());
+        let ticket = self.state().ticket.take();
+        self.places.leave(ticket);
         Lent { pending: self }
+    }
+
+    /// Whether the connection should end with its answer.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.places.is_pressed()
     }
 
     /// Waits until the connection has no place any more, and is not served beyond its present request.
@@ -36,57 +173,164 @@ impl Pending {
         self.crowded.notified().await;
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until the connection has to end as it is.
+    pub(super) async fn over(&self) -> Over {
+        loop {
+            let deadline = self.deadline();
+            let expiry = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.evicted.notified() => return Over::Evicted,
+                () = self.sooner.notified() => {}
+                () = expiry => {
+                    if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+                        return Over::TimedOut;
+                    }
+                }
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.state().phase.deadline(self.places.keep_alive)
+    }
+
+    fn step(&self, phase: Phase) {
+        let mut state = self.state();
+        state.phase = phase;
+        if let Some(ticket) = state.ticket {
+            state.ticket = self.places.table().step(ticket);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let ticket = self.state().ticket;
+        self.places.leave(ticket);
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.pending.step(Phase::Idle { since: Instant::now() });
+        self.pending.sooner.notify_one();
     }
 }
 
 impl Lent {
     /// Whether there is a place to come back to, as things are now.
     pub(super) fn has_room(&self) -> bool {
-        self.pending.places.available_permits() > 0
+        !self.pending.is_pressed()
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
         let pending = &self.pending;
-        match Arc::clone(&pending.places).try_acquire_owned() {
-            Ok(place) => *pending.held() = Some(place),
-            Err(_) => pending.crowded.notify_one(),
+        // It takes nobody else's place: its client knows how to come back.
+        if pending.places.table().is_full() {
+            return pending.crowded.notify_one();
         }
+        let ticket = pending.places.take(pending.source, &pending.evicted);
+        pending.state().ticket = Some(ticket);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    fn connection(places: &Arc<Semaphore>) -> Arc<Pending> {
-        let place = Arc::clone(places).try_acquire_owned().unwrap();
-        Arc::new(Pending::new(Arc::clone(places), place))
+    const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+    fn places(limit: usize) -> Arc<Places> {
+        Places::new(
+            limit,
+            KEEP_ALIVE,
+            PendingMetrics::register(&prometheus::Registry::new()).unwrap(),
+        )
+    }
+
+    fn connection(places: &Arc<Places>) -> Arc<Pending> {
+        places.enter(Ipv4Addr::LOCALHOST.into(), Instant::now())
+    }
+
+    fn held(places: &Arc<Places>) -> i64 {
+        places.metrics.held.get()
     }
 
     #[test]
     fn a_place_that_is_lent_is_there_for_others_and_taken_again() {
-        let places = Arc::new(Semaphore::new(1));
+        let places = places(4);
         let one = connection(&places);
         let lent = Arc::clone(&one).lend();
         assert!(lent.has_room());
+        assert_eq!(held(&places), 0);
         drop(lent);
-        assert_eq!(places.available_permits(), 0);
+        assert_eq!(held(&places), 1);
         drop(one);
-        assert_eq!(places.available_permits(), 1);
+        assert_eq!(held(&places), 0);
     }
 
     #[tokio::test]
-    async fn a_connection_whose_place_is_taken_by_another_one_ends() {
-        let places = Arc::new(Semaphore::new(1));
+    async fn a_connection_that_comes_back_from_a_long_request_to_no_place_ends() {
+        let places = places(1);
         let one = connection(&places);
         let lent = Arc::clone(&one).lend();
-        let _other = connection(&places);
+        let other = connection(&places);
         assert!(!lent.has_room());
         drop(lent);
         one.crowded().await;
+        drop(one);
+        assert_eq!(held(&places), 1);
+        drop(other);
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_at_once_when_another_one_gets_its_place() {
+        let places = places(1);
+        let one = connection(&places);
+        let other = connection(&places);
+        assert_eq!(one.over().await, Over::Evicted);
+        drop(one);
+        assert_eq!((held(&places), places.metrics.evicted.get()), (1, 1));
+        drop(other);
+    }
+
+    #[test]
+    fn a_head_has_ten_seconds_and_an_idle_connection_its_keep_alive() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let left = |phase: Phase| phase.deadline(KEEP_ALIVE).map(|deadline| deadline - start);
+        assert_eq!(left(Phase::Head { since: start }), Some(10 * second));
+        assert_eq!(left(Phase::Idle { since: start }), Some(75 * second));
+        assert_eq!(left(Phase::Answered), None);
+    }
+
+    #[test]
+    fn the_next_head_has_ten_seconds_from_its_first_byte_on_however_slowly_it_comes() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let head = Phase::Idle { since: start }.heard(start + 3 * second).unwrap();
+        assert_eq!(head, Phase::Head { since: start + 3 * second });
+        assert_eq!(head.heard(start + 6 * second), None);
+        assert_eq!(Phase::Answered.heard(start), None);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_kept_for_too_long_ends() {
+        let metrics = PendingMetrics::register(&prometheus::Registry::new()).unwrap();
+        let places = Places::new(9, Duration::from_millis(5), metrics);
+        let one = connection(&places);
+        drop(one.answer());
+        assert_eq!(one.over().await, Over::TimedOut);
     }
 }

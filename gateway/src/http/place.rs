@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::{Site, problem};
-use crate::admission::{Permit, Refused};
+use crate::admission::{Admission, Permit, Refused};
 
 /// Advice to a client that found no room: long enough for another pod to be tried, or for this one to be warm.
 const RETRY_MS: u64 = 2_000;
@@ -34,17 +34,30 @@ impl IntoResponse for Busy {
     }
 }
 
-/// A place for a client, or why there is none.
+/// A place for a WebSocket client, or why there is none.
 pub(super) fn admit(site: &Site) -> Result<Permit, Busy> {
+    take(site, Admission::admit)
+}
+
+/// A place for an event stream or long-poll.
+pub(super) fn admit_fallback(site: &Site) -> Result<Permit, Busy> {
+    take(site, Admission::admit_fallback)
+}
+
+fn take(
+    site: &Site,
+    admit: impl Fn(&Admission) -> Result<Permit, Refused>,
+) -> Result<Permit, Busy> {
     if !is_ready(site) {
         site.rejections.source_not_ready.inc();
         return Err(not_ready());
     }
-    site.admission.admit().map_err(|refused| {
+    admit(&site.admission).map_err(|refused| {
         match refused {
             Refused::Full => site.rejections.full.inc(),
+            Refused::FallbacksFull => site.rejections.fallbacks_full.inc(),
             Refused::Draining => site.rejections.draining.inc(),
-        };
+        }
         turned_away(refused)
     })
 }
@@ -70,6 +83,10 @@ fn turned_away(refused: Refused) -> Busy {
         Refused::Full => {
             Busy::new("full", "every place is taken: try again, another pod may have room")
         }
+        Refused::FallbacksFull => Busy::new(
+            "full",
+            "every place for event streams and long-polls is taken: try again, another pod may have room",
+        ),
         Refused::Draining => Busy::new("draining", "this pod is about to stop: try again"),
     }
 }

@@ -7,9 +7,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wsgateway_config::{GatewayConfig, MemorySource, Source};
+use wsgateway_runtime::readiness::Readiness;
 
-use super::{client_routes, paths, serve};
+use super::{Places, Shortage, client_routes, paths, serve};
 use crate::app::{self, Options, Running};
+use crate::metrics::{PendingMetrics, Rejections};
 
 /// How long anything may take on a machine that compiles at the same time.
 const SOON: Duration = Duration::from_secs(60);
@@ -18,6 +20,7 @@ const SOON: Duration = Duration::from_secs(60);
 struct Crowded {
     gateway: Running,
     address: SocketAddr,
+    pending: PendingMetrics,
     _stop: DropGuard,
 }
 
@@ -31,7 +34,6 @@ fn config(path: &str) -> GatewayConfig {
     config
 }
 
-/// The acceptor always has one place in its hand.
 fn crowded(places: usize) -> Crowded {
     let mut routes = None;
     let keep = |site: &_| routes.insert(client_routes(site)).clone();
@@ -41,8 +43,32 @@ fn crowded(places: usize) -> Crowded {
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, routes.unwrap(), places, stop.clone()));
-    Crowded { gateway, address, _stop: stop.drop_guard() }
+    let registry = prometheus::Registry::new();
+    let metrics = PendingMetrics::register(&registry).unwrap();
+    let pending = metrics.clone();
+    let places = Places::new(places, SOON, metrics);
+    let refused = Rejections::register(&registry).unwrap().descriptors;
+    let shortage = Shortage::new(Readiness::new().gate("descriptors"), refused).unwrap();
+    tokio::spawn(serve(listener, routes.unwrap(), places, shortage, stop.clone()));
+    Crowded { gateway, address, pending, _stop: stop.drop_guard() }
+}
+
+impl Crowded {
+    /// Opens connections that say nothing, until so many places are taken.
+    async fn fill(&self, places: i64) -> Vec<TcpStream> {
+        let mut silent = Vec::new();
+        while self.pending.held.get() < places {
+            silent.push(TcpStream::connect(self.address).await.unwrap());
+            let taken = self.pending.held.get();
+            let entered = async {
+                while self.pending.held.get() == taken {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(SOON, entered).await.expect("not accepted");
+        }
+        silent
+    }
 }
 
 /// An HTTP connection.
@@ -118,18 +144,32 @@ async fn more_event_streams_and_polls_than_pending_places_leave_room_for_an_upgr
 
 #[tokio::test]
 async fn a_connection_is_kept_after_a_poll_unless_others_need_its_place() {
-    let crowded = crowded(2);
+    let crowded = crowded(4);
     let mut client = Client::get(crowded.address, "/poll?channels=a").await;
     let (head, begin) = client.answer().await;
     assert!(!head.contains("connection: close"), "{head}");
     let cursor = begin["cursor"].as_str().unwrap();
     client.ask(&format!("/poll?channels=a&wait=55&cursor={cursor}"), "").await;
-    // Takes the acceptor's place, which takes ours.
-    let mut other = Client::get(crowded.address, "/nothing").await;
-    other.head().await;
+    let _others = crowded.fill(4).await;
     crowded.gateway.memory().unwrap().publish("a", "1".into()).unwrap();
     let (head, _) = client.answer().await;
     assert!(head.contains("connection: close"), "{head}");
+}
+
+#[tokio::test]
+async fn when_places_are_short_every_answer_is_the_last_of_its_connection() {
+    let crowded = crowded(8);
+    let mut client = Client::get(crowded.address, "/nothing").await;
+    assert!(!client.head().await.contains("connection: close"));
+    let _others = crowded.fill(8).await;
+    for path in ["/", "/nothing", "/health", "/ws", "/poll"] {
+        let mut client = Client::get(crowded.address, path).await;
+        let head = client.head().await;
+        assert!(head.contains("connection: close"), "{path}: {head}");
+    }
+    let mut client = Client(BufReader::new(TcpStream::connect(crowded.address).await.unwrap()));
+    client.ask("/ws", UPGRADE).await;
+    client.until("HTTP/1.1 101").await;
 }
 
 #[tokio::test]

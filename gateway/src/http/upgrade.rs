@@ -7,11 +7,11 @@ use axum::http::{HeaderValue, Response as HttpResponse, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{self, Refusal};
 
 use super::place::{admit, busy};
+use super::watched::Watched;
 use super::{Site, problem};
 use crate::admission::Permit;
 use crate::hub::inbox::Handover;
@@ -86,9 +86,9 @@ async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, agreed: Agreed, permit: 
 
 fn release(upgraded: Upgraded, agreed: Agreed, permit: Permit) -> std::io::Result<Handover> {
     let parts = upgraded
-        .downcast::<TokioIo<TcpStream>>()
+        .downcast::<TokioIo<Watched>>()
         .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
-    let stream = parts.io.into_inner().into_std()?;
+    let stream = parts.io.into_inner().into_inner().into_std()?;
     let Agreed { deflate, protocol } = agreed;
     Ok(Handover { stream, leftover: parts.read_buf, deflate, protocol, permit: Some(permit) })
 }

@@ -157,6 +157,11 @@ impl Status {
         self.shared.restarts.fetch_add(1, Relaxed);
     }
 
+    /// The state alone.
+    pub(crate) fn state(&self) -> State {
+        self.slow().state
+    }
+
     /// Everything at this instant.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let (state, epoch, error) = {

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use harness::{Nats, wait_until};
 
+use super::events::Events;
 use super::http::get;
 use super::process::Process;
 use super::raw::{Raw, TEXT, frame};
@@ -55,6 +56,29 @@ async fn an_idle_connection_with_three_subscriptions_costs_at_most_800_bytes() -
         println!("{each} bytes of user memory a connection {headers:?}");
         assert!(each <= BOUND, "{each} bytes a connection {headers:?}");
         drop(held);
+    }
+    Ok(())
+}
+
+/// User memory that an idle event stream may cost: what `FALLBACK_BYTES` of the pod's sizing holds, with the kernel's.
+const EVENT_STREAM: u64 = 24_000;
+
+#[tokio::test]
+async fn an_idle_event_stream_costs_no_more_than_the_sizing_of_pods_has_for_it() -> Result<()> {
+    let (nats, _jetstream) = nats_with_stream().await?;
+    let gateway = warm(&nats, "").await?;
+    for count in [50, COUNT] {
+        let before = gateway.resident()?;
+        let mut held = Vec::new();
+        for n in 0..count {
+            let query = format!("channels=T{}.price,all,*.trade", n % 500);
+            let mut events = Events::open_at(gateway.client_addr, &query, "").await?;
+            events.next().await?;
+            held.push(events);
+        }
+        let each = gateway.resident()?.saturating_sub(before) / count;
+        println!("{each} bytes of user memory an event stream of {count}");
+        assert!(count < COUNT || each <= EVENT_STREAM, "{each} bytes an event stream");
     }
     Ok(())
 }

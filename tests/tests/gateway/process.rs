@@ -39,9 +39,24 @@ impl Process {
         config: &GatewayConfig,
         environment: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::spawn(config, Command::new(binary()?), environment).await
+    }
+
+    /// The same from a shell that has run a command first, such as `ulimit -n 400`.
+    pub(super) async fn start_limited(config: &GatewayConfig, first: &str) -> Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("{first}; exec \"$0\" \"$@\"")).arg(binary()?);
+        Self::spawn(config, shell, &[]).await
+    }
+
+    async fn spawn(
+        config: &GatewayConfig,
+        mut command: Command,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let scratch = Scratch::new("gateway")?;
         let file = scratch.write("gateway.yaml", config.render()?)?;
-        let mut child = Command::new(binary()?)
+        let mut child = command
             .arg("--config")
             .arg(file)
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])

@@ -146,7 +146,7 @@ impl Rig {
 
     /// Number of a field of `/stats`.
     pub(super) async fn stat(&self, field: &str) -> Result<u64> {
-        let stats = http::get(self.client_addr, "/stats").await?.json()?;
+        let stats = http::get(self.admin_addr, "/stats").await?.json()?;
         stats[field].as_u64().with_context(|| format!("no number {field} in {stats}"))
     }
 

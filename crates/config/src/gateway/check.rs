@@ -59,6 +59,7 @@ impl GatewayConfig {
             return Err(ConfigError::value("admin.port", "must differ from listener.port"));
         }
         for (path, value, most) in [
+            ("listener.keepAlive", self.listener.keep_alive, HOUR),
             ("heartbeat.interval", self.heartbeat.interval, HOUR),
             ("heartbeat.timeout", self.heartbeat.timeout, HOUR),
             // 0 would close a client for one burst; the hard bound is there for those that never read.
@@ -145,7 +146,9 @@ mod tests {
         let config = GatewayConfig::parse(text).unwrap();
         assert_eq!(config.listener.port, 8080);
         assert_eq!(config.capacity.connections, 10_000);
-        assert!(config.listener.compression);
+        assert!(config.listener.compression && config.listener.status_pages);
+        assert_eq!(config.listener.keep_alive, Millis::from_secs(75));
+        assert_eq!(config.capacity.fallbacks(), 2_500);
         assert_eq!(config.slow_consumer.grace, Millis(5_000));
         assert_eq!(config.channels.rules, []);
         assert_eq!(config.listener.protocols, Protocol::ALL);
@@ -298,8 +301,10 @@ mod tests {
     #[test]
     fn values_that_cannot_work_are_refused_with_their_path() {
         type Break = fn(&mut GatewayConfig);
-        let broken: [(&str, Break); 14] = [
+        let broken: [(&str, Break); 16] = [
             ("listener.path", |c| c.listener.path = "/health".into()),
+            ("listener.keepAlive", |c| c.listener.keep_alive = Millis(0)),
+            ("listener.keepAlive", |c| c.listener.keep_alive = Millis(3_600_001)),
             ("listener.path", |c| c.listener.path = "/ws\"><script>".into()),
             ("admin.port", |c| c.admin.port = 8080),
             ("heartbeat.interval", |c| c.heartbeat.interval = Millis(5)),

@@ -25,8 +25,14 @@ fn message(offset: u64) -> Vec<u8> {
     let filler = "a payload that compresses well, well, well, well";
     let payload = format!("{{\"n\":{offset},\"text\":\"{filler}\"}}");
     let payload = payload.as_bytes();
-    let frame =
-        v1::message(&v1::Message { channel: "a", offset, prev: offset - 1, ts: 0, payload });
+    let frame = v1::message(&v1::Message {
+        channel: "a",
+        offset,
+        prev: offset - 1,
+        ts: 0,
+        payload,
+        deleted: None,
+    });
     frame::payload(&frame).to_vec()
 }
 

@@ -1,0 +1,208 @@
+//! Who holds the places of pending connections, and who makes room for the next one. Pure: order stands for time.
+//!
+//! Every entry has a ticket, which grows with each step that its connection completes: it was accepted, its request was
+//! read, its answer was sent. The least ticket is the connection that has been idle for longest. When every place is
+//! taken, an address with more than its share gives one up, else whoever has been idle for longest. So no number of
+//! connections keeps a new one out, and many from one address cost others nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+/// Addresses that may hold their whole share at once. A proxy or a NAT in front of many clients holds more, as long as
+/// nobody else needs the places.
+const SHARES: usize = 16;
+
+/// Whom a connection is counted to. Of an IPv6 address the first 64 bits: one host chooses the others itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Source {
+    V4(u32),
+    V6(u64),
+}
+
+/// Names an entry until its next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
+/// The places. `T` is what is needed to end a connection.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    limit: usize,
+    share: usize,
+    entries: BTreeMap<Ticket, (Source, T)>,
+    /// The tickets of each address that has any: at most as many as there are places. Its hash is keyed at random, since
+    /// strangers choose the addresses.
+    sources: HashMap<Source, BTreeSet<Ticket>>,
+    /// Those with more than their share: at most [`SHARES`].
+    greedy: BTreeSet<Source>,
+    next: u64,
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.to_bits()),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+impl<T> Table<T> {
+    /// A table of at least one place.
+    pub(super) fn new(limit: usize) -> Self {
+        let limit = limit.max(1);
+        Self {
+            limit,
+            share: limit.div_ceil(SHARES),
+            entries: BTreeMap::new(),
+            sources: HashMap::new(),
+            greedy: BTreeSet::new(),
+            next: 0,
+        }
+    }
+
+    /// Takes a place. If that takes one place too many, also returns who has to leave.
+    pub(super) fn enter(&mut self, source: Source, connection: T) -> (Ticket, Option<T>) {
+        let evicted = if self.is_full() { self.evict() } else { None };
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        self.entries.insert(ticket, (source, connection));
+        let tickets = self.sources.entry(source).or_default();
+        tickets.insert(ticket);
+        if tickets.len() > self.share {
+            self.greedy.insert(source);
+        }
+        (ticket, evicted)
+    }
+
+    /// A connection completed a step: its new ticket, or None if it has had to leave.
+    pub(super) fn step(&mut self, ticket: Ticket) -> Option<Ticket> {
+        let (source, connection) = self.leave(ticket)?;
+        Some(self.enter(source, connection).0)
+    }
+
+    /// Gives a place back; None if the connection has had to leave before.
+    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<(Source, T)> {
+        let (source, connection) = self.entries.remove(&ticket)?;
+        if let Some(tickets) = self.sources.get_mut(&source) {
+            tickets.remove(&ticket);
+            if tickets.len() <= self.share {
+                self.greedy.remove(&source);
+            }
+            if tickets.is_empty() {
+                self.sources.remove(&source);
+            }
+        }
+        Some((source, connection))
+    }
+
+    fn evict(&mut self) -> Option<T> {
+        let count = |source: &&Source| self.sources.get(source).map_or(0, BTreeSet::len);
+        let greediest = self.greedy.iter().max_by_key(count);
+        let of_greediest = greediest.and_then(|source| self.sources.get(source)?.first().copied());
+        let idlest = of_greediest.or_else(|| self.entries.keys().next().copied())?;
+        self.leave(idlest).map(|(_, connection)| connection)
+    }
+
+    /// Places taken.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether the next one takes the place of another.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= self.limit
+    }
+
+    /// Whether places are so short that connections should not be kept between requests: three quarters are taken.
+    pub(super) fn is_pressed(&self) -> bool {
+        self.entries.len() > self.limit - self.limit.div_ceil(4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ONE: Source = Source::V4(1);
+    const TWO: Source = Source::V4(2);
+
+    #[test]
+    fn the_idlest_makes_room_and_a_step_makes_young() {
+        let mut table = Table::new(2);
+        let (first, _) = table.enter(ONE, "first");
+        let (_, nobody) = table.enter(TWO, "second");
+        assert_eq!(nobody, None);
+        assert!(table.step(first).is_some());
+        let (_, evicted) = table.enter(Source::V4(3), "third");
+        assert_eq!((evicted, table.len()), (Some("second"), 2));
+    }
+
+    #[test]
+    fn an_address_with_more_than_its_share_makes_room_for_others() {
+        let mut table = Table::new(64);
+        let (quiet, _) = table.enter(ONE, 0);
+        for n in 1..1_000 {
+            table.enter(TWO, n);
+        }
+        assert_eq!(table.len(), 64);
+        assert!(table.step(quiet).is_some(), "one connection of another address was evicted");
+        let (_, evicted) = table.enter(ONE, -1);
+        assert_eq!(evicted, Some(1_000 - 63));
+    }
+
+    #[test]
+    fn who_has_had_to_leave_cannot_come_back_by_a_step() {
+        let mut table = Table::new(1);
+        let (first, _) = table.enter(ONE, 1);
+        table.enter(ONE, 2);
+        assert_eq!(table.step(first), None);
+        assert_eq!(table.leave(first), None);
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn hosts_of_one_ipv6_network_are_one_source_and_mapped_ipv4_is_ipv4() {
+        let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(source("2001:db8:0:1::1"), source("2001:db8:0:1:ffff::2"));
+        assert_ne!(source("2001:db8:0:1::1"), source("2001:db8:0:2::1"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+    }
+
+    #[test]
+    fn connections_are_not_kept_once_a_quarter_of_the_places_is_left() {
+        let mut table = Table::new(100);
+        for n in 0..75 {
+            table.enter(ONE, n);
+        }
+        assert!(!table.is_pressed());
+        table.enter(ONE, 75);
+        assert!(table.is_pressed() && !table.is_full());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_and_goes_the_tallies_agree(
+            limit in 1..40_usize,
+            acts in prop::collection::vec((0..3_u8, 0..20_u32, any::<prop::sample::Index>()), 0..300),
+        ) {
+            let mut table = Table::new(limit);
+            let mut tickets = vec![table.enter(ONE, ()).0];
+            for (act, source, index) in acts {
+                let at = index.index(tickets.len());
+                match act {
+                    0 => tickets.push(table.enter(Source::V4(source), ()).0),
+                    1 => if let Some(ticket) = table.step(tickets[at]) { tickets[at] = ticket },
+                    _ => drop(table.leave(tickets[at])),
+                }
+                prop_assert!(table.len() <= limit);
+                prop_assert_eq!(table.sources.values().map(BTreeSet::len).sum::<usize>(), table.len());
+                prop_assert!(table.sources.values().all(|tickets| !tickets.is_empty()));
+                let greedy = table.sources.iter().filter(|(_, tickets)| tickets.len() > table.share);
+                prop_assert!(greedy.map(|(source, _)| source).collect::<BTreeSet<_>>() == table.greedy.iter().collect());
+                prop_assert!(table.greedy.len() <= SHARES);
+            }
+        }
+    }
+}
