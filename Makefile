@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Arguments for the program under run, bench, loss, conformance and e2e: make run ARGS="--port 9000"
+# Arguments for the program under run, bench, hostile, loss, conformance and e2e: make run ARGS="--port 9000"
 ARGS ?=
 
 .PHONY: help
@@ -62,14 +62,21 @@ e2e: ## Install, serve, scale and delete on the cluster of KUBECONFIG (IMAGE_LOA
 	@hack/e2e $(ARGS)
 
 .PHONY: bench
-bench: ## The floor, our gateway and other servers, interleaved (20 minutes; ARGS="--quick", ARGS="--help")
+bench: ## The floor, our gateway and other servers, interleaved (35 minutes; ARGS="--quick", ARGS="--help")
 	@echo "building the gateway and the benchmark: a few minutes the first time"
 	cargo build --locked --release -p gateway -p wsgateway-bench
 	@hack/tools nats-server
-	@exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" run $(ARGS)
+	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" run $(ARGS)
+
+.PHONY: hostile
+hostile: ## What honest clients notice while others do their worst (35 minutes; ARGS="--quick", ARGS="--help")
+	@echo "building the gateway and the attacks: a few minutes the first time"
+	cargo build --locked --release -p gateway -p wsgateway-hostile
+	@hack/tools nats-server
+	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-hostile" $(ARGS)
 
 .PHONY: loss
-loss: ## What clients lose while gateways, NATS and the network fail (15 minutes; ARGS="--quick", ARGS="--help")
+loss: ## What clients lose while gateways, NATS, publishers and the network fail (20 minutes; ARGS="--quick", ARGS="--help")
 	@echo "building the gateway and the loss meter: a few minutes the first time"
 	cargo build --locked --release -p gateway -p wsgateway-loss
 	@hack/sdk build # an older one would be measured in its place

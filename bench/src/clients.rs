@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use wsgateway_client::swarm::{State, subscribe, subscribe_batched};
-use wsgateway_client::{Latency, Swarm, SwarmOptions, Unit};
+use wsgateway_client::{Latency, Swarm, SwarmOptions, Unit, loopback_sources};
 
 use crate::comeback;
 use crate::dialects::{dialect, opening, path, protocol};
@@ -19,6 +19,9 @@ pub(crate) const STEP: Duration = Duration::from_secs(120);
 
 /// Clients before the first look at memory and CPU, so that what is done once is done.
 const FIRST: usize = 50;
+
+/// Connections to one server that one address is good for, with the usual range of ports.
+const PER_ADDRESS: usize = 28_000;
 
 /// Handshakes at once: few, since a crowd would leave the upgrade's own memory behind.
 const IN_FLIGHT: usize = 16;
@@ -68,6 +71,15 @@ fn connect_measured(plan: &Plan) -> Result<(Connected, Swarm), Error> {
 
 /// Connects and subscribes.
 pub(crate) fn connect(plan: &Plan, connections: usize) -> Result<Swarm, Error> {
+    connect_napping(plan, connections, NAP)
+}
+
+/// The same, with another time between two polls of the sockets.
+pub(crate) fn connect_napping(
+    plan: &Plan,
+    connections: usize,
+    nap: Duration,
+) -> Result<Swarm, Error> {
     let Plan { wire, subscriptions, batch, connections: of, .. } = *plan;
     let commands = move |number: usize| {
         let channels = subscriptions.channels(number, of);
@@ -86,7 +98,12 @@ pub(crate) fn connect(plan: &Plan, connections: usize) -> Result<Swarm, Error> {
         in_flight: IN_FLIGHT,
         deflate: plan.deflate,
         dialect: dialect(wire),
-        nap: (!plan.sleep).then_some(NAP),
+        nap: (!plan.sleep).then_some(nap),
+        sources: match connections > PER_ADDRESS {
+            true => loopback_sources(connections),
+            // The kernel may use a port for several servers only while it chooses it itself.
+            false => Vec::new(),
+        },
         latency: Some(Latency { field: "t".into(), unit: Unit::Nanoseconds }),
         commands: Box::new(commands),
         ..SwarmOptions::default()

@@ -76,6 +76,14 @@ pub(crate) struct Settings {
     pub(crate) history: Option<u64>,
 }
 
+/// Where a gateway keeps its files, what it reads, and on which core it runs; None: on all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) stream: &'a str,
+    pub(crate) core: Option<usize>,
+}
+
 /// A server that is ready.
 pub(crate) struct Running {
     pub(crate) server: Server,
@@ -117,8 +125,18 @@ impl Ground {
     }
 
     fn gateway(&self, settings: Settings) -> Result<Running, Error> {
+        let place = Place { name: "gateway", stream: nats::STREAM, core: self.server_core() };
+        self.gateway_at(place, settings)
+    }
+
+    /// One gateway of several, with files of its own.
+    pub(crate) fn gateway_at(
+        &self,
+        place: Place<'_>,
+        settings: Settings,
+    ) -> Result<Running, Error> {
         let servers = vec![format!("nats://{}", self.nats)];
-        let source = JetStreamSource::new(servers, nats::STREAM);
+        let source = JetStreamSource::new(servers, place.stream);
         let mut config = GatewayConfig::new("bench/fanout", Source::JetStream(source));
         config.capacity.connections =
             config.capacity.connections.max(settings.connections as u32 + 100);
@@ -134,9 +152,9 @@ impl Ground {
                 ..Rule::default()
             });
         }
-        let file = self.scratch.join("gateway.yaml");
+        let file = self.scratch.join(&format!("{}.yaml", place.name));
         fs::write(&file, config.render()?).map_err(io("cannot write the configuration"))?;
-        let mut command = pinned(self.server_core(), &self.gateway);
+        let mut command = pinned(place.core, &self.gateway);
         command.arg("--config").arg(&file).args([
             "--listen",
             "127.0.0.1:0",
@@ -144,7 +162,8 @@ impl Ground {
             "127.0.0.1:0",
         ]);
         command.env("WSGATEWAY_LOG_FORMAT", "json").env_remove("RUST_LOG");
-        let mut server = Server::start("the gateway", command, self.scratch.join("gateway.log"))?;
+        let log = self.scratch.join(&format!("{}.log", place.name));
+        let mut server = Server::start("the gateway", command, log)?;
         let (admin, address) = server
             .wait_for(|log| Some((logged(log, "admin listening")?, logged(log, "listening")?)))?;
         server.wait_for(|_| {

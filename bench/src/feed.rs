@@ -41,6 +41,16 @@ impl Publisher {
 
     /// Publishes so many messages at once, each stamped with the time.
     pub(crate) fn publish(&mut self, shape: Shape, count: u64) -> Result<(), Error> {
+        self.publish_on(CHANNEL, shape, count)
+    }
+
+    /// The same on another subject, which the floor knows nothing of.
+    pub(crate) fn publish_on(
+        &mut self,
+        subject: &str,
+        shape: Shape,
+        count: u64,
+    ) -> Result<(), Error> {
         self.out.clear();
         for _ in 0..count {
             self.number += 1;
@@ -51,7 +61,7 @@ impl Publisher {
                     self.out.push(b'\n');
                 }
                 Way::Nats => {
-                    write!(self.out, "PUB {CHANNEL} {}\r\n", payload.len())
+                    write!(self.out, "PUB {subject} {}\r\n", payload.len())
                         .map_err(io("memory"))?;
                     self.out.extend_from_slice(&payload);
                     self.out.extend_from_slice(b"\r\n");

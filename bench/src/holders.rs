@@ -43,6 +43,18 @@ impl Holders {
         self.spawn(command, plan)
     }
 
+    /// The same on whatever core is free.
+    pub(crate) fn start_anywhere(
+        &mut self,
+        bench: &Bench,
+        role: &str,
+        plan: &Plan,
+    ) -> Result<(), Error> {
+        let mut command = pinned(None, &bench.ground.this);
+        command.arg(role);
+        self.spawn(command, plan)
+    }
+
     /// The same for a process that has its core only while nobody else wants it.
     pub(crate) fn start_humbly(
         &mut self,
@@ -82,6 +94,27 @@ impl Holders {
         let Some((server, clients)) = bench.ground.cores else { return Ok(()) };
         self.start_humbly(bench, Some(server), "awake", plan)?;
         self.start_humbly(bench, Some(clients), "awake", plan)
+    }
+
+    /// Sends a line to every process, and reads a line of answer from each.
+    pub(crate) fn ask(&mut self, line: &str) -> Result<Vec<String>, Error> {
+        for child in &mut self.0 {
+            if let Some(stdin) = child.stdin.as_mut() {
+                let line = format!("{line}\n");
+                stdin.write_all(line.as_bytes()).map_err(io("the clients have ended"))?;
+            }
+        }
+        let mut answers = Vec::new();
+        for child in &mut self.0 {
+            let mut answer = String::new();
+            if let Some(stdout) = child.stdout.as_mut() {
+                BufReader::new(stdout)
+                    .read_line(&mut answer)
+                    .map_err(io("the clients have ended"))?;
+            }
+            answers.push(answer);
+        }
+        Ok(answers)
     }
 
     /// How many processes.

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// The channel (and subject) that is published to.
 pub(crate) const CHANNEL: &str = "bench.price";
 
+/// What the channels begin with among which many connections are spread.
+pub(crate) const GROUP: &str = "crowd.";
+
 /// Names among which subscriptions beyond the first three are spread.
 const NAMES: u64 = 10_000;
 
@@ -79,6 +82,8 @@ pub(crate) enum Subscriptions {
     /// `receivers` connections: the published channel; besides, `others` subscriptions spread evenly over all
     /// connections and [`NAMES`] channels on which nothing is published.
     Spread { receivers: usize, others: u64 },
+    /// Each connection: one of so many channels of [`GROUP`], in turn.
+    Groups { groups: usize },
 }
 
 impl Subscriptions {
@@ -98,6 +103,7 @@ impl Subscriptions {
                     .chain((first..behind).map(|each| format!("token.{}", each % NAMES)))
                     .collect()
             }
+            Self::Groups { groups } => vec![format!("{GROUP}{}", number % groups.max(1))],
         }
     }
 
@@ -106,6 +112,7 @@ impl Subscriptions {
         match self {
             Self::Three => connections,
             Self::Spread { receivers, .. } => receivers.min(connections),
+            Self::Groups { groups } => connections.div_ceil(groups.max(1)),
         }
     }
 }

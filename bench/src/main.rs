@@ -9,6 +9,7 @@ mod charts;
 mod clients;
 mod comeback;
 mod contestant;
+mod crowd;
 mod dialects;
 mod error;
 mod feed;
@@ -49,6 +50,9 @@ enum What {
     /// Clients that only answer pings (started by run)
     #[command(hide = true)]
     Hold,
+    /// Clients of which each gets a message a second (started by run)
+    #[command(hide = true)]
+    Crowd,
     /// Clients that ask for the whole stream again (started by run)
     #[command(hide = true)]
     Replay,
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         What::Floor(arguments) => floor::run(&arguments),
         What::Clients => clients::run(),
         What::Hold => clients::hold(),
+        What::Crowd => crowd::run(),
         What::Replay => comeback::replay(),
         What::Awake => holders::awake(),
     };

@@ -60,6 +60,11 @@ fn program() -> Result<PathBuf, Error> {
 
 /// Makes the stream that our gateway reads.
 pub(crate) fn make_stream(nats: SocketAddr) -> Result<(), Error> {
+    make(nats, STREAM, CHANNEL)
+}
+
+/// Makes a stream of these subjects.
+pub(crate) fn make(nats: SocketAddr, name: &str, subjects: &str) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(io("cannot make a runtime"))?.block_on(async {
         let access = Access::open(vec![format!("nats://{nats}")]);
@@ -68,8 +73,8 @@ pub(crate) fn make_stream(nats: SocketAddr) -> Result<(), Error> {
             .map_err(|error| nats_error(&error))?
             .client;
         let config = stream::Config {
-            name: STREAM.to_owned(),
-            subjects: vec![CHANNEL.to_owned()],
+            name: name.to_owned(),
+            subjects: vec![subjects.to_owned()],
             storage: stream::StorageType::Memory,
             max_messages: 10_000,
             ..stream::Config::default()

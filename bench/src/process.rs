@@ -116,6 +116,22 @@ pub(crate) fn memory(pid: u32) -> u64 {
     field(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
 }
 
+/// Memory of a process that is resident, whatever it shares (bytes).
+pub(crate) fn resident(pid: u32) -> u64 {
+    field(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+/// Memory that can still be had without swapping (bytes).
+pub(crate) fn available() -> u64 {
+    field("/proc/meminfo", "MemAvailable:")
+}
+
+/// A limit of the kernel; None where there is none.
+pub(crate) fn limit(name: &str) -> Option<u64> {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok()
+}
+
 /// Memory in the kernel's own pools, sockets among it, of the whole machine (bytes).
 pub(crate) fn slabs() -> u64 {
     field("/proc/meminfo", "Slab:")

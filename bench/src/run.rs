@@ -15,8 +15,8 @@ use crate::{charts, nats, scenarios};
 use wsgateway_client::machine::Machine;
 
 /// Everything that can be measured.
-pub(crate) const SCENARIOS: [&str; 11] =
-    ["p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p10", "p12", "odin"];
+pub(crate) const SCENARIOS: [&str; 12] =
+    ["p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p12", "odin"];
 
 /// Every peer, in the order of the report.
 pub(crate) const PEERS: [&str; 8] =
@@ -26,7 +26,7 @@ pub(crate) const PEERS: [&str; 8] =
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Scenarios: p1 and p2 CPU per delivery (1 and 16 messages in flight), p3 memory of idle connections,
-    /// p4 latency, p5 CPU of a handshake, p6 everybody comes back at once, p7 compression, p8 a stalled client, p10 idle CPU, p12 growth, odin: numbers per connection
+    /// p4 latency, p5 CPU of a handshake, p6 everybody comes back at once, p7 compression, p8 a stalled client, p9 100,000 connections over six gateways, p10 idle CPU, p12 growth, odin: numbers per connection
     #[arg(long, value_delimiter = ',', value_parser = SCENARIOS, default_values = SCENARIOS)]
     only: Vec<String>,
     /// Servers beside the floor and our gateway, or "none"
@@ -41,6 +41,12 @@ pub(crate) struct Arguments {
     /// Few connections, short phases, one round: shows that everything runs; the figures mean little
     #[arg(long)]
     quick: bool,
+    /// How long p9 holds its connections (s) [default: 600, quick: 5]
+    #[arg(long, value_name = "SECONDS")]
+    crowd_seconds: Option<u64>,
+    /// Connections of p9 in all, as far as open files and memory allow [default: 100000, quick: 3000]
+    #[arg(long, value_name = "COUNT")]
+    crowd: Option<usize>,
     /// Let clients sleep until a socket wakes them, instead of looking every 100 µs (see README.md)
     #[arg(long)]
     sleep: bool,
@@ -68,7 +74,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let nats = nats::start(&scratch, "nats-server", cores.map(|cores| cores.1))?;
     nats::make_stream(nats.clients)?;
     let ground = Ground { this, gateway, cores, nats: nats.clients, scratch };
-    let scale = Scale::new(arguments.quick, arguments.rounds);
+    let mut scale = Scale::new(arguments.quick, arguments.rounds);
+    scale.crowd = arguments.crowd.unwrap_or(scale.crowd);
+    scale.crowd_seconds = arguments.crowd_seconds.unwrap_or(scale.crowd_seconds);
     let contestants: Vec<Contestant> =
         [Contestant::Floor, Contestant::Gateway].into_iter().chain(peers).collect();
     let mut bench = Bench::new(ground, scale, contestants, arguments.sleep, clock);

@@ -23,6 +23,9 @@ pub(crate) struct Scale {
     pub idle_seconds: u64,
     /// Most idle connections; the limit of open files bounds them as well.
     pub idle_connections: usize,
+    /// Connections spread over several gateways, and how long they are held (s).
+    pub crowd: usize,
+    pub crowd_seconds: u64,
     /// Clients that come back at once, and messages that each has missed.
     pub resuming: usize,
     pub missed: u64,
@@ -52,6 +55,8 @@ impl Scale {
             // Two heartbeats and a bit.
             idle_seconds: 52,
             idle_connections: 19_900,
+            crowd: 100_000,
+            crowd_seconds: 600,
             resuming: 10_000,
             missed: 100,
             rounds: rounds.unwrap_or(4),
@@ -74,6 +79,8 @@ impl Scale {
                 stalled_seconds: 2.0,
                 idle_seconds: 5,
                 idle_connections: 1_000,
+                crowd: 3_000,
+                crowd_seconds: 5,
                 resuming: 1_000,
                 rounds: rounds.unwrap_or(1),
                 rounds_few: 1,

@@ -1,6 +1,7 @@
 //! What is measured: one file per kind of session.
 
 mod compression;
+mod crowd;
 mod fanout;
 mod growth;
 mod idle;
@@ -31,6 +32,11 @@ pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
     }
     if wanted("p8") {
         stalled::run(bench)?;
+    }
+    if wanted("p9")
+        && let Err(error) = crowd::run(bench)
+    {
+        bench.fail("p9", OURS, &error.to_string());
     }
     if wanted("p10")
         && let Err(error) = idle::run(bench)

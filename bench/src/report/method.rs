@@ -44,6 +44,9 @@ pub(super) fn text(results: &Results) -> String {
          time; afterwards one more message must reach everybody. Beside it the same clients who only connect, and the \
          floor that sends to each what it has missed in one call. While live clients are measured beside a crowd that \
          looks back, and without it, a process of the least weight keeps each core from sleeping.\n\
+         - **Many connections** (P9): as many client processes as gateways, each with one of them; gateways, clients and \
+         NATS share all cores, and clients poll their sockets every 5 ms. Latencies are those of the slowest process. \
+         Memory: growth of the gateways' RSS and Pss, and of the machine's slabs for both ends, divided.\n\
          - {clients} All clients of a server are one thread; every message of our gateway and of the floor is held \
          against offsets and predecessors: a lost, repeated or late one ends the run.\n\
          - The peers are small programs in bench/peers, written as their documentation shows; those without \

@@ -248,6 +248,40 @@ pub(super) fn ours(results: &Results) -> String {
     .concat()
 }
 
+/// P9.
+pub(super) fn crowd(results: &Results) -> String {
+    let figures = [
+        ("heldSeconds", "held (s)", 0),
+        ("deliveriesPerSecond", "deliveries a second", 0),
+        ("lost", "lost", 0),
+        ("closed", "closed", 0),
+        ("p50Ms", "p50 (ms)", 1),
+        ("p99Ms", "p99 (ms)", 1),
+        ("maxMs", "max (ms)", 0),
+        ("cpuCores", "CPU of the gateways (cores)", 2),
+        ("rssKbPerConnection", "RSS each (kB)", 2),
+        ("pssKbPerConnection", "PSS each (kB)", 2),
+        ("kernelKbPerSocket", "kernel, per socket (kB)", 1),
+    ];
+    let rows: Vec<Vec<String>> = results
+        .samples
+        .cases("p9")
+        .into_iter()
+        .map(|case| {
+            let figure = |(figure, _, digits): &(&str, &str, usize)| {
+                cell(results.spread("p9", case, OURS, figure), *digits)
+            };
+            [count(case)].into_iter().chain(figures.iter().map(figure)).collect()
+        })
+        .collect();
+    let heads = ["connections"].into_iter().chain(figures.iter().map(|(_, head, _)| *head));
+    table(
+        "## P9: many connections over several gateways, one message a second each",
+        &columns(&heads.collect::<Vec<_>>()),
+        &rows,
+    )
+}
+
 /// P12.
 pub(super) fn growth(results: &Results) -> String {
     let figure = |scenario: &str, case: &str, server: &str, figure: &str, digits| {

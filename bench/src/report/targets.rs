@@ -45,6 +45,19 @@ pub(super) fn table_of(results: &Results) -> String {
     let [(reads, _), (stalls, _)] = STALLED;
     let p99 = results.between("p8", stalls, reads, "p99Ms");
     rows.add("P8", "p99 of the others, one client stalled", "≤ 1.1 ×", p99, "×");
+    for case in rows.cases("p9") {
+        let gateways = results.spread("p9", &case, OURS, "gateways").map_or(0.0, |s| s.median);
+        let what = format!(
+            "{} connections on {gateways} gateways, one message a second each, {} s: p99",
+            count(&case),
+            results.scale.crowd_seconds
+        );
+        rows.add("P9", &what, "< 1,000 ms", results.spread("p9", &case, OURS, "p99Ms"), "ms");
+        let lost = results.spread("p9", &case, OURS, "lost");
+        rows.add("P9", "messages lost by them", "0", lost, "");
+        let closed = results.spread("p9", &case, OURS, "closed");
+        rows.add("P9", "connections that ended", "0", closed, "");
+    }
     for case in rows.cases("p10") {
         let what = format!("idle CPU, {} connections, 25 s heartbeat", count(&case));
         let reached = results.spread("p10", &case, OURS, "cpuPercentOfACore");

@@ -1,15 +1,17 @@
 //! What is done to the gateways, the network, NATS and the clients.
 
+mod inflict;
+
 use std::time::Duration;
 
 use anyhow::Result;
-use harness::Signal;
 use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::ledger::Excuse;
 use crate::servers::Kind;
 use crate::world::World;
+use inflict::poisoned;
 
 /// One kind of trouble. Each is begun, lasts, and is mended before clients are asked to be complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -45,6 +47,17 @@ pub enum Fault {
     HistoryLost,
     /// The stream is deleted and made anew: everybody must be told
     StreamReplaced,
+    /// The stream's configuration is updated again and again while messages come
+    StreamEdited,
+    /// NATS is restarted, the stream's configuration is updated, and NATS is restarted once more
+    NatsEdited,
+    /// All consumers of the stream are deleted by hand, again and again
+    ConsumersDeleted,
+    /// JetStream's leader and the stream's leader step down in turn (a cluster alone has others)
+    LeadersMoved,
+    /// A thousand messages a second with broken headers and subjects that are no text, while connections are reset and a
+    /// gateway is killed and started again. The last one: what it publishes stays in the stream
+    Poison,
 }
 
 /// How long things last.
@@ -88,9 +101,14 @@ impl Times {
 }
 
 impl Fault {
-    /// All that make sense with this NATS, in the order of a run.
+    /// All of them, in the order of a run.
     pub fn all() -> &'static [Self] {
         clap::ValueEnum::value_variants()
+    }
+
+    /// Whether it makes sense with this NATS.
+    pub fn suits(self, kind: Kind) -> bool {
+        self != Self::LeadersMoved || kind == Kind::Cluster
     }
 
     /// Its name on the command line.
@@ -119,6 +137,11 @@ impl Fault {
             (Self::NatsGone, _) => "NATS gone",
             (Self::HistoryLost, _) => "all gateways killed, the stream purged",
             (Self::StreamReplaced, _) => "stream deleted and made anew",
+            (Self::StreamEdited, _) => "stream edited under load",
+            (Self::NatsEdited, _) => "NATS restarted, stream edited, restarted",
+            (Self::ConsumersDeleted, _) => "consumers deleted by hand",
+            (Self::LeadersMoved, _) => "leaders of JetStream and stream moved",
+            (Self::Poison, _) => "poison published, 1,000 a second",
         }
     }
 
@@ -151,125 +174,11 @@ impl Fault {
             | Self::LameDuck
             | Self::NatsGone
             | Self::StreamReplaced => self.inflict_on_nats(world).await?,
+            Self::StreamEdited | Self::NatsEdited | Self::ConsumersDeleted | Self::LeadersMoved => {
+                self.administer(world).await?;
+            }
+            Self::Poison => poisoned(world).await?,
         }
         Ok(())
     }
-
-    async fn inflict_on_gateways(self, world: &mut World) -> Result<()> {
-        let Times { down, asleep, .. } = world.times;
-        match self {
-            Self::GatewayKilled => {
-                let pod = world.busiest_pod();
-                pod.kill9();
-                sleep(down).await;
-                pod.launch()?;
-                pod.ready().await
-            }
-            Self::GatewayFrozen => {
-                let pod = world.busiest_pod();
-                pod.signal(Signal::Stop)?;
-                sleep(asleep).await;
-                pod.signal(Signal::Cont)?;
-                pod.ready().await
-            }
-            Self::HistoryLost => history_lost(world).await,
-            Self::GatewayStopped => world.busiest_pod().restart().await,
-            _ => {
-                for pod in &mut world.pods {
-                    pod.restart().await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    async fn inflict_on_clients(self, world: &World) {
-        let Times { steady, down, asleep, .. } = world.times;
-        match self {
-            Self::Resets => {
-                for _ in 0..3 {
-                    world.balancer.reset(1.0 / 3.0);
-                    sleep(steady).await;
-                }
-            }
-            Self::NetworkCut => {
-                world.balancer.stall(true);
-                sleep(down).await;
-                world.balancer.refuse(true);
-                world.balancer.reset(1.0);
-                sleep(down).await;
-                world.balancer.refuse(false);
-                world.balancer.stall(false);
-            }
-            Self::Sleepers => {
-                world.swarm.sleepers(true);
-                sleep(asleep).await;
-                world.swarm.sleepers(false);
-            }
-            _ => world.balancer.reset(1.0),
-        }
-    }
-
-    async fn inflict_on_nats(self, world: &mut World) -> Result<()> {
-        let Times { down, gone, .. } = world.times;
-        let count = world.servers.nodes().len();
-        match self {
-            Self::LeaderKilled => {
-                let leader = world.servers.leader(&world.jetstream).await?;
-                let node = &mut world.servers.nodes()[leader];
-                node.kill9();
-                sleep(down).await;
-                node.restart().await?;
-            }
-            Self::LameDuck => {
-                let node = &mut world.servers.nodes()[fastrand::usize(..count)];
-                node.lame_duck().await?;
-                node.restart().await?;
-            }
-            Self::NatsGone => {
-                for node in world.servers.nodes() {
-                    node.stop().await?;
-                }
-                sleep(gone).await;
-                for node in world.servers.nodes() {
-                    node.restart().await?;
-                }
-            }
-            Self::StreamReplaced => {
-                // What was published is acknowledged now, and nothing new is stored until the next stream is there:
-                // so the book knows which stream each message is in.
-                let held = world.publishers.hold().await;
-                world.meter.lock().next_stream();
-                world.servers.delete_stream(&world.jetstream).await?;
-                world.servers.make_stream(&world.jetstream).await?;
-                drop(held);
-            }
-            _ => {
-                for node in 0..count {
-                    world.servers.nodes()[node].restart().await?;
-                    world.servers.whole(&world.jetstream).await?;
-                }
-            }
-        }
-        world.servers.whole(&world.jetstream).await
-    }
-}
-
-/// Kills all gateways, purges most of the stream while they are down, and starts them again.
-async fn history_lost(world: &mut World) -> Result<()> {
-    /// Messages that are kept: fewer than were published meanwhile.
-    const KEPT: u64 = 20;
-    for pod in &mut world.pods {
-        pod.kill9();
-    }
-    sleep(world.times.down).await;
-    let first = world.servers.purge(&world.jetstream, KEPT).await?;
-    world.meter.lock().discarded(first);
-    for pod in &mut world.pods {
-        pod.launch()?;
-    }
-    for pod in &world.pods {
-        pod.ready().await?;
-    }
-    Ok(())
 }

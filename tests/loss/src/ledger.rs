@@ -17,6 +17,7 @@ use std::collections::HashMap;
 
 use crate::book::{Book, Place};
 use crate::interest::{covered, covers};
+use crate::poison;
 
 pub use counts::{Counts, Excuse};
 
@@ -146,7 +147,7 @@ impl Ledger {
     }
 
     fn judge(&mut self, client: usize, channel: &str, number: u32, offset: u64) -> Verdict {
-        let Some(channel) = self.numbers.get(channel).copied() else { return Verdict::Stray };
+        let Some(channel) = self.number(channel) else { return Verdict::Stray };
         let Some(account) = self.accounts.get_mut(client) else { return Verdict::Stray };
         let Ok(at) = account.channels.binary_search(&channel) else { return Verdict::Stray };
         let Some(last) = account.last.get_mut(at) else { return Verdict::Stray };
@@ -171,6 +172,12 @@ impl Ledger {
             return Verdict::AfterHole;
         }
         if late { Verdict::OutOfOrder } else { Verdict::Next }
+    }
+
+    /// The number of a channel, whose name may be written in several ways.
+    fn number(&self, channel: &str) -> Option<u16> {
+        let known = self.numbers.get(channel);
+        known.or_else(|| self.numbers.get(&poison::canonical(channel))).copied()
     }
 
     /// A data message that carries no number.

@@ -6,8 +6,8 @@
 //! balance, which must be nothing lost, nothing twice, nothing out of order.
 //!
 //! - pure: [`interest`] (who hears what), [`book`] (what was published), [`ledger`] (what came), [`report`]
-//! - around them: [`meter`] (the shared state, with time), [`publisher`], [`clients`], [`balancer`], [`pods`],
-//!   [`servers`], put together by [`world`], troubled by [`fault`], driven by [`run`]
+//! - around them: [`meter`] (the shared state, with time), [`publisher`], [`poison`] over [`raw`], [`clients`],
+//!   [`balancer`], [`pods`], [`servers`], put together by [`world`], troubled by [`fault`], driven by [`run`]
 
 pub mod balancer;
 pub mod book;
@@ -17,7 +17,9 @@ pub mod interest;
 pub mod ledger;
 pub mod meter;
 pub mod pods;
+pub mod poison;
 pub mod publisher;
+pub mod raw;
 pub mod report;
 pub mod run;
 pub mod servers;

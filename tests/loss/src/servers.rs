@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use async_nats::jetstream::{self, stream};
+use futures_util::TryStreamExt;
 use harness::{Nats, NatsCluster, wait_until};
 use serde::Serialize;
 
@@ -12,6 +13,9 @@ use crate::publisher::PREFIX;
 
 /// Longer than any fault lasts, so that a publisher's second attempt is always known again.
 const DUPLICATES: Duration = Duration::from_secs(300);
+
+/// Longer than any run lasts: an age that edits of the stream set, so that they discard nothing.
+const LONG: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Which NATS a run has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -143,6 +147,83 @@ impl Servers {
         Ok(jetstream.get_stream(STREAM).await?.cached_info().state.first_sequence)
     }
 
+    /// Stops all servers in good order, and starts them again.
+    ///
+    /// # Errors
+    /// When one does not stop or start.
+    pub async fn restart(&mut self) -> Result<()> {
+        for node in self.nodes() {
+            node.stop().await?;
+        }
+        for node in self.nodes() {
+            node.restart().await?;
+        }
+        Ok(())
+    }
+
+    /// Updates the stream's configuration: description, age and subjects, in nothing that discards a message.
+    ///
+    /// # Errors
+    /// When NATS refuses until the time is up.
+    pub async fn edit_stream(&self, jetstream: &jetstream::Context) -> Result<()> {
+        let number = fastrand::u32(1..1_000_000);
+        let mut refusal = String::new();
+        let edited = wait_until(SOON, "an edit of the stream", async || {
+            let edit = async {
+                let mut config = jetstream.get_stream(STREAM).await?.cached_info().config.clone();
+                config.description = Some(format!("edit {number}"));
+                config.max_age = LONG + Duration::from_secs(number.into());
+                config.subjects = vec![format!("{PREFIX}>"), format!("other.{number}")];
+                anyhow::Ok(jetstream.update_stream(&config).await?)
+            };
+            edit.await.map_err(|error| refusal = error.to_string()).is_ok()
+        });
+        edited.await.with_context(|| refusal.clone())
+    }
+
+    /// Deletes every consumer that the stream has now; returns how many.
+    ///
+    /// # Errors
+    /// When NATS does not list them until the time is up.
+    pub async fn delete_consumers(&self, jetstream: &jetstream::Context) -> Result<usize> {
+        let mut names: Vec<String> = Vec::new();
+        let mut stream = None;
+        wait_until(SOON, "the names of the stream's consumers", async || {
+            let Ok(found) = jetstream.get_stream(STREAM).await else { return false };
+            let listed = found.consumer_names().try_collect().await;
+            stream = Some(found);
+            listed.map(|listed| names = listed).is_ok()
+        })
+        .await?;
+        let stream = stream.context("no stream")?;
+        let mut deleted = 0;
+        for name in &names {
+            // One that is not found any more has been deleted by its gateway.
+            deleted += usize::from(stream.delete_consumer(name).await.is_ok());
+        }
+        Ok(deleted)
+    }
+
+    /// Makes the leader of JetStream's own group step down, and waits until the cluster answers again.
+    ///
+    /// # Errors
+    /// When no leader steps down until the time is up.
+    pub async fn move_meta_leader(&self) -> Result<()> {
+        let Self::Cluster(cluster) = self else { bail!("a single server has no other leader") };
+        let system = cluster.system_client().await?;
+        stepped_down(&system, "$JS.API.META.LEADER.STEPDOWN").await
+    }
+
+    /// Makes the stream's leader step down.
+    ///
+    /// # Errors
+    /// When no leader steps down until the time is up.
+    pub async fn move_stream_leader(&self, jetstream: &jetstream::Context) -> Result<()> {
+        let subject = format!("$JS.API.STREAM.LEADER.STEPDOWN.{STREAM}");
+        stepped_down(&jetstream.client(), &subject).await?;
+        self.whole(jetstream).await
+    }
+
     /// Deletes the stream with everything in it.
     ///
     /// # Errors
@@ -160,4 +241,16 @@ impl Servers {
         }
         Ok(())
     }
+}
+
+async fn stepped_down(client: &async_nats::Client, subject: &str) -> Result<()> {
+    let mut last = String::new();
+    let done = wait_until(SOON, "a leader that steps down", async || {
+        match client.request(subject.to_owned(), "".into()).await {
+            Ok(answer) => last = String::from_utf8_lossy(&answer.payload).into_owned(),
+            Err(error) => last = error.to_string(),
+        }
+        last.contains("\"success\":true")
+    });
+    done.await.with_context(|| last.clone())
 }

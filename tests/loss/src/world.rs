@@ -12,6 +12,7 @@ use crate::fault::Times;
 use crate::interest;
 use crate::meter::Shared;
 use crate::pods::{Pod, SOON};
+use crate::poison::{self, Poison};
 use crate::publisher::Publishers;
 use crate::servers::{Kind, Servers};
 
@@ -48,6 +49,8 @@ pub struct Plan {
 pub struct World {
     /// Publishers, resting at first.
     pub publishers: Publishers,
+    /// The publisher of poison.
+    pub poison: Poison,
     /// The clients that speak WebSocket.
     pub swarm: Herd,
     _sse: sse::Clients,
@@ -87,7 +90,9 @@ impl World {
         let channels = interest::channels(plan.subjects);
         let patterns: Vec<_> =
             (0..plan.clients).map(|client| interest::patterns(client, &channels)).collect();
-        let meter = Shared::new(channels.clone(), &patterns);
+        let all = [channels.clone(), poison::channels()].concat();
+        let meter = Shared::new(all, &patterns);
+        let poison = Poison::new(urls.clone(), u16::try_from(channels.len())?, &meter);
         let (socket, others) = patterns.split_at(plan.clients.saturating_sub(plan.sse + plan.sdk));
         let (streams, sdk) = others.split_at(plan.sse.min(others.len()));
         let swarm = Herd::start(balancer.address(), socket.to_vec(), plan.resume, &meter);
@@ -105,6 +110,7 @@ impl World {
         let times = plan.times;
         let world = Self {
             publishers,
+            poison,
             swarm,
             _sse: sse,
             _sdk: sdk,

@@ -62,6 +62,26 @@ async fn with_three_nats_servers_nothing_is_lost_or_comes_twice_whatever_fails()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn edits_of_the_stream_and_deleted_consumers_lose_nothing() -> Result<()> {
+    faultless(&plan(Kind::Single)?, &[Fault::StreamEdited, Fault::ConsumersDeleted]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_between_two_restarts_of_nats_is_no_new_stream() -> Result<()> {
+    faultless(&plan(Kind::Single)?, &[Fault::NatsEdited]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaders_that_move_lose_nothing() -> Result<()> {
+    faultless(&plan(Kind::Cluster)?, &[Fault::LeadersMoved]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_reaches_clients_and_stops_nobody() -> Result<()> {
+    faultless(&plan(Kind::Single)?, &[Fault::Poison]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_meter_finds_what_clients_lose_that_forget_their_cursor() -> Result<()> {
     let times = Times::QUICK.without_hope();
     let plan = Plan { resume: false, times, ..plan(Kind::Single)? };

@@ -48,6 +48,10 @@ impl Nats {
     }
 }
 
+/// Without other users everybody else is let in as before, without a name, to the account of all.
+const SYSTEM: &str =
+    "accounts { $SYS { users: [ { user: \"system\", password: \"system\" } ] } }\n";
+
 /// A JetStream cluster on loopback. Dropping it ends its servers.
 #[derive(Debug)]
 pub struct NatsCluster {
@@ -68,7 +72,7 @@ impl NatsCluster {
             let cluster = format!(
                 "cluster {{ name: \"test\", listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n"
             );
-            nodes.push(Nats::start_with(&format!("{cluster}{LAME_DUCK}")).await?);
+            nodes.push(Nats::start_with(&format!("{cluster}{LAME_DUCK}{SYSTEM}")).await?);
         }
         Ok(Self { nodes })
     }
@@ -91,6 +95,17 @@ impl NatsCluster {
     pub async fn client(&self) -> Result<async_nats::Client> {
         init_tls();
         async_nats::connect(self.urls()).await.context("cannot connect to the NATS cluster")
+    }
+
+    /// A new client of the system account, which may command the servers.
+    ///
+    /// # Errors
+    /// When none of the servers answers.
+    pub async fn system_client(&self) -> Result<async_nats::Client> {
+        init_tls();
+        let options = async_nats::ConnectOptions::with_user_and_password;
+        let options = options("system".to_owned(), "system".to_owned());
+        options.connect(self.urls()).await.context("cannot connect as NATS' system user")
     }
 
     /// The place in [`NatsCluster::nodes`] of the server that leads a stream.

@@ -193,3 +193,13 @@ impl Ledger {
         self.accounts.truncate(1);
     }
 }
+
+#[test]
+fn a_channel_of_poison_is_known_in_every_way_of_writing_it() {
+    let mut ledger = Ledger::new(vec!["a%01.x".to_owned()], &[vec![">".to_owned()]]);
+    publish(&mut ledger, 0, 1..=3);
+    for (number, name) in [(1, "a%01.x"), (2, "a\\u0001.x"), (3, "a\u{1}.x")] {
+        assert_eq!(ledger.message(0, name, number, number.into()), Verdict::Next, "{name:?}");
+    }
+    assert!(ledger.settle().0.is_faultless(Excuse::Nothing));
+}
