@@ -22,7 +22,7 @@ use crate::budget::Budget;
 use crate::encode::Encoder;
 use crate::history::archive::{self, Desk};
 use crate::history::{Archive, Bounds, History, Past};
-use crate::http::{self, Pages, Places, Shortage, Site};
+use crate::http::{self, Door, Pages, Places, Shortage, Site};
 use crate::hub::shard::Settings;
 use crate::hub::{self, Hub, Threads};
 use crate::metrics::{self, PendingMetrics, Rejections};
@@ -123,7 +123,7 @@ pub(crate) fn start_with(
     config: GatewayConfig,
     options: Options,
     adapt: impl FnOnce(Settings) -> Settings,
-    routes: impl FnOnce(&Arc<Site>) -> Router,
+    routes: impl FnOnce(&Arc<Site>) -> (Router, Door),
 ) -> Result<Running, StartError> {
     config.check()?;
     let address = SocketAddr::new(config.listener.address, config.listener.port);

@@ -7,6 +7,7 @@ mod accept;
 mod bridge;
 mod cached;
 mod cors;
+mod door;
 mod health;
 mod pending;
 mod place;
@@ -37,6 +38,7 @@ use crate::source::status::Status;
 
 pub(crate) use accept::serve;
 use cached::Cached;
+pub(crate) use door::Door;
 pub(crate) use pending::Places;
 pub(crate) use shortage::{RESERVE, Shortage};
 
@@ -95,7 +97,7 @@ fn read(handler: MethodRouter<Arc<Site>>) -> MethodRouter<Arc<Site>> {
 }
 
 /// Routes of the client port.
-pub(crate) fn client_routes(site: &Arc<Site>) -> Router {
+pub(crate) fn client_routes(site: &Arc<Site>) -> (Router, Door) {
     let mut routes = Router::new()
         .route("/", read(get(root)))
         .route(&site.path, get(upgrade::upgrade).fallback(upgrade::upgrade));
@@ -110,7 +112,7 @@ pub(crate) fn client_routes(site: &Arc<Site>) -> Router {
             .route("/health", read(get(health::cached_health)))
             .route("/stats", read(get(health::cached_stats)));
     }
-    routes.fallback(unknown_path).with_state(Arc::clone(site))
+    (routes.fallback(unknown_path).with_state(Arc::clone(site)), Door::of(site))
 }
 
 /// Where a fallback of the WebSocket endpoint is served: at the root, and beside that endpoint, where a client that knows
@@ -123,8 +125,8 @@ fn paths(endpoint: &str, name: &str) -> BTreeSet<String> {
 }
 
 /// Routes of a client port where every path is the WebSocket endpoint.
-pub(crate) fn endpoint_only(site: &Arc<Site>) -> Router {
-    Router::new().fallback(upgrade::upgrade).with_state(Arc::clone(site))
+pub(crate) fn endpoint_only(site: &Arc<Site>) -> (Router, Door) {
+    (Router::new().fallback(upgrade::upgrade).with_state(Arc::clone(site)), Door::closed())
 }
 
 /// Routes that the admin port adds to probes and metrics.

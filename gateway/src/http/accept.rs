@@ -4,7 +4,8 @@
 //! Without file descriptors it is answered 503 and closed, see [`Shortage`].
 
 use std::convert::Infallible;
-use std::net::TcpListener as StdListener;
+use std::io::{self, Read as _};
+use std::net::{TcpListener as StdListener, TcpStream as StdStream};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,10 +19,13 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use wsgateway_proto::handshake::MAX_HEAD;
 
+use super::door::{Door, Verdict};
 use super::pending::{Answering, Over, Pending, Places};
 use super::shortage::Shortage;
 use super::watched::Watched;
@@ -32,30 +36,87 @@ const HEAD_BYTES: usize = 32 << 10;
 /// Serves the client port until cancelled.
 pub(crate) async fn serve(
     listener: StdListener,
-    routes: Router,
+    (routes, door): (Router, Door),
     places: Arc<Places>,
     mut shortage: Shortage,
     stop: CancellationToken,
 ) {
     // The socket is registered with the runtime that serves it: this one.
-    let listener = match TcpListener::from_std(listener) {
+    let listener = match AsyncFd::register(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot watch the client port"),
     };
     let accepting = async {
         loop {
             if let Some((stream, peer)) = shortage.accept(&listener).await {
+                // In a storm the request is there already: no task, no second wait, no HTTP server.
+                let mut buffer = [0; MAX_HEAD];
+                let count = (&stream).read(&mut buffer).unwrap_or(0);
+                let read = buffer.get(..count).unwrap_or_default();
+                if let Verdict::Upgrade(upgrade) = door.judge(read) {
+                    upgrade.hand_over(stream, read);
+                    continue;
+                }
                 // Before the next one is accepted: the task may get its turn later.
                 let pending = places.enter(peer, Instant::now());
-                drop(tokio::spawn(connection(stream, routes.clone(), pending)));
+                let connection =
+                    connection(stream, read.to_vec(), door.clone(), routes.clone(), pending);
+                drop(tokio::spawn(connection));
             }
         }
     };
     let _never: Option<Infallible> = stop.run_until_cancelled(accepting).await;
 }
 
-/// One HTTP connection; its place is given back when it ends or is upgraded.
-async fn connection(stream: TcpStream, routes: Router, pending: Arc<Pending>) {
+/// One connection of which some bytes were read; its place is given back when it ends or is upgraded.
+async fn connection(
+    stream: StdStream,
+    mut read: Vec<u8>,
+    door: Door,
+    routes: Router,
+    pending: Arc<Pending>,
+) {
+    let stream = tokio::select! {
+        stream = wait(stream, &mut read, &door) => stream,
+        over = pending.over() => return log_over(over),
+    };
+    match stream {
+        Ok(Some(stream)) => {
+            serve_http(Watched::new(stream, read, Arc::clone(&pending)), routes, pending).await
+        }
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, "a connection ended before its request"),
+    }
+}
+
+/// Waits until a connection is upgraded (None), or turns out to be for the HTTP server.
+async fn wait(stream: StdStream, read: &mut Vec<u8>, door: &Door) -> io::Result<Option<TcpStream>> {
+    let stream = TcpStream::from_std(stream)?;
+    loop {
+        match door.judge(read) {
+            Verdict::Http => return Ok(Some(stream)),
+            Verdict::Upgrade(upgrade) => {
+                upgrade.hand_over(stream.into_std()?, read);
+                return Ok(None);
+            }
+            Verdict::Wait => {}
+        }
+        stream.readable().await?;
+        match stream.try_read_buf(read) {
+            Ok(0) => return Ok(None),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+fn log_over(over: Over) {
+    let why = if over == Over::Evicted { "its place was needed" } else { "too slow" };
+    tracing::debug!(why, "HTTP connection closed");
+}
+
+/// One HTTP connection.
+async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
     let routes = TowerToHyperService::new(routes);
     let service = service_fn(|mut request: Request<Incoming>| {
         let answering = pending.answer();
@@ -69,17 +130,14 @@ async fn connection(stream: TcpStream, routes: Router, pending: Arc<Pending>) {
             // Deadlines are those of the place: hyper has one for a head and for what is between two requests.
             .header_read_timeout(None)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(&pending))), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
     );
     let mut is_last = false;
     let served = loop {
         tokio::select! {
             served = serving.as_mut() => break served,
-            over = pending.over() => {
-                let why = if over == Over::Evicted { "its place was needed" } else { "too slow" };
-                return tracing::debug!(why, "HTTP connection closed");
-            }
+            over = pending.over() => return log_over(over),
             () = pending.crowded(), if !is_last => {
                 is_last = true;
                 serving.as_mut().graceful_shutdown();

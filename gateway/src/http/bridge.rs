@@ -90,6 +90,7 @@ impl Bridge {
         let theirs = TcpStream::from(OwnedFd::from(theirs.into_std()?));
         site.hub.adopt(Handover {
             stream: theirs,
+            response: Vec::new(),
             leftover: bytes::Bytes::new(),
             deflate: false,
             protocol: Protocol::WsGateway,

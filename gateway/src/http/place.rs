@@ -70,8 +70,13 @@ pub(super) fn busy(site: &Site) -> Option<Busy> {
     site.admission.refuses().map(turned_away)
 }
 
+/// A place for a WebSocket client if there is one; who gets none is turned away, and counted, by the HTTP server.
+pub(super) fn try_admit(site: &Site) -> Option<Permit> {
+    is_ready(site).then(|| site.admission.admit().ok())?
+}
+
 fn is_ready(site: &Site) -> bool {
-    !site.status.snapshot().epoch.is_empty()
+    site.status.is_known()
 }
 
 fn not_ready() -> Busy {

@@ -6,12 +6,13 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use prometheus::IntCounter;
 use rustix::io::Errno;
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
 use wsgateway_runtime::readiness::Gate;
 
@@ -57,12 +58,15 @@ impl Shortage {
     }
 
     /// The next connection that can be served. None: look again.
-    pub(super) async fn accept(&mut self, listener: &TcpListener) -> Option<(TcpStream, IpAddr)> {
+    pub(super) async fn accept(
+        &mut self,
+        listener: &AsyncFd<TcpListener>,
+    ) -> Option<(TcpStream, IpAddr)> {
         let short = self.reserve.is_empty();
         let accepted = match short {
-            false => listener.accept().await,
+            false => accept(listener).await,
             // Nobody may come for long, and the pod is to be ready again by itself.
-            true => match timeout_at(self.retry, listener.accept()).await {
+            true => match timeout_at(self.retry, accept(listener)).await {
                 Ok(accepted) => accepted,
                 Err(_) => return self.end(),
             },
@@ -72,7 +76,7 @@ impl Shortage {
                 self.refuse(stream);
                 if self.retry <= Instant::now() { self.end() } else { None }
             }
-            Ok((stream, peer)) => Some((stream, peer.ip())),
+            Ok(accepted) => Some(accepted),
             Err(error) if is_shortage(&error) => {
                 self.begin(&error).await;
                 None
@@ -113,15 +117,29 @@ impl Shortage {
     }
 
     /// Says so and hangs up, without waiting for anything.
-    fn refuse(&self, stream: TcpStream) {
+    fn refuse(&self, mut stream: TcpStream) {
         self.refused.inc();
-        let Ok(mut stream) = stream.into_std() else { return };
         // Whatever fails here, the connection is closed.
         let _written = stream.write(ANSWER);
         let _ended = stream.shutdown(Shutdown::Write);
         // A request that is not read would make a reset of the end, which may overtake the answer.
         let mut request = [0; 4 << 10];
         let _read = stream.read(&mut request);
+    }
+}
+
+/// The next connection, non-blocking, and where it comes from: one system call while there are some.
+async fn accept(listener: &AsyncFd<TcpListener>) -> io::Result<(TcpStream, IpAddr)> {
+    loop {
+        let mut ready = listener.readable().await?;
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let accepted = ready.try_io(|listener| Ok(acceptfrom_with(listener.get_ref(), flags)?));
+        if let Ok(accepted) = accepted {
+            let (socket, peer) = accepted?;
+            let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+            let ip = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+            return Ok((socket.into(), ip));
+        }
     }
 }
 

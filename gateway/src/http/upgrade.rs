@@ -90,7 +90,9 @@ fn release(upgraded: Upgraded, agreed: Agreed, permit: Permit) -> std::io::Resul
         .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
     let stream = parts.io.into_inner().into_inner().into_std()?;
     let Agreed { deflate, protocol } = agreed;
-    Ok(Handover { stream, leftover: parts.read_buf, deflate, protocol, permit: Some(permit) })
+    let leftover = parts.read_buf;
+    let (response, permit) = (Vec::new(), Some(permit));
+    Ok(Handover { stream, response, leftover, deflate, protocol, permit })
 }
 
 /// Whether the source's state is worth a warning to people.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -14,12 +15,14 @@ use super::pending::Pending;
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
+    /// What was read of the socket before.
+    before: Bytes,
     pending: Arc<Pending>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, pending: Arc<Pending>) -> Self {
-        Self { stream, pending }
+    pub(super) fn new(stream: TcpStream, before: Vec<u8>, pending: Arc<Pending>) -> Self {
+        Self { stream, before: before.into(), pending }
     }
 
     /// The socket alone.
@@ -34,6 +37,11 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            let count = self.before.len().min(buffer.remaining());
+            buffer.put_slice(&self.before.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {

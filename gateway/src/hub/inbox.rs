@@ -46,6 +46,8 @@ pub(crate) enum Entry {
 pub(crate) struct Handover {
     /// Non-blocking, options set.
     pub stream: TcpStream,
+    /// What the client is to be sent before anything else: the answer to its request, unless it has been sent.
+    pub response: Vec<u8>,
     /// Bytes that came behind the handshake.
     pub leftover: Bytes,
     /// Whether permessage-deflate was agreed.

@@ -162,6 +162,11 @@ impl Status {
         self.slow().state
     }
 
+    /// Whether the stream has been read at all.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.slow().epoch.is_empty()
+    }
+
     /// Everything at this instant.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let (state, epoch, error) = {

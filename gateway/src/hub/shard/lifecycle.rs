@@ -50,7 +50,7 @@ impl Shard {
         let timer = Timer { conn, serial: self.serial };
         self.wheel.insert(timer, Deadline::Liveness, self.clock.tick + self.settings.ping_after);
         if self.settings.session == Session::Clients {
-            self.greet(conn);
+            self.greet(conn, &handover.response);
             if handover.protocol == Protocol::Odin {
                 self.subscribe_initially(conn);
             }
@@ -64,18 +64,20 @@ impl Shard {
         }
     }
 
-    /// Says hello, where the protocol has a word for it.
-    fn greet(&mut self, conn: u32) {
+    /// Answers the client's request, if nobody has, and says hello, where the protocol has a word for it: in one write.
+    fn greet(&mut self, conn: u32, response: &[u8]) {
         let established = match self.protocol(conn) {
             Protocol::WsGateway => v1::established,
             Protocol::Odin if self.settings.greets_odin => odin::established,
-            Protocol::Odin | Protocol::Symbols => return,
+            Protocol::Odin | Protocol::Symbols if response.is_empty() => return,
+            Protocol::Odin | Protocol::Symbols => return self.send_bytes(conn, response),
         };
         let settings = &self.settings;
         let connection_id = format!("{:08x}-{}-{}", settings.boot, self.number, self.serial);
         let (pod, epoch, limits) = (settings.pod.clone(), self.epoch.clone(), settings.hello);
         let heartbeat_ms = settings.heartbeat_ms;
         self.send(conn, |out| {
+            out.extend_from_slice(response);
             established(
                 out,
                 &v1::Hello {

@@ -1,0 +1,88 @@
+//! The front door: clean upgrade requests, answered without an HTTP server.
+//!
+//! In: the first bytes of a socket. Out: the socket, to a shard, which sends the 101 and the greeting in one write; or the
+//! bytes, for the HTTP server, which judges and refuses whatever is not clean. Nothing is refused here.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wsgateway_config::Protocol;
+use wsgateway_proto::handshake::{Accepted, Head, head};
+
+use super::Site;
+use super::place::try_admit;
+use crate::admission::Permit;
+use crate::hub::Hub;
+use crate::hub::inbox::Handover;
+
+/// The door of one port. Clones lead to the same shards.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    /// None: everything is for the HTTP server.
+    site: Option<Arc<Site>>,
+}
+
+/// What the first bytes of a socket are.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Not enough.
+    Wait,
+    /// For the HTTP server.
+    Http,
+    /// A clean request, and the place of its client.
+    Upgrade(Box<Upgrade>),
+}
+
+/// A clean request that is granted.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    hub: Hub,
+    accepted: Accepted,
+    /// Bytes of the request; what follows is of the WebSocket.
+    len: usize,
+    permit: Permit,
+}
+
+impl Door {
+    /// A door for the WebSocket endpoint of a site.
+    pub(super) fn of(site: &Arc<Site>) -> Self {
+        Self { site: Some(Arc::clone(site)) }
+    }
+
+    /// A door that lets nobody through: for ports where every path is an endpoint.
+    pub(super) fn closed() -> Self {
+        Self { site: None }
+    }
+
+    /// Judges everything that was read of a socket so far.
+    pub(super) fn judge(&self, read: &[u8]) -> Verdict {
+        let Some(site) = &self.site else { return Verdict::Http };
+        match head(read, &site.protocols, site.default_protocol, site.compression) {
+            Head::Partial => Verdict::Wait,
+            // Clients of earlier systems know no path.
+            Head::Upgrade { path, accepted, len, .. } if path == site.path || path == "/" => {
+                let upgrade = |permit| Upgrade { hub: site.hub.clone(), accepted, len, permit };
+                try_admit(site)
+                    .map_or(Verdict::Http, |permit| Verdict::Upgrade(Box::new(upgrade(permit))))
+            }
+            Head::Other | Head::Upgrade { .. } => Verdict::Http,
+        }
+    }
+}
+
+impl Upgrade {
+    /// Hands the socket, non-blocking and with all that was `read` of it, to a shard.
+    pub(super) fn hand_over(self, stream: TcpStream, read: &[u8]) {
+        let Self { hub, accepted, len, permit } = self;
+        let named = |known: &Protocol| known.name() == accepted.protocol;
+        hub.adopt(Handover {
+            stream,
+            response: accepted.response(),
+            leftover: Bytes::copy_from_slice(read.get(len..).unwrap_or_default()),
+            deflate: accepted.deflate,
+            protocol: Protocol::ALL.into_iter().find(named).unwrap_or_default(),
+            permit: Some(permit),
+        });
+    }
+}
