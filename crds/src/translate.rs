@@ -51,7 +51,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         history: limits.history.clone(),
         ..GatewayConfig::new(name, source)
     };
-    // Written out, so that whoever reads the configuration sees which channels symbols are.
+    // Written out, so that the configuration shows which channels symbols are.
     config.symbols.template = Some(config.symbols_template());
     config
 }

@@ -111,6 +111,7 @@ export class Connection {
     this.#unwatch?.();
     this.#unwatch = undefined;
     this.#asking?.abort();
+    this.#asking = undefined;
     this.#attempt = this.#notBefore = 0;
     this.#tokenRefused = false;
     this.#set('closed');
@@ -202,6 +203,7 @@ export class Connection {
     const timer = setTimeout(() => asking.abort(), HTTP_TIMEOUT);
     const works = await answersHttp({ ...this.settings.line, url }, asking.signal);
     clearTimeout(timer);
+    if (this.#asking !== asking) return;
     this.#asking = undefined;
     if (!this.#greeted) this.#choice.answered(works);
   }

@@ -6,8 +6,10 @@ export async function answersHttp({ url, fetch }: Pick<LineOptions, 'url' | 'fet
   const plain = new URL(url);
   plain.protocol = url.protocol.replace('ws', 'http');
   try {
-    const { status, body } = await (fetch as typeof globalThis.fetch)(plain, { cache: 'no-store', signal });
-    body?.cancel().catch(() => {});
+    const response = await (fetch as typeof globalThis.fetch)(plain, { cache: 'no-store', signal });
+    const { status } = response;
+    // Read to its end, so that the connection is free for the next request.
+    await response.arrayBuffer().catch(() => {});
     return status < 500 && status !== 429;
   } catch {
     return false;

@@ -185,8 +185,14 @@ async fn a_pong_and_a_subscribe_without_channels_say_up_to_where_everything_was_
         client.expect("unsubscription_ack").await?;
         let last = rig.publish("A.trade", "0").await?;
         read_up_to(&rig, last).await?;
-        client.send(&question).await?;
-        assert_eq!(client.expect(answer).await?["offset"], last);
+        loop {
+            client.send(&question).await?;
+            let offset = client.expect(answer).await?["offset"].as_u64();
+            assert!(offset <= Some(last), "{offset:?}");
+            if offset == Some(last) {
+                break;
+            }
+        }
     }
     Ok(())
 }
