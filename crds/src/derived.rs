@@ -16,7 +16,8 @@ const BASE_BYTES: u64 = 64 << 20;
 const CONNECTION_BYTES: u64 = 6 << 10;
 /// Per subscription: its place in the index and the way back from there, with room for growth of both lists.
 const SUBSCRIPTION_BYTES: u64 = 32;
-/// Per event stream or long-poll, besides: what HTTP holds for it, and the pair of sockets to its shard.
+/// Per event stream or long-poll, besides: what HTTP holds for a long-poll, and the pair of sockets to its shard. An
+/// event stream takes 4 KiB and the sockets.
 const FALLBACK_BYTES: u64 = 24 << 10;
 /// Event streams and long-polls are one connection in so many, unless specified.
 const FALLBACK_SHARE: u32 = 4;

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::io::{self, Read as _};
 use std::net::{TcpListener as StdListener, TcpStream as StdStream};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -125,22 +125,27 @@ async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
         let pending = Arc::clone(&pending);
         async move { response.await.map(|response| last(response, &pending, answering)) }
     });
-    let mut serving = pin!(
-        http1::Builder::new()
-            // Deadlines are those of the place: hyper has one for a head and for what is between two requests.
-            .header_read_timeout(None)
-            .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
-    );
+    let mut serving = http1::Builder::new()
+        // Deadlines are those of the place: hyper has one for a head and for what is between two requests.
+        .header_read_timeout(None)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut is_last = false;
     let served = loop {
         tokio::select! {
-            served = serving.as_mut() => break served,
+            served = &mut serving => break served,
+            takeover = pending.taken_over() => {
+                let Some(parts) = serving.into_parts() else { return };
+                let stream = parts.io.into_inner().into_inner();
+                // A task of its own, so that this one's memory is released: it is that of an HTTP server.
+                drop(tokio::spawn(takeover.serve(stream)));
+                return;
+            }
             over = pending.over() => return log_over(over),
             () = pending.crowded(), if !is_last => {
                 is_last = true;
-                serving.as_mut().graceful_shutdown();
+                Pin::new(&mut serving).graceful_shutdown();
             }
         }
     };

@@ -7,14 +7,17 @@
 mod table;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::PendingMetrics;
-use table::{Source, Table, Ticket};
+use table::{Peer, Table, Ticket};
 
 /// Time to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,7 +34,7 @@ pub(crate) struct Places {
 #[derive(Debug)]
 pub(super) struct Pending {
     places: Arc<Places>,
-    source: Source,
+    peer: Peer,
     state: Mutex<State>,
     /// Its place was given to another one.
     evicted: Arc<Notify>,
@@ -39,6 +42,33 @@ pub(super) struct Pending {
     crowded: Notify,
     /// There is a deadline that is earlier than the one before.
     sooner: Notify,
+    /// What takes the socket over from HTTP, once there is something.
+    takeover: Mutex<Option<Takeover>>,
+    taken_over: Notify,
+    /// The last write did not get rid of everything.
+    blocked: AtomicBool,
+}
+
+/// Goes on with a socket; its first answer is still to be written.
+pub(super) struct Takeover(Box<dyn FnOnce(TcpStream) -> BoxFuture<'static, ()> + Send>);
+
+impl Takeover {
+    pub(super) fn new<F>(serve: impl FnOnce(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self(Box::new(|stream| Box::pin(serve(stream))))
+    }
+
+    pub(super) fn serve(self, stream: TcpStream) -> BoxFuture<'static, ()> {
+        (self.0)(stream)
+    }
+}
+
+impl std::fmt::Debug for Takeover {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Takeover")
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,16 +129,19 @@ impl Places {
     }
 
     /// Takes a place, from another connection if none is free.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, now: Instant) -> Arc<Pending> {
-        let (source, evicted) = (Source::from(peer), Arc::new(Notify::new()));
-        let ticket = self.take(source, &evicted);
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr, now: Instant) -> Arc<Pending> {
+        let (peer, evicted) = (Peer::from(address), Arc::new(Notify::new()));
+        let ticket = self.take(peer, &evicted);
         Arc::new(Pending {
             places: Arc::clone(self),
-            source,
+            peer,
             state: Mutex::new(State { ticket: Some(ticket), phase: Phase::Head { since: now } }),
             evicted,
             crowded: Notify::new(),
             sooner: Notify::new(),
+            takeover: Mutex::new(None),
+            taken_over: Notify::new(),
+            blocked: AtomicBool::new(false),
         })
     }
 
@@ -117,9 +150,9 @@ impl Places {
         self.table().is_pressed()
     }
 
-    fn take(&self, source: Source, connection: &Arc<Notify>) -> Ticket {
+    fn take(&self, peer: Peer, connection: &Arc<Notify>) -> Ticket {
         let mut table = self.table();
-        let (ticket, other) = table.enter(source, Arc::clone(connection));
+        let (ticket, other) = table.enter(peer, Arc::clone(connection));
         self.metrics.held.set(table.len() as i64);
         if let Some(other) = other {
             self.metrics.evicted.inc();
@@ -161,6 +194,32 @@ impl Pending {
         let ticket = self.state().ticket.take();
         self.places.leave(ticket);
         Lent { pending: self }
+    }
+
+    /// Has the socket taken over, as soon as earlier answers have been written. The request's handler must not answer.
+    pub(super) fn take_over(&self, takeover: Takeover) {
+        *self.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
+        self.taken_over.notify_one();
+    }
+
+    /// Waits until the socket is taken over, and everything before is written.
+    pub(super) async fn taken_over(&self) -> Takeover {
+        loop {
+            self.taken_over.notified().await;
+            if !self.blocked.load(Ordering::Relaxed) {
+                let mut takeover = self.takeover.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(takeover) = takeover.take() {
+                    return takeover;
+                }
+            }
+        }
+    }
+
+    /// A write got rid of everything, or not.
+    pub(super) fn wrote(&self, all: bool) {
+        if self.blocked.swap(!all, Ordering::Relaxed) && all {
+            self.taken_over.notify_one();
+        }
     }
 
     /// Whether the connection should end with its answer.
@@ -240,7 +299,7 @@ impl Drop for Lent {
         if pending.places.table().is_full() {
             return pending.crowded.notify_one();
         }
-        let ticket = pending.places.take(pending.source, &pending.evicted);
+        let ticket = pending.places.take(pending.peer, &pending.evicted);
         pending.state().ticket = Some(ticket);
     }
 }

@@ -1,25 +1,25 @@
 //! `GET /sse`: an event stream (WHATWG HTML, server-sent events) for clients behind proxies that break WebSocket.
 //!
-//! Every message is an event whose `id` is the cursor, so that a browser's EventSource resumes by itself. On quiet
+//! The socket is taken over from HTTP, whose buffers are several times what a stream needs. Every message is an event whose `id` is the cursor, so that a browser's EventSource resumes by itself. On quiet
 //! channels the heartbeat brings a younger `id`, without an event.
 
-use std::convert::Infallible;
 use std::fmt::Write;
+use std::io;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant};
 
 use super::Site;
 use super::bridge::{Bridge, Head, Said, head};
-use super::pending::{Lent, Pending};
+use super::pending::{Pending, Takeover};
 use super::place::Busy;
 use super::query::{Cursor, Query, Wish};
 
@@ -28,6 +28,9 @@ const CHUNK: usize = 16 << 10;
 
 /// Shortest time between two questions for the cursor: pings may come more often than commands are allowed.
 const ASK_PAUSE: Duration = Duration::from_secs(2);
+
+/// Bytes that a client may send behind its request: nothing there means anything.
+const MOST_HEARD: usize = 32 << 10;
 
 /// Headers of every event stream.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
@@ -45,6 +48,7 @@ pub(super) async fn events(
     State(site): State<Arc<Site>>,
     Extension(pending): Extension<Arc<Pending>>,
     query: Result<UrlQuery<Query>, QueryRejection>,
+    method: Method,
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
@@ -52,6 +56,9 @@ pub(super) async fn events(
         Ok(wish) => wish,
         Err(refusal) => return *refusal,
     };
+    if method == Method::HEAD {
+        return HEADERS.into_response();
+    }
     let mut bridge = match Bridge::enter(&site, &wish).await {
         Ok(bridge) => bridge,
         Err(busy) if understands_events(&headers) => return refuse(&busy),
@@ -69,13 +76,28 @@ pub(super) async fn events(
         acknowledged: false,
         asked: None,
         ended: false,
-        _lent: pending.lend(),
     };
-    let body = stream::unfold(events, async |mut events: Events| {
-        let chunk = events.next().await?;
-        Some((Ok::<_, Infallible>(chunk), events))
-    });
-    (HEADERS, Body::from_stream(body)).into_response()
+    pending.take_over(Takeover::new(|stream| events.run(stream)));
+    // The connection ends here for HTTP.
+    std::future::pending().await
+}
+
+/// Waits until the client has hung up, or says so much that it cannot mean it.
+async fn hung_up(stream: &TcpStream) {
+    let mut heard = 0;
+    while heard < MOST_HEARD && stream.readable().await.is_ok() {
+        match discard(stream) {
+            Ok(0) => return,
+            Ok(count) => heard += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Reads what is there. The buffer is here so that no stream holds one while it waits.
+fn discard(stream: &TcpStream) -> io::Result<usize> {
+    stream.try_read(&mut [0; 4 << 10])
 }
 
 fn understands_events(headers: &HeaderMap) -> bool {
@@ -97,6 +119,16 @@ fn refuse(busy: &Busy) -> Response {
     (HEADERS, out).into_response()
 }
 
+/// The status line and the headers. The body ends with the connection.
+fn head_of_answer() -> String {
+    let mut head = "HTTP/1.1 200 OK\r\n".to_owned();
+    for (name, value) in &HEADERS {
+        let value = value.to_str().unwrap_or_default();
+        head.extend([name.as_str(), ": ", value, "\r\n"]);
+    }
+    head + "\r\n"
+}
+
 /// A connection, spoken as events.
 struct Events {
     bridge: Bridge,
@@ -107,10 +139,29 @@ struct Events {
     /// When we asked for the cursor last.
     asked: Option<Instant>,
     ended: bool,
-    _lent: Lent,
 }
 
 impl Events {
+    /// Sends head and events until either side has enough.
+    async fn run(mut self, mut stream: TcpStream) {
+        let mut out = head_of_answer();
+        loop {
+            if stream.write_all(out.as_bytes()).await.is_err() {
+                return;
+            }
+            // Whoever waits has no buffer.
+            drop(out);
+            let next = tokio::select! {
+                next = self.next() => next,
+                () = hung_up(&stream) => return,
+            };
+            let Some(more) = next else { break };
+            out = more;
+        }
+        // Whatever becomes of it, the connection ends.
+        let _ended = stream.shutdown().await;
+    }
+
     /// The next events, as many as are there.
     async fn next(&mut self) -> Option<String> {
         if self.ended {

@@ -25,6 +25,10 @@ impl Watched {
         Self { stream, before: before.into(), pending }
     }
 
+    fn wrote(&self, written: &Poll<io::Result<usize>>, length: usize) {
+        self.pending.wrote(matches!(written, Poll::Ready(Ok(count)) if *count == length));
+    }
+
     /// The socket alone.
     pub(super) fn into_inner(self) -> TcpStream {
         self.stream
@@ -57,7 +61,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(&written, bytes.len());
+        written
     }
 
     fn poll_write_vectored(
@@ -65,7 +71,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.wrote(&written, slices.iter().map(|slice| slice.len()).sum());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use harness::wait_until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use wsgateway_config::Millis;
 
 use super::client::Client;
@@ -256,6 +257,47 @@ async fn event_streams_and_polls_leave_places_for_websocket_clients() -> Result<
         clients.push(rig.client().await?);
     }
     assert_eq!(refused_upgrade(rig.client_addr).await?.status, 503);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_stream_that_is_asked_for_behind_unread_answers_follows_them() -> Result<()> {
+    const PAGES: usize = 100;
+    let rig = Rig::start().await?;
+    let mut stream = TcpStream::connect(rig.client_addr).await?;
+    let page = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+    let events = "GET /sse?channels=a HTTP/1.1\r\nHost: test\r\n\r\n";
+    stream.write_all((page.repeat(PAGES) + events).as_bytes()).await?;
+    let mut all = Vec::new();
+    let is_open = |all: &[u8]| {
+        let end = &all[all.len().saturating_sub(2_000)..];
+        all.ends_with(b"\n\n") && String::from_utf8_lossy(end).contains("connection:established")
+    };
+    while !is_open(&all) {
+        let read = timeout(SOON, stream.read_buf(&mut all)).await.context("nothing came")??;
+        ensure!(read > 0, "the connection ended behind {} bytes", all.len());
+    }
+    let head = b"HTTP/1.1 200 OK\r\n";
+    let at = all.windows(head.len()).enumerate().filter(|(_, bytes)| bytes == head);
+    let heads = at.map(|(at, _)| at).collect::<Vec<_>>();
+    let length = heads[1];
+    let whole = (0..=PAGES).map(|page| page * length).collect::<Vec<_>>();
+    assert_eq!(heads, whole, "an answer is missing or cut");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_stream_whose_client_leaves_gives_its_place_back() -> Result<()> {
+    let rig = Rig::start().await?;
+    for round in 0..3 {
+        let events = Events::open(&rig, "channels=a", "").await?;
+        assert_eq!(rig.metric("wsgateway_connections").await?, 1, "{round}");
+        drop(events);
+        wait_until(SOON, "no connections", async || {
+            rig.metric("wsgateway_connections").await.is_ok_and(|count| count == 0)
+        })
+        .await?;
+    }
     Ok(())
 }
 

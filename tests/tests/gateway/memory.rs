@@ -60,11 +60,11 @@ async fn an_idle_connection_with_three_subscriptions_costs_at_most_800_bytes() -
     Ok(())
 }
 
-/// User memory that an idle event stream may cost: what `FALLBACK_BYTES` of the pod's sizing holds, with the kernel's.
-const EVENT_STREAM: u64 = 24_000;
+/// User memory that an idle event stream may cost.
+const EVENT_STREAM: u64 = 4_500;
 
 #[tokio::test]
-async fn an_idle_event_stream_costs_no_more_than_the_sizing_of_pods_has_for_it() -> Result<()> {
+async fn an_idle_event_stream_costs_at_most_4500_bytes() -> Result<()> {
     let (nats, _jetstream) = nats_with_stream().await?;
     let gateway = warm(&nats, "").await?;
     for count in [50, COUNT] {

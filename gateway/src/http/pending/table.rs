@@ -12,9 +12,9 @@ use std::net::IpAddr;
 /// nobody else needs the places.
 const SHARES: usize = 16;
 
-/// Whom a connection is counted to. Of an IPv6 address the first 64 bits: one host chooses the others itself.
+/// The address that a connection is counted to. Of an IPv6 address the first 64 bits: one host chooses the others itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(super) enum Peer {
     V4(u32),
     V6(u64),
 }
@@ -28,16 +28,16 @@ pub(super) struct Ticket(u64);
 pub(super) struct Table<T> {
     limit: usize,
     share: usize,
-    entries: BTreeMap<Ticket, (Source, T)>,
+    entries: BTreeMap<Ticket, (Peer, T)>,
     /// The tickets of each address that has any: at most as many as there are places. Its hash is keyed at random, since
     /// strangers choose the addresses.
-    sources: HashMap<Source, BTreeSet<Ticket>>,
+    peers: HashMap<Peer, BTreeSet<Ticket>>,
     /// Those with more than their share: at most [`SHARES`].
-    greedy: BTreeSet<Source>,
+    greedy: BTreeSet<Peer>,
     next: u64,
 }
 
-impl From<IpAddr> for Source {
+impl From<IpAddr> for Peer {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.to_bits()),
@@ -54,51 +54,51 @@ impl<T> Table<T> {
             limit,
             share: limit.div_ceil(SHARES),
             entries: BTreeMap::new(),
-            sources: HashMap::new(),
+            peers: HashMap::new(),
             greedy: BTreeSet::new(),
             next: 0,
         }
     }
 
     /// Takes a place. If that takes one place too many, also returns who has to leave.
-    pub(super) fn enter(&mut self, source: Source, connection: T) -> (Ticket, Option<T>) {
+    pub(super) fn enter(&mut self, peer: Peer, connection: T) -> (Ticket, Option<T>) {
         let evicted = if self.is_full() { self.evict() } else { None };
         let ticket = Ticket(self.next);
         self.next += 1;
-        self.entries.insert(ticket, (source, connection));
-        let tickets = self.sources.entry(source).or_default();
+        self.entries.insert(ticket, (peer, connection));
+        let tickets = self.peers.entry(peer).or_default();
         tickets.insert(ticket);
         if tickets.len() > self.share {
-            self.greedy.insert(source);
+            self.greedy.insert(peer);
         }
         (ticket, evicted)
     }
 
     /// A connection completed a step: its new ticket, or None if it has had to leave.
     pub(super) fn step(&mut self, ticket: Ticket) -> Option<Ticket> {
-        let (source, connection) = self.leave(ticket)?;
-        Some(self.enter(source, connection).0)
+        let (peer, connection) = self.leave(ticket)?;
+        Some(self.enter(peer, connection).0)
     }
 
     /// Gives a place back; None if the connection has had to leave before.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<(Source, T)> {
-        let (source, connection) = self.entries.remove(&ticket)?;
-        if let Some(tickets) = self.sources.get_mut(&source) {
+    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<(Peer, T)> {
+        let (peer, connection) = self.entries.remove(&ticket)?;
+        if let Some(tickets) = self.peers.get_mut(&peer) {
             tickets.remove(&ticket);
             if tickets.len() <= self.share {
-                self.greedy.remove(&source);
+                self.greedy.remove(&peer);
             }
             if tickets.is_empty() {
-                self.sources.remove(&source);
+                self.peers.remove(&peer);
             }
         }
-        Some((source, connection))
+        Some((peer, connection))
     }
 
     fn evict(&mut self) -> Option<T> {
-        let count = |source: &&Source| self.sources.get(source).map_or(0, BTreeSet::len);
+        let count = |peer: &&Peer| self.peers.get(peer).map_or(0, BTreeSet::len);
         let greediest = self.greedy.iter().max_by_key(count);
-        let of_greediest = greediest.and_then(|source| self.sources.get(source)?.first().copied());
+        let of_greediest = greediest.and_then(|peer| self.peers.get(peer)?.first().copied());
         let idlest = of_greediest.or_else(|| self.entries.keys().next().copied())?;
         self.leave(idlest).map(|(_, connection)| connection)
     }
@@ -125,8 +125,8 @@ mod tests {
 
     use super::*;
 
-    const ONE: Source = Source::V4(1);
-    const TWO: Source = Source::V4(2);
+    const ONE: Peer = Peer::V4(1);
+    const TWO: Peer = Peer::V4(2);
 
     #[test]
     fn the_idlest_makes_room_and_a_step_makes_young() {
@@ -135,7 +135,7 @@ mod tests {
         let (_, nobody) = table.enter(TWO, "second");
         assert_eq!(nobody, None);
         assert!(table.step(first).is_some());
-        let (_, evicted) = table.enter(Source::V4(3), "third");
+        let (_, evicted) = table.enter(Peer::V4(3), "third");
         assert_eq!((evicted, table.len()), (Some("second"), 2));
     }
 
@@ -163,11 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_one_ipv6_network_are_one_source_and_mapped_ipv4_is_ipv4() {
-        let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
-        assert_eq!(source("2001:db8:0:1::1"), source("2001:db8:0:1:ffff::2"));
-        assert_ne!(source("2001:db8:0:1::1"), source("2001:db8:0:2::1"));
-        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+    fn hosts_of_one_ipv6_network_are_one_peer_and_mapped_ipv4_is_ipv4() {
+        let peer = |text: &str| Peer::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(peer("2001:db8:0:1::1"), peer("2001:db8:0:1:ffff::2"));
+        assert_ne!(peer("2001:db8:0:1::1"), peer("2001:db8:0:2::1"));
+        assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
     }
 
     #[test]
@@ -189,18 +189,18 @@ mod tests {
         ) {
             let mut table = Table::new(limit);
             let mut tickets = vec![table.enter(ONE, ()).0];
-            for (act, source, index) in acts {
+            for (act, peer, index) in acts {
                 let at = index.index(tickets.len());
                 match act {
-                    0 => tickets.push(table.enter(Source::V4(source), ()).0),
+                    0 => tickets.push(table.enter(Peer::V4(peer), ()).0),
                     1 => if let Some(ticket) = table.step(tickets[at]) { tickets[at] = ticket },
                     _ => drop(table.leave(tickets[at])),
                 }
                 prop_assert!(table.len() <= limit);
-                prop_assert_eq!(table.sources.values().map(BTreeSet::len).sum::<usize>(), table.len());
-                prop_assert!(table.sources.values().all(|tickets| !tickets.is_empty()));
-                let greedy = table.sources.iter().filter(|(_, tickets)| tickets.len() > table.share);
-                prop_assert!(greedy.map(|(source, _)| source).collect::<BTreeSet<_>>() == table.greedy.iter().collect());
+                prop_assert_eq!(table.peers.values().map(BTreeSet::len).sum::<usize>(), table.len());
+                prop_assert!(table.peers.values().all(|tickets| !tickets.is_empty()));
+                let greedy = table.peers.iter().filter(|(_, tickets)| tickets.len() > table.share);
+                prop_assert!(greedy.map(|(peer, _)| peer).collect::<BTreeSet<_>>() == table.greedy.iter().collect());
                 prop_assert!(table.greedy.len() <= SHARES);
             }
         }
