@@ -133,6 +133,7 @@ impl Shard {
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), WAKE)?));
         let published = Arc::new(Counters::default());
         let shard = Self {
+            index: Index::new(settings.name_bytes),
             settings,
             number,
             poll,
@@ -141,7 +142,6 @@ impl Shard {
             totals: Totals::default(),
             clock: Clock { start: Instant::now(), now_us: 0, tick: 0 },
             connections: Slab::new(),
-            index: Index::default(),
             wheel: Wheel::new(),
             due: Due::default(),
             past,

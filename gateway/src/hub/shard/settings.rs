@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(super) rate: RateLimit,
     pub(super) decoder: Limits,
     pub(super) subscriptions: usize,
+    /// Most bytes that names may cost in the index of this shard.
+    pub(super) name_bytes: usize,
     pub(super) ping_after: u32,
     pub(super) pong_within: u32,
     pub(super) hello: v1::Limits,
@@ -96,6 +98,8 @@ impl Settings {
                 deflate: false,
             },
             subscriptions: capacity.subscriptions_per_connection as usize,
+            name_bytes: usize::try_from(capacity.name_bytes()).unwrap_or(usize::MAX)
+                / shards.max(1),
             ping_after: ticks(config.heartbeat.interval.into()),
             pong_within: ticks(config.heartbeat.timeout.into()),
             hello: v1::Limits {
