@@ -177,7 +177,9 @@ impl Trie {
         let Self { nodes, edges, hasher, .. } = self;
         let hash = Self::hash(hasher, parent, token);
         edges.insert_unique(hash, place, |place| {
-            nodes.get(*place as usize).map_or(0, |node| Self::hash(hasher, node.parent, &node.token))
+            nodes
+                .get(*place as usize)
+                .map_or(0, |node| Self::hash(hasher, node.parent, &node.token))
         });
         place
     }

@@ -91,7 +91,11 @@ impl Settings {
                 per_shard: share.max(per_connection),
                 grace: ticks(config.slow_consumer.grace.into()),
             },
-            rate: RateLimit::new(config.command_rate.per_second, config.command_rate.burst),
+            rate: RateLimit::new(
+                config.command_rate.per_second,
+                config.command_rate.burst,
+                capacity.command_bytes,
+            ),
             decoder: Limits {
                 message_bytes: capacity.command_bytes as usize,
                 fragments: MAX_FRAGMENTS,
