@@ -7,6 +7,7 @@ use harness::wait_until;
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
+use wsgateway_config::Millis;
 
 use super::client::Client;
 use super::rig::{Rig, SOON};
@@ -193,6 +194,7 @@ async fn when_the_memory_for_slow_clients_is_used_up_the_slowest_goes_not_the_ne
     let rig = Rig::start_with(|config| {
         config.capacity.outbox_bytes_per_connection = 4 << 20;
         config.capacity.outbox_bytes_total = 4 << 20;
+        config.slow_consumer.grace = Millis(600_000);
         config.capacity.shards = 1;
     })
     .await?;
@@ -205,8 +207,9 @@ async fn when_the_memory_for_slow_clients_is_used_up_the_slowest_goes_not_the_ne
     }
     let on =
         |channel: &'static str, count| large(count).map(move |(_, data)| (channel.into(), data));
+    // Within its own bound, and nearly all of the memory; then the other one asks for the rest.
+    rig.publish_all(on("a", 240)).await?;
     rig.publish_all(on("b", 30)).await?;
-    rig.publish_all(on("a", 300)).await?;
     wait_until(SOON, "the end of the slowest", async || {
         rig.stat("slowConsumers").await.is_ok_and(|count| count == 1)
     })

@@ -319,7 +319,9 @@ impl Shard {
 
     pub(super) fn unsubscribe_all(&mut self, conn: u32) {
         self.replays.remove_all(conn);
-        for place in (0..self.subscription_count(conn)).rev() {
+        let connection = self.connections.get(conn as usize);
+        let held = connection.map_or(0, |connection| connection.subscriptions.len());
+        for place in (0..held).rev() {
             self.drop_subscription(conn, place);
         }
     }
