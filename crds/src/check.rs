@@ -10,6 +10,7 @@ mod redis;
 mod stream;
 
 use kube::ResourceExt as _;
+use wsgateway_config::Protocol;
 
 pub use errors::FieldError;
 
@@ -39,6 +40,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
     let target =
         spec.autoscaling.as_ref().and_then(|autoscaling| autoscaling.target_connections_per_pod);
     let limits = limits::limits(spec, &mut errors);
+    let protocols = protocols::protocols(spec, &mut errors);
     let Some(source) = source(spec, &mut errors) else { return errors.none() };
     let valid = ValidGateway {
         namespace: gateway.namespace().unwrap_or_else(|| "default".to_owned()),
@@ -51,12 +53,13 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         rules: channels::rules(spec, &mut errors),
         path: fleet::path(&spec.listener, &mut errors),
         port: fleet::port(&spec.listener, &mut errors),
-        protocols: protocols::protocols(spec, &mut errors),
         derived: Derived::new(
             connections,
             &limits,
+            protocols.served.contains(&Protocol::Odin),
             target.and_then(|target| u32::try_from(target).ok()),
         ),
+        protocols,
         limits,
         autoscaling,
         monitoring: fleet::monitoring(&spec.monitoring, &mut errors),

@@ -1,9 +1,12 @@
 //! The numbers that follow from `capacity`: what a pod holds decides what it needs.
 //!
-//! Memory request of a pod = base + connections × (6 KiB + 32 B per subscription) + 24 KiB for each event stream and
-//! long-poll + outboxes of a tenth of the connections + one and a half times the bytes of the history. The outboxes are a hard bound in the gateway too (`capacity.outboxBytesTotal`), and count a message once
-//! for each client that waits for it although they share one copy: the request is what the gateway uses at worst, not
-//! on a good day. The kernel's buffers of stalled sockets, which the pod's cgroup pays for, and bursts are in the limit.
+//! Memory request of a pod = base + connections × (8 KiB + 32 B per subscription + 4 KiB where odin.v1 is served) + 24 KiB
+//! for each event stream and long-poll + outboxes of a tenth of the connections + one and a half times the bytes of the
+//! history. The names of channels and the outboxes are hard bounds in the gateway too: the request is what the gateway
+//! uses at worst, not on a good day. The kernel's buffers of stalled sockets, which the pod's cgroup pays for, and bursts
+//! are in the limit.
+
+use wsgateway_config::NAME_BYTES_PER_CONNECTION;
 
 use crate::ValidLimits;
 
@@ -12,8 +15,10 @@ pub const ADMIN_PORT: u16 = 9090;
 
 /// What a pod needs without any client: binary, threads, NATS buffers, metrics.
 const BASE_BYTES: u64 = 64 << 20;
-/// Per connection: below 1 KiB of our own and about 5 KiB of the kernel.
-const CONNECTION_BYTES: u64 = 6 << 10;
+/// Per connection: below 1 KiB of our own, about 5 KiB of the kernel, and the names that it may add.
+const CONNECTION_BYTES: u64 = (6 << 10) + NAME_BYTES_PER_CONNECTION;
+/// The numbers of an odin.v1 connection that has had its thousandth message: an offset of four bytes for each of 1,024.
+const ODIN_BYTES: u64 = 4 << 10;
 /// Per subscription: its place in the index and the way back from there, with room for growth of both lists.
 const SUBSCRIPTION_BYTES: u64 = 32;
 /// Per event stream or long-poll, besides: what HTTP holds for a long-poll, and the pair of sockets to its shard. An
@@ -45,8 +50,9 @@ pub struct Derived {
     /// Bytes waiting for all slow clients of a pod together: whole outboxes of a tenth of the clients, of at least 64
     /// and at most 4,096 of them.
     pub outbox_bytes: u64,
-    /// Memory request of a pod in bytes: 64 MiB, 6 KiB per connection and 32 B for each of its subscriptions, 24 KiB per
-    /// event stream and long-poll, all outboxes, and the history with its last values.
+    /// Memory request of a pod in bytes: 64 MiB, 8 KiB per connection (4 KiB more where odin.v1 is served) and 32 B for
+    /// each of its subscriptions, 24 KiB per event stream and long-poll, all outboxes, and the history with its last
+    /// values.
     pub memory_request: u64,
     /// Memory limit of a pod in bytes: twice the request.
     pub memory_limit: u64,
@@ -55,13 +61,14 @@ pub struct Derived {
 }
 
 impl Derived {
-    /// From the connections of a pod (at least 1), what each client may take and look back at, and the target if one is
-    /// specified.
-    pub fn new(connections: u32, limits: &ValidLimits, target: Option<u32>) -> Self {
+    /// From the connections of a pod (at least 1), what each client may take and look back at, whether `odin.v1` is
+    /// served, and the target if one is specified.
+    pub fn new(connections: u32, limits: &ValidLimits, odin: bool, target: Option<u32>) -> Self {
         let clients = u64::from(connections);
         let outbox_bytes = stalled(clients) * u64::from(limits.outbox_bytes);
-        let connection_bytes =
-            CONNECTION_BYTES + u64::from(limits.subscriptions) * SUBSCRIPTION_BYTES;
+        let connection_bytes = CONNECTION_BYTES
+            + u64::from(limits.subscriptions) * SUBSCRIPTION_BYTES
+            + if odin { ODIN_BYTES } else { 0 };
         // Messages, and half as much for last values.
         let history_bytes = limits.history.bytes + limits.history.bytes / 2;
         let fallbacks = fallbacks(connections, limits);
@@ -123,11 +130,11 @@ mod tests {
 
     #[rstest]
     #[case::smallest(1, 128, OUTBOX, 16, 176, 1)]
-    #[case::small(1_000, 128, OUTBOX, 25, 200, 800)]
-    #[case::default(10_000, 128, OUTBOX, 250, 566, 8_000)]
-    #[case::large_messages(10_000, 128, 3 << 20, 3_000, 3_316, 8_000)]
-    #[case::many_subscriptions(10_000, 10_000, OUTBOX, 250, 3_578, 8_000)]
-    #[case::largest(1_000_000, 128, OUTBOX, 1_024, 16_809, 800_000)]
+    #[case::small(1_000, 128, OUTBOX, 25, 196, 800)]
+    #[case::default(10_000, 128, OUTBOX, 250, 527, 8_000)]
+    #[case::large_messages(10_000, 128, 3 << 20, 3_000, 3_277, 8_000)]
+    #[case::many_subscriptions(10_000, 10_000, OUTBOX, 250, 3_539, 8_000)]
+    #[case::largest(1_000_000, 128, OUTBOX, 1_024, 12_902, 800_000)]
     fn one_number_yields_the_others(
         #[case] connections: u32,
         #[case] subscriptions: u32,
@@ -136,7 +143,7 @@ mod tests {
         #[case] request_mib: u64,
         #[case] target: u32,
     ) {
-        let derived = Derived::new(connections, &limits(subscriptions, outbox), None);
+        let derived = Derived::new(connections, &limits(subscriptions, outbox), false, None);
         assert_eq!(derived.outbox_bytes >> 20, outbox_mib);
         assert_eq!(derived.memory_request >> 20, request_mib);
         assert_eq!(derived.memory_limit, 2 * derived.memory_request);
@@ -149,7 +156,7 @@ mod tests {
         #[values(1, 1_000, 10_000, 100_000, 1_000_000)] connections: u32,
         #[values(32 << 10, OUTBOX, 256 << 20)] outbox: u32,
     ) {
-        let derived = Derived::new(connections, &limits(1, outbox), None);
+        let derived = Derived::new(connections, &limits(1, outbox), false, None);
         let kernel = stalled(u64::from(connections)) * STALLED_KERNEL_BYTES;
         assert!(derived.memory_limit >= derived.memory_request + kernel);
     }
@@ -157,7 +164,7 @@ mod tests {
     #[test]
     fn event_streams_and_polls_are_a_quarter_unless_specified_or_not_served() {
         let mut limits = limits(128, OUTBOX);
-        let fallbacks = |limits: &ValidLimits| Derived::new(10_000, limits, None).fallbacks;
+        let fallbacks = |limits: &ValidLimits| Derived::new(10_000, limits, false, None).fallbacks;
         assert_eq!(fallbacks(&limits), 2_500);
         limits.fallbacks = Some(10_000);
         assert_eq!(fallbacks(&limits), 10_000);
@@ -167,6 +174,15 @@ mod tests {
 
     #[test]
     fn a_target_that_is_given_is_kept() {
-        assert_eq!(Derived::new(10_000, &limits(128, OUTBOX), Some(5)).target_connections, 5);
+        assert_eq!(
+            Derived::new(10_000, &limits(128, OUTBOX), false, Some(5)).target_connections,
+            5
+        );
+    }
+
+    #[test]
+    fn a_pod_that_serves_odin_clients_has_room_for_their_numbers() {
+        let request = |odin| Derived::new(10_000, &limits(128, OUTBOX), odin, None).memory_request;
+        assert_eq!(request(true) - request(false), 10_000 * 4_096);
     }
 }

@@ -8,6 +8,8 @@ pub(crate) mod outbox;
 pub(crate) mod rate;
 pub(crate) mod slow;
 
+use std::num::NonZeroU32;
+
 use mio::net::TcpStream;
 use wsgateway_config::Protocol;
 use wsgateway_proto::decoder::Decoder;
@@ -87,6 +89,14 @@ pub(crate) struct Connection {
     pub writes_later: bool,
     /// Whether a ping is out since the last sign of life.
     pub pinged: bool,
+    /// Whether a ping is out that no pong has answered: that one is free.
+    pub owes_pong: bool,
+    /// Whether the shard's list of sockets with more to read has it.
+    pub unread: bool,
+    /// Tick at which a message began that has not ended.
+    pub unfinished_since: Option<NonZeroU32>,
+    /// Whether a timer will look at it.
+    pub message_timer: bool,
     /// Held for its drop: gives the place back. A request of this process holds its own.
     pub _permit: Option<Permit>,
 }
@@ -126,8 +136,8 @@ mod tests {
     fn a_connection_stays_small() {
         // The outbox exists only while something waits, the heap of the subscriptions is 8 bytes each.
         let size = size_of::<Connection>();
-        assert!(size <= 176, "{size} bytes");
-        assert_eq!((size_of::<Subscription>(), size_of::<Rate>()), (8, 8));
-        assert!(size_of::<Outbox>() <= 72, "{} bytes", size_of::<Outbox>());
+        assert!(size <= 192, "{size} bytes");
+        assert_eq!((size_of::<Subscription>(), size_of::<Rate>()), (8, 16));
+        assert!(size_of::<Outbox>() <= 96, "{} bytes", size_of::<Outbox>());
     }
 }

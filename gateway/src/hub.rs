@@ -68,7 +68,7 @@ pub(crate) fn start(
     for (number, shard) in shards.into_iter().enumerate() {
         let vital = readiness.vital("shard");
         let run = move || {
-            if shard.run().is_ok() {
+            if shard.run(vital.pulse()).is_ok() {
                 vital.finish();
             }
         };
@@ -113,6 +113,11 @@ impl Hub {
     /// Sums over all shards.
     pub(crate) fn totals(&self) -> Totals {
         self.shards.iter().map(|lane| lane.counters.totals()).sum()
+    }
+
+    /// How far each shard is behind: the longest turn since this was last asked (µs), and deliveries in its inbox.
+    pub(crate) fn take_lags(&self) -> impl Iterator<Item = (u64, usize)> {
+        self.shards.iter().map(|lane| (lane.counters.take_longest_turn_us(), lane.inbox.depth()))
     }
 
     /// Number of shards.

@@ -83,11 +83,14 @@ struct Facts {
     shards: u64,
 }
 
-const GAUGES: [(&str, &str, Read); 12] = [
+const GAUGES: [(&str, &str, Read); 13] = [
     ("wsgateway_connections", "Connections held", |facts| facts.taken),
     ("wsgateway_connections_capacity", "Most connections this pod holds", |facts| facts.capacity),
     ("wsgateway_subscriptions", "Subscriptions held", |facts| facts.totals.subscriptions),
     ("wsgateway_outbox_bytes", "Bytes waiting for slow clients", |facts| facts.totals.outbox_bytes),
+    ("wsgateway_outbox_memory_bytes", "Memory of what waits for slow clients", |facts| {
+        facts.totals.outbox_memory
+    }),
     ("wsgateway_outboxes", "Clients that bytes are waiting for", |facts| facts.totals.outboxes),
     ("wsgateway_shards", "Threads that hold connections", |facts| facts.shards),
     ("wsgateway_replays", "Clients that look back at this moment", |facts| facts.totals.replays),
@@ -176,6 +179,39 @@ struct Live {
     counters: Vec<(IntCounter, Read)>,
     state: IntGaugeVec,
     closed: IntCounterVec,
+    lag: Lag,
+}
+
+/// How far each shard is behind, by its number.
+struct Lag {
+    turn: IntGaugeVec,
+    inbox: IntGaugeVec,
+}
+
+impl Lag {
+    fn new() -> prometheus::Result<Self> {
+        let gauge = |name, help| IntGaugeVec::new(Opts::new(name, help), &["shard"]);
+        Ok(Self {
+            turn: gauge(
+                "wsgateway_shard_longest_turn_microseconds",
+                "Longest turn of a shard since the last scrape: live messages waited so long at most",
+            )?,
+            inbox: gauge("wsgateway_shard_inbox_messages", "Messages that wait for a shard")?,
+        })
+    }
+
+    fn set(&self, hub: &Hub) {
+        for (number, (turn, inbox)) in hub.take_lags().enumerate() {
+            let number = number.to_string();
+            let set = |gauge: &IntGaugeVec, value: u64| {
+                gauge
+                    .with_label_values(&[number.as_str()])
+                    .set(i64::try_from(value).unwrap_or(i64::MAX));
+            };
+            set(&self.turn, turn);
+            set(&self.inbox, inbox as u64);
+        }
+    }
 }
 
 /// Registers everything that is read at scrape time, and the process's own numbers.
@@ -204,6 +240,7 @@ pub(crate) fn register(
             ),
             &["code"],
         )?,
+        lag: Lag::new()?,
     };
     for (name, help, read) in GAUGES {
         live.gauges.push((IntGauge::new(name, help)?, read));
@@ -219,7 +256,13 @@ impl Collector for Live {
     fn desc(&self) -> Vec<&Desc> {
         let gauges = self.gauges.iter().flat_map(|(gauge, _)| gauge.desc());
         let counters = self.counters.iter().flat_map(|(counter, _)| counter.desc());
-        gauges.chain(counters).chain(self.state.desc()).chain(self.closed.desc()).collect()
+        gauges
+            .chain(counters)
+            .chain(self.state.desc())
+            .chain(self.closed.desc())
+            .chain(self.lag.turn.desc())
+            .chain(self.lag.inbox.desc())
+            .collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -251,6 +294,9 @@ impl Collector for Live {
             catch_up(&self.closed.with_label_values(&[code.as_str()]), count);
         }
         families.extend(self.closed.collect());
+        self.lag.set(&self.hub);
+        families.extend(self.lag.turn.collect());
+        families.extend(self.lag.inbox.collect());
         families
     }
 }

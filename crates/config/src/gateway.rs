@@ -198,6 +198,20 @@ pub struct Capacity {
     pub shards: u16,
 }
 
+/// Memory that the names of channels and patterns may cost a pod, per connection (bytes): eight unusual channels for
+/// each, and any number of usual ones, since a name is held once however many are subscribed to it.
+pub const NAME_BYTES_PER_CONNECTION: u64 = 2 << 10;
+
+/// A small pod still bears a few thousand names.
+const LEAST_NAME_BYTES: u64 = 4 << 20;
+
+impl Capacity {
+    /// Most bytes that the names of channels and patterns which clients are subscribed to may cost.
+    pub fn name_bytes(&self) -> u64 {
+        (u64::from(self.connections) * NAME_BYTES_PER_CONNECTION).max(LEAST_NAME_BYTES)
+    }
+}
+
 /// Commands accepted from one connection (generic cell rate); beyond it the client is closed with 4009.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -16,8 +16,9 @@ pub use error::ConfigError;
 pub use gateway::{
     Admin, Capacity, Channels, CommandRate, Delivery, Drain, GatewayConfig, Heartbeat, History,
     JetStreamSource, Listener, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW, MAX_INITIAL_CHANNELS,
-    MAX_RULES, MAX_SYMBOLS, MAX_TYPE_BYTES, MemorySource, NatsAuth, NatsTls, NatsUser, Odin,
-    Protocol, RedisServer, RedisSource, Rule, SlowConsumer, Source, Symbols, is_message_type,
+    MAX_RULES, MAX_SYMBOLS, MAX_TYPE_BYTES, MemorySource, NAME_BYTES_PER_CONNECTION, NatsAuth,
+    NatsTls, NatsUser, Odin, Protocol, RedisServer, RedisSource, Rule, SlowConsumer, Source,
+    Symbols, is_message_type,
 };
 pub use pattern::{MAX_PATTERN_BYTES, covers, is_pattern, is_template};
 pub use stream::{Compression, Storage, StreamConfig};

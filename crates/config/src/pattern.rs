@@ -3,10 +3,14 @@
 /// Longest pattern in bytes, as for a client's subscription.
 pub const MAX_PATTERN_BYTES: usize = 255;
 
-/// Whether this is a pattern: no empty token, no whitespace, `*` and `>` only as whole tokens, `>` only as the last.
+/// Most tokens of a pattern, as for a client's subscription.
+const MAX_PATTERN_TOKENS: usize = 16;
+
+/// Whether this is a pattern: at most 16 tokens, no empty token, no whitespace, `*` and `>` only as whole tokens, `>` only as the last.
 pub fn is_pattern(pattern: &str) -> bool {
     let mut tokens = pattern.split('.').peekable();
-    let mut whole = pattern.len() <= MAX_PATTERN_BYTES;
+    let mut whole =
+        pattern.len() <= MAX_PATTERN_BYTES && pattern.split('.').count() <= MAX_PATTERN_TOKENS;
     while let Some(token) = tokens.next() {
         whole &= match token {
             "*" => true,
@@ -46,6 +50,12 @@ pub fn covers(broad: &str, narrow: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_is_no_deeper_than_a_subscription_may_be() {
+        assert!(is_pattern(&["x"; 16].join(".")));
+        assert!(!is_pattern(&["x"; 17].join(".")));
+    }
 
     #[test]
     fn a_template_is_a_pattern_with_one_place() {

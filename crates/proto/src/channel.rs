@@ -9,6 +9,10 @@ use thiserror::Error;
 /// client can make the gateway remember in proportion to its number of subscriptions.
 pub const MAX_BYTES: usize = 255;
 
+/// Most tokens of a channel or pattern that a client subscribes to. Each may cost the gateway a node of its index:
+/// without the bound, 255 bytes would buy 127 of them. Published channels may be deeper; `>` matches those.
+pub const MAX_TOKENS: usize = 16;
+
 /// Whether a pattern can match more than one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -27,6 +31,9 @@ pub enum ChannelError {
     /// More than [`MAX_BYTES`].
     #[error("the channel is longer than {MAX_BYTES} bytes")]
     TooLong,
+    /// More than [`MAX_TOKENS`].
+    #[error("the channel has more than {MAX_TOKENS} tokens: end the pattern earlier, with >")]
+    TooDeep,
     /// Two dots in a row, or one at an end.
     #[error("the channel has an empty token: remove the surplus dot")]
     EmptyToken,
@@ -43,6 +50,7 @@ impl ChannelError {
     pub const fn code(self) -> &'static str {
         match self {
             Self::TooLong => "channel_too_long",
+            Self::TooDeep => "channel_too_deep",
             Self::Wildcard => "invalid_wildcard",
             Self::Empty | Self::EmptyToken | Self::Character => "invalid_channel",
         }
@@ -74,6 +82,9 @@ pub fn validate(pattern: &str) -> Result<Kind, ChannelError> {
             token if token.contains(['*', '>']) => return Err(ChannelError::Wildcard),
             _ => {}
         }
+    }
+    if pattern.split('.').count() > MAX_TOKENS {
+        return Err(ChannelError::TooDeep);
     }
     Ok(kind)
 }
@@ -114,6 +125,7 @@ mod tests {
     #[test]
     fn names_and_patterns_are_told_apart_and_bad_ones_refused() {
         let longest = "x".repeat(MAX_BYTES);
+        let deepest = ["x"; MAX_TOKENS].join(".");
         for (pattern, want) in [
             ("BTC", Ok(Kind::Exact)),
             ("BTC.trade", Ok(Kind::Exact)),
@@ -127,6 +139,9 @@ mod tests {
             ("*.*.>", Ok(Kind::Wildcard)),
             ("", Err(ChannelError::Empty)),
             (&format!("{longest}x"), Err(ChannelError::TooLong)),
+            (&deepest, Ok(Kind::Exact)),
+            (&format!("{deepest}.x"), Err(ChannelError::TooDeep)),
+            (&format!("{deepest}.>"), Err(ChannelError::TooDeep)),
             (".", Err(ChannelError::EmptyToken)),
             ("BTC.", Err(ChannelError::EmptyToken)),
             (".BTC", Err(ChannelError::EmptyToken)),

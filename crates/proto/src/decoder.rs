@@ -49,6 +49,13 @@ pub enum Event<'a> {
     Close(Option<CloseFrame<'a>>),
 }
 
+impl Event<'_> {
+    /// Whether it is a message, and not a control frame.
+    pub const fn is_message(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Binary(_) | Self::Deflated(..))
+    }
+}
+
 /// Why a peer closes (RFC 6455 section 5.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseFrame<'a> {
@@ -156,6 +163,12 @@ impl Decoder {
             Ok(_) => {}
         }
         event
+    }
+
+    /// Whether a message or frame has begun and not ended, empty fragments included.
+    pub fn is_unfinished(&mut self) -> bool {
+        self.release();
+        self.partial.is_some()
     }
 
     /// Bytes held for an unfinished message or frame.

@@ -3,6 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
@@ -111,7 +112,11 @@ impl Drop for AdminServer {
 }
 
 async fn live(State(probes): State<Probes>) -> Response {
-    verdict("dead", &probes.readiness.dead())
+    let dead = probes.readiness.dead();
+    if !dead.is_empty() {
+        return verdict("dead", &dead);
+    }
+    verdict("stuck", &probes.readiness.stuck(Instant::now()))
 }
 
 async fn ready(State(probes): State<Probes>) -> Response {

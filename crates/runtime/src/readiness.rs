@@ -2,16 +2,60 @@
 //!
 //! A gate is a guard: whoever owns the condition holds it, and dropping it closes it for good, so a stage that died
 //! can never look ready. A thread that the process cannot live without holds a [`Vital`]: if it ends without having
-//! been told to, /livez fails and Kubernetes starts the container anew.
+//! been told to, /livez fails and Kubernetes starts the container anew. The same happens to one that shows no sign of
+//! life for [`STUCK_AFTER`]: a thread in a deadlock or an endless loop has not ended, and does nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// Silence after which a vital thread counts as stuck. No work of one turn takes a second; half a minute leaves room
+/// for a machine that is paused or out of CPU, and ends before clients give up on a pod.
+pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 
 /// Shared view of all gates. Clones see the same gates.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     gates: Arc<Mutex<BTreeMap<&'static str, bool>>>,
     dead: Arc<Mutex<BTreeSet<&'static str>>>,
+    pulses: Arc<Mutex<Vec<(&'static str, Weak<Pulse>)>>>,
+}
+
+/// The sign of life of one vital thread.
+#[derive(Debug)]
+pub struct Pulse {
+    start: Instant,
+    /// Milliseconds after `start` of the last beat; [`NEVER`] before the first.
+    last_ms: AtomicU64,
+}
+
+/// No beat yet: a thread that does not show signs of life is not judged by them.
+const NEVER: u64 = u64::MAX;
+
+impl Pulse {
+    fn new() -> Self {
+        Self { start: Instant::now(), last_ms: AtomicU64::new(NEVER) }
+    }
+
+    /// The thread lives. Called often, at least a few times within [`STUCK_AFTER`].
+    pub fn beat(&self) {
+        self.beat_at(Instant::now());
+    }
+
+    fn beat_at(&self, now: Instant) {
+        self.last_ms.store(self.elapsed_ms(now), Relaxed);
+    }
+
+    fn is_stuck(&self, now: Instant) -> bool {
+        let last = self.last_ms.load(Relaxed);
+        let silent = self.elapsed_ms(now).saturating_sub(last);
+        last != NEVER && u128::from(silent) >= STUCK_AFTER.as_millis()
+    }
+
+    fn elapsed_ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.start).as_millis()).unwrap_or(NEVER - 1)
+    }
 }
 
 impl Readiness {
@@ -38,7 +82,20 @@ impl Readiness {
 
     /// A guard for a thread that must not end before it is told to.
     pub fn vital(&self, name: &'static str) -> Vital {
-        Vital { name, readiness: self.clone(), finished: false }
+        let pulse = Arc::new(Pulse::new());
+        let mut pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        pulses.retain(|(_, pulse)| pulse.strong_count() > 0);
+        pulses.push((name, Arc::downgrade(&pulse)));
+        Vital { name, readiness: self.clone(), pulse, finished: false }
+    }
+
+    /// Names of the vital threads that show no sign of life any more, for the answer of /livez.
+    pub fn stuck(&self, now: Instant) -> Vec<&'static str> {
+        let pulses = self.pulses.lock().unwrap_or_else(PoisonError::into_inner);
+        let stuck = pulses
+            .iter()
+            .filter(|(_, pulse)| pulse.upgrade().is_some_and(|pulse| pulse.is_stuck(now)));
+        stuck.map(|(name, _)| *name).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Names of the vital threads that have died, for the answer of /livez.
@@ -86,10 +143,16 @@ impl Drop for Gate {
 pub struct Vital {
     name: &'static str,
     readiness: Readiness,
+    pulse: Arc<Pulse>,
     finished: bool,
 }
 
 impl Vital {
+    /// What the thread shows its signs of life with.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
     /// The thread ends because it was told to.
     pub fn finish(mut self) {
         self.finished = true;
@@ -119,6 +182,24 @@ mod tests {
         });
         assert!(panicked.join().is_err());
         assert_eq!(readiness.dead(), ["shard"]);
+    }
+
+    #[test]
+    fn a_vital_thread_that_falls_silent_is_stuck_until_it_beats_again_or_ends() {
+        let readiness = Readiness::new();
+        let (shard, source) = (readiness.vital("shard"), readiness.vital("source"));
+        let now = Instant::now();
+        shard.pulse().beat_at(now);
+        let later = now + STUCK_AFTER + Duration::from_millis(1);
+        assert!(readiness.stuck(now + STUCK_AFTER / 2).is_empty());
+        assert_eq!(readiness.stuck(later), ["shard"], "a thread that never beat is not judged");
+        shard.pulse().beat_at(later);
+        source.pulse().beat_at(later);
+        assert!(readiness.stuck(later + STUCK_AFTER / 2).is_empty());
+        let much_later = later + 2 * STUCK_AFTER;
+        assert_eq!(readiness.stuck(much_later), ["shard", "source"]);
+        shard.finish();
+        assert_eq!(readiness.stuck(much_later), ["source"]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Pod {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Vec<SecretName>,
-    /// CPU and memory of the gateway's container, instead of those derived from capacity (memory request = 64 MiB + 6 KiB
+    /// CPU and memory of the gateway's container, instead of those derived from capacity (memory request = 64 MiB + 8 KiB
     /// per connection + 32 B per subscription that they may hold + outboxPerConnection for a tenth of the connections,
     /// of at least 64 and at most 4096 of them; memory limit = twice that; CPU request 250m; no CPU limit).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! The threads beside the shards: each runs one future on a runtime of its own.
 
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::{GatewayConfig, Source};
@@ -26,6 +27,9 @@ pub(super) enum Priority {
     Background,
 }
 
+/// Time between two signs of life: several within the time after which a thread counts as stuck.
+const BEAT: Duration = Duration::from_secs(5);
+
 /// The nice value of background threads.
 const NICE: i32 = 10;
 
@@ -43,7 +47,21 @@ impl Thread {
             if priority == Priority::Background {
                 step_back(name);
             }
-            runtime.block_on(work);
+            let pulse = vital.pulse();
+            let beats = async {
+                // One that steps back for others may wait for the CPU longer than a stuck one is given.
+                while priority == Priority::Normal {
+                    pulse.beat();
+                    tokio::time::sleep(BEAT).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            runtime.block_on(async {
+                tokio::select! {
+                    () = work => {}
+                    () = beats => {}
+                }
+            });
             vital.finish();
         })?;
         Ok(Self { name, handle })

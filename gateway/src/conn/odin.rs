@@ -1,7 +1,8 @@
 //! The sequence of an odin.v1 connection: how far it has counted, and which message each of the last numbers was.
 //!
-//! Made with the first delivery, at its full size, so that no later one allocates. It holds offsets, never messages: what
-//! a client asks for again is looked up in the history. What must hold: a number stands for the message that carried it,
+//! It grows with the messages that the connection has had, in a handful of steps up to its full size: a client that has
+//! had one message holds tens of bytes, and no delivery after the last step allocates. It holds offsets, never messages:
+//! what a client asks for again is looked up in the history. What must hold: a number stands for the message that carried it,
 //! or is out of reach; never for another message.
 
 /// Numbers that can be asked for again. The earlier server kept 100 messages of each client; offsets are so much smaller
@@ -20,13 +21,13 @@ pub(crate) struct Sequence {
     /// Messages before it whose offsets are known, itself included.
     known: u64,
     base: u64,
-    /// The offset of number `n` stands at `n % REACH`.
-    offsets: [u32; REACH],
+    /// The offset of number `n` stands at `(n - 1) % REACH`; as many as have been counted, up to [`REACH`].
+    offsets: Vec<u32>,
 }
 
 impl Sequence {
     pub(crate) fn new() -> Self {
-        Self { last: 0, known: 0, base: 0, offsets: [0; REACH] }
+        Self { last: 0, known: 0, base: 0, offsets: Vec::new() }
     }
 
     /// Number of the last message; 0 before the first.
@@ -49,8 +50,9 @@ impl Sequence {
             // At most HALF, which fits.
             (offset - self.base) as u32
         });
-        if let Some(place) = self.offsets.get_mut(self.last as usize % REACH) {
-            *place = relative;
+        match self.offsets.get_mut(place(self.last)) {
+            Some(place) => *place = relative,
+            None => self.offsets.push(relative),
         }
         self.known = (self.known + 1).min(REACH as u64);
         self.last
@@ -59,9 +61,14 @@ impl Sequence {
     /// The offset of the message with a number; `None` when it is out of reach.
     pub(crate) fn offset(&self, number: u64) -> Option<u64> {
         let reached = (self.oldest()..=self.last).contains(&number);
-        let relative = self.offsets.get(number as usize % REACH).filter(|_| reached)?;
+        let relative = self.offsets.get(place(number)).filter(|_| reached)?;
         Some(self.base + u64::from(*relative))
     }
+}
+
+/// Where the offset of a number stands.
+fn place(number: u64) -> usize {
+    (number.wrapping_sub(1) % REACH as u64) as usize
 }
 
 #[cfg(test)]
@@ -104,8 +111,19 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_is_about_four_kibibytes() {
-        assert!(size_of::<Sequence>() <= (4 << 10) + 32, "{}", size_of::<Sequence>());
+    fn a_sequence_grows_with_its_messages_to_four_kibibytes_and_no_further() {
+        let mut sequence = Sequence::new();
+        let held = |sequence: &Sequence| size_of::<Sequence>() + 4 * sequence.offsets.capacity();
+        sequence.count(1);
+        assert!(held(&sequence) <= 64, "{}", held(&sequence));
+        for n in 0..20 {
+            sequence.count(n);
+        }
+        assert!(held(&sequence) <= 256, "{}", held(&sequence));
+        for n in 0..5_000 {
+            sequence.count(n);
+        }
+        assert!(held(&sequence) <= (4 << 10) + 64, "{}", held(&sequence));
     }
 
     proptest! {

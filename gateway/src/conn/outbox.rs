@@ -5,6 +5,7 @@
 //! offsets before it are gone. What must hold: a frame that was begun is finished, and per channel the order stays.
 
 mod entry;
+pub(crate) mod memory;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, Write};
@@ -14,6 +15,7 @@ use bytes::Bytes;
 
 pub(crate) use entry::Latest;
 use entry::{Entry, Skipped};
+use memory::{Charge, Meter, Shared};
 
 /// Slices handed to one vectored write; the kernel takes up to 1,024, a cache line holds four.
 const SLICES: usize = 64;
@@ -32,11 +34,29 @@ pub(crate) enum Keep {
     Newest,
 }
 
+/// A frame as it is queued: shared with other outboxes, or this one's own.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub bytes: Bytes,
+    /// Present if other outboxes may hold the same memory, which is then charged once for all of them.
+    pub shared: Option<Shared>,
+}
+
+impl From<Bytes> for Frame {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, shared: None }
+    }
+}
+
 /// Frames in order; the first may be half sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     frames: VecDeque<Entry>,
     bytes: usize,
+    /// Bytes of frames that nobody shares.
+    own: usize,
+    /// What the shard is charged for this outbox alone.
+    charge: Charge,
     started: bool,
     /// `Latest` messages added since the last conflation.
     fresh: usize,
@@ -47,7 +67,21 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Memory held (bytes): the frames, and what each costs besides.
+    /// An empty outbox whose memory is charged to this meter.
+    pub(crate) fn new(meter: &Meter) -> Self {
+        Self {
+            frames: VecDeque::new(),
+            bytes: 0,
+            own: 0,
+            charge: Charge::new(meter),
+            started: false,
+            fresh: 0,
+            pressed_since: None,
+            timer: false,
+        }
+    }
+
+    /// What waits for this client (bytes): every frame in full, and what each costs besides.
     pub(crate) fn cost(&self) -> usize {
         self.bytes + self.frames.len() * size_of::<Entry>()
     }
@@ -73,20 +107,39 @@ impl Outbox {
     }
 
     /// Adds a frame behind the others.
-    pub(crate) fn push(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.frames.push_back(Entry { frame, latest: None, skipped: None });
+    pub(crate) fn push(&mut self, frame: impl Into<Frame>) {
+        self.add(frame.into(), None);
+    }
+
+    fn add(&mut self, frame: Frame, latest: Option<Latest>) {
+        let Frame { bytes, shared } = frame;
+        self.bytes += bytes.len();
+        self.own += if shared.is_some() { 0 } else { bytes.len() };
+        self.frames.push_back(Entry { frame: bytes, shared, latest, skipped: None });
+        self.settle_charge();
+    }
+
+    /// Charges what this outbox holds alone.
+    fn settle_charge(&mut self) {
+        self.charge.set(self.own + self.frames.capacity() * size_of::<Entry>());
+    }
+
+    /// Counts everything anew, after frames were dropped.
+    fn recount(&mut self) {
+        self.bytes = self.frames.iter().map(|entry| entry.frame.len()).sum();
+        let own = self.frames.iter().filter(|entry| entry.shared.is_none());
+        self.own = own.map(|entry| entry.frame.len()).sum();
+        self.settle_charge();
     }
 
     /// Adds a message of a `Latest` channel, whose frame for this client is `frame`.
-    pub(crate) fn push_latest(&mut self, frame: Bytes, latest: Latest) {
-        self.bytes += frame.len();
+    pub(crate) fn push_latest(&mut self, frame: impl Into<Frame>, latest: Latest) {
         self.fresh += 1;
-        self.frames.push_back(Entry { frame, latest: Some(latest), skipped: None });
+        self.add(frame.into(), Some(latest));
     }
 
     /// Adds the rest of a frame whose beginning the socket has taken. It must be the first.
-    pub(crate) fn push_rest(&mut self, rest: Bytes) {
+    pub(crate) fn push_rest(&mut self, rest: impl Into<Frame>) {
         debug_assert!(self.frames.is_empty(), "only the first frame can be half sent");
         self.started = true;
         self.push(rest);
@@ -128,14 +181,14 @@ impl Outbox {
             place += 1;
             place <= begun || !entry.frame.is_empty()
         });
-        self.bytes = self.frames.iter().map(|entry| entry.frame.len()).sum();
+        self.recount();
         (before - self.frames.len()) as u64
     }
 
     /// Drops everything but a frame that was begun: cutting that one would break the stream of frames.
     pub(crate) fn keep_started(&mut self) {
         self.frames.truncate(usize::from(self.started));
-        self.bytes = self.frames.iter().map(|entry| entry.frame.len()).sum();
+        self.recount();
     }
 
     /// Writes as much as the socket takes.
@@ -168,9 +221,15 @@ impl Outbox {
             if bytes >= WRITE {
                 break;
             }
-            let before = entry.frame.len();
+            let (before, shared) = (entry.frame.len(), entry.shared.is_some());
             entry.tell_gap();
             self.bytes += entry.frame.len() - before;
+            // A frame with a gap in front of it is a copy.
+            self.own += match entry.shared {
+                None if shared => entry.frame.len(),
+                None => entry.frame.len() - before,
+                Some(_) => 0,
+            };
             bytes += entry.frame.len();
             count += 1;
         }
@@ -180,15 +239,20 @@ impl Outbox {
     fn advance(&mut self, mut written: usize) {
         self.bytes -= written;
         while let Some(first) = self.frames.front_mut() {
+            let own = first.shared.is_none();
             if written < first.frame.len() {
                 self.started |= written > 0;
                 let _sent = first.frame.split_to(written);
-                return;
+                self.own -= if own { written } else { 0 };
+                break;
             }
-            written -= first.frame.len();
+            let sent = first.frame.len();
+            written -= sent;
+            self.own -= if own { sent } else { 0 };
             self.started = false;
             self.frames.pop_front();
         }
+        self.settle_charge();
     }
 }
 

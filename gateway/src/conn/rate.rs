@@ -1,36 +1,72 @@
-//! Commands a second from one connection: the generic cell rate algorithm in eight bytes.
+//! What one connection may make the gateway do: the generic cell rate algorithm in eight bytes, once for commands and
+//! once for bytes.
+//!
+//! Commands, pings and unasked pongs are counted; and so is every byte of input, since a frame that carries nothing is
+//! read all the same, and a command costs what it names.
 
-/// Limits as times: one command costs `cost`, and `burst` of them may come at once.
+/// Bytes of input that may come with each command of the limit: more than a hundred channels of usual length.
+const BYTES_PER_COMMAND: u64 = 1 << 10;
+
+/// One limit as times: a unit costs so much time, and what is unpaid may reach so far into the future.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RateLimit {
+struct Limit {
+    /// Time (µs) that so many units pay for.
     cost_us: u64,
+    units: u64,
     tolerance_us: u64,
 }
 
+/// Limits of one connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RateLimit {
+    commands: Limit,
+    bytes: Limit,
+}
+
 impl RateLimit {
-    /// `per_second` and `burst` of at least 1.
-    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
+    /// `per_second` and `burst` commands of at least 1, the largest of `command_bytes`; two of those fit at once.
+    pub(crate) fn new(per_second: u32, burst: u32, command_bytes: u32) -> Self {
         let cost_us = (1_000_000 / u64::from(per_second.max(1))).max(1);
-        Self { cost_us, tolerance_us: cost_us * u64::from(burst.max(1)) }
+        let burst = u64::from(burst.max(1));
+        let burst_bytes = (2 * u64::from(command_bytes)).max(burst * BYTES_PER_COMMAND);
+        Self {
+            commands: Limit { cost_us, units: 1, tolerance_us: cost_us * burst },
+            bytes: Limit {
+                cost_us,
+                units: BYTES_PER_COMMAND,
+                tolerance_us: cost_us * burst_bytes / BYTES_PER_COMMAND,
+            },
+        }
     }
 }
 
-/// When the commands taken so far will have been paid for (µs of the shard's clock).
+/// When what was taken so far will have been paid for (µs of the shard's clock).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rate {
-    paid_us: u64,
+    commands_us: u64,
+    bytes_us: u64,
 }
 
 impl Rate {
     /// Takes one command at `now_us`; false when it is one too many.
     pub(crate) fn take(&mut self, limit: &RateLimit, now_us: u64) -> bool {
-        let paid = self.paid_us.max(now_us) + limit.cost_us;
-        if paid > now_us + limit.tolerance_us {
-            return false;
-        }
-        self.paid_us = paid;
-        true
+        pay(&mut self.commands_us, &limit.commands, now_us, 1)
     }
+
+    /// Takes so many bytes of input; false when they are too many.
+    pub(crate) fn take_bytes(&mut self, limit: &RateLimit, now_us: u64, bytes: usize) -> bool {
+        pay(&mut self.bytes_us, &limit.bytes, now_us, bytes as u64)
+    }
+}
+
+fn pay(paid_us: &mut u64, limit: &Limit, now_us: u64, units: u64) -> bool {
+    let cost_us = limit.cost_us.saturating_mul(units) / limit.units;
+    let paid = (*paid_us).max(now_us).saturating_add(cost_us);
+    if paid > now_us + limit.tolerance_us {
+        return false;
+    }
+    *paid_us = paid;
+    true
 }
 
 #[cfg(test)]
@@ -39,12 +75,29 @@ mod tests {
 
     #[test]
     fn a_burst_passes_then_the_rate_holds() {
-        let limit = RateLimit::new(10, 5);
+        let limit = RateLimit::new(10, 5, 1 << 10);
         let mut rate = Rate::default();
         let taken = (0..20).filter(|_| rate.take(&limit, 1_000_000)).count();
         assert_eq!(taken, 5);
         assert!(!rate.take(&limit, 1_099_999));
         assert!(rate.take(&limit, 1_100_000));
         assert!(!rate.take(&limit, 1_100_001));
+    }
+
+    #[test]
+    fn bytes_have_a_burst_and_a_rate_and_the_largest_command_passes_with_every_limit() {
+        let limit = RateLimit::new(10, 100, 64 << 10);
+        let mut rate = Rate::default();
+        let taken = (0..200).filter(|_| rate.take_bytes(&limit, 0, 1 << 10)).count();
+        assert_eq!(taken, 128, "two commands of 64 KiB");
+        assert!(!rate.take_bytes(&limit, 99_999, 1 << 10));
+        assert!(
+            rate.take_bytes(&limit, 100_000, 1 << 10),
+            "a KiB for each of ten commands a second"
+        );
+        for (per_second, burst) in [(1, 1), (10, 5), (1_000, 10_000)] {
+            let limit = RateLimit::new(per_second, burst, 64 << 10);
+            assert!(Rate::default().take_bytes(&limit, 0, 64 << 10), "{burst}");
+        }
     }
 }

@@ -24,6 +24,14 @@ impl Interest {
         }
     }
 
+    /// Adds a valid channel or pattern that is known not to be there.
+    pub(crate) fn add_new(&mut self, pattern: &str, kind: Kind) {
+        match kind {
+            Kind::Exact => self.exact.push(pattern.into()),
+            Kind::Wildcard => self.wildcards.push(pattern.into()),
+        }
+    }
+
     /// Removes it again; false if it was not there.
     pub(crate) fn remove(&mut self, pattern: &str) -> bool {
         for list in [&mut self.exact, &mut self.wildcards] {

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Close codes that are counted by name; everything else is "other".
-pub(crate) const CLOSE_CODES: [u16; 12] =
-    [1000, 1001, 1002, 1003, 1006, 1007, 1009, 1012, 1013, 4008, 4009, 4011];
+pub(crate) const CLOSE_CODES: [u16; 13] =
+    [1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1012, 1013, 4008, 4009, 4011];
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -24,6 +24,8 @@ macro_rules! counters {
             $($name: AtomicU64,)*
             peak_latency_ms: AtomicU64,
             closed: [AtomicU64; CLOSE_CODES.len() + 1],
+            /// Longest turn since somebody last asked (µs).
+            longest_turn_us: AtomicU64,
             /// Connections given to the shard (written by the hub).
             expected: AtomicU64,
         }
@@ -92,6 +94,8 @@ counters! {
     command_errors,
     /// Bytes waiting in outboxes.
     outbox_bytes,
+    /// Memory that they hold: what waits for several clients counts once per shard.
+    outbox_memory,
     /// Connections with an outbox.
     outboxes,
     /// Clients that look back at this moment.
@@ -146,6 +150,16 @@ impl Counters {
     pub(crate) fn load(&self) -> u64 {
         self.connections.load(Relaxed)
             + self.expected.load(Relaxed).saturating_sub(self.adopted.load(Relaxed))
+    }
+
+    /// Notes how long a turn took (µs), without the waiting.
+    pub(crate) fn turn(&self, us: u64) {
+        self.longest_turn_us.fetch_max(us, Relaxed);
+    }
+
+    /// The longest turn since this was last asked (µs).
+    pub(crate) fn take_longest_turn_us(&self) -> u64 {
+        self.longest_turn_us.swap(0, Relaxed)
     }
 
     /// One more connection is on its way to this shard.

@@ -72,6 +72,8 @@ struct Queue {
     deliveries: usize,
     bytes: usize,
     refused: bool,
+    /// The shard has ended: nobody takes anything any more.
+    closed: bool,
 }
 
 impl Inbox {
@@ -83,6 +85,9 @@ impl Inbox {
     pub(crate) fn push(&self, entry: Entry) {
         let wake = {
             let mut queue = self.lock();
+            if queue.closed {
+                return;
+            }
             queue.entries.push(entry);
             queue.entries.len() == 1
         };
@@ -91,7 +96,8 @@ impl Inbox {
         }
     }
 
-    /// Adds a message, as soon as there is room.
+    /// Adds a message, as soon as there is room. Without a shard there always is, and nobody hears of it: the others
+    /// go on until the process ends.
     pub(crate) async fn deliver(&self, delivery: &Arc<Delivery>) {
         while !self.try_deliver(delivery) {
             // A permit is stored if the shard took the batch in between. There is one producer.
@@ -102,6 +108,9 @@ impl Inbox {
     fn try_deliver(&self, delivery: &Arc<Delivery>) -> bool {
         let wake = {
             let mut queue = self.lock();
+            if queue.closed {
+                return true;
+            }
             if queue.deliveries >= MAX_DELIVERIES || queue.bytes >= MAX_BYTES {
                 queue.refused = true;
                 return false;
@@ -132,6 +141,24 @@ impl Inbox {
         }
     }
 
+    /// Deliveries that wait now.
+    pub(crate) fn depth(&self) -> usize {
+        self.lock().deliveries
+    }
+
+    /// Takes nothing more in: the shard has ended. What waits is dropped, and who waits for room goes on.
+    pub(crate) fn close(&self) {
+        let dropped = {
+            let mut queue = self.lock();
+            queue.closed = true;
+            queue.deliveries = 0;
+            std::mem::take(&mut queue.entries)
+        };
+        // Outside of the lock: connections on their way give their places back.
+        drop(dropped);
+        self.room.notify_one();
+    }
+
     fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "cannot wake a shard");
@@ -141,5 +168,39 @@ impl Inbox {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Every change of the queue is complete before anything can panic.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use wsgateway_config::Channels;
+
+    use super::*;
+    use crate::encode::{Encoder, Message};
+
+    fn delivery() -> Arc<Delivery> {
+        let payload = Bytes::from_static(b"1");
+        let message = Message { subject: "a".into(), sequence: 1, timestamp: 0, payload };
+        Encoder::new(&Channels::default()).encode(&message)
+    }
+
+    #[test]
+    fn a_source_that_waits_for_room_goes_on_when_the_shard_has_ended() {
+        let poll = mio::Poll::new().unwrap();
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        let (inbox, delivery) = (Inbox::new(waker), delivery());
+        while inbox.try_deliver(&delivery) {}
+        assert!(inbox.depth() > 0);
+        let mut waiting = pin!(inbox.deliver(&delivery));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        inbox.close();
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
+        assert!(inbox.try_deliver(&delivery));
+        assert_eq!(inbox.depth(), 0, "nothing is kept for nobody");
     }
 }

@@ -3,15 +3,23 @@
 //! A pattern holds its subscribers as a dense list; a subscription knows its place there, so leaving is O(1)
 //! (swap-remove, then the moved subscriber's back-index is set right). The patterns of a channel are looked up once
 //! and remembered until a pattern that could match it comes or goes.
+//!
+//! Clients choose the names, so names have a budget in bytes: beyond it a pattern that nobody holds yet is refused,
+//! one that somebody holds is not.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use hashbrown::HashTable;
 use slab::Slab;
 
 use super::trie::Trie;
 
-/// Channels whose patterns are remembered; beyond it everything is looked up anew.
-const CACHED_CHANNELS: usize = 65_536;
+/// Bytes of channels whose patterns are remembered; beyond it everything is looked up anew. About fifty thousand
+/// channels of usual length. Publishers choose these names: one may be as long as a NATS subject.
+const CACHE_BYTES: usize = 8 << 20;
 
 /// A subscription as its connection knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,18 +55,90 @@ struct Pattern {
     subscribers: Vec<Subscriber>,
 }
 
-#[derive(Debug, Default)]
+/// A pattern's share of the arena and of the table, both of which may be half empty, and the blocks of its text and of
+/// its first subscribers. Further subscribers are counted with their connections.
+const PATTERN_BYTES: usize = 2 * size_of::<Pattern>() + 3 * size_of::<u32>() + 16 + 48;
+
+/// A remembered channel's share of the table, and the blocks of its name and its patterns.
+const CACHED_BYTES: usize = 2 * size_of::<(Box<str>, Vec<u32>)>() + 32;
+
+#[derive(Debug)]
 pub(crate) struct Index {
     patterns: Slab<Pattern>,
-    by_text: HashMap<Box<str>, u32>,
+    by_text: HashTable<u32>,
+    /// Seeded per index: clients choose the texts.
+    hasher: RandomState,
     wildcards: Trie,
     cache: HashMap<Box<str>, Vec<u32>>,
+    /// Bytes of the cache.
+    cached: usize,
+    /// Bytes of the patterns, without the trie's.
+    named: usize,
+    /// Bytes that patterns on their way here may come to cost.
+    reserved: Arc<AtomicUsize>,
+    budget: usize,
+}
+
+/// Room in the index for patterns that somebody waits to subscribe to. Dropped, it is free again.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    bytes: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Relaxed);
+    }
 }
 
 impl Index {
+    /// An empty index whose patterns may cost so many bytes.
+    pub(crate) fn new(budget: usize) -> Self {
+        Self {
+            patterns: Slab::new(),
+            by_text: HashTable::new(),
+            hasher: RandomState::new(),
+            wildcards: Trie::default(),
+            cache: HashMap::new(),
+            cached: 0,
+            named: 0,
+            reserved: Arc::default(),
+            budget,
+        }
+    }
+
+    /// Bytes that the patterns cost, those on their way included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.named + self.wildcards.bytes() + self.reserved.load(Relaxed)
+    }
+
+    /// Whether a pattern may be subscribed to: somebody holds it already, or there is room for `ahead` bytes of others
+    /// and for it.
+    pub(crate) fn has_room(&self, text: &str, ahead: usize) -> bool {
+        self.find(text).is_some() || self.fits(ahead + Self::most_bytes(text))
+    }
+
+    /// Whether there is room for names of so many bytes.
+    pub(crate) fn fits(&self, bytes: usize) -> bool {
+        self.bytes() + bytes <= self.budget
+    }
+
+    /// Most bytes that a pattern can cost.
+    pub(crate) fn most_bytes(text: &str) -> usize {
+        PATTERN_BYTES + text.len() + Trie::most_bytes(text)
+    }
+
+    /// Keeps room for patterns that are subscribed to later.
+    pub(crate) fn reserve(&self, bytes: usize) -> Reservation {
+        self.reserved.fetch_add(bytes, Relaxed);
+        Reservation { bytes, all: Arc::clone(&self.reserved) }
+    }
+
     /// The number of a pattern that somebody is subscribed to.
     pub(crate) fn find(&self, text: &str) -> Option<u32> {
-        self.by_text.get(text).copied()
+        let is_it = |number: &u32| self.text(*number) == Some(text);
+        self.by_text.find(self.hasher.hash_one(text), is_it).copied()
     }
 
     /// The text of a pattern that somebody is subscribed to.
@@ -114,12 +194,14 @@ impl Index {
         if self.cache.contains_key(channel) {
             return;
         }
-        if self.cache.len() >= CACHED_CHANNELS {
-            self.cache.clear();
-        }
         let mut found = Vec::new();
         found.extend(self.find(channel));
         self.wildcards.matches(channel, &mut found);
+        let bytes = cached_bytes(channel, &found);
+        if self.cached + bytes > CACHE_BYTES {
+            self.forget_all();
+        }
+        self.cached += bytes;
         self.cache.insert(channel.into(), found);
     }
 
@@ -133,10 +215,13 @@ impl Index {
     }
 
     fn create(&mut self, text: &str, wildcard: bool) -> u32 {
-        let number =
-            self.patterns.insert(Pattern { text: text.into(), wildcard, subscribers: Vec::new() })
-                as u32;
-        self.by_text.insert(text.into(), number);
+        let pattern = Pattern { text: text.into(), wildcard, subscribers: Vec::new() };
+        let number = self.patterns.insert(pattern) as u32;
+        let Self { patterns, by_text, hasher, .. } = self;
+        by_text.insert_unique(hasher.hash_one(text), number, |number| {
+            patterns.get(*number as usize).map_or(0, |pattern| hasher.hash_one(&*pattern.text))
+        });
+        self.named += PATTERN_BYTES + text.len();
         if wildcard {
             self.wildcards.insert(text, number);
         }
@@ -146,7 +231,11 @@ impl Index {
 
     fn destroy(&mut self, number: u32) {
         let pattern = self.patterns.remove(number as usize);
-        self.by_text.remove(&pattern.text);
+        let hash = self.hasher.hash_one(&*pattern.text);
+        if let Ok(entry) = self.by_text.find_entry(hash, |other| *other == number) {
+            entry.remove();
+        }
+        self.named -= PATTERN_BYTES + pattern.text.len();
         if pattern.wildcard {
             self.wildcards.remove(&pattern.text);
         }
@@ -156,11 +245,22 @@ impl Index {
     /// Forgets what was remembered of the channels that a pattern could match: for an exact one that is itself.
     fn forget(&mut self, text: &str, wildcard: bool) {
         if wildcard {
-            self.cache.clear();
-        } else {
-            self.cache.remove(text);
+            self.forget_all();
+        } else if let Some(found) = self.cache.remove(text) {
+            self.cached -= cached_bytes(text, &found);
         }
     }
+
+    fn forget_all(&mut self) {
+        self.cache.clear();
+        self.cached = 0;
+    }
+}
+
+/// What it costs to remember the patterns of a channel.
+fn cached_bytes(channel: &str, found: &[u32]) -> usize {
+    // A list may have grown to twice its length.
+    CACHED_BYTES + channel.len() + 2 * size_of_val(found)
 }
 
 #[cfg(test)]
@@ -176,7 +276,7 @@ mod tests {
 
     #[test]
     fn exact_and_wildcard_subscribers_both_receive() {
-        let mut index = Index::default();
+        let mut index = Index::new(1 << 20);
         index.subscribe("BTC.trade", false, 1, 0);
         index.subscribe("*.trade", true, 2, 0);
         index.subscribe(">", true, 3, 0);
@@ -186,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_new_subscription_is_seen_on_a_channel_that_was_resolved_before() {
-        let mut index = Index::default();
+        let mut index = Index::new(1 << 20);
         assert!(receivers(&mut index, "BTC.trade").is_empty());
         index.subscribe("BTC.trade", false, 1, 0);
         assert_eq!(receivers(&mut index, "BTC.trade"), [1]);
@@ -196,7 +296,7 @@ mod tests {
 
     #[test]
     fn leaving_moves_the_last_subscriber_into_the_gap_and_says_so() {
-        let mut index = Index::default();
+        let mut index = Index::new(1 << 20);
         let first = index.subscribe("a", false, 1, 0);
         index.subscribe("a", false, 2, 5);
         let moved = index.unsubscribe(first).unwrap();
@@ -206,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_pattern_ends_with_its_last_subscriber_and_its_number_may_be_used_again() {
-        let mut index = Index::default();
+        let mut index = Index::new(1 << 20);
         let wild = index.subscribe("a.*", true, 1, 0);
         assert_eq!(receivers(&mut index, "a.b"), [1]);
         assert_eq!(index.unsubscribe(wild), None);
@@ -214,5 +314,41 @@ mod tests {
         let other = index.subscribe("z", false, 9, 0);
         assert_eq!(other.pattern, wild.pattern);
         assert!(receivers(&mut index, "a.b").is_empty());
+    }
+
+    #[test]
+    fn names_beyond_the_budget_are_refused_but_for_those_that_are_held_and_room_comes_back() {
+        let mut index = Index::new(64 << 10);
+        let mut held = Vec::new();
+        let name = |n: usize| format!("{n}.a.b.c.d.e.f.g.h.i.j.k.l.m.>");
+        while index.has_room(&name(held.len()), 0) {
+            held.push(index.subscribe(&name(held.len()), true, 1, 0));
+        }
+        assert!((10..100).contains(&held.len()), "{} patterns", held.len());
+        assert!(index.bytes() <= 64 << 10);
+        assert!(index.has_room(&name(0), 0), "it is there already");
+        for held in held {
+            index.unsubscribe(held);
+        }
+        assert_eq!(index.bytes(), 0);
+        let reservation = index.reserve(64 << 10);
+        assert!(!index.has_room("a", 0), "all of it is promised");
+        drop(reservation);
+        assert!(index.has_room("a", 0));
+    }
+
+    #[test]
+    fn what_is_remembered_of_channels_is_bounded_in_bytes_however_long_their_names_are() {
+        let mut index = Index::new(1 << 20);
+        index.subscribe("x.>", true, 1, 0);
+        let mut most = 0;
+        for n in 0..400 {
+            let channel = format!("x.{n}.{}", "y".repeat(64 << 10));
+            assert_eq!(receivers(&mut index, &channel), [1]);
+            most = most.max(index.cache.keys().map(|channel| channel.len()).sum());
+        }
+        assert!((1 << 20..=CACHE_BYTES).contains(&most), "{most} bytes");
+        let held = index.cache.iter().map(|(channel, found)| cached_bytes(channel, found));
+        assert_eq!(index.cached, held.sum::<usize>());
     }
 }

@@ -23,12 +23,14 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use wsgateway_proto::deflate::Inflater;
+use wsgateway_runtime::readiness::Pulse;
 
 use super::counters::{Counters, Totals};
 use super::inbox::{Entry, Inbox};
 use super::index::Index;
 use super::wheel::{Deadline, Timer, Wheel};
 use crate::conn::Connection;
+use crate::conn::outbox::memory::Meter;
 use crate::history::Past;
 use drain::Drain;
 use due::Due;
@@ -47,6 +49,9 @@ const EVENTS: usize = 1_024;
 
 /// Bytes read from a socket at once. One buffer per shard, not per connection.
 const INPUT: usize = 64 << 10;
+
+/// An empty shard shows that it lives this often: six times within the time after which it counts as stuck.
+const IDLE: Duration = Duration::from_secs(5);
 
 const WAKE: Token = Token(usize::MAX);
 
@@ -87,6 +92,8 @@ pub(crate) struct Shard {
     /// What was before, and those who look back at it.
     past: Past,
     replays: Replays,
+    /// Memory of what waits for slow clients.
+    outbox_memory: Meter,
     /// Identity of the stream, and the offset of the last message marked for its receivers.
     epoch: Arc<str>,
     position: u64,
@@ -114,6 +121,13 @@ struct Scratch {
     control: Vec<u8>,
 }
 
+impl Drop for Shard {
+    /// However the thread ends, nobody waits for it.
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Ready {
     conn: u32,
@@ -133,6 +147,7 @@ impl Shard {
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), WAKE)?));
         let published = Arc::new(Counters::default());
         let shard = Self {
+            index: Index::new(settings.name_bytes),
             settings,
             number,
             poll,
@@ -141,11 +156,11 @@ impl Shard {
             totals: Totals::default(),
             clock: Clock { start: Instant::now(), now_us: 0, tick: 0 },
             connections: Slab::new(),
-            index: Index::default(),
             wheel: Wheel::new(),
             due: Due::default(),
             past,
             replays: Replays::default(),
+            outbox_memory: Meter::default(),
             epoch: "".into(),
             position: 0,
             serial: 0,
@@ -170,8 +185,9 @@ impl Shard {
     ///
     /// # Errors
     /// When epoll itself fails: then nothing can be served any more.
-    pub(crate) fn run(mut self) -> io::Result<()> {
+    pub(crate) fn run(mut self, pulse: &Pulse) -> io::Result<()> {
         while !self.stopping {
+            pulse.beat();
             if let Err(error) = self.turn(self.patience()) {
                 tracing::error!(shard = self.number, %error, "the shard cannot wait for its sockets");
                 return Err(error);
@@ -185,7 +201,7 @@ impl Shard {
         if self.woken || !self.scratch.unread.is_empty() || !self.replays.is_idle() {
             Some(Duration::ZERO)
         } else if self.connections.is_empty() {
-            None
+            Some(IDLE)
         } else if self.due.held.is_empty() {
             Some(self.clock.until_next_tick())
         } else {
@@ -198,13 +214,17 @@ impl Shard {
     pub(crate) fn turn(&mut self, patience: Option<Duration>) -> io::Result<()> {
         self.poll(patience)?;
         self.clock.update();
-        self.sockets();
+        let begun_us = self.clock.now_us;
+        self.sockets(input::PER_TURN);
         self.work_inbox();
         self.clock.update();
         self.flush_held();
         self.tick();
         self.replay();
         self.totals.connections = self.connections.len() as u64;
+        self.totals.outbox_memory = self.outbox_memory.bytes() as u64;
+        self.clock.update();
+        self.published.turn(self.clock.now_us - begun_us);
         self.published.publish(&self.totals);
         Ok(())
     }
@@ -221,15 +241,12 @@ impl Shard {
         // An epoll that fails for good fails again in the turn to come, and ends the shard there.
         if self.poll(Some(Duration::ZERO)).is_ok() {
             self.clock.update();
-            // Those who send more than a turn takes wait for the turn to come, however many looks there are.
-            let unread = std::mem::take(&mut self.scratch.unread);
-            self.sockets();
-            self.scratch.unread.extend(unread);
+            self.sockets(input::PER_LOOK);
         }
     }
 
-    /// Everything that sockets have for us.
-    fn sockets(&mut self) {
+    /// What sockets have for us, as far as a budget of bytes goes: live messages wait for no flood.
+    fn sockets(&mut self, mut budget: usize) {
         let mut ready = std::mem::take(&mut self.scratch.ready);
         self.woken |= self.scratch.events.iter().any(|event| event.token() == WAKE);
         ready.extend(self.scratch.events.iter().filter(|event| event.token() != WAKE).map(
@@ -241,18 +258,13 @@ impl Shard {
             },
         ));
         // First those that were cut short last time, so that nobody is starved by fresh events.
-        let unread = std::mem::take(&mut self.scratch.unread);
-        for timer in unread {
-            if self.is_current(timer) {
-                self.read(timer.conn, true);
-            }
-        }
+        self.read_unread(&mut budget);
         for event in ready.drain(..) {
             if event.writable {
                 self.writable(event.conn);
             }
             if event.readable {
-                self.read(event.conn, event.hung_up);
+                self.read(event.conn, event.hung_up, &mut budget);
             }
         }
         self.scratch.ready = ready;

@@ -1,95 +1,222 @@
 //! Wildcard patterns by token, so that finding the patterns of a channel costs its depth, not their number.
+//!
+//! Flat: all nodes lie in one arena and one table finds a node by its parent and token, so a node costs tens of bytes
+//! and never a table of its own. What must hold: a node exists exactly as long as some pattern needs it, and
+//! [`Trie::bytes`] is what the patterns held now cost.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+use slab::Slab;
+
+use super::NONE;
 
 /// A set of wildcard patterns, each with a number of the caller's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Trie {
+    nodes: Slab<Node>,
+    /// Children by parent and token.
+    edges: HashTable<u32>,
+    /// Seeded per trie: clients choose the tokens.
+    hasher: RandomState,
     root: Node,
+    /// Bytes of all nodes but the root.
+    bytes: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Node {
-    literal: HashMap<Box<str>, Node>,
-    star: Option<Box<Node>>,
+    token: Box<str>,
+    parent: u32,
+    /// Children of this node.
+    children: u32,
+    /// The child for `*`.
+    star: u32,
     /// A pattern that ends here.
-    end: Option<u32>,
+    end: u32,
     /// A pattern that ends in `>` here.
-    rest: Option<u32>,
+    rest: u32,
 }
+
+/// A node's share of the arena and of the table, both of which may be half empty, and the block of its token.
+const NODE_BYTES: usize = 2 * size_of::<Node>() + 3 * size_of::<u32>() + 16;
 
 impl Node {
+    fn new(parent: u32, token: &str) -> Self {
+        Self { token: token.into(), parent, children: 0, star: NONE, end: NONE, rest: NONE }
+    }
+
     fn is_empty(&self) -> bool {
-        self.literal.is_empty() && self.star.is_none() && self.end.is_none() && self.rest.is_none()
+        self.children == 0 && self.end == NONE && self.rest == NONE
+    }
+
+    fn bytes(&self) -> usize {
+        NODE_BYTES + self.token.len()
+    }
+}
+
+impl Default for Trie {
+    fn default() -> Self {
+        Self {
+            nodes: Slab::new(),
+            edges: HashTable::new(),
+            hasher: RandomState::new(),
+            root: Node::new(NONE, ""),
+            bytes: 0,
+        }
     }
 }
 
 impl Trie {
+    /// Bytes that the patterns cost.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Most bytes that a pattern can cost: it shares no node with another one.
+    pub(crate) fn most_bytes(pattern: &str) -> usize {
+        let tokens = pattern.split('.').count();
+        tokens * NODE_BYTES + pattern.len()
+    }
+
     /// Adds a valid pattern.
     pub(crate) fn insert(&mut self, pattern: &str, number: u32) {
-        let mut node = &mut self.root;
+        let mut node = NONE;
         for token in pattern.split('.') {
-            node = match token {
-                ">" => {
-                    node.rest = Some(number);
-                    return;
-                }
-                "*" => node.star.get_or_insert_default(),
-                literal => node.literal.entry(literal.into()).or_default(),
+            if token == ">" {
+                self.node_mut(node).rest = number;
+                return;
+            }
+            node = match self.child(node, token) {
+                NONE => self.create(node, token),
+                child => child,
             };
         }
-        node.end = Some(number);
+        self.node_mut(node).end = number;
     }
 
     /// Removes a pattern and every node that only it needed.
     pub(crate) fn remove(&mut self, pattern: &str) {
-        remove(&mut self.root, pattern.split('.'));
+        let mut node = NONE;
+        let mut ends_in_rest = false;
+        for token in pattern.split('.') {
+            if token == ">" {
+                ends_in_rest = true;
+                break;
+            }
+            node = match self.child(node, token) {
+                NONE => return,
+                child => child,
+            };
+        }
+        let last = self.node_mut(node);
+        match ends_in_rest {
+            true => last.rest = NONE,
+            false => last.end = NONE,
+        }
+        while node != NONE && self.node(node).is_empty() {
+            node = self.destroy(node);
+        }
     }
 
     /// Appends the numbers of all patterns that match the channel.
     pub(crate) fn matches(&self, channel: &str, found: &mut Vec<u32>) {
-        collect(&self.root, Some(channel), found);
+        self.collect(NONE, Some(channel), found);
     }
-}
 
-fn remove<'a>(node: &mut Node, mut tokens: impl Iterator<Item = &'a str>) {
-    match tokens.next() {
-        None => node.end = None,
-        Some(">") => node.rest = None,
-        Some("*") => {
-            if let Some(next) = &mut node.star {
-                remove(next, tokens);
-                if next.is_empty() {
-                    node.star = None;
-                }
+    /// As deep as the deepest pattern, which [`wsgateway_proto::channel::MAX_TOKENS`] bounds, however deep the channel.
+    fn collect(&self, place: u32, rest: Option<&str>, found: &mut Vec<u32>) {
+        let node = self.node(place);
+        let Some(rest) = rest else {
+            found.extend(Some(node.end).filter(|end| *end != NONE));
+            return;
+        };
+        found.extend(Some(node.rest).filter(|rest| *rest != NONE));
+        if node.children == 0 {
+            return;
+        }
+        let (token, rest) = match rest.split_once('.') {
+            Some((token, rest)) => (token, Some(rest)),
+            None => (rest, None),
+        };
+        if node.star != NONE {
+            self.collect(node.star, rest, found);
+        }
+        // A channel may have a token "*" of its own; that child is the one above.
+        let literal = if token == "*" { NONE } else { self.child(place, token) };
+        if literal != NONE {
+            self.collect(literal, rest, found);
+        }
+    }
+
+    fn hash(hasher: &RandomState, parent: u32, token: &str) -> u64 {
+        hasher.hash_one((parent, token))
+    }
+
+    /// The child of a node with this token, or [`NONE`].
+    fn child(&self, parent: u32, token: &str) -> u32 {
+        if token == "*" {
+            return self.node(parent).star;
+        }
+        let is_it = |place: &u32| {
+            let node = self.node(*place);
+            node.parent == parent && *node.token == *token
+        };
+        self.edges.find(Self::hash(&self.hasher, parent, token), is_it).copied().unwrap_or(NONE)
+    }
+
+    fn create(&mut self, parent: u32, token: &str) -> u32 {
+        let node = Node::new(parent, token);
+        self.bytes += node.bytes();
+        let place = self.nodes.insert(node) as u32;
+        self.node_mut(parent).children += 1;
+        if token == "*" {
+            self.node_mut(parent).star = place;
+            return place;
+        }
+        let Self { nodes, edges, hasher, .. } = self;
+        let hash = Self::hash(hasher, parent, token);
+        edges.insert_unique(hash, place, |place| {
+            nodes
+                .get(*place as usize)
+                .map_or(0, |node| Self::hash(hasher, node.parent, &node.token))
+        });
+        place
+    }
+
+    /// Removes a node without children; returns its parent.
+    fn destroy(&mut self, place: u32) -> u32 {
+        let node = self.nodes.remove(place as usize);
+        self.bytes -= node.bytes();
+        let parent = self.node_mut(node.parent);
+        parent.children -= 1;
+        if parent.star == place {
+            parent.star = NONE;
+        } else {
+            let hash = Self::hash(&self.hasher, node.parent, &node.token);
+            if let Ok(edge) = self.edges.find_entry(hash, |edge| *edge == place) {
+                edge.remove();
             }
         }
-        Some(literal) => {
-            if let Some(next) = node.literal.get_mut(literal) {
-                remove(next, tokens);
-                if next.is_empty() {
-                    node.literal.remove(literal);
-                }
-            }
+        self.shrink();
+        node.parent
+    }
+
+    /// Gives back what a crowd of patterns has made the tables grow by.
+    fn shrink(&mut self) {
+        if self.nodes.is_empty() {
+            self.nodes.shrink_to_fit();
+            self.edges = HashTable::new();
         }
     }
-}
 
-fn collect(node: &Node, rest: Option<&str>, found: &mut Vec<u32>) {
-    let Some(rest) = rest else {
-        found.extend(node.end);
-        return;
-    };
-    found.extend(node.rest);
-    let (token, rest) = match rest.split_once('.') {
-        Some((token, rest)) => (token, Some(rest)),
-        None => (rest, None),
-    };
-    if let Some(next) = node.literal.get(token) {
-        collect(next, rest, found);
+    /// The node at a place; [`NONE`] is the root.
+    fn node(&self, place: u32) -> &Node {
+        self.nodes.get(place as usize).unwrap_or(&self.root)
     }
-    if let Some(next) = &node.star {
-        collect(next, rest, found);
+
+    fn node_mut(&mut self, place: u32) -> &mut Node {
+        self.nodes.get_mut(place as usize).unwrap_or(&mut self.root)
     }
 }
 
@@ -145,10 +272,13 @@ mod tests {
             for (number, pattern) in patterns.iter().enumerate() {
                 trie.insert(pattern, number as u32);
             }
+            let most: usize = patterns.iter().map(|pattern| Trie::most_bytes(pattern)).sum();
+            prop_assert!(trie.bytes() <= most);
             for pattern in &patterns {
                 trie.remove(pattern);
             }
-            prop_assert!(trie.root.is_empty());
+            prop_assert!(trie.nodes.is_empty() && trie.edges.is_empty() && trie.root.is_empty());
+            prop_assert_eq!(trie.bytes(), 0);
         }
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Deadline {
     Liveness,
     /// The end of the grace of a slow client.
     Grace,
+    /// The end of the time that a message may take to come.
+    Message,
 }
 
 /// Entries by the tick at which they are to be looked at.

@@ -73,6 +73,20 @@ fn bad_frames() -> Vec<BadFrames> {
         ("random bytes", vec![0xd3, 0x7e, 0x11, 0x00, 0xc4, 0x5a], 1002),
         ("a flood of commands", frame(TEXT, ping).repeat(500), 4009),
         ("a flood of pings", frame(0x89, b"").repeat(500), 4009),
+        ("a flood of pongs that nobody asked for", frame(0x8a, b"").repeat(500), 4009),
+        (
+            "a flood of commands in empty fragments",
+            [frame(0x01, b"").as_slice(), &frame(0x00, b"").repeat(1_000), &frame(0x80, b"x")]
+                .concat()
+                .repeat(40),
+            4009,
+        ),
+        (
+            "a flood of large commands",
+            frame(TEXT, format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(60 << 10)).as_bytes())
+                .repeat(5),
+            4009,
+        ),
         ("a flood of wrong commands", frame(TEXT, b"x").repeat(500), 4009),
     ]
 }
@@ -195,7 +209,7 @@ async fn every_wrong_command_is_answered_with_its_error_and_the_connection_goes_
 async fn invalid_channels_are_rejected_one_by_one_with_a_code() -> Result<()> {
     let rig = Rig::start().await?;
     let mut client = rig.client().await?;
-    let long = "x".repeat(256);
+    let (long, deep) = ("x".repeat(256), ["x"; 17].join("."));
     let bad = [
         ("", "invalid_channel"),
         (".", "invalid_channel"),
@@ -205,6 +219,7 @@ async fn invalid_channels_are_rejected_one_by_one_with_a_code() -> Result<()> {
         ("a\r\nb", "invalid_channel"),
         ("a\u{0}", "invalid_channel"),
         (long.as_str(), "channel_too_long"),
+        (deep.as_str(), "channel_too_deep"),
         ("a*", "invalid_wildcard"),
         ("a.>.b", "invalid_wildcard"),
         (">>", "invalid_wildcard"),

@@ -171,3 +171,45 @@ async fn ten_thousand_subscriptions_in_one_command_get_the_limit_and_a_partial_a
     assert_eq!(client.expect("message").await?["channel"], names[127]);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_message_that_is_begun_and_not_ended_is_closed_with_1008_and_what_it_held_is_free()
+-> Result<()> {
+    let rig = Rig::start().await?;
+    let whole = frame(super::raw::TEXT, br#"{"type":"ping"}"#);
+    let mut half = Raw::connect(rig.client_addr).await?;
+    half.write(&whole[..whole.len() - 1]).await;
+    let mut fragments = Raw::connect(rig.client_addr).await?;
+    fragments.write(&frame(0x01, b"")).await;
+    let mut header = Raw::connect(rig.client_addr).await?;
+    header.write(&whole[..1]).await;
+    // One that ends each message in time may begin another one with the same byte.
+    let mut good = Raw::connect(rig.client_addr).await?;
+    good.write(&whole[..1]).await;
+    good.write(&[&whole[1..], &whole[..1]].concat()).await;
+    assert_eq!(good.json().await?["type"], "pong");
+    good.write(&whole[1..]).await;
+    assert_eq!(good.json().await?["type"], "pong");
+    for late in [&mut half, &mut fragments, &mut header] {
+        assert_eq!(late.close_code().await?, Some(1008));
+    }
+    assert_eq!(rig.metric("wsgateway_disconnects_total{code=\"1008\"}").await?, 3);
+    good.write(&whole).await;
+    assert_eq!(good.json().await?["type"], "pong");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_shard_tells_how_far_it_is_behind() -> Result<()> {
+    let rig = Rig::start().await?;
+    let mut client = rig.subscriber(&["a"]).await?;
+    rig.publish("a", "1").await?;
+    client.expect("message").await?;
+    for shard in 0..2 {
+        rig.metric(&format!("wsgateway_shard_longest_turn_microseconds{{shard=\"{shard}\"}}"))
+            .await?;
+        let inbox = format!("wsgateway_shard_inbox_messages{{shard=\"{shard}\"}}");
+        assert_eq!(rig.metric(&inbox).await?, 0);
+    }
+    Ok(())
+}

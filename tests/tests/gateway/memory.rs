@@ -1,7 +1,8 @@
 //! Memory per idle connection, of the real program.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use harness::{Nats, wait_until};
+use serde_json::json;
 
 use super::events::Events;
 use super::http::get;
@@ -87,9 +88,64 @@ const ODIN: &str = "Sec-WebSocket-Protocol: odin.v1\r\n";
 
 /// What the numbers of an odin.v1 connection cost, from its first message on.
 const NUMBERS: u64 = 4_300;
+/// Subscribes to 128 patterns that nobody else has, as deep and as many as may be.
+async fn hostile(gateway: &Process, number: usize) -> Result<(Raw, u64)> {
+    let mut raw = Raw::connect(gateway.client_addr).await?;
+    let pattern = |n: usize| format!("{number}.{n}.a.*.b.*.c.*.d.*.e.*.f.*.g.>");
+    let names: Vec<String> = (0..128).map(pattern).collect();
+    let command = json!({ "type": "subscribe", "channels": names }).to_string();
+    raw.write(&frame(TEXT, command.as_bytes())).await;
+    let ack = raw.json().await?;
+    let full = ack["rejected"].as_array().map_or(&[][..], Vec::as_slice);
+    ensure!(full.iter().all(|one| one["code"] == "index_full"), "{ack}");
+    Ok((raw, ack["count"].as_u64().unwrap_or(0)))
+}
 
 #[tokio::test]
-async fn an_odin_connection_that_has_had_messages_costs_at_most_4300_bytes_more() -> Result<()> {
+async fn hostile_names_cost_no_more_than_the_pod_is_sized_for_and_leave_others_what_they_have()
+-> Result<()> {
+    const CAPACITY: u32 = 5_000;
+    const CROWD: usize = 200;
+    let (nats, jetstream) = nats_with_stream().await?;
+    let mut config = config(&nats.url());
+    config.capacity.connections = CAPACITY;
+    let gateway = Process::start(&config).await?;
+    ready(gateway.admin_addr).await?;
+    let mut honest = connect(&gateway, 0..50, "").await?;
+    let before = gateway.resident()?;
+    let (mut held, mut patterns) = (Vec::new(), Vec::new());
+    for number in 0..CROWD {
+        let (raw, count) = hostile(&gateway, number).await?;
+        held.push(raw);
+        patterns.push(count);
+    }
+    assert_eq!(patterns[0], 128, "there is room for one of them");
+    assert_eq!(patterns.last(), Some(&0), "there is an end to it");
+    let used = gateway.resident()?.saturating_sub(before);
+    let sized = config.capacity.name_bytes() + CROWD as u64 * (BOUND + 128 * 32);
+    println!("{used} bytes of user memory for hostile names, {sized} in the sizing");
+    assert!(used <= sized, "{used} bytes");
+    // Names that are there already cost nothing more, and go on.
+    honest.extend(connect(&gateway, 50..100, "").await?);
+    publish_all(&jetstream, [("all".to_owned(), b"1".to_vec())]).await?;
+    for raw in &mut honest {
+        assert_eq!(raw.json().await?["channel"], "all");
+    }
+    drop(held);
+    wait_until(SOON, "room for new names", async || {
+        hostile(&gateway, CROWD).await.is_ok_and(|(_, count)| count == 128)
+    })
+    .await
+}
+
+const ODIN: &str = "Sec-WebSocket-Protocol: odin.v1\r\n";
+
+/// What the numbers of an odin.v1 connection cost that has had twenty messages.
+const NUMBERS: u64 = 256;
+
+#[tokio::test]
+async fn an_odin_connection_that_has_had_twenty_messages_costs_at_most_256_bytes_more() -> Result<()>
+{
     let (nats, jetstream) = nats_with_stream().await?;
     let gateway = warm(&nats, ODIN).await?;
     let before = gateway.resident()?;

@@ -7,6 +7,7 @@ use harness::wait_until;
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
+use wsgateway_config::Millis;
 
 use super::client::Client;
 use super::rig::{Rig, SOON};
@@ -142,5 +143,83 @@ async fn a_slow_client_learns_why_it_was_closed_even_behind_a_frame_larger_than_
     let (got, code) = slow.until_closed().await?;
     assert_eq!((got.len(), code), (1, 4008));
     ensure!(got[0]["data"].as_str().is_some_and(|data| data.len() + 2 == huge.len()), "cut");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_burst_that_waits_for_a_whole_fleet_is_one_copy_and_closes_nobody() -> Result<()> {
+    const CLIENTS: usize = 100;
+    let rig = Rig::start_with(|config| {
+        config.capacity.outbox_bytes_per_connection = OUTBOX;
+        // Four outboxes: the burst below, counted for each client, would be twenty.
+        config.capacity.outbox_bytes_total = 1 << 20;
+        config.capacity.shards = 1;
+    })
+    .await?;
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = Client::connect_over(with_small_buffer(rig.client_addr).await?).await?;
+        client.subscribe(&["a"]).await?;
+        clients.push(client);
+    }
+    rig.publish_all(large(8)).await?;
+    wait_until(SOON, "every message with every client or in its outbox", async || {
+        rig.metric("wsgateway_deliveries_total")
+            .await
+            .is_ok_and(|count| count == 8 * CLIENTS as u64)
+    })
+    .await?;
+    // The buffers of the sockets hide the rest.
+    let waiting = rig.metric("wsgateway_outbox_bytes").await?;
+    assert!(waiting > 2 << 20, "{waiting} bytes wait: the clients were not slow");
+    let memory = rig.metric("wsgateway_outbox_memory_bytes").await?;
+    assert!(memory < 1 << 20, "{memory} bytes of memory");
+    assert_eq!(rig.stat("slowConsumers").await?, 0);
+    for client in &mut clients {
+        let mut got = Vec::new();
+        for _ in 0..8 {
+            got.push(client.expect("message").await?);
+        }
+        assert_eq!(numbers(&got), (0..8).collect::<Vec<_>>());
+    }
+    wait_until(SOON, "no memory held", async || {
+        rig.metric("wsgateway_outbox_memory_bytes").await.is_ok_and(|bytes| bytes == 0)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn when_the_memory_for_slow_clients_is_used_up_the_slowest_goes_not_the_next_who_asks()
+-> Result<()> {
+    let rig = Rig::start_with(|config| {
+        config.capacity.outbox_bytes_per_connection = 4 << 20;
+        config.capacity.outbox_bytes_total = 4 << 20;
+        config.slow_consumer.grace = Millis(600_000);
+        config.capacity.shards = 1;
+    })
+    .await?;
+    let mut slow = Vec::new();
+    // Each alone on its channel, so that nothing is shared.
+    for channel in ["a", "b"] {
+        let mut client = Client::connect_over(with_small_buffer(rig.client_addr).await?).await?;
+        client.subscribe(&[channel]).await?;
+        slow.push(client);
+    }
+    let on =
+        |channel: &'static str, count| large(count).map(move |(_, data)| (channel.into(), data));
+    // Within its own bound, and nearly all of the memory; then the other one asks for the rest.
+    rig.publish_all(on("a", 240)).await?;
+    rig.publish_all(on("b", 30)).await?;
+    wait_until(SOON, "the end of the slowest", async || {
+        rig.stat("slowConsumers").await.is_ok_and(|count| count == 1)
+    })
+    .await?;
+    // It was the one with the most waiting; the other one has everything.
+    let mut b = slow.pop().context("two clients")?;
+    for n in 0..30 {
+        assert_eq!(b.expect("message").await?["data"]["n"], n);
+    }
+    let (_, code) = slow.pop().context("two clients")?.until_closed().await?;
+    assert_eq!(code, 4008);
     Ok(())
 }

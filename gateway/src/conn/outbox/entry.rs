@@ -5,10 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wsgateway_proto::v1;
 
+use super::memory::Shared;
+
 /// A frame, and what conflation needs to know of it.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub frame: Bytes,
+    /// Present while the frame is memory that other outboxes may hold too.
+    pub shared: Option<Shared>,
     /// The message, as long as a newer one of its channel may replace it.
     pub latest: Option<Latest>,
     /// Messages of the channel that this one has replaced.
@@ -54,5 +58,6 @@ impl Entry {
         v1::gap(&mut both, &latest.channel, skipped.from, skipped.to, "slow_consumer");
         both.extend_from_slice(&self.frame);
         self.frame = both.into();
+        self.shared = None;
     }
 }

@@ -1,3 +1,4 @@
+use super::memory::{Meter, Shared};
 use super::*;
 use crate::encode::{Delivery, Encoder, Message};
 
@@ -82,12 +83,12 @@ fn drained(mut outbox: Outbox) -> Vec<String> {
 
 #[test]
 fn a_waiting_frame_costs_little_beside_its_bytes() {
-    assert!(size_of::<Entry>() <= 80, "{} bytes", size_of::<Entry>());
+    assert!(size_of::<Entry>() <= 88, "{} bytes", size_of::<Entry>());
 }
 
 #[test]
 fn frames_leave_in_order_however_narrow_the_socket_is() {
-    let mut outbox = Outbox::default();
+    let mut outbox = Outbox::new(&Meter::default());
     outbox.push_rest(Bytes::from_static(b"bc"));
     outbox.push(Bytes::from_static(b"defg"));
     outbox.push(Bytes::from_static(b"h"));
@@ -101,7 +102,7 @@ fn frames_leave_in_order_however_narrow_the_socket_is() {
 
 #[test]
 fn a_frame_that_was_begun_is_kept_and_the_rest_given_back() {
-    let mut outbox = Outbox::default();
+    let mut outbox = Outbox::new(&Meter::default());
     outbox.push(Bytes::from_static(b"abc"));
     outbox.push(Bytes::from_static(b"defg"));
     outbox.write_to(&mut Narrow::new(1)).unwrap();
@@ -111,7 +112,7 @@ fn a_frame_that_was_begun_is_kept_and_the_rest_given_back() {
 
 #[test]
 fn nothing_begun_means_nothing_kept() {
-    let mut outbox = Outbox::default();
+    let mut outbox = Outbox::new(&Meter::default());
     outbox.push(Bytes::from_static(b"abc"));
     outbox.write_to(&mut Narrow::new(3)).unwrap();
     outbox.push(Bytes::from_static(b"de"));
@@ -122,7 +123,7 @@ fn nothing_begun_means_nothing_kept() {
 #[test]
 fn conflation_keeps_the_newest_of_each_channel_in_order_and_tells_what_is_gone() {
     let all = deliveries(&["a", "b", "a", "c", "a", "b"]);
-    let mut outbox = Outbox::default();
+    let mut outbox = Outbox::new(&Meter::default());
     push_latest(&mut outbox, &all);
     assert_eq!(outbox.conflate(Keep::Newest), 3);
     assert_eq!(drained(outbox), ["4", "gap \"a\" 1..3", "5", "gap \"b\" 2..2", "6"]);
@@ -131,7 +132,7 @@ fn conflation_keeps_the_newest_of_each_channel_in_order_and_tells_what_is_gone()
 #[test]
 fn ranges_of_several_conflations_grow_into_one() {
     let all = deliveries(&["a", "a", "a", "a", "a"]);
-    let mut outbox = Outbox::default();
+    let mut outbox = Outbox::new(&Meter::default());
     push_latest(&mut outbox, &all[..2]);
     assert_eq!(outbox.conflate(Keep::Newest), 1);
     push_latest(&mut outbox, &all[2..3]);
@@ -146,7 +147,7 @@ fn only_what_is_handed_to_the_socket_is_beyond_conflation() {
     let channels: Vec<String> = (0..100).map(|n| format!("c{n}")).collect();
     let names: Vec<&str> = channels.iter().map(String::as_str).collect();
     let all = deliveries(&names.repeat(3));
-    let mut outbox = Outbox::default();
+    let mut outbox = Outbox::new(&Meter::default());
     push_latest(&mut outbox, &all[..200]);
     assert_eq!(outbox.conflate(Keep::Newest), 100);
     outbox.write_to(&mut Narrow::new(1)).unwrap();
@@ -158,7 +159,7 @@ fn only_what_is_handed_to_the_socket_is_beyond_conflation() {
         let latest = Latest { channel: format!("c{n}").into(), offset: n };
         (Bytes::from(vec![b'x'; 32 << 10]), latest)
     };
-    let mut outbox = Outbox::default();
+    let mut outbox = Outbox::new(&Meter::default());
     for n in (0..10).chain(0..10) {
         let (frame, latest) = large(n);
         outbox.push_latest(frame, latest);
@@ -174,7 +175,7 @@ fn a_busy_channel_gets_through_to_a_client_that_reads_less_than_comes() {
     let mut channels = vec!["quiet"; 30];
     channels.extend(["busy"; 300]);
     let all = deliveries_of(&channels, 8 << 10);
-    let (mut outbox, mut socket) = (Outbox::default(), Narrow::new(0));
+    let (mut outbox, mut socket) = (Outbox::new(&Meter::default()), Narrow::new(0));
     push_latest(&mut outbox, &all[..30]);
     for burst in all[30..].chunks(10) {
         push_latest(&mut outbox, burst);
@@ -195,7 +196,7 @@ fn a_busy_channel_gets_through_to_a_client_that_reads_less_than_comes() {
 #[test]
 fn messages_of_other_channels_are_never_dropped() {
     let all = deliveries(&["a", "every", "a", "every"]);
-    let mut outbox = Outbox::default();
+    let mut outbox = Outbox::new(&Meter::default());
     for delivery in &all {
         match &*delivery.channel {
             "a" => push_latest(&mut outbox, std::slice::from_ref(delivery)),
@@ -209,7 +210,7 @@ fn messages_of_other_channels_are_never_dropped() {
 #[test]
 fn a_message_that_was_begun_is_finished_and_not_counted_as_gone() {
     let all = deliveries(&["a", "a", "a"]);
-    let mut outbox = Outbox::default();
+    let mut outbox = Outbox::new(&Meter::default());
     push_latest(&mut outbox, &all[..1]);
     let mut socket = Narrow::new(5);
     outbox.write_to(&mut socket).unwrap();
@@ -223,7 +224,7 @@ fn a_message_that_was_begun_is_finished_and_not_counted_as_gone() {
 #[test]
 fn a_gap_that_was_told_is_not_told_again() {
     let all = deliveries(&["a", "a", "a", "a"]);
-    let mut outbox = Outbox::default();
+    let mut outbox = Outbox::new(&Meter::default());
     push_latest(&mut outbox, &all[..2]);
     outbox.conflate(Keep::Newest);
     let mut socket = Narrow::new(10);
@@ -246,7 +247,7 @@ proptest::proptest! {
         let names = ["a", "b", "c", "every"];
         let picked: Vec<&str> = steps.iter().map(|step| names[step.0]).collect();
         let all = deliveries(&picked);
-        let (mut outbox, mut socket) = (Outbox::default(), Narrow::new(0));
+        let (mut outbox, mut socket) = (Outbox::new(&Meter::default()), Narrow::new(0));
         for (delivery, (_, action, room)) in all.iter().zip(&steps) {
             match &*delivery.channel {
                 "every" => outbox.push(delivery.frame.clone()),
@@ -278,4 +279,40 @@ proptest::proptest! {
         expected.sort_unstable();
         proptest::prop_assert_eq!(expected, (1..=all.len() as u64).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn a_frame_that_waits_for_many_is_charged_once_until_the_last_of_them_has_it() {
+    let meter = Meter::default();
+    let bytes = Bytes::from(vec![b'x'; 64 << 10]);
+    let frame = Frame { shared: Some(Shared::new(&meter, bytes.len())), bytes };
+    let mut outboxes: Vec<_> = (0..1_000)
+        .map(|_| {
+            let mut outbox = Outbox::new(&meter);
+            outbox.push(frame.clone());
+            outbox
+        })
+        .collect();
+    drop(frame);
+    assert!(outboxes.iter().all(|outbox| outbox.cost() > 64 << 10), "each client waits for it all");
+    assert!(meter.bytes() < 1 << 20, "{} bytes", meter.bytes());
+    outboxes.truncate(1);
+    assert!(meter.bytes() >= 64 << 10);
+    if let Some(last) = outboxes.first_mut() {
+        last.write_to(Vec::new()).unwrap();
+    }
+    assert!(meter.bytes() < 1 << 10, "{} bytes", meter.bytes());
+    outboxes.clear();
+    assert_eq!(meter.bytes(), 0);
+}
+
+#[test]
+fn a_frame_of_its_own_is_charged_to_the_outbox_that_holds_it_as_far_as_it_is_not_sent() {
+    let meter = Meter::default();
+    let mut outbox = Outbox::new(&meter);
+    outbox.push(Bytes::from(vec![b'x'; 64 << 10]));
+    outbox.push(Bytes::from(vec![b'x'; 64 << 10]));
+    assert!((128 << 10..130 << 10).contains(&meter.bytes()), "{} bytes", meter.bytes());
+    outbox.keep_started();
+    assert!(meter.bytes() < 2 << 10, "{} bytes", meter.bytes());
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Shard;
 use super::due::{Due, Rest};
 use super::output::{Written, write_all};
+use crate::conn::outbox::Frame;
 use crate::conn::{Connection, Phase};
 use crate::encode::Delivery;
 use crate::hub::NONE;
@@ -150,7 +151,7 @@ impl Shard {
                             self.totals.deliveries += chunk.messages;
                             self.totals.batches += 1;
                             self.totals.delivered_bytes += rest.len() as u64;
-                            if self.enqueue(conn, rest, true) && end != NONE {
+                            if self.enqueue(conn, rest.into(), true) && end != NONE {
                                 self.park(conn, end, 0);
                             }
                             return;
@@ -169,10 +170,11 @@ impl Shard {
     fn park(&mut self, conn: u32, mut link: u32, mut offset: usize) {
         while let Some(connection) = self.connections.get_mut(conn as usize) {
             let (form, number) = (connection.form, connection.next_number());
-            let Some((frame, next)) = self.due.frame(link, form, number) else { return };
+            let meter = &self.outbox_memory;
+            let Some((frame, next)) = self.due.frame(link, form, number, meter) else { return };
             count(connection, &self.due, link, 1);
-            let rest = frame.slice(offset..);
-            let bytes = rest.len() as u64;
+            let rest = Frame { bytes: frame.bytes.slice(offset..), shared: frame.shared };
+            let bytes = rest.bytes.len() as u64;
             // A client that counts would take what is left out for lost.
             let may_replace = offset == 0 && !form.is_private();
             let taken = match self.due.latest(link).filter(|_| may_replace) {

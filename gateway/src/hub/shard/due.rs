@@ -12,7 +12,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wsgateway_proto::deflate::Deflater;
 
-use crate::conn::outbox::Latest;
+use crate::conn::outbox::memory::{Meter, Shared};
+use crate::conn::outbox::{Frame, Latest};
 use crate::conn::{Connection, Form};
 use crate::encode::Delivery;
 use crate::hub::NONE;
@@ -32,6 +33,8 @@ const MAX_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Due {
     deliveries: Vec<Arc<Delivery>>,
+    /// The charges for frames that wait in outboxes, plain and compressed, by delivery; as long as there are any.
+    shared: Vec<[Option<Shared>; 2]>,
     links: Vec<Link>,
     /// Connections with something that leaves in this turn.
     pub dirty: Vec<u32>,
@@ -91,6 +94,7 @@ impl Default for Due {
     fn default() -> Self {
         Self {
             deliveries: Vec::new(),
+            shared: Vec::new(),
             links: Vec::new(),
             dirty: Vec::new(),
             held: Vec::new(),
@@ -179,6 +183,7 @@ impl Due {
     pub(super) fn clear(&mut self) {
         self.links.clear();
         self.deliveries.clear();
+        self.shared.clear();
         self.bytes = 0;
         self.shrink();
     }
@@ -201,18 +206,31 @@ impl Due {
         Some((self.deliveries.get(link.delivery as usize)?, link.next))
     }
 
-    /// The frame of a link for a client of this form, and the link behind it. `number` is the message's among those of
-    /// the client.
-    pub(super) fn frame(&mut self, link: u32, form: Form, number: u64) -> Option<(Bytes, u32)> {
-        let Self { links, deliveries, deflater, .. } = self;
+    /// The frame of a link for an outbox of a client of this form, and the link behind it. `number` is the message's
+    /// among those of the client. Outboxes that share a frame share its charge.
+    pub(super) fn frame(
+        &mut self,
+        link: u32,
+        form: Form,
+        number: u64,
+        meter: &Meter,
+    ) -> Option<(Frame, u32)> {
+        let Self { links, deliveries, deflater, shared, .. } = self;
         let link = links.get(link as usize)?;
         let delivery = deliveries.get(link.delivery as usize)?;
         if form.is_private() {
             let mut own = Vec::with_capacity(private::len(delivery, form, number));
             private::write(&mut own, delivery, form, number);
-            return Some((own.into(), link.next));
+            return Some((Bytes::from(own).into(), link.next));
         }
-        Some((frame_of(delivery, form, deflater).clone(), link.next))
+        let bytes = frame_of(delivery, form, deflater).clone();
+        shared.resize_with(deliveries.len(), Default::default);
+        let [plain, compressed] = shared.get_mut(link.delivery as usize)?;
+        // A message that does not shrink has one frame for both.
+        let own = form.deflate && bytes.as_ptr() != delivery.frame.as_ptr();
+        let charge = if own { compressed } else { plain };
+        let charge = charge.get_or_insert_with(|| Shared::new(meter, bytes.len()));
+        Some((Frame { bytes, shared: Some(charge.clone()) }, link.next))
     }
 
     /// Bytes of the frame that [`Due::frame`] gives, and the link behind it.

@@ -40,6 +40,10 @@ impl Shard {
             close_by: 0,
             phase: Phase::Open,
             pinged: false,
+            owes_pong: false,
+            unread: false,
+            unfinished_since: None,
+            message_timer: false,
             _permit: handover.permit,
         };
         let conn = self.connections.insert(connection) as u32;

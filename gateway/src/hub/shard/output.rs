@@ -8,8 +8,8 @@ use wsgateway_config::Protocol;
 use wsgateway_proto::symbols;
 
 use super::Shard;
-use crate::conn::outbox::{Keep, Latest, Outbox};
-use crate::conn::slow::{Situation, Verdict};
+use crate::conn::outbox::{Frame, Keep, Latest, Outbox};
+use crate::conn::slow::{self, Situation, Verdict, Waiting};
 use crate::conn::{Connection, Phase};
 use crate::hub::wheel::{Deadline, Timer};
 
@@ -52,7 +52,7 @@ impl Shard {
         match written {
             Written::Part(written) => {
                 let rest = frames.get(written..).unwrap_or_default();
-                self.enqueue(conn, Bytes::copy_from_slice(rest), written > 0);
+                self.enqueue(conn, Bytes::copy_from_slice(rest).into(), written > 0);
             }
             Written::Failed => self.remove(conn, 1006),
             Written::All => {}
@@ -77,7 +77,7 @@ impl Shard {
 
     /// Puts a frame into the outbox, or closes a client that reads too slowly; false when it did. `started`: the
     /// beginning of this frame is already out.
-    pub(super) fn enqueue(&mut self, conn: u32, frame: Bytes, started: bool) -> bool {
+    pub(super) fn enqueue(&mut self, conn: u32, frame: Frame, started: bool) -> bool {
         self.grow(conn, |outbox| match started {
             true => outbox.push_rest(frame),
             false => outbox.push(frame),
@@ -85,14 +85,15 @@ impl Shard {
     }
 
     /// The same for a message that a newer one of its channel may replace.
-    pub(super) fn enqueue_latest(&mut self, conn: u32, frame: Bytes, latest: Latest) -> bool {
+    pub(super) fn enqueue_latest(&mut self, conn: u32, frame: Frame, latest: Latest) -> bool {
         self.grow(conn, |outbox| outbox.push_latest(frame, latest))
     }
 
     fn grow(&mut self, conn: u32, add: impl FnOnce(&mut Outbox)) -> bool {
         let Some(connection) = self.connections.get_mut(conn as usize) else { return false };
         let fresh = connection.outbox.is_none();
-        let outbox = connection.outbox.get_or_insert_with(Box::default);
+        let meter = &self.outbox_memory;
+        let outbox = connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(meter)));
         let before = outbox.cost();
         add(outbox);
         self.totals.outbox_bytes += (outbox.cost() - before) as u64;
@@ -104,22 +105,44 @@ impl Shard {
             }
         }
         match self.judge(conn) {
-            Verdict::Fine => true,
-            Verdict::Pressed => {
-                self.press(conn);
-                true
+            Verdict::Fine => {}
+            Verdict::Pressed => self.press(conn),
+            Verdict::Close(reason) => self.close(conn, 4008, reason),
+        }
+        if self.outbox_memory.bytes() > self.settings.bounds.per_shard {
+            self.make_room();
+        }
+        self.connections.get(conn as usize).is_some_and(|c| c.phase == Phase::Open)
+    }
+
+    /// The memory of the shard's outboxes is used up: closes those with the most waiting until an eighth of it is free,
+    /// so that the search for them is rare. The last one may hold more than the bound: one large frame.
+    fn make_room(&mut self) {
+        let enough = self.settings.bounds.per_shard / 8 * 7;
+        let open = self.connections.iter().filter(|(_, c)| c.phase == Phase::Open);
+        let mut waiting: Vec<Waiting> = open
+            .filter_map(|(conn, connection)| {
+                let outbox = connection.outbox.as_deref()?;
+                Some(Waiting {
+                    conn: conn as u32,
+                    bytes: outbox.cost(),
+                    pressed_since: outbox.pressed_since(),
+                })
+            })
+            .collect();
+        slow::sort_by_burden(&mut waiting);
+        waiting.pop();
+        for Waiting { conn, .. } in waiting {
+            if self.outbox_memory.bytes() <= enough {
+                return;
             }
-            Verdict::Close(reason) => {
-                self.close(conn, 4008, reason);
-                false
-            }
+            self.close(conn, 4008, "slow consumer, and the pod is out of memory: resume");
         }
     }
 
     /// The verdict on a client, after conflation where that can help.
     fn judge(&mut self, conn: u32) -> Verdict {
-        let (bounds, now, shard) =
-            (self.settings.bounds, self.clock.tick, self.totals.outbox_bytes);
+        let (bounds, now) = (self.settings.bounds, self.clock.tick);
         let Some(connection) = self.connections.get_mut(conn as usize) else {
             return Verdict::Fine;
         };
@@ -129,11 +152,10 @@ impl Shard {
             return Verdict::Fine;
         };
         let totals = &mut self.totals;
-        let assess = |outbox: &Outbox, shard: u64| {
+        let assess = |outbox: &Outbox| {
             bounds.judge(Situation {
                 waiting: outbox.cost(),
                 frames: outbox.frames(),
-                shard: shard as usize,
                 pressed_for: outbox.pressed_since().map(|since| now.saturating_sub(since)),
             })
         };
@@ -141,9 +163,9 @@ impl Shard {
             let before = outbox.cost();
             totals.conflated += outbox.conflate(keep);
             totals.outbox_bytes -= (before - outbox.cost()) as u64;
-            assess(outbox, totals.outbox_bytes)
+            assess(outbox)
         };
-        let mut verdict = assess(outbox, shard);
+        let mut verdict = assess(outbox);
         if verdict != Verdict::Fine && outbox.is_worth_conflating() {
             verdict = conflate(outbox, Keep::Survivor);
         }

@@ -72,6 +72,8 @@ impl Shard {
         let timer = Timer { conn, serial: connection.serial };
         let mut job = Job::new(timer, goal, interest, range);
         job.shares = job.subscribes() && self.shares(&job);
+        // Its names are in memory until it ends, and may become patterns of the index.
+        job.room = Some(self.index.reserve(job.name_bytes()));
         let id = self.replays.add(job);
         self.replays.fresh += 1;
         // Most are done with one chunk: then the client has its answer in this turn. A crowd waits in a line, so that

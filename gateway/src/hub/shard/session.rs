@@ -3,6 +3,8 @@
 mod odin;
 mod symbols;
 
+use std::collections::{HashMap, HashSet};
+
 use wsgateway_config::Protocol;
 use wsgateway_proto::channel::{self, ChannelError, Kind};
 use wsgateway_proto::v1::{self, Command, Id};
@@ -11,6 +13,7 @@ use super::Shard;
 use super::replay::{From, Opening};
 use crate::conn::Phase;
 use crate::history::Interest;
+use crate::hub::index::Index;
 
 /// A channel that a client asks for.
 struct Wanted<'a> {
@@ -24,6 +27,24 @@ impl<'a> Wanted<'a> {
     /// Channels that both call the same.
     fn all(channels: &'a [impl AsRef<str>]) -> impl Iterator<Item = Self> {
         channels.iter().map(AsRef::as_ref).map(|asked| Self { asked, channel: Ok(asked) })
+    }
+}
+
+/// The channels of a subscribe command, each once, as far as they are not refused.
+struct Asked<'a> {
+    /// As the client calls it, as the gateway does, and its kind if the connection does not have it yet.
+    channels: Vec<(&'a str, &'a str, Option<Kind>)>,
+    /// With their codes.
+    rejected: Vec<(&'a str, &'static str)>,
+    /// Subscriptions of the connection with these.
+    count: usize,
+    /// Most bytes that keeping all of these names can cost.
+    bytes: usize,
+}
+
+impl<'a> Asked<'a> {
+    fn valid(&self) -> impl Iterator<Item = &'a str> {
+        self.channels.iter().map(|(_, channel, _)| *channel)
     }
 }
 
@@ -75,35 +96,27 @@ impl Shard {
         wanted: impl Iterator<Item = Wanted<'a>>,
         (from, snapshot): (From, bool),
     ) {
-        let wanted: Vec<Wanted<'a>> = wanted.collect();
+        let asked = self.sort_out(conn, wanted);
         let looks_back = from != From::Now || snapshot;
         // What a replay of this connection is still to bring may not be overtaken, nor come a second time.
-        let waits =
-            wanted.iter().any(|wanted| wanted.channel.is_ok_and(|c| self.replays.overlap(conn, c)));
-        if looks_back && !self.may_look_back(conn) || waits && !self.may_wait(conn) {
+        let waits = asked.valid().any(|channel| self.replays.overlap(conn, channel));
+        if looks_back && !self.may_look_back(conn)
+            || waits && !self.may_wait(conn)
+            || (looks_back || waits) && self.replays.has(conn) && !self.index.fits(asked.bytes)
+        {
             return self.too_many_replays(conn, id);
         }
-        let (mut subscribed, mut rejected) = (Vec::new(), Vec::new());
-        let (mut interest, mut live) = (Interest::default(), false);
-        let mut count = self.subscription_count(conn);
-        for Wanted { asked, channel } in wanted {
-            let one = channel.and_then(|text| {
-                let kind = channel::validate(text).map_err(ChannelError::code)?;
-                let fresh = self.admit(conn, text, &mut count)?;
-                match (fresh, looks_back || waits) {
-                    (true, true) => interest.add(text, kind),
-                    (true, false) => {
-                        self.hold(conn, text, kind);
-                        live = true;
-                    }
-                    (false, _) => {}
+        let Asked { channels, rejected, count, .. } = asked;
+        let (mut subscribed, mut interest, mut live) = (Vec::new(), Interest::default(), false);
+        for (asked, channel, fresh) in channels {
+            match fresh {
+                Some(kind) if looks_back || waits => interest.add_new(channel, kind),
+                Some(kind) => {
+                    self.hold_fresh(conn, channel, kind);
+                    live = true;
+                    subscribed.push(asked);
                 }
-                Ok(fresh && (looks_back || waits))
-            });
-            match one {
-                Ok(true) => {}
-                Ok(false) => subscribed.push(asked),
-                Err(code) => rejected.push((asked, code)),
+                None => subscribed.push(asked),
             }
         }
         let values_again = snapshot && from == From::Now && !subscribed.is_empty();
@@ -142,20 +155,56 @@ impl Shard {
         self.replays.cursor(conn, names).map_or(self.position, |cursor| cursor.min(self.position))
     }
 
-    /// Whether the connection may have this subscription: false if it has it already, or is about to. `count` are those
-    /// that it has with it.
-    fn admit(&self, conn: u32, text: &str, count: &mut usize) -> Result<bool, &'static str> {
-        match self.replays.opens(conn, text) {
-            // One that has no answer yet makes this one wait as well.
-            Some(acknowledged) => return Ok(!acknowledged),
-            None if self.holds(conn, text) => return Ok(false),
-            None => {}
+    /// Decides on every channel of a subscribe command, each once. The cost is linear in the command: a name is looked
+    /// up in tables, never in lists.
+    fn sort_out<'a>(&self, conn: u32, wanted: impl Iterator<Item = Wanted<'a>>) -> Asked<'a> {
+        let (held, opening) = (self.held_patterns(conn), self.replays.openings(conn));
+        let mut count = self.count_of(&held, &opening);
+        let (mut seen, mut fresh_ones) = (HashSet::new(), HashSet::new());
+        let (mut channels, mut rejected, mut bytes, mut ahead) = (Vec::new(), Vec::new(), 0, 0);
+        for Wanted { asked, channel } in wanted.filter(|wanted| seen.insert(wanted.asked)) {
+            bytes += Index::most_bytes(asked);
+            let one = channel.and_then(|text| {
+                let kind = channel::validate(text).map_err(ChannelError::code)?;
+                match opening.get(text) {
+                    // One that has no answer yet makes this one wait as well.
+                    Some(acknowledged) => return Ok((text, (!acknowledged).then_some(kind))),
+                    None if self.is_among(&held, text) => return Ok((text, None)),
+                    None if fresh_ones.contains(text) => return Ok((text, None)),
+                    None => {}
+                }
+                if count >= self.settings.subscriptions {
+                    return Err("too_many_subscriptions");
+                }
+                if !self.index.has_room(text, ahead) {
+                    return Err("index_full");
+                }
+                count += 1;
+                ahead += Index::most_bytes(text);
+                fresh_ones.insert(text);
+                Ok((text, Some(kind)))
+            });
+            match one {
+                Ok((text, fresh)) => channels.push((asked, text, fresh)),
+                Err(code) => rejected.push((asked, code)),
+            }
         }
-        if *count >= self.settings.subscriptions {
-            return Err("too_many_subscriptions");
-        }
-        *count += 1;
-        Ok(true)
+        Asked { channels, rejected, count, bytes }
+    }
+
+    /// The patterns that a connection is subscribed to.
+    fn held_patterns(&self, conn: u32) -> HashSet<u32> {
+        let connection = self.connections.get(conn as usize);
+        let held = connection.map_or(&[][..], |connection| connection.subscriptions.as_slice());
+        held.iter().map(|held| held.pattern).collect()
+    }
+
+    fn is_among(&self, held: &HashSet<u32>, text: &str) -> bool {
+        self.index.find(text).is_some_and(|number| held.contains(&number))
+    }
+
+    fn count_of(&self, held: &HashSet<u32>, opening: &HashMap<&str, bool>) -> usize {
+        held.len() + opening.keys().filter(|text| !self.is_among(held, text)).count()
     }
 
     /// Whether the connection has a subscription.
@@ -168,9 +217,13 @@ impl Shard {
 
     /// Makes a subscription; having it already is fine.
     pub(super) fn hold(&mut self, conn: u32, text: &str, kind: Kind) {
-        if self.holds(conn, text) {
-            return;
+        if !self.holds(conn, text) {
+            self.hold_fresh(conn, text, kind);
         }
+    }
+
+    /// The same when it is known that the connection does not have it.
+    fn hold_fresh(&mut self, conn: u32, text: &str, kind: Kind) {
         let connection = self.connections.get_mut(conn as usize);
         let Some(connection) = connection.filter(|connection| connection.phase == Phase::Open)
         else {
@@ -196,15 +249,19 @@ impl Shard {
         if !self.may_look_back(conn) {
             return self.too_many_replays(conn, id);
         }
-        let mut interest = Interest::default();
-        for text in channels.iter().map(AsRef::as_ref) {
+        let (mut interest, mut seen, mut bytes) = (Interest::default(), HashSet::new(), 0);
+        for text in channels.iter().map(AsRef::as_ref).filter(|text| seen.insert(*text)) {
+            bytes += Index::most_bytes(text);
             match channel::validate(text) {
                 Ok(kind) if interest.len() < self.settings.subscriptions => {
-                    interest.add(text, kind);
+                    interest.add_new(text, kind);
                 }
                 Ok(_) => return self.refuse(conn, id, "too_many_channels", "too many channels"),
                 Err(error) => return self.refuse(conn, id, error.code(), &error.to_string()),
             }
+        }
+        if self.replays.has(conn) && !self.index.fits(bytes) {
+            return self.too_many_replays(conn, id);
         }
         self.send_again(conn, id.map(|id| id.keep()), interest, (from, to.unwrap_or(u64::MAX)));
     }
@@ -225,14 +282,27 @@ impl Shard {
         id: Option<Id<'_>>,
         wanted: impl Iterator<Item = Wanted<'a>>,
     ) {
+        let mut seen = HashSet::new();
+        let wanted = wanted.filter_map(|wanted| Some((wanted.asked, wanted.channel.ok()?)));
+        let wanted: Vec<_> = wanted.filter(|(asked, _)| seen.insert(*asked)).collect();
         let mut unsubscribed = Vec::new();
-        for Wanted { asked, channel } in wanted {
-            if channel.is_ok_and(|text| self.let_go(conn, text)) {
+        for (asked, channel) in self.only_known(conn, wanted, |(_, channel)| channel) {
+            if self.let_go(conn, channel) {
                 unsubscribed.push(asked);
             }
         }
         let count = self.subscription_count(conn);
         self.send(conn, |out| v1::unsubscription_ack(out, id, &unsubscribed, count));
+    }
+
+    /// Leaves out what the connection is not subscribed to, and is not about to be.
+    fn only_known<T>(&self, conn: u32, mut all: Vec<T>, channel: impl Fn(&T) -> &str) -> Vec<T> {
+        let (held, opening) = (self.held_patterns(conn), self.replays.openings(conn));
+        all.retain(|one| {
+            let text = channel(one);
+            self.is_among(&held, text) || opening.contains_key(text)
+        });
+        all
     }
 
     /// Ends a subscription; false when there is none.
@@ -250,14 +320,14 @@ impl Shard {
 
     /// Subscriptions that the connection has, or is about to have.
     pub(super) fn subscription_count(&self, conn: u32) -> usize {
-        let connection = self.connections.get(conn as usize);
-        let held = connection.map_or(0, |connection| connection.subscriptions.len());
-        held + self.replays.opening(conn).into_iter().filter(|text| !self.holds(conn, text)).count()
+        self.count_of(&self.held_patterns(conn), &self.replays.openings(conn))
     }
 
     pub(super) fn unsubscribe_all(&mut self, conn: u32) {
         self.replays.remove_all(conn);
-        for place in (0..self.subscription_count(conn)).rev() {
+        let connection = self.connections.get(conn as usize);
+        let held = connection.map_or(0, |connection| connection.subscriptions.len());
+        for place in (0..held).rev() {
             self.drop_subscription(conn, place);
         }
     }

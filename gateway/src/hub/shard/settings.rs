@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(super) rate: RateLimit,
     pub(super) decoder: Limits,
     pub(super) subscriptions: usize,
+    /// Most bytes that names may cost in the index of this shard.
+    pub(super) name_bytes: usize,
     pub(super) ping_after: u32,
     pub(super) pong_within: u32,
     pub(super) hello: v1::Limits,
@@ -91,13 +93,19 @@ impl Settings {
                 per_shard: share.max(per_connection),
                 grace: ticks(config.slow_consumer.grace.into()),
             },
-            rate: RateLimit::new(config.command_rate.per_second, config.command_rate.burst),
+            rate: RateLimit::new(
+                config.command_rate.per_second,
+                config.command_rate.burst,
+                capacity.command_bytes,
+            ),
             decoder: Limits {
                 message_bytes: capacity.command_bytes as usize,
                 fragments: MAX_FRAGMENTS,
                 deflate: false,
             },
             subscriptions: capacity.subscriptions_per_connection as usize,
+            name_bytes: usize::try_from(capacity.name_bytes()).unwrap_or(usize::MAX)
+                / shards.max(1),
             ping_after: ticks(config.heartbeat.interval.into()),
             pong_within: ticks(config.heartbeat.timeout.into()),
             hello: v1::Limits {

@@ -17,6 +17,7 @@ impl Shard {
                     _ if !self.is_current(timer) => {}
                     Deadline::Liveness => self.visit(timer),
                     Deadline::Grace => self.grace_over(timer),
+                    Deadline::Message => self.message_over(timer),
                 }
             }
         }
@@ -41,6 +42,7 @@ impl Shard {
             Phase::Open => {
                 if !connection.pinged {
                     connection.pinged = true;
+                    connection.owes_pong = true;
                     self.send(timer.conn, |out| frame::write(out, Opcode::Ping, &[]));
                 }
                 // A ping that went out late, in a busy shard, still leaves the client its time.

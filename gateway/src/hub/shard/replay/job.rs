@@ -10,6 +10,7 @@ use super::numbered::Numbered;
 use super::send::CHUNK;
 use super::values::Values;
 use crate::history::{Block, Interest};
+use crate::hub::index::{Index, Reservation};
 use crate::hub::wheel::Timer;
 
 /// Names a job for the life of its shard.
@@ -76,6 +77,8 @@ pub(super) struct Job {
     pub timer: Timer,
     pub goal: Goal,
     pub interest: Interest,
+    /// Room in the index for its names.
+    pub room: Option<Reservation>,
     pub stage: Stage,
     /// Replays of the same connection that come first, since they share channels: until it is decided after their end.
     pub after: Vec<JobId>,
@@ -119,6 +122,7 @@ impl Job {
             timer,
             goal,
             interest,
+            room: None,
             stage,
             after: Vec::new(),
             shares: false,
@@ -151,6 +155,17 @@ impl Job {
     /// Whether it ends in subscriptions.
     pub(super) fn subscribes(&self) -> bool {
         matches!(self.goal, Goal::Subscribe(_))
+    }
+
+    /// Most bytes that its names can cost, here and in the index.
+    pub(super) fn name_bytes(&self) -> usize {
+        let interest = self.interest.iter().map(|(text, _)| Index::most_bytes(text));
+        let Goal::Subscribe(Opening { held, rejected, .. }) = &self.goal else {
+            return interest.sum();
+        };
+        let held = held.iter().map(|text| text.len() + size_of::<Box<str>>());
+        let rejected = rejected.0.iter().map(|(text, _)| text.len() + 2 * size_of::<Box<str>>());
+        interest.chain(held).chain(rejected).sum()
     }
 
     /// What it will subscribe to.

@@ -64,13 +64,14 @@ impl Replays {
         self.of(conn).filter(|job| job.subscribes())
     }
 
-    /// Subscriptions of a connection that are on their way, each once.
-    pub(in crate::hub::shard) fn opening(&self, conn: u32) -> Vec<&str> {
-        let jobs = self.subscribing(conn);
-        let mut all: Vec<&str> =
-            jobs.flat_map(|job| job.interest.iter().map(|(text, _)| text)).collect();
-        all.sort_unstable();
-        all.dedup();
+    /// Subscriptions of a connection that are on their way, and whether they have been acknowledged.
+    pub(in crate::hub::shard) fn openings(&self, conn: u32) -> HashMap<&str, bool> {
+        let mut all = HashMap::new();
+        for job in self.subscribing(conn) {
+            for (text, _) in job.interest.iter() {
+                *all.entry(text).or_default() |= job.stage == Stage::Sending;
+            }
+        }
         all
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use wsgateway_proto::channel::Kind;
 use wsgateway_proto::symbols::{self, Change, Changed, Command};
 
+use crate::hub::index::Index;
 use crate::hub::shard::Shard;
 use crate::hub::shard::settings::Names;
 use crate::source::unix_ms;
@@ -36,11 +37,19 @@ impl Shard {
     fn add_symbols(&mut self, conn: u32, symbols: &[Cow<'_, str>]) -> Result<(), String> {
         let names = Arc::clone(&self.settings.names);
         let wanted = filled(&names, symbols)?;
-        let fresh = |channel: &&(&str, String)| !self.holds(conn, &channel.1);
+        let held = self.held_patterns(conn);
+        let fresh = |channel: &&(&str, String)| !self.is_among(&held, &channel.1);
         let more = wanted.iter().filter(fresh).count();
         if self.subscription_count(conn) + more > names.max_symbols {
             let most = names.max_symbols;
             return Err(format!("Cannot subscribe: would exceed maximum of {most} symbols"));
+        }
+        let mut ahead = 0;
+        for (_, channel) in wanted.iter().filter(fresh) {
+            if !self.index.has_room(channel, ahead) {
+                return Err("Cannot subscribe: the server has no room for more names".to_owned());
+            }
+            ahead += Index::most_bytes(channel);
         }
         for (_, channel) in &wanted {
             self.hold(conn, channel, Kind::Exact);
@@ -51,7 +60,8 @@ impl Shard {
 
     fn drop_symbols(&mut self, conn: u32, symbols: &[Cow<'_, str>]) -> Result<(), String> {
         let names = Arc::clone(&self.settings.names);
-        let mut wanted = filled(&names, symbols)?;
+        let wanted = filled(&names, symbols)?;
+        let mut wanted = self.only_known(conn, wanted, |(_, channel)| channel);
         wanted.retain(|(_, channel)| self.let_go(conn, channel));
         self.confirm(conn, &names, Change::Unsubscribed, &wanted);
         Ok(())
