@@ -1,19 +1,23 @@
 //! Archive: what is older than the ring, looked up in the stream a block at a time.
 //!
-//! In: a [`Query`], from shards. Out: its block, to everybody who asked the same while it was fetched or soon after. Owns a small cache; the fetching itself is the source's. What must hold: at most
-//! [`FETCHES`] lookups at once however many clients look back, first come first served; memory is bounded.
+//! In: a [`Query`], from shards. Out: its block, to everybody who asked the same while it was fetched or soon after. Owns
+//! a small cache; the fetching itself is the source's. What must hold: at most [`FETCHES`] lookups at once however many
+//! clients catch up, first come first served; memory is bounded.
 
-use std::collections::{HashMap, VecDeque};
+mod cache;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Interest, cost};
+use super::Interest;
 use crate::encode::Delivery;
 use crate::hub::inbox::{Entry, Inbox};
+use cache::Cache;
 
 /// Sequences in a block: one request to NATS, a quarter of a millisecond to encode.
 pub(crate) const BLOCK: u64 = 256;
@@ -29,13 +33,6 @@ const QUEUE: usize = 4_096;
 
 /// Lookups that one shard has under way at once, with the blocks that it holds.
 pub(crate) const LOOKUPS: usize = 64;
-
-/// Blocks and bytes kept for those who come next: clients that were cut off together look back together.
-const CACHED: usize = 128;
-const CACHED_BYTES: usize = 16 << 20;
-
-/// How long: a block says where the stream begins and ends, and must not say what is long past.
-const LIFETIME: Duration = Duration::from_secs(2);
 
 /// Patterns that a source may be asked to filter by; an interest of more is served from blocks of everything.
 const MAX_FILTERS: usize = 16;
@@ -278,175 +275,5 @@ impl Desk {
     }
 }
 
-/// The blocks fetched last, of the newest epoch seen.
-#[derive(Debug, Default)]
-struct Cache {
-    blocks: VecDeque<Cached>,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct Cached {
-    query: Query,
-    block: Arc<Block>,
-    fetched: Instant,
-}
-
-impl Cache {
-    fn get(&mut self, query: &Query, now: Instant) -> Option<Arc<Block>> {
-        let old = |cached: &Cached| now.duration_since(cached.fetched) > LIFETIME;
-        while self.blocks.front().is_some_and(old) {
-            self.drop_oldest();
-        }
-        let found = self.blocks.iter().find(|cached| cached.query == *query);
-        found.map(|cached| Arc::clone(&cached.block))
-    }
-
-    fn drop_oldest(&mut self) {
-        if let Some(oldest) = self.blocks.pop_front() {
-            self.bytes -= size(&oldest.block);
-        }
-    }
-
-    fn put(&mut self, query: &Query, block: &Arc<Block>, now: Instant) {
-        // A block that reaches the end of the stream is not finished. Last values are as of their moment.
-        if block.to >= block.last && !matches!(query, Query::Values { .. }) {
-            return;
-        }
-        if self.blocks.back().is_some_and(|known| known.block.epoch != block.epoch) {
-            *self = Self::default();
-        }
-        self.bytes += size(block);
-        let (query, block) = (query.clone(), Arc::clone(block));
-        self.blocks.push_back(Cached { query, block, fetched: now });
-        while !self.blocks.is_empty() && (self.blocks.len() > CACHED || self.bytes > CACHED_BYTES) {
-            self.drop_oldest();
-        }
-    }
-}
-
-fn size(block: &Block) -> usize {
-    block.messages.iter().map(cost).sum()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn block(epoch: &str, from: u64, last: u64) -> Arc<Block> {
-        let (to, messages) = (from + BLOCK - 1, Vec::new());
-        let epoch = epoch.into();
-        Arc::new(Block { epoch, messages, from, to, first: 1, last, missing_is_gone: true })
-    }
-
-    fn inbox() -> (mio::Poll, Arc<Inbox>) {
-        let poll = mio::Poll::new().unwrap();
-        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
-        (poll, Arc::new(Inbox::new(waker)))
-    }
-
-    /// Serves until so many answers have come.
-    async fn answers(
-        serve: impl Future<Output = ()>,
-        inbox: &Inbox,
-        count: usize,
-    ) -> Vec<(Query, Fetched)> {
-        let collect = async {
-            let (mut all, mut batch) = (Vec::new(), Vec::new());
-            while all.len() < count {
-                tokio::task::yield_now().await;
-                inbox.take(&mut batch);
-                all.extend(batch.drain(..).map(|entry| match entry {
-                    Entry::Fetched { query, fetched } => (query, fetched),
-                    other => panic!("{other:?}"),
-                }));
-            }
-            all
-        };
-        tokio::select! {
-            () = serve => panic!("somebody may still ask"),
-            all = collect => all,
-        }
-    }
-
-    #[tokio::test]
-    async fn the_same_query_is_asked_once_for_all_and_others_apart() {
-        let (_poll, inbox) = inbox();
-        let (archive, desk) = archive();
-        let about = |channel: &str| {
-            let interest = Arc::new(Interest::of(&[channel]));
-            Query::Messages { interest, from: 1 }
-        };
-        for channel in ["a", "b", "a"] {
-            archive.ask(about(channel), Arc::clone(&inbox));
-        }
-        let asked = std::cell::RefCell::new(Vec::new());
-        let serve = desk.serve(|query| {
-            asked.borrow_mut().push(query);
-            async {
-                tokio::task::yield_now().await;
-                Ok(block("e", 1, 9_999))
-            }
-        });
-        let answers = answers(serve, &inbox, 3).await;
-        assert!(archive.filters());
-        assert_eq!(*asked.borrow(), [about("a"), about("b")]);
-        let of_a = answers.iter().filter(|(query, _)| *query == about("a"));
-        assert_eq!(of_a.count(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_source_that_cannot_filter_answers_with_blocks_and_knows_no_last_values() {
-        let (_poll, inbox) = inbox();
-        let (archive, desk) = archive();
-        let interest = Arc::new(Interest::of(&["a"]));
-        archive.ask(Query::Values { interest, from: 1, until: 9 }, Arc::clone(&inbox));
-        archive.ask(Query::Block { from: 257 }, Arc::clone(&inbox));
-        let serve = desk.run(|from| std::future::ready(Ok(block("e", from, 9_999))));
-        for (query, fetched) in answers(serve, &inbox, 2).await {
-            match query {
-                Query::Block { .. } => assert_eq!(fetched.unwrap().to, 512),
-                _ => assert!(matches!(fetched, Err(LookupError::Nothing))),
-            }
-        }
-        assert!(!archive.filters());
-    }
-
-    fn put(cache: &mut Cache, block: &Arc<Block>, now: Instant) {
-        cache.put(&Query::Block { from: block.from }, block, now);
-    }
-
-    #[test]
-    fn a_block_is_kept_for_a_moment_unless_it_is_not_finished_or_of_another_stream() {
-        let (mut cache, start) = (Cache::default(), Instant::now());
-        put(&mut cache, &block("e", 1, 9_999), start);
-        put(&mut cache, &block("e", 257, 512), start);
-        assert!(cache.get(&Query::Block { from: 1 }, start + LIFETIME).is_some());
-        assert!(
-            cache.get(&Query::Block { from: 257 }, start).is_none(),
-            "the stream goes on behind it"
-        );
-        assert!(
-            cache.get(&Query::Block { from: 1 }, start + LIFETIME * 2).is_none(),
-            "what it says of the stream is old"
-        );
-        put(&mut cache, &block("e", 513, 9_999), start);
-        put(&mut cache, &block("f", 1, 9_999), start);
-        assert!(
-            cache.get(&Query::Block { from: 513 }, start).is_none()
-                && cache.get(&Query::Block { from: 1 }, start).is_some()
-        );
-    }
-
-    #[test]
-    fn of_too_many_blocks_the_oldest_go() {
-        let (mut cache, now) = (Cache::default(), Instant::now());
-        for n in 0..=CACHED as u64 {
-            put(&mut cache, &block("e", n * BLOCK + 1, u64::MAX), now);
-        }
-        assert!(
-            cache.get(&Query::Block { from: 1 }, now).is_none()
-                && cache.get(&Query::Block { from: BLOCK + 1 }, now).is_some()
-        );
-    }
-}
+mod tests;

@@ -83,7 +83,7 @@ pub(super) struct Job {
     pub shares: bool,
     /// Subscriptions that did so and have ended since, and the offset up to which they brought everything.
     pub ended: Vec<(Box<str>, u64)>,
-    /// Where the shard was when it began. What was discarded later has been told to every connection.
+    /// Where the shard was at the acknowledgement. What was discarded later has been reported to every connection.
     pub born: u64,
     /// Everything up to here is sent, or told as gone.
     pub cursor: u64,

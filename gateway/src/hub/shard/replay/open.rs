@@ -78,6 +78,7 @@ impl Shard {
                     (opening.held, opening.rejected) = Default::default();
                 }
                 job.cursor = cursor;
+                job.born = self.position;
                 job.stage = Stage::Sending;
                 Next::Again
             }

@@ -69,8 +69,8 @@ impl Shard {
             let Some(job) = self.replays.jobs.get(&id) else { continue };
             match (job.stage, job.waits) {
                 (Stage::Sending, _) => {}
-                // Its own connection keeps it waiting.
-                (_, Next::After) => {
+                // Its own connection keeps it waiting, or the line of those that can go on.
+                (_, Next::After | Next::Again | Next::Blocked) => {
                     self.replays.unanswered.push_back((now + ticks(ANSWER), id));
                 }
                 (_, Next::Source) => self.fail(id, "no stream", STREAM),
