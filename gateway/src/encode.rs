@@ -216,6 +216,8 @@ fn channel_of<'a>(subject: &'a str, strip_prefix: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn encoder(strip_prefix: &str) -> Encoder {
@@ -282,6 +284,46 @@ mod tests {
             std::str::from_utf8(frame::payload(&frame)).unwrap(),
             r#"{"seq":1,"ts":1640995200000,"type":"channel:deleted","priority":1,"channel":"a","offset":8,"deleted":"Purge"}"#
         );
+    }
+
+    proptest! {
+        /// Subjects may hold anything but white space; a channel may be as long as a subject.
+        #[test]
+        fn every_channel_is_readable_in_every_protocol(
+            pieces in prop::collection::vec(
+                prop_oneof![
+                    any::<String>(),
+                    "[\u{0}-\u{1f}\"\\\\/\u{7f}-\u{9f}\u{2028}\u{feff}]{1,8}",
+                ],
+                1..6,
+            ),
+            length in prop_oneof![1..200_usize, 60_000..65_536_usize],
+            deleted in prop::option::of(prop::sample::select(&Deleted::ALL[..])),
+        ) {
+            let piece = pieces.concat() + "x";
+            let mut channel = piece.repeat(length / piece.len() + 1);
+            channel.truncate(channel.floor_char_boundary(length.max(piece.len())));
+            let delivery = encoder("").encode(&Message { deleted, ..message(&channel, 7) });
+            let (mut odin_frame, mut batch, mut last, mut gap) = <(Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
+            odin::frame(&mut odin_frame, 1, delivery.odin_head(), delivery.tail());
+            v1::batch(&mut batch, [delivery.body(), delivery.body()].into_iter());
+            v1::snapshot(&mut last, delivery.body());
+            v1::gap(&mut gap, &delivery.channel, 1, 2, "retention");
+            let read = |frame: &[u8]| -> serde_json::Value {
+                serde_json::from_slice(frame::payload(frame)).unwrap()
+            };
+            let batch = read(&batch);
+            let all = [read(&delivery.frame), batch["messages"][1].clone(), read(&odin_frame), read(&last), read(&gap)];
+            for push in &all {
+                prop_assert_eq!(push["channel"].as_str(), Some(channel.as_str()));
+            }
+            for push in &all[..4] {
+                prop_assert_eq!(push["deleted"].as_str(), deleted.map(Deleted::as_str));
+                prop_assert_eq!(push.get("data").is_none(), deleted.is_some());
+            }
+            // An event stream has one line for each line of its data.
+            prop_assert!(!delivery.body().iter().any(|byte| *byte == b'\n' || *byte == b'\r'));
+        }
     }
 
     #[test]

@@ -33,11 +33,20 @@ pub(crate) struct Chunk {
     pub cursor: u64,
 }
 
+/// What follows a cursor.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Messages, or none up to the chunk's cursor.
+    Messages(Chunk),
+    /// Everything up to here is gone: the stream discarded it before it was read.
+    Gone(u64),
+}
+
 /// How far back the ring can serve an interest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Everything behind the cursor is in the ring, except these ranges, which nobody can have any more.
-    Ring { holes: Vec<(u64, u64)> },
+    /// Everything behind the cursor is in the ring, or is known to be gone; this is the first range that is.
+    Ring { hole: Option<(u64, u64)> },
     /// Something may be older than the ring: see the archive.
     Older,
 }
@@ -105,6 +114,32 @@ impl History {
         self.state().ring.lost(from, to);
     }
 
+    /// The newest message of a channel from before everything that was pushed, a value or a deletion. Never replaces what
+    /// is known of its channel, and finds no place when the bounds leave none. They come in any order. Ignored when the
+    /// history is another stream's by now.
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "for sources that read last values at their start")
+    )]
+    pub(crate) fn seed(&self, epoch: &Arc<str>, delivery: &Arc<Delivery>) {
+        let mut state = self.state();
+        if state.epoch == *epoch {
+            state.ring.seed(delivery);
+        }
+    }
+
+    /// Every channel whose newest message is behind `offset` has been seeded or pushed; 0: every channel of the stream.
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "for sources that read last values at their start")
+    )]
+    pub(crate) fn seeded(&self, epoch: &Arc<str>, offset: u64) {
+        let mut state = self.state();
+        if state.epoch == *epoch {
+            state.ring.seeded(offset);
+        }
+    }
+
     /// The stream's identity, and the last offset read.
     pub(crate) fn now(&self) -> (Arc<str>, u64) {
         let state = self.state();
@@ -139,27 +174,31 @@ impl View<'_> {
     pub(crate) fn reach(&self, interest: &Interest, after: u64) -> Reach {
         let ring = &self.state.ring;
         match ring.reaches(interest, after) {
-            true => Reach::Ring { holes: ring.holes(after).collect() },
+            true => Reach::Ring { hole: ring.hole(after) },
             false => Reach::Older,
         }
     }
 
-    /// Ranges behind `after` that the stream discarded before they were read.
-    pub(crate) fn holes(&self, after: u64) -> Vec<(u64, u64)> {
-        self.state.ring.holes(after).collect()
-    }
-
-    /// The next messages behind `after`, at or before `until`: about `bytes` of them. `None` when the ring does not
-    /// reach back to `after` any more.
+    /// What comes next behind `after`, at or before `until`: about `bytes` of messages, or the end of a range that is
+    /// gone. `None` when the ring does not reach back to `after` any more.
     pub(crate) fn read(
         &self,
         interest: &Interest,
         after: u64,
         until: u64,
         bytes: usize,
-    ) -> Option<Chunk> {
+    ) -> Option<Found> {
         let ring = &self.state.ring;
-        ring.reaches(interest, after).then(|| ring.read(interest, after, until, bytes))
+        if !ring.reaches(interest, after) {
+            return None;
+        }
+        Some(match ring.hole(after).filter(|(from, _)| *from <= until) {
+            Some((from, to)) if from == after + 1 => Found::Gone(to.min(until)),
+            hole => {
+                let until = hole.map_or(until, |(from, _)| from - 1);
+                Found::Messages(ring.read(interest, after, until, bytes))
+            }
+        })
     }
 
     /// The next last values behind `after` and at or before `until`, in stream order: about `bytes` of them. A channel that
@@ -174,12 +213,27 @@ impl View<'_> {
         self.state.ring.values(interest, after, until, bytes)
     }
 
+    /// The first range behind `after` that is gone: the stream discarded it before it was read.
+    pub(crate) fn hole(&self, after: u64) -> Option<(u64, u64)> {
+        self.state.ring.hole(after)
+    }
+
+    /// Last values of the interest at or before this offset may be missing here, and are to be looked up; 0: none is.
+    pub(crate) fn unknown_until(&self, interest: &Interest) -> u64 {
+        self.state.ring.unknown_until(interest)
+    }
+
+    /// Whether the channel's newest message is known: then what was looked up of it is older, or the same.
+    pub(crate) fn knows(&self, channel: &str) -> bool {
+        self.state.ring.knows(channel)
+    }
+
     /// The message at an offset, if the ring has it.
     pub(crate) fn get(&self, offset: u64) -> Option<Arc<Delivery>> {
         self.state.ring.get(offset).cloned()
     }
 
-    /// Offsets up to here may have left the ring.
+    /// Offsets up to here may be missing in the ring, and nobody knows which.
     pub(crate) fn floor(&self) -> u64 {
         self.state.ring.floor()
     }

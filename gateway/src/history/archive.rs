@@ -1,19 +1,23 @@
 //! Archive: what is older than the ring, looked up in the stream a block at a time.
 //!
-//! In: the offset at which a block begins, from shards. Out: the block, to everybody who asked for it
-//! while it was fetched or soon after. Owns a small cache; the fetching itself is the source's. What must hold: at most
-//! [`FETCHES`] lookups at once however many clients look back, first come first served; memory is bounded.
+//! In: a [`Query`], from shards. Out: its block, to everybody who asked the same while it was fetched or soon after. Owns
+//! a small cache; the fetching itself is the source's. What must hold: at most [`FETCHES`] lookups at once however many
+//! clients catch up, first come first served; memory is bounded.
 
-use std::collections::{HashMap, VecDeque};
+mod cache;
+
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::cost;
+use super::Interest;
 use crate::encode::Delivery;
 use crate::hub::inbox::{Entry, Inbox};
+use cache::Cache;
 
 /// Sequences in a block: one request to NATS, a quarter of a millisecond to encode.
 pub(crate) const BLOCK: u64 = 256;
@@ -30,31 +34,44 @@ const QUEUE: usize = 4_096;
 /// Lookups that one shard has under way at once, with the blocks that it holds.
 pub(crate) const LOOKUPS: usize = 64;
 
-/// Blocks and bytes kept for those who come next: clients that were cut off together look back together.
-const CACHED: usize = 128;
-const CACHED_BYTES: usize = 16 << 20;
+/// Patterns that a source may be asked to filter by; an interest of more is served from blocks of everything.
+const MAX_FILTERS: usize = 16;
 
-/// How long: a block says where the stream begins and ends, and must not say what is long past.
-const LIFETIME: Duration = Duration::from_secs(2);
+/// What is looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Query {
+    /// Everything in the aligned block of sequences with `from`, from there on.
+    Block { from: u64 },
+    /// The messages of some channels from `from` on: about [`BLOCK`] of them or [`BLOCK_BYTES`], however many sequences
+    /// that is, or all to the end of the stream.
+    Messages { interest: Arc<Interest>, from: u64 },
+    /// The newest message of each of some channels, where that is from `from` to `until`: about [`BLOCK`] of them or
+    /// [`BLOCK_BYTES`]. A channel that has spoken after `until` need not be there.
+    Values { interest: Arc<Interest>, from: u64, until: u64 },
+}
 
-/// Some sequences of the stream.
+/// The answer to a [`Query`]: some messages of the stream, in its order.
 #[derive(Debug)]
 pub(crate) struct Block {
     /// The stream's life.
     pub epoch: Arc<str>,
-    /// What is left of the sequences `from` to `to`.
+    /// What was found at the sequences `from` to `to`: there is no more of it up to `to`.
     pub messages: Vec<Arc<Delivery>>,
     pub from: u64,
     pub to: u64,
     /// First and last sequence of the stream when it was asked.
     pub first: u64,
     pub last: u64,
+    /// Whether sequences without a message are gone from the stream. Always so for [`Query::Block`]. For
+    /// [`Query::Messages`] where the stream lacks any sequence between its first and last: what is missing may have been
+    /// of these channels. Otherwise they are other channels'.
+    pub missing_is_gone: bool,
 }
 
 /// Why there is no block; whoever asked may ask again later.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum LookupError {
-    /// Nothing outside the ring exists: the source keeps nothing.
+    /// Nothing outside the ring exists, or this cannot be asked: the source keeps nothing of the kind.
     #[error("the source keeps no older messages")]
     Nothing,
     /// NATS did not answer, or refused.
@@ -66,7 +83,7 @@ pub(crate) type Fetched = Result<Arc<Block>, LookupError>;
 
 #[derive(Debug)]
 struct Request {
-    from: u64,
+    query: Query,
     asker: Arc<Inbox>,
 }
 
@@ -74,12 +91,15 @@ struct Request {
 #[derive(Clone, Debug)]
 pub(crate) struct Archive {
     requests: Option<mpsc::Sender<Request>>,
+    /// Whether the source filters by channels.
+    filters: Arc<AtomicBool>,
 }
 
 /// The receiving end: the source runs it.
 #[derive(Debug)]
 pub(crate) struct Desk {
     requests: mpsc::Receiver<Request>,
+    filters: Arc<AtomicBool>,
     /// The first one, once it is there.
     first: Option<Request>,
 }
@@ -89,16 +109,27 @@ pub(crate) fn block_of(sequence: u64) -> u64 {
     sequence.saturating_sub(1) / BLOCK * BLOCK + 1
 }
 
+impl Query {
+    /// The sequence at which it begins.
+    pub(crate) fn from(&self) -> u64 {
+        match self {
+            Self::Block { from } | Self::Messages { from, .. } | Self::Values { from, .. } => *from,
+        }
+    }
+}
+
 /// An archive, and the end that serves it.
 pub(crate) fn archive() -> (Archive, Desk) {
     let (sender, requests) = mpsc::channel(QUEUE);
-    (Archive { requests: Some(sender) }, Desk { requests, first: None })
+    let filters = Arc::new(AtomicBool::new(false));
+    let archive = Archive { requests: Some(sender), filters: Arc::clone(&filters) };
+    (archive, Desk { requests, filters, first: None })
 }
 
 impl Archive {
     /// For sources that keep nothing.
     pub(crate) fn none() -> Self {
-        Self { requests: None }
+        Self { requests: None, filters: Arc::default() }
     }
 
     /// Whether there is anything older than the ring.
@@ -106,16 +137,28 @@ impl Archive {
         self.requests.is_some()
     }
 
-    /// Asks for the block that begins at `from`; the answer comes to the shard's inbox.
-    pub(crate) fn ask(&self, from: u64, asker: Arc<Inbox>) {
-        let (asker, why) = match &self.requests {
-            None => (asker, LookupError::Nothing),
-            Some(requests) => match requests.try_send(Request { from, asker }) {
+    /// Whether the source filters by channels: then last values can be asked for.
+    pub(crate) fn filters(&self) -> bool {
+        self.filters.load(Ordering::Relaxed)
+    }
+
+    /// Whether the messages of an interest are asked for alone. Blocks of everything are shared by all who look back, so
+    /// that is for interests of few patterns.
+    pub(crate) fn filters_by(&self, interest: &Interest) -> bool {
+        let few = (1..=MAX_FILTERS).contains(&interest.len());
+        few && !interest.covers_all() && self.filters()
+    }
+
+    /// Asks; the answer comes to the shard's inbox.
+    pub(crate) fn ask(&self, query: Query, asker: Arc<Inbox>) {
+        let (request, why) = match &self.requests {
+            None => (Request { query, asker }, LookupError::Nothing),
+            Some(requests) => match requests.try_send(Request { query, asker }) {
                 Ok(()) => return,
-                Err(error) => (error.into_inner().asker, LookupError::busy()),
+                Err(error) => (error.into_inner(), LookupError::busy()),
             },
         };
-        answer(&asker, from, Err(why));
+        answer(&request.asker, &request.query, Err(why));
     }
 }
 
@@ -125,11 +168,17 @@ impl LookupError {
     }
 }
 
-fn answer(asker: &Inbox, from: u64, fetched: Fetched) {
-    asker.push(Entry::Fetched { from, fetched });
+fn answer(asker: &Inbox, query: &Query, fetched: Fetched) {
+    asker.push(Entry::Fetched { query: query.clone(), fetched });
 }
 
 impl Desk {
+    /// The source filters by channels: it will [`Desk::serve`].
+    #[cfg_attr(not(test), allow(dead_code, reason = "for sources that filter"))]
+    pub(crate) fn filters(&self) {
+        self.filters.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until somebody asks.
     pub(crate) async fn wanted(&mut self) {
         if self.first.is_none() {
@@ -144,43 +193,73 @@ impl Desk {
         }
     }
 
-    /// Serves until every [`Archive`] is gone. `fetch` looks up the block that begins at a sequence.
-    pub(crate) async fn run<F>(mut self, fetch: impl Fn(u64) -> F)
+    /// Serves with blocks of everything until every [`Archive`] is gone. `fetch` looks up the block that begins at a
+    /// sequence. For sources that cannot filter: last values from before the history stay unknown.
+    pub(crate) async fn run<F>(self, fetch: impl Fn(u64) -> F)
+    where
+        F: Future<Output = Fetched> + Send + 'static,
+    {
+        let answer = |query: Query| {
+            let fetching = match query {
+                Query::Block { from } | Query::Messages { from, .. } => Some(fetch(from)),
+                Query::Values { .. } => None,
+            };
+            async move {
+                match fetching {
+                    Some(fetching) => fetching.await,
+                    None => Err(LookupError::Nothing),
+                }
+            }
+        };
+        self.answer(answer).await;
+    }
+
+    /// Serves until every [`Archive`] is gone, by a source that filters. `fetch` answers a query.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for sources that filter"))]
+    pub(crate) async fn serve<F>(self, fetch: impl Fn(Query) -> F)
+    where
+        F: Future<Output = Fetched> + Send + 'static,
+    {
+        self.filters();
+        self.answer(fetch).await;
+    }
+
+    async fn answer<F>(mut self, fetch: impl Fn(Query) -> F)
     where
         F: Future<Output = Fetched> + Send + 'static,
     {
         let mut cache = Cache::default();
-        let mut waiting: HashMap<u64, Vec<Arc<Inbox>>> = HashMap::new();
-        let mut fetches: JoinSet<(u64, Fetched)> = JoinSet::new();
+        let mut waiting: HashMap<Query, Vec<Arc<Inbox>>> = HashMap::new();
+        let mut fetches: JoinSet<(Query, Fetched)> = JoinSet::new();
         loop {
             tokio::select! {
                 request = self.next(), if fetches.len() < FETCHES => {
-                    let Some(Request { from, asker }) = request else { return };
-                    if let Some(block) = cache.get(from, Instant::now()) {
-                        answer(&asker, from, Ok(block));
-                    } else if let Some(askers) = waiting.get_mut(&from) {
+                    let Some(Request { query, asker }) = request else { return };
+                    if let Some(block) = cache.get(&query, Instant::now()) {
+                        answer(&asker, &query, Ok(block));
+                    } else if let Some(askers) = waiting.get_mut(&query) {
                         askers.push(asker);
                     } else {
-                        waiting.insert(from, vec![asker]);
-                        let fetching = fetch(from);
-                        fetches.spawn(async move { (from, fetching.await) });
+                        waiting.insert(query.clone(), vec![asker]);
+                        let fetching = fetch(query.clone());
+                        fetches.spawn(async move { (query, fetching.await) });
                     }
                 }
                 Some(done) = fetches.join_next() => {
-                    let Ok((from, fetched)) = done else {
+                    let Ok((query, fetched)) = done else {
                         // A lookup panicked; which one is not known, so all ask again.
-                        for (from, askers) in waiting.drain() {
+                        for (query, askers) in waiting.drain() {
                             for asker in askers {
-                                answer(&asker, from, Err(LookupError::busy()));
+                                answer(&asker, &query, Err(LookupError::busy()));
                             }
                         }
                         continue;
                     };
                     if let Ok(block) = &fetched {
-                        cache.put(block, Instant::now());
+                        cache.put(&query, block, Instant::now());
                     }
-                    for asker in waiting.remove(&from).unwrap_or_default() {
-                        answer(&asker, from, fetched.clone());
+                    for asker in waiting.remove(&query).unwrap_or_default() {
+                        answer(&asker, &query, fetched.clone());
                     }
                 }
             }
@@ -188,77 +267,13 @@ impl Desk {
     }
 }
 
-/// The blocks fetched last, of the newest epoch seen.
-#[derive(Debug, Default)]
-struct Cache {
-    blocks: VecDeque<(Arc<Block>, Instant)>,
-    bytes: usize,
-}
-
-impl Cache {
-    fn get(&mut self, from: u64, now: Instant) -> Option<Arc<Block>> {
-        let old = |(_, fetched): &(_, Instant)| now.duration_since(*fetched) > LIFETIME;
-        while self.blocks.front().is_some_and(old) {
-            self.drop_oldest();
-        }
-        let found = self.blocks.iter().find(|(block, _)| block.from == from);
-        found.map(|(block, _)| Arc::clone(block))
+#[cfg(test)]
+impl Desk {
+    /// What was asked and by whom, if anything.
+    pub(crate) fn take(&mut self) -> Option<(Query, Arc<Inbox>)> {
+        self.requests.try_recv().ok().map(|request| (request.query, request.asker))
     }
-
-    fn drop_oldest(&mut self) {
-        if let Some((oldest, _)) = self.blocks.pop_front() {
-            self.bytes -= size(&oldest);
-        }
-    }
-
-    fn put(&mut self, block: &Arc<Block>, now: Instant) {
-        // A block that reaches the end of the stream is not finished.
-        if block.to >= block.last {
-            return;
-        }
-        if self.blocks.back().is_some_and(|(known, _)| known.epoch != block.epoch) {
-            *self = Self::default();
-        }
-        self.bytes += size(block);
-        self.blocks.push_back((Arc::clone(block), now));
-        while !self.blocks.is_empty() && (self.blocks.len() > CACHED || self.bytes > CACHED_BYTES) {
-            self.drop_oldest();
-        }
-    }
-}
-
-fn size(block: &Block) -> usize {
-    block.messages.iter().map(cost).sum()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn block(epoch: &str, from: u64, last: u64) -> Arc<Block> {
-        let (to, messages) = (from + BLOCK - 1, Vec::new());
-        Arc::new(Block { epoch: epoch.into(), messages, from, to, first: 1, last })
-    }
-
-    #[test]
-    fn a_block_is_kept_for_a_moment_unless_it_is_not_finished_or_of_another_stream() {
-        let (mut cache, start) = (Cache::default(), Instant::now());
-        cache.put(&block("e", 1, 9_999), start);
-        cache.put(&block("e", 257, 512), start);
-        assert!(cache.get(1, start + LIFETIME).is_some());
-        assert!(cache.get(257, start).is_none(), "the stream goes on behind it");
-        assert!(cache.get(1, start + LIFETIME * 2).is_none(), "what it says of the stream is old");
-        cache.put(&block("e", 513, 9_999), start);
-        cache.put(&block("f", 1, 9_999), start);
-        assert!(cache.get(513, start).is_none() && cache.get(1, start).is_some());
-    }
-
-    #[test]
-    fn of_too_many_blocks_the_oldest_go() {
-        let (mut cache, now) = (Cache::default(), Instant::now());
-        for n in 0..=CACHED as u64 {
-            cache.put(&block("e", n * BLOCK + 1, u64::MAX), now);
-        }
-        assert!(cache.get(1, now).is_none() && cache.get(BLOCK + 1, now).is_some());
-    }
-}
+mod tests;

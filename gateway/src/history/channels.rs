@@ -1,13 +1,15 @@
 //! Channels: where each channel's messages are in the ring, and its last value, which outlives the ring.
 //!
 //! Publishers choose the channels, so everything here is bounded: a channel without a message in the ring is *quiet*,
-//! and the quiet ones that were so longest are forgotten when there are too many of them, or too many bytes.
+//! and of too many quiet ones, or too many bytes, those with the oldest messages are forgotten. That order is the
+//! stream's own, so every pod keeps the same ones.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::cost;
+use super::interest::Interest;
 use crate::encode::Delivery;
 
 /// Quiet channels remembered: as many as the encoder knows `prev` of.
@@ -17,17 +19,18 @@ const MAX_QUIET: usize = 262_144;
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     by_name: HashMap<Arc<str>, Channel>,
-    /// The last value of each that has one, in stream order.
+    /// The newest message of each, value or deletion, in stream order. Quiet channels come first: theirs are older than
+    /// everything in the ring.
     lasts: BTreeMap<u64, Arc<Delivery>>,
-    /// Last values of channels that were quiet when they were put here, oldest first. One whose channel has spoken
-    /// again since is void.
-    quiet: VecDeque<Arc<Delivery>>,
-    /// Channels that are quiet.
+    /// Channels that are quiet, and the bytes of their newest messages.
     quiet_count: usize,
-    /// Bytes of the entries of `quiet`.
     quiet_bytes: usize,
     /// Channels that are not known may have had messages up to here.
     forgotten: u64,
+    /// Channels that are not known may have their last value at or before this offset; 0: none has.
+    unknown_until: u64,
+    /// The newest message of a channel that was forgotten.
+    evicted: u64,
 }
 
 #[derive(Debug)]
@@ -43,16 +46,17 @@ struct Channel {
 impl Channels {
     /// Nothing is known of anything up to `forgotten`.
     pub(super) fn new(forgotten: u64) -> Self {
-        Self { forgotten, ..Self::default() }
+        Self { forgotten, unknown_until: forgotten, ..Self::default() }
     }
 
     /// A message has come into the ring.
     pub(super) fn push(&mut self, delivery: &Arc<Delivery>) {
-        if delivery.deleted.is_none() {
-            self.lasts.insert(delivery.offset, Arc::clone(delivery));
-        }
+        self.lasts.insert(delivery.offset, Arc::clone(delivery));
         if let Some(channel) = self.by_name.get_mut(&delivery.channel) {
-            self.quiet_count -= usize::from(channel.offsets.is_empty());
+            if channel.offsets.is_empty() {
+                self.quiet_count -= 1;
+                self.quiet_bytes -= cost(&channel.last);
+            }
             channel.offsets.push_back(delivery.offset);
             self.lasts.remove(&channel.last.offset);
             channel.last = Arc::clone(delivery);
@@ -66,6 +70,24 @@ impl Channels {
         self.by_name.insert(Arc::clone(&delivery.channel), channel);
     }
 
+    /// The newest message of a channel from before the ring. What is known of the channel already is at least as new.
+    pub(super) fn seed(&mut self, delivery: &Arc<Delivery>, quiet_bytes: usize) {
+        // One that would be forgotten at once is no news.
+        if self.by_name.contains_key(&delivery.channel) || self.is_forgotten(delivery.offset) {
+            return;
+        }
+        let (offsets, last) = (VecDeque::new(), Arc::clone(delivery));
+        let channel = Channel { offsets, last, dropped: self.forgotten };
+        self.by_name.insert(Arc::clone(&delivery.channel), channel);
+        self.lasts.insert(delivery.offset, Arc::clone(delivery));
+        self.add_quiet(delivery, quiet_bytes);
+    }
+
+    /// Every channel whose newest message is behind `offset` has been seeded, or is in the ring.
+    pub(super) fn seeded(&mut self, offset: u64) {
+        self.unknown_until = self.unknown_until.min(offset.max(self.evicted));
+    }
+
     /// The oldest message has left the ring.
     pub(super) fn evict(&mut self, delivery: &Arc<Delivery>, quiet_bytes: usize) {
         let Some(channel) = self.by_name.get_mut(&delivery.channel) else { return };
@@ -76,43 +98,47 @@ impl Channels {
             channel.offsets.shrink_to(2 * channel.offsets.len());
         }
         if channel.offsets.is_empty() {
-            self.quiet_count += 1;
-            self.quiet_bytes += cost(delivery);
-            self.quiet.push_back(Arc::clone(delivery));
-            // Void entries are at most as many as the others: the walk over all of them is paid by as many pushes.
-            if self.quiet.len() > 2 * self.quiet_count + 64 {
-                self.sweep();
-            }
-            while self.quiet_count > MAX_QUIET || self.quiet_bytes > quiet_bytes {
-                self.forget_one();
-            }
+            self.add_quiet(delivery, quiet_bytes);
         }
     }
 
-    /// Whether an entry of `quiet` still says something.
-    fn is_quiet(by_name: &HashMap<Arc<str>, Channel>, entry: &Delivery) -> bool {
-        by_name.get(&entry.channel).is_some_and(|channel| {
-            channel.offsets.is_empty() && channel.last.offset == entry.offset
-        })
+    fn add_quiet(&mut self, delivery: &Arc<Delivery>, quiet_bytes: usize) {
+        self.quiet_count += 1;
+        self.quiet_bytes += cost(delivery);
+        while self.quiet_count > MAX_QUIET || self.quiet_bytes > quiet_bytes {
+            self.forget_one();
+        }
     }
 
-    fn sweep(&mut self) {
-        let Self { by_name, quiet, quiet_bytes, .. } = self;
-        quiet.retain(|entry| Self::is_quiet(by_name, entry));
-        *quiet_bytes = quiet.iter().map(cost).sum();
+    /// Whether a quiet channel with this newest message would have been forgotten by now.
+    fn is_forgotten(&self, offset: u64) -> bool {
+        offset <= self.evicted
     }
 
     fn forget_one(&mut self) {
-        let Some(entry) = self.quiet.pop_front() else {
-            return self.quiet_bytes = 0; // unreachable while the sums are right
+        // While something is quiet, the oldest of all is.
+        let Some((offset, last)) = self.lasts.pop_first() else {
+            (self.quiet_count, self.quiet_bytes) = (0, 0); // unreachable while the sums are right
+            return;
         };
-        self.quiet_bytes -= cost(&entry);
-        if Self::is_quiet(&self.by_name, &entry) {
-            self.by_name.remove(&entry.channel);
-            self.lasts.remove(&entry.offset);
-            self.quiet_count -= 1;
-            self.forgotten = self.forgotten.max(entry.offset);
-        }
+        self.quiet_count -= 1;
+        self.quiet_bytes -= cost(&last);
+        self.by_name.remove(&last.channel);
+        self.evicted = self.evicted.max(offset);
+        self.forgotten = self.forgotten.max(offset);
+        self.unknown_until = self.unknown_until.max(offset);
+    }
+
+    /// Last values of the interest at or before this offset may be missing here; 0: none is.
+    pub(super) fn unknown_until(&self, interest: &Interest) -> u64 {
+        let known = |channel: &str| self.by_name.contains_key(channel);
+        let all = interest.wildcards().is_empty() && interest.exact().iter().all(|c| known(c));
+        if all { 0 } else { self.unknown_until }
+    }
+
+    /// Whether the channel's newest message is known.
+    pub(super) fn knows(&self, channel: &str) -> bool {
+        self.by_name.contains_key(channel)
     }
 
     /// Up to which offset the channel may have had messages that are not in the ring.
@@ -139,7 +165,8 @@ impl Channels {
         last.filter(|last| last.deleted.is_none())
     }
 
-    /// The last values between `after` (excluded) and `until` (included), in stream order.
+    /// The newest message of each channel, between `after` (excluded) and `until` (included), in stream order.
+    /// Some are deletions.
     pub(super) fn lasts(&self, after: u64, until: u64) -> impl Iterator<Item = &Arc<Delivery>> {
         let range = (Bound::Excluded(after), Bound::Included(until.max(after)));
         let some = (after < until).then(|| self.lasts.range(range));

@@ -6,7 +6,7 @@ use wsgateway_proto::channel::{self, Kind};
 const MAX_LOOKED_INTO: usize = 1_024;
 
 /// Exact channels and wildcard patterns, each once and valid.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Interest {
     exact: Vec<Box<str>>,
     wildcards: Vec<Box<str>>,
@@ -43,6 +43,14 @@ impl Interest {
         false
     }
 
+    /// The same in an order that does not depend on how it was asked for.
+    pub(crate) fn sorted(&self) -> Self {
+        let mut sorted = self.clone();
+        sorted.exact.sort_unstable();
+        sorted.wildcards.sort_unstable();
+        sorted
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -60,6 +68,11 @@ impl Interest {
     /// The patterns.
     pub(crate) fn wildcards(&self) -> &[Box<str>] {
         &self.wildcards
+    }
+
+    /// Whether every channel is looked for.
+    pub(crate) fn covers_all(&self) -> bool {
+        self.wildcards.iter().any(|pattern| **pattern == *">")
     }
 
     /// Everything, as it was added.

@@ -1,7 +1,8 @@
 //! Ring: the recent messages of one stream, in stream order, bounded in number, bytes and age.
 //!
 //! A pure structure: time comes in as a parameter. What must hold: every message of the stream behind `floor` and up to
-//! `position` is here, except those in `holes`, which the stream has discarded before they were read.
+//! `position` is here, except those in `holes`, which the stream has discarded before they were read, and of what is
+//! before `lost_until` it is not known what was discarded.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -11,9 +12,6 @@ use super::channels::Channels;
 use super::interest::Interest;
 use super::{Chunk, cost};
 use crate::encode::Delivery;
-
-/// Ranges that were never read; of more of them, the oldest become one.
-const MAX_HOLES: usize = 64;
 
 /// Comparisons of a channel with a pattern for one chunk: bounds the time that the lock is held (each takes about 50 ns).
 const MAX_COMPARED: usize = 4_096;
@@ -38,6 +36,7 @@ pub(super) struct Ring {
     /// Offset of the last message that left the ring, or of the last one before it began.
     floor: u64,
     position: u64,
+    /// Ranges that were never read, in order and apart from each other.
     holes: VecDeque<(u64, u64)>,
     /// End of the last range that was never read and is not among `holes` any more.
     lost_until: u64,
@@ -84,7 +83,7 @@ impl Ring {
         self.floor = first.offset;
         self.channels.evict(&first, self.bounds.bytes / 2);
         while let Some((_, to)) = self.holes.front().filter(|(_, to)| *to <= self.floor) {
-            self.lost_until = *to;
+            self.lost_until = self.lost_until.max(*to);
             self.holes.pop_front();
         }
     }
@@ -96,31 +95,56 @@ impl Ring {
 
     /// These offsets were discarded before anybody here could read them.
     pub(super) fn lost(&mut self, from: u64, to: u64) {
+        let from = from.max(self.position + 1);
+        if from > to {
+            return;
+        }
         match self.holes.back_mut() {
             Some((_, end)) if *end + 1 == from => *end = to,
             _ => self.holes.push_back((from, to)),
         }
-        self.position = self.position.max(to);
-        if self.holes.len() > MAX_HOLES
-            && let Some((from, _)) = self.holes.pop_front()
-            && let Some(next) = self.holes.front_mut()
+        self.position = to;
+        // Between two of them is a message, as a rule one that is here: the bound is for rules that drop repetitions.
+        if self.holes.len() > self.bounds.messages + 1
+            && let Some((_, to)) = self.holes.pop_front()
         {
-            next.0 = from; // what is between them is here, and will be said to be gone in parts
+            self.lost_until = to;
         }
     }
 
-    /// Ranges behind `after` that were never read.
-    pub(super) fn holes(&self, after: u64) -> impl Iterator<Item = (u64, u64)> {
-        let clip =
-            move |(from, to): &(u64, u64)| (to > &after).then_some(((*from).max(after + 1), *to));
-        self.holes.iter().filter_map(clip)
+    /// The first range behind `after` that was never read.
+    pub(super) fn hole(&self, after: u64) -> Option<(u64, u64)> {
+        let place = self.holes.partition_point(|(_, to)| *to <= after);
+        self.holes.get(place).map(|(from, to)| ((*from).max(after + 1), *to))
+    }
+
+    /// A channel's newest message from before the ring: see [`Channels::seed`].
+    pub(super) fn seed(&mut self, delivery: &Arc<Delivery>) {
+        if delivery.offset <= self.floor {
+            self.channels.seed(delivery, self.bounds.bytes / 2);
+        }
+    }
+
+    /// See [`Channels::seeded`].
+    pub(super) fn seeded(&mut self, offset: u64) {
+        self.channels.seeded(offset);
+    }
+
+    /// See [`Channels::unknown_until`].
+    pub(super) fn unknown_until(&self, interest: &Interest) -> u64 {
+        self.channels.unknown_until(interest)
+    }
+
+    /// See [`Channels::knows`].
+    pub(super) fn knows(&self, channel: &str) -> bool {
+        self.channels.knows(channel)
     }
 
     /// Whether everything behind `after` that matters to the interest is here (holes aside). Where finding out would
     /// take long, the answer is no.
     pub(super) fn reaches(&self, interest: &Interest, after: u64) -> bool {
         if after >= self.floor {
-            return true;
+            return after >= self.lost_until;
         }
         let few = || self.channels.len() * interest.wildcards().len() <= MAX_COMPARED;
         after >= self.lost_until
@@ -137,7 +161,7 @@ impl Ring {
             false => {
                 let start = self.place(after + 1);
                 let messages = self.messages.range(start..);
-                chunk(seen(interest, messages), (after, until), bytes)
+                chunk(seen(interest, messages, |_| true), (after, until), bytes)
             }
         }
     }
@@ -153,7 +177,8 @@ impl Ring {
     ) -> Chunk {
         if !interest.wildcards().is_empty() {
             let lasts = self.channels.lasts(after, until);
-            return chunk(seen(interest, lasts), (after, until), bytes);
+            let value = |last: &Delivery| last.deleted.is_none();
+            return chunk(seen(interest, lasts, value), (after, until), bytes);
         }
         let lasts = interest.exact().iter().filter_map(|channel| self.channels.last(channel));
         let mut lasts: Vec<_> = lasts.filter(|last| after < last.offset).collect();
@@ -199,8 +224,9 @@ impl Ring {
         }
     }
 
+    /// From here on everything is here, or known to be gone.
     pub(super) fn floor(&self) -> u64 {
-        self.floor
+        self.floor.max(self.lost_until)
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -226,10 +252,12 @@ enum Seen<'a> {
 fn seen<'a>(
     interest: &'a Interest,
     messages: impl Iterator<Item = &'a Arc<Delivery>>,
+    wanted: impl Fn(&Delivery) -> bool,
 ) -> impl Iterator<Item = Seen<'a>> {
     let most = (MAX_COMPARED / interest.len().max(1)).max(16);
     messages.enumerate().map(move |(count, delivery)| match delivery {
         delivery if count >= most => Seen::Enough(delivery.offset),
+        delivery if !wanted(delivery) => Seen::Other,
         delivery if interest.covers(&delivery.channel) => Seen::Wanted(delivery),
         _ => Seen::Other,
     })

@@ -13,7 +13,7 @@ use wsgateway_config::Protocol;
 
 use crate::admission::Permit;
 use crate::encode::Delivery;
-use crate::history::archive::Fetched;
+use crate::history::archive::{Fetched, Query};
 
 /// Deliveries that may wait: a shard that is this far behind has been busy for tens of milliseconds, and waiting at
 /// the source is cheaper than memory here.
@@ -34,7 +34,7 @@ pub(crate) enum Entry {
     /// The stream discarded messages up to `position`: every connection gets the frame that says so.
     Lost { gap: Bytes, position: u64 },
     /// The answer to a lookup of what is older than the history.
-    Fetched { from: u64, fetched: Fetched },
+    Fetched { query: Query, fetched: Fetched },
     /// Ask every connection to reconnect, evenly spread over the window.
     Drain { window: Duration, reason: &'static str },
     /// End the thread.

@@ -304,7 +304,7 @@ impl Shard {
                     self.position = self.position.max(position);
                     self.broadcast_gap(&gap);
                 }
-                Entry::Fetched { from, fetched } => self.fetched(from, &fetched),
+                Entry::Fetched { query, fetched } => self.fetched(&query, &fetched),
                 Entry::Drain { window, reason } => self.start_drain(window, reason),
                 Entry::Stop => self.stopping = true,
             }

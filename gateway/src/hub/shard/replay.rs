@@ -14,8 +14,9 @@ mod numbered;
 mod open;
 mod send;
 mod values;
+mod waits;
 
-use super::Shard;
+use super::{Shard, ticks};
 use crate::conn::Phase;
 use crate::history::Interest;
 use crate::hub::wheel::Timer;
@@ -23,6 +24,7 @@ pub(super) use job::{From, Opening};
 use job::{Goal, Job, JobId, Stage};
 pub(super) use line::Replays;
 use send::{CHUNK, LARGEST_CHUNK};
+use waits::ANSWER;
 
 /// Replays of one connection at once: a page's resume, and what its parts ask for besides.
 pub(super) const PER_CONNECTION: usize = 4;
@@ -70,11 +72,12 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn as usize) else { return };
         connection.replays = true;
         let timer = Timer { conn, serial: connection.serial };
-        let mut job = Job::new(timer, goal, interest, range);
+        let mut job = Job::new(timer, goal, interest, range, self.position);
         job.shares = job.subscribes() && self.shares(&job);
         // Its names are in memory until it ends, and may become patterns of the index.
         job.room = Some(self.index.reserve(job.name_bytes()));
         let id = self.replays.add(job);
+        self.replays.unanswered.push_back((self.clock.tick + ticks(ANSWER), id));
         self.replays.fresh += 1;
         // Most are done with one chunk: then the client has its answer in this turn. A crowd waits in a line, so that
         // live messages do not wait for the crowd.
@@ -111,6 +114,8 @@ impl Shard {
         self.replays.fresh = 0;
         self.replays.deflated = 0;
         self.look_for_the_late();
+        self.look_for_the_sourceless();
+        self.expire();
         let mut left = self.replay_bytes();
         for _ in 0..CHUNKS {
             match self.replay_one() {
@@ -175,6 +180,7 @@ impl Shard {
         self.replays.put(id, job, next);
         match next {
             Next::End => drop(self.replays.remove(id)),
+            Next::Source => self.want_source(id),
             Next::Older => self.want_block(id),
             Next::Again | Next::Blocked | Next::Late | Next::After => {}
         }
@@ -190,23 +196,6 @@ impl Shard {
         let connection = self.connections.get(timer.conn as usize);
         connection.is_none_or(crate::conn::Connection::is_blocked)
     }
-
-    /// Those that this pod was behind of: it may have caught up, or be too late.
-    fn look_for_the_late(&mut self) {
-        let mut behind = std::mem::take(&mut self.replays.behind);
-        behind.retain(|id| {
-            let Some(job) = self.replays.jobs.get_mut(id) else { return false };
-            let late = matches!(job.stage, Stage::Behind { until } if until <= self.clock.tick);
-            if late || job.cursor <= self.position {
-                job.waits = Next::Again;
-                self.replays.ready.push_back(*id);
-                return false;
-            }
-            true
-        });
-        behind.append(&mut self.replays.behind);
-        self.replays.behind = behind;
-    }
 }
 
 /// How a job goes on.
@@ -220,8 +209,13 @@ enum Next {
     Late,
     /// When a block is there.
     Older,
+    /// When the history is that of our stream: soon, or every client is told that the stream is another one.
+    Source,
     /// When another one of its connection has ended.
     After,
     /// It is done.
     End,
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,7 +110,8 @@ impl Lookup {
         }
         let to = to.min(next.saturating_sub(1)).max(from.saturating_sub(1));
         let messages = self.encode(&messages);
-        Ok(Arc::new(Block { epoch, messages, from, to, first, last }))
+        let missing_is_gone = true;
+        Ok(Arc::new(Block { epoch, messages, from, to, first, last, missing_is_gone }))
     }
 
     async fn info(&self) -> Result<StreamInfo, LookupError> {

@@ -86,6 +86,8 @@ pub(super) struct Job {
     pub shares: bool,
     /// Subscriptions that did so and have ended since, and the offset up to which they brought everything.
     pub ended: Vec<(Box<str>, u64)>,
+    /// Where the shard was at the acknowledgement. What was discarded later has been reported to every connection.
+    pub born: u64,
     /// Everything up to here is sent, or told as gone.
     pub cursor: u64,
     /// The last offset that is asked for.
@@ -100,6 +102,8 @@ pub(super) struct Job {
     pub values: Option<Box<Values>>,
     /// What is to be told as gone before the next message.
     pub gone: Option<(u64, u64)>,
+    /// Gaps told.
+    pub gaps: usize,
     /// Older messages, looked up.
     pub block: Option<Arc<Block>>,
     /// Whether a block is asked for or held.
@@ -112,8 +116,14 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(timer: Timer, goal: Goal, interest: Interest, range: (u64, u64)) -> Self {
-        let (cursor, until) = range;
+    /// A job that begins while its shard is at `born`.
+    pub(super) fn new(
+        timer: Timer,
+        goal: Goal,
+        interest: Interest,
+        (cursor, until): (u64, u64),
+        born: u64,
+    ) -> Self {
         let stage = match goal {
             Goal::Subscribe(_) => Stage::Deciding,
             Goal::Replay { .. } | Goal::Numbered(_) => Stage::Sending,
@@ -127,6 +137,7 @@ impl Job {
             after: Vec::new(),
             shares: false,
             ended: Vec::new(),
+            born,
             cursor,
             until,
             chunk: CHUNK,
@@ -134,6 +145,7 @@ impl Job {
             said: Vec::new(),
             values: None,
             gone: None,
+            gaps: 0,
             block: None,
             looks: false,
             stream_last: None,

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::Next;
 use super::job::{Job, JobId, Stage};
+use crate::history::archive::Query;
 use crate::hub::wheel::Timer;
 
 /// Everybody of this shard who looks back.
@@ -21,8 +22,14 @@ pub(in crate::hub::shard) struct Replays {
     pub(in crate::hub::shard) writable: VecDeque<Timer>,
     /// Those that are ahead of this pod.
     pub(super) behind: Vec<JobId>,
-    /// Those that wait for a block, by its first sequence.
-    pub(super) blocks: HashMap<u64, Vec<JobId>>,
+    /// Those whose stream the history does not hold any more, or not yet, and until when (tick).
+    pub(super) sourceless: Vec<(JobId, u32)>,
+    /// Those that began, in order, and when they must have their acknowledgement (tick).
+    pub(super) unanswered: VecDeque<(u32, JobId)>,
+    /// Those that wait for a block, by what was asked for.
+    pub(super) blocks: HashMap<Query, Asked>,
+    /// Tick at which deadlines were looked at.
+    pub(super) checked: u32,
     /// Those that will ask for a block when others have got theirs.
     pub(super) queued: VecDeque<JobId>,
     /// Blocks asked for or held.
@@ -35,6 +42,14 @@ pub(in crate::hub::shard) struct Replays {
     pub(super) messages: u64,
     pub(super) live_until_us: u64,
     pub(super) gather: Vec<u8>,
+}
+
+/// A lookup under way.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub jobs: Vec<JobId>,
+    /// When it must have been answered (tick).
+    pub until: u32,
 }
 
 impl Replays {
@@ -62,6 +77,11 @@ impl Replays {
     /// Those of a connection that will end in a subscription.
     fn subscribing(&self, conn: u32) -> impl Iterator<Item = &Job> {
         self.of(conn).filter(|job| job.subscribes())
+    }
+
+    /// Whether a replay of a connection has a block, or has asked for one.
+    pub(super) fn looks(&self, conn: u32) -> bool {
+        self.of(conn).any(|job| job.looks)
     }
 
     /// Subscriptions of a connection that are on their way, and whether they have been acknowledged.
@@ -188,6 +208,9 @@ impl Replays {
     /// The job needs no block any more.
     pub(super) fn release(&mut self, job: &mut Job) {
         job.block = None;
+        if let Some(values) = &mut job.values {
+            values.block = None;
+        }
         if std::mem::take(&mut job.looks) {
             self.looking -= 1;
         }
@@ -202,7 +225,7 @@ impl Replays {
                 self.release(&mut job);
                 self.behind.push(id);
             }
-            Next::Blocked | Next::After => self.release(&mut job),
+            Next::Blocked | Next::After | Next::Source => self.release(&mut job),
             Next::Older | Next::End => {}
         }
         self.jobs.insert(id, job);

@@ -15,7 +15,7 @@ use crate::hub::shard::due::private;
 /// What is asked for, and what of it is still to be sent.
 #[derive(Debug)]
 pub(super) struct Numbered {
-    id: Option<KeptId>,
+    pub(super) id: Option<KeptId>,
     /// The first and the last number.
     range: (u64, u64),
     /// First and last of the numbers that are out of reach.
@@ -68,8 +68,7 @@ impl Shard {
         else {
             return Next::End;
         };
-        // Another stream's history by now: the client is about to be told.
-        let Some(past) = self.past.history.view(&self.epoch) else { return Next::Blocked };
+        let Some(past) = self.past.history.view(&self.epoch) else { return Next::Source };
         let mut out = std::mem::take(&mut self.replays.gather);
         let mut count = 0;
         while out.len() < CHUNK

@@ -13,7 +13,7 @@ use crate::source::is_restored;
 /// another one may not be.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Gaps told channel by channel; beyond it each range is told once, for all channels.
+/// Gaps that one job tells channel by channel; beyond it each range is told once, for all channels.
 const MAX_GAPS: usize = 256;
 
 /// Bytes of what a job says in one step, beyond which it says it more shortly.
@@ -22,8 +22,8 @@ const MAX_SAID: usize = 64 << 10;
 /// What becomes of a cursor.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It goes on behind `cursor`; these ranges are gone.
-    Start { recovered: Option<bool>, cursor: u64, gone: Vec<(u64, u64)>, reason: &'static str },
+    /// It goes on behind `cursor`; this range before it is gone.
+    Start { recovered: Option<bool>, cursor: u64, gone: Option<(u64, u64)>, reason: &'static str },
     /// Ask the stream first.
     Ask,
     /// This pod is not there yet.
@@ -35,12 +35,16 @@ enum Verdict {
 impl Verdict {
     /// What the client had not seen of its own stream is gone; of this one it gets what is behind `cursor`.
     fn elsewhere(cursor: u64) -> Self {
-        let gone = vec![(0, cursor)];
+        let gone = Some((0, cursor));
         Self::Start { recovered: Some(false), cursor, gone, reason: "epoch" }
     }
 
-    fn resumed(cursor: u64, gone: Vec<(u64, u64)>) -> Self {
-        Self::Start { recovered: Some(gone.is_empty()), cursor, gone, reason: "retention" }
+    /// From `offset` on, or from `cursor` if that is later. `whole`: nothing behind it is known to be gone; what is, is
+    /// told where it is missing.
+    fn resumed(offset: u64, cursor: u64, whole: bool) -> Self {
+        let gone = (cursor > offset).then_some((offset + 1, cursor));
+        let recovered = Some(whole && gone.is_none());
+        Self::Start { recovered, cursor, gone, reason: "retention" }
     }
 }
 
@@ -59,12 +63,13 @@ impl Shard {
         match self.verdict(job, opening.from) {
             Verdict::Ask => Next::Older,
             Verdict::Wait => self.wait(job),
-            // The client is about to be told that the stream is another one.
-            Verdict::Replaced => Next::Blocked,
+            Verdict::Replaced => Next::Source,
             Verdict::Start { recovered, cursor, gone, reason } => {
                 self.totals.count_resume(recovered);
                 self.acknowledge(job, recovered, cursor);
-                job.tell_gone(&gone, reason);
+                if let Some(gone) = gone {
+                    job.tell_gone(gone, reason);
+                }
                 if let Goal::Subscribe(opening) = &mut job.goal {
                     if recovered != Some(true) {
                         job.values = Values::of(opening, &job.interest, cursor);
@@ -73,6 +78,7 @@ impl Shard {
                     (opening.held, opening.rejected) = Default::default();
                 }
                 job.cursor = cursor;
+                job.born = self.position;
                 job.stage = Stage::Sending;
                 Next::Again
             }
@@ -86,8 +92,7 @@ impl Shard {
                 // Last values are as of the moment of the command. Who asked for nothing but what comes has waited for
                 // another replay: it comes from here on.
                 let cursor = if job.is_plain() { position } else { job.cursor };
-                let gone = Vec::new();
-                return Verdict::Start { recovered: None, cursor, gone, reason: "" };
+                return Verdict::Start { recovered: None, cursor, gone: None, reason: "" };
             }
             From::Elsewhere => return self.beginning(job),
             From::Offset(offset) => offset,
@@ -105,13 +110,10 @@ impl Shard {
                 _ => Verdict::elsewhere(position),
             };
         }
-        let until_now =
-            |(from, to): (u64, u64)| (from <= position).then_some((from, to.min(position)));
+        let is_whole = |hole: Option<(u64, u64)>| hole.is_none_or(|(from, _)| from > position);
         let Some(view) = past.history.view(&self.epoch) else { return Verdict::Replaced };
         match view.reach(&job.interest, offset) {
-            Reach::Ring { holes } => {
-                Verdict::resumed(offset, holes.into_iter().filter_map(until_now).collect())
-            }
+            Reach::Ring { hole } => Verdict::resumed(offset, offset, is_whole(hole)),
             Reach::Older => {
                 let first = match &job.block {
                     _ if !past.archive.exists() => view.floor() + 1,
@@ -119,13 +121,7 @@ impl Shard {
                     None => return Verdict::Ask,
                 };
                 let cursor = offset.max(first.saturating_sub(1));
-                let mut gone = Vec::new();
-                if cursor > offset {
-                    gone.push((offset + 1, cursor));
-                }
-                gone.extend(view.holes(cursor).into_iter().filter_map(until_now));
-                // Behind everything that is gone at the beginning; other ranges are told and passed over.
-                Verdict::resumed(cursor, gone)
+                Verdict::resumed(offset, cursor, is_whole(view.hole(cursor)))
             }
         }
     }
@@ -134,7 +130,7 @@ impl Shard {
     /// ring, and the client has seen nothing of it. Otherwise where everybody is: it did not ask for a whole stream.
     fn beginning(&self, job: &Job) -> Verdict {
         let Some(view) = self.past.history.view(&self.epoch) else { return Verdict::Replaced };
-        let is_whole = |reach| matches!(reach, Reach::Ring { holes } if holes.is_empty());
+        let is_whole = |reach| matches!(reach, Reach::Ring { hole: None });
         // Sources without an archive have an epoch per pod: their clients have seen the same messages elsewhere. So have
         // those of a stream that lost its tail.
         let fresh = self.past.archive.exists() && !is_restored(&self.epoch);
@@ -184,17 +180,15 @@ impl Shard {
 }
 
 impl Job {
-    /// Tells the client which ranges of its channels are gone.
-    pub(super) fn tell_gone(&mut self, gone: &[(u64, u64)], reason: &'static str) {
-        let one_by_one = gone.len() * self.interest.len() <= MAX_GAPS;
-        for (from, to) in gone {
-            if one_by_one && self.said.len() < MAX_SAID {
-                for (channel, _) in self.interest.iter() {
-                    v1::gap(&mut self.said, channel, *from, *to, reason);
-                }
-            } else {
-                v1::gap(&mut self.said, ">", *from, *to, reason);
+    /// Tells the client that a range of its channels is gone.
+    pub(super) fn tell_gone(&mut self, (from, to): (u64, u64), reason: &'static str) {
+        self.gaps = self.gaps.saturating_add(self.interest.len());
+        if self.gaps <= MAX_GAPS && self.said.len() < MAX_SAID {
+            for (channel, _) in self.interest.iter() {
+                v1::gap(&mut self.said, channel, from, to, reason);
             }
+        } else {
+            v1::gap(&mut self.said, ">", from, to, reason);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::job::{Goal, Job};
 use super::{Next, Shard};
 use crate::conn::{Connection, Phase};
 use crate::encode::{Delivery, MIN_DEFLATE};
-use crate::history::Block;
+use crate::history::{Block, Found};
 use crate::hub::shard::due::private;
 
 /// Chunks per turn that are compressed for one client alone (20 µs each, and live messages wait); others go plain.
@@ -51,38 +51,46 @@ impl Shard {
             self.send_block(job, &block, until);
             return Next::Again;
         }
-        let (chunk, floor) = {
-            // Another stream's: the client is about to be told.
-            let Some(view) = self.past.history.view(&self.epoch) else { return Next::Blocked };
+        let (found, floor) = {
+            let Some(view) = self.past.history.view(&self.epoch) else { return Next::Source };
             (view.read(&job.interest, job.cursor, until, job.chunk), view.floor())
         };
-        let Some(chunk) = chunk else {
-            if self.past.archive.exists() {
-                return Next::Older;
+        match found {
+            None if self.past.archive.exists() => return Next::Older,
+            None => {
+                job.pass_over(floor.min(until));
+                return Next::Again;
             }
-            job.pass_over(floor.min(until));
-            return Next::Again;
-        };
-        self.replays.release(job);
-        self.send_messages(job, &chunk.messages);
-        job.cursor = chunk.cursor;
+            // Every connection that was there has been told of it.
+            Some(Found::Gone(to)) if job.cursor >= job.born => job.cursor = to,
+            Some(Found::Gone(to)) => job.pass_over(to),
+            Some(Found::Messages(chunk)) => {
+                self.replays.release(job);
+                self.send_messages(job, &chunk.messages);
+                job.cursor = chunk.cursor;
+            }
+        }
         if job.cursor >= until { self.arrive(job) } else { Next::Again }
     }
 
     /// The part of a block that is still to be sent, as far as one chunk goes.
     fn send_block(&mut self, job: &mut Job, block: &Block, until: u64) {
         let end = block.to.min(until);
+        // What is before the stream's first message is gone, whatever was asked for.
+        job.pass_over(block.first.saturating_sub(1).min(until));
         let start = block.messages.partition_point(|message| message.offset <= job.cursor);
         let rest = block.messages.get(start..).unwrap_or_default();
         let (mut some, mut bytes, mut cut) = (Vec::new(), 0, false);
         for message in rest.iter().take_while(|message| message.offset <= end) {
-            let hole = message.offset > job.cursor + 1;
+            let hole = block.missing_is_gone && message.offset > job.cursor + 1;
             // A hole is told before what is behind it.
             cut = bytes > 0 && (hole || bytes + message.frame.len() > job.chunk);
             if cut {
                 break;
             }
-            job.pass_over(message.offset - 1);
+            if hole {
+                job.pass_over(message.offset - 1);
+            }
             job.cursor = message.offset;
             if job.interest.covers(&message.channel) {
                 bytes += message.frame.len();
@@ -90,9 +98,11 @@ impl Shard {
             }
         }
         self.send_messages(job, &some);
-        if !cut {
-            // Nothing behind the last message was there to be read; nor is what is before the stream's first.
-            job.pass_over(end.max(block.first.saturating_sub(1).min(until)));
+        match cut {
+            true => {}
+            // Nothing behind the last message was there to be read.
+            false if block.missing_is_gone => job.pass_over(end),
+            false => job.cursor = job.cursor.max(end),
         }
     }
 
@@ -104,6 +114,10 @@ impl Shard {
     }
 
     fn send_messages(&mut self, job: &mut Job, messages: &[Arc<Delivery>]) {
+        if !messages.is_empty() {
+            // Before any of them, those included that come by another subscription.
+            job.tell_passed_over();
+        }
         let others: Vec<_>;
         let messages = match job.shares {
             false => messages,
@@ -117,7 +131,6 @@ impl Shard {
         if messages.is_empty() || !self.settle(conn) {
             return;
         }
-        job.tell_passed_over();
         let mut out = self.begin_chunk(job);
         self.append(conn, messages, &mut out);
         job.sent += messages.len() as u64;
@@ -198,7 +211,6 @@ impl Shard {
     fn arrive(&mut self, job: &mut Job) -> Next {
         let (conn, until) = (job.timer.conn, job.until.min(self.position));
         job.tell_passed_over();
-        let lost = self.lost_of(job, until);
         match &job.goal {
             Goal::Subscribe(opening) => {
                 if !job.is_plain() {
@@ -212,23 +224,14 @@ impl Shard {
             Goal::Replay { id, from, gone } => {
                 let (id, count) = (id.as_ref().map(KeptId::id), job.sent);
                 let until = until.max(from.saturating_sub(1));
-                let (out, gone) = (&mut job.said, gone.or(lost));
+                let out = &mut job.said;
                 match gone {
                     None => v1::replay_complete(out, id, *from, until, count),
-                    Some((from, to)) => v1::replay_incomplete(out, id, from, to, count),
+                    Some((from, to)) => v1::replay_incomplete(out, id, *from, *to, count),
                 }
             }
         }
         Next::End
-    }
-
-    /// The part of a range that was discarded before it was read; nobody has it, so nobody missed it on the way.
-    fn lost_of(&self, job: &Job, until: u64) -> Option<(u64, u64)> {
-        let Goal::Replay { from, .. } = job.goal else { return None };
-        let holes = self.past.history.view(&self.epoch)?.holes(from.saturating_sub(1));
-        let first = holes.first().filter(|(from, _)| *from <= until)?;
-        let last = holes.iter().rev().find(|(from, _)| *from <= until)?;
-        Some((first.0, last.1.min(until)))
     }
 }
 
@@ -247,7 +250,7 @@ impl Job {
     fn tell_passed_over(&mut self) {
         let Some((from, to)) = self.gone.take() else { return };
         match &mut self.goal {
-            Goal::Subscribe(_) => self.tell_gone(&[(from, to)], "retention"),
+            Goal::Subscribe(_) => self.tell_gone((from, to), "retention"),
             Goal::Replay { gone, .. } => {
                 *gone = Some((gone.map_or(from, |(first, _)| first), to));
             }
