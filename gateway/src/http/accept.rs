@@ -42,7 +42,9 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     // The socket is registered with the runtime that serves it: this one.
-    let listener = match AsyncFd::register(listener) {
+    #[expect(deprecated, reason = "its successor is unsafe; a std listener owns its descriptor")]
+    let registered = AsyncFd::new(listener);
+    let listener = match registered {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot watch the client port"),
     };

@@ -84,10 +84,6 @@ async fn an_idle_event_stream_costs_at_most_4500_bytes() -> Result<()> {
     Ok(())
 }
 
-const ODIN: &str = "Sec-WebSocket-Protocol: odin.v1\r\n";
-
-/// What the numbers of an odin.v1 connection cost, from its first message on.
-const NUMBERS: u64 = 4_300;
 /// Subscribes to 128 patterns that nobody else has, as deep and as many as may be.
 async fn hostile(gateway: &Process, number: usize) -> Result<(Raw, u64)> {
     let mut raw = Raw::connect(gateway.client_addr).await?;
