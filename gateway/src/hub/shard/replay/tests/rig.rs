@@ -68,6 +68,7 @@ impl Rig {
             end.set_nonblocking(true).unwrap();
         }
         inbox.push(Entry::Adopt(Box::new(Handover {
+            response: Vec::new(),
             stream: TcpStream::from(OwnedFd::from(theirs)),
             leftover: Bytes::new(),
             deflate: false,
