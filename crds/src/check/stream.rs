@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use wsgateway_config::{Millis, StreamConfig};
 
 use super::errors::Errors;
-use crate::spec::{Compression, Nats, Storage, Stream};
+use crate::spec::{AdoptionPolicy, Compression, DeletionPolicy, Nats, Storage, Stream};
 use crate::{subject, units};
 
 /// NATS refuses shorter ages and windows.
@@ -101,6 +101,12 @@ pub(super) fn stream(stream: &Stream, errors: &mut Errors) -> StreamConfig {
         max_messages == 0 || per_subject <= max_messages,
         "spec.stream.maxMessagesPerSubject",
         "must not exceed maxMessages: lower it, or set it to 0 for no limit",
+    );
+    errors.ensure(
+        stream.adoption_policy != AdoptionPolicy::Observe
+            || stream.deletion_policy != DeletionPolicy::Delete,
+        "spec.stream.deletionPolicy",
+        "must be Retain, since adoptionPolicy Observe never deletes a stream",
     );
     errors.ensure(
         [1, 3, 5].contains(&stream.replicas),
