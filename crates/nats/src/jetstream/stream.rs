@@ -1,7 +1,6 @@
 //! What a stream says of itself.
 
 use std::collections::HashMap;
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -34,7 +33,6 @@ struct Raw {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Config {
-    metadata: Option<HashMap<String, String>>,
     allow_direct: bool,
     consumer_limits: Option<Limits>,
     metadata: Option<HashMap<String, String>>,
