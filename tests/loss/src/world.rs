@@ -69,6 +69,8 @@ pub struct World {
     pub meter: Shared,
     /// How long things last.
     pub times: Times,
+    /// Gateways that did not become ready again, of the fault under way.
+    pub unready: u64,
     _scratch: Scratch,
 }
 
@@ -123,6 +125,7 @@ impl World {
             servers,
             meter,
             times,
+            unready: 0,
             _scratch: scratch,
         };
         world.subscribed().await?;
