@@ -11,7 +11,6 @@
 
 pub mod attack;
 pub mod environment;
-
 pub mod honest;
 pub mod kind;
 pub mod newcomers;
