@@ -71,15 +71,18 @@ fn connect_measured(plan: &Plan) -> Result<(Connected, Swarm), Error> {
 
 /// Connects and subscribes.
 pub(crate) fn connect(plan: &Plan, connections: usize) -> Result<Swarm, Error> {
-    connect_napping(plan, connections, NAP)
+    connect_at(plan, connections, Pace { nap: NAP, in_flight: IN_FLIGHT })
 }
 
-/// The same, with another time between two polls of the sockets.
-pub(crate) fn connect_napping(
-    plan: &Plan,
-    connections: usize,
-    nap: Duration,
-) -> Result<Swarm, Error> {
+/// How often clients poll their sockets, and how many handshakes they have under way at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub nap: Duration,
+    pub in_flight: usize,
+}
+
+/// Connects and subscribes, at another pace than usual.
+pub(crate) fn connect_at(plan: &Plan, connections: usize, pace: Pace) -> Result<Swarm, Error> {
     let Plan { wire, subscriptions, batch, connections: of, .. } = *plan;
     let commands = move |number: usize| {
         let channels = subscriptions.channels(number, of);
@@ -95,10 +98,10 @@ pub(crate) fn connect_napping(
         connections,
         path: path(wire).to_owned(),
         protocol: protocol(wire),
-        in_flight: IN_FLIGHT,
+        in_flight: pace.in_flight,
         deflate: plan.deflate,
         dialect: dialect(wire),
-        nap: (!plan.sleep).then_some(nap),
+        nap: (!plan.sleep).then_some(pace.nap),
         sources: match connections > PER_ADDRESS {
             true => loopback_sources(connections),
             // The kernel may use a port for several servers only while it chooses it itself.

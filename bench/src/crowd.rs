@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wsgateway_client::Swarm;
 
-use crate::clients::connect_napping;
+use crate::clients::{Pace, connect_at};
 use crate::error::{Error, io};
 use crate::plan::Plan;
 
-/// Between two polls of the sockets: several such processes share two cores with the servers, and polls a hundred times
-/// shorter than the latency that matters would only take the cores from them.
-const NAP: Duration = Duration::from_millis(5);
+/// Several such processes share two cores with the servers: naps much shorter than the latency that matters would only
+/// take the cores from them. Each nap brings the handshakes under way one step further.
+const PACE: Pace = Pace { nap: Duration::from_millis(5), in_flight: 128 };
 
 /// How often orders are looked for.
 const TURN: Duration = Duration::from_millis(50);
@@ -36,7 +36,7 @@ pub(crate) fn run() -> Result<(), Error> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).map_err(io("no plan"))?;
     let plan: Plan = serde_json::from_str(&line)?;
-    let mut swarm = connect_napping(&plan, plan.connections, NAP)?;
+    let mut swarm = connect_at(&plan, plan.connections, PACE)?;
     println!("ready");
     let questions = questions();
     loop {

@@ -22,7 +22,7 @@ use crate::kind::Kind;
 /// Until a hostile client that was closed is back.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What an attack is told.
+/// The arguments of an attack.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Arguments {
     /// How

@@ -10,8 +10,8 @@ use serde::Serialize;
 use wsgateway_client::swarm::subscribe;
 use wsgateway_client::{Counters, Latency, Swarm, SwarmError, SwarmOptions, Unit};
 
+use crate::environment::SOON;
 use crate::publisher::{GROUPS, TICK, group, group_of_tick};
-use crate::world::SOON;
 
 /// How often the thread reads its orders.
 const TURN: Duration = Duration::from_millis(5);
@@ -40,7 +40,7 @@ pub struct Seen {
 enum Order {
     /// Measure anew from now on.
     Begin,
-    Tell(SyncSender<Seen>),
+    Report(SyncSender<Seen>),
 }
 
 /// The thread of the honest clients; dropping it ends them.
@@ -86,7 +86,7 @@ impl Honest {
     /// When the thread has failed.
     pub fn seen(&mut self) -> Result<Seen> {
         let (sender, receiver) = mpsc::sync_channel(1);
-        self.order(Order::Tell(sender))?;
+        self.order(Order::Report(sender))?;
         receiver.recv().context("the honest clients have failed")
     }
 
@@ -128,7 +128,7 @@ fn drive(swarm: &mut Swarm, orders: &Receiver<Order>) -> Result<(), SwarmError> 
         match orders.try_recv() {
             Ok(Order::Begin) => swarm.reset_latency(),
             // An error means that nobody wants to know any more.
-            Ok(Order::Tell(sender)) => drop(sender.send(seen(swarm))),
+            Ok(Order::Report(sender)) => drop(sender.send(seen(swarm))),
             Err(mpsc::TryRecvError::Empty) => {}
             Err(mpsc::TryRecvError::Disconnected) => return Ok(()),
         }

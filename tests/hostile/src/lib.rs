@@ -6,10 +6,11 @@
 //! hostile ones are free again afterwards. Latency is reported beside the baseline and judged by nobody.
 //!
 //! - [`kind`]: the ways to attack; [`attack`]: how each is done, in the attacking process
-//! - [`world`]: servers; [`publisher`], [`honest`], [`newcomers`]: the good side; [`process`]: memory and CPU
-//! - [`run`]: one kind after the other, each in a world of its own; [`report`]: tables and JSON
+//! - [`environment`]: servers; [`publisher`], [`honest`], [`newcomers`]: the good side; [`process`]: memory and CPU
+//! - [`run`]: one kind after the other, each in an environment of its own; [`report`]: tables and JSON
 
 pub mod attack;
+pub mod environment;
 pub mod honest;
 pub mod kind;
 pub mod newcomers;
@@ -17,4 +18,3 @@ pub mod process;
 pub mod publisher;
 pub mod report;
 pub mod run;
-pub mod world;

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use hostile::environment::Plan;
 use hostile::kind::Kind;
 use hostile::report::{self, Results};
 use hostile::run::{News, run};
-use hostile::world::Plan;
 use hostile::{attack, process};
 
 /// Measures what honest clients notice while others do their worst
@@ -88,7 +88,7 @@ impl Options {
         let kinds = if self.only.is_empty() { Kind::all() } else { &self.only };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         println!("{}", report::headline());
-        let rows = runtime.block_on(Box::pin(run(&plan, kinds, tell)))?;
+        let rows = runtime.block_on(Box::pin(run(&plan, kinds, notify)))?;
         let complaints: Vec<String> = rows.iter().flat_map(report::complaints).collect();
         if let Some(docs) = &self.docs {
             report::publish(&Results::new(&plan, rows), docs).context("cannot write the docs")?;
@@ -99,7 +99,7 @@ impl Options {
 }
 
 /// Rows go to standard output; what is going on, to the terminal.
-fn tell(news: News<'_>) {
+fn notify(news: News<'_>) {
     match news {
         News::Begins(_) if !std::io::stderr().is_terminal() => {}
         News::Begins(kind) => eprint!("  {} ...\x1b[K\r", kind.title()),

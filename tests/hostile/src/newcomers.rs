@@ -41,8 +41,8 @@ impl Newcomers {
     /// Lets them come.
     pub fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
-        Self { stop, thread: std::thread::spawn(move || come(address, &told)) }
+        let stopped = stop.clone();
+        Self { stop, thread: std::thread::spawn(move || come(address, &stopped)) }
     }
 
     /// Waits for the last one.

@@ -9,7 +9,7 @@ use async_nats::Client;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::world::PREFIX;
+use crate::environment::PREFIX;
 
 /// The channel that every honest client is subscribed to.
 pub const TICK: &str = "tick";

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use wsgateway_client::machine::Machine;
 
+use crate::environment::Plan;
 use crate::run::Row;
-use crate::world::Plan;
 
 /// Between these lines of `hostile.md` stands what a run has written.
 const BEGIN: &str = "<!-- begin: written by make hostile -->\n";

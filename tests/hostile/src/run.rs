@@ -1,4 +1,4 @@
-//! One kind of attack after the other, each in a world of its own.
+//! One kind of attack after the other, each in an environment of its own.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use tokio::process::Command;
 use tokio::time::sleep;
 
 use crate::attack::Outcome;
+use crate::environment::{Environment, Plan};
 use crate::honest::{Delay, Honest};
 use crate::kind::Kind;
 use crate::newcomers::{Found, Newcomers};
 use crate::process::{cpu_ms, resident, socket_buffers};
 use crate::publisher::Publisher;
-use crate::world::{Plan, World};
 
 /// Between two samples of memory.
 const SAMPLE: Duration = Duration::from_millis(100);
@@ -97,33 +97,37 @@ pub enum News<'a> {
 ///
 /// # Errors
 /// When something of ours fails, so that nothing can be said. What honest clients suffer is no error: rows say it.
-pub async fn run(plan: &Plan, kinds: &[Kind], mut tell: impl FnMut(News<'_>)) -> Result<Vec<Row>> {
+pub async fn run(
+    plan: &Plan,
+    kinds: &[Kind],
+    mut notify: impl FnMut(News<'_>),
+) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for kind in kinds {
-        tell(News::Begins(*kind));
+        notify(News::Begins(*kind));
         let row = Box::pin(one(plan, *kind)).await;
         let row = row.with_context(|| format!("while: {}", kind.title()))?;
-        tell(News::Done(&row));
+        notify(News::Done(&row));
         rows.push(row);
     }
     Ok(rows)
 }
 
 async fn one(plan: &Plan, kind: Kind) -> Result<Row> {
-    let world = World::start(plan).await?;
-    let mut honest = Honest::connect(world.client(), plan.honest)?;
-    let publisher = Publisher::start(world.nats.client().await?, plan.rate);
+    let environment = Environment::start(plan).await?;
+    let mut honest = Honest::connect(environment.client(), plan.honest)?;
+    let publisher = Publisher::start(environment.nats.client().await?, plan.rate);
     sleep(WARM).await;
 
     honest.begin()?;
     let quiet_time = Duration::from_secs_f64(plan.quiet);
-    let quiet_use = Usage::over(&world, sleep(quiet_time)).await;
+    let quiet_use = Usage::over(&environment, sleep(quiet_time)).await;
     let quiet = honest.seen()?.delay;
 
     honest.begin()?;
-    let newcomers = Newcomers::start(world.client());
-    let attack = attack(plan, kind, &world);
-    let attacked_use = Usage::over(&world, attack).await;
+    let newcomers = Newcomers::start(environment.client());
+    let attack = attack(plan, kind, &environment);
+    let attacked_use = Usage::over(&environment, attack).await;
     let attacked = honest.seen()?.delay;
     let newcomers = newcomers.finish();
 
@@ -134,7 +138,7 @@ async fn one(plan: &Plan, kind: Kind) -> Result<Row> {
     });
     // Not in time means lost, and the row says so.
     drop(settled.await);
-    let left_over = left_over(&world, &mut honest).await?;
+    let left_over = left_over(&environment, &mut honest).await?;
     let counters = honest.seen()?.counters;
     let wrong = [
         counters.duplicates,
@@ -153,7 +157,7 @@ async fn one(plan: &Plan, kind: Kind) -> Result<Row> {
         attacked,
         memory_before: quiet_use.memory,
         memory_peak: attacked_use.memory.max(quiet_use.memory),
-        memory_request: world.memory_request,
+        memory_request: environment.memory_request,
         socket_buffers: attacked_use.buffers.saturating_sub(quiet_use.buffers),
         cpu_percent: (quiet_use.cpu_percent, attacked_use.cpu_percent),
         owed,
@@ -163,7 +167,7 @@ async fn one(plan: &Plan, kind: Kind) -> Result<Row> {
         newcomers,
         hostile: attacked_use.output?,
         left_over,
-        ended: (!world.alive()).then(|| world.log_tail()),
+        ended: (!environment.alive()).then(|| environment.log_tail()),
     })
 }
 
@@ -177,8 +181,8 @@ struct Usage<T> {
 
 impl<T> Usage<T> {
     /// Samples until `work` is done.
-    async fn over(world: &World, work: impl Future<Output = T>) -> Self {
-        let (pid, clock) = (world.pid(), Instant::now());
+    async fn over(environment: &Environment, work: impl Future<Output = T>) -> Self {
+        let (pid, clock) = (environment.pid(), Instant::now());
         let cpu = cpu_ms(pid);
         let (mut memory, mut buffers) = (0, 0);
         let mut work = Box::pin(work);
@@ -197,11 +201,11 @@ impl<T> Usage<T> {
 }
 
 /// Runs the attacking process, with less of a core than honest clients have.
-async fn attack(plan: &Plan, kind: Kind, world: &World) -> Result<Outcome> {
+async fn attack(plan: &Plan, kind: Kind, environment: &Environment) -> Result<Outcome> {
     let child = Command::new("nice")
         .args(["-n", "10"])
         .arg(&plan.attacker)
-        .args(["attack", "--kind", &kind.name(), "--target", &world.client().to_string()])
+        .args(["attack", "--kind", &kind.name(), "--target", &environment.client().to_string()])
         .args(["--clients", &plan.hostile.to_string(), "--seconds", &plan.seconds.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -216,11 +220,11 @@ async fn attack(plan: &Plan, kind: Kind, world: &World) -> Result<Outcome> {
 }
 
 /// Places that are taken by nobody honest, once there was time to notice that the others are gone.
-async fn left_over(world: &World, honest: &mut Honest) -> Result<u64> {
+async fn left_over(environment: &Environment, honest: &mut Honest) -> Result<u64> {
     let open = honest.seen()?.counters.connected;
     let mut surplus = 0;
     let free = wait_until(SETTLE, "free places", async || {
-        surplus = world.connections().await.map_or(0, |now| now.saturating_sub(open));
+        surplus = environment.connections().await.map_or(0, |now| now.saturating_sub(open));
         surplus == 0
     });
     // Those that are left are in the row.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use harness::built_beside;
+use hostile::environment::Plan;
 use hostile::kind::Kind;
 use hostile::report;
 use hostile::run::{News, run};
-use hostile::world::Plan;
 
 fn plan() -> Result<Plan> {
     Ok(Plan {
@@ -25,7 +25,7 @@ fn plan() -> Result<Plan> {
 }
 
 /// Shown when the test fails.
-fn tell(news: News<'_>) {
+fn notify(news: News<'_>) {
     if let News::Done(row) = news {
         println!("{}", report::line(row));
     }
@@ -34,7 +34,7 @@ fn tell(news: News<'_>) {
 /// Every fourth kind, so that four tests at once are done in a quarter of the time.
 async fn every_fourth(first: usize) -> Result<()> {
     let kinds: Vec<Kind> = Kind::all().iter().copied().skip(first).step_by(4).collect();
-    let rows = run(&plan()?, &kinds, tell).await?;
+    let rows = run(&plan()?, &kinds, notify).await?;
     let complaints: Vec<String> = rows.iter().flat_map(report::complaints).collect();
     ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
     for row in &rows {

@@ -9,6 +9,7 @@ use clap::Parser;
 use loss::balancer::Way;
 use loss::clients::sdk::Program;
 use loss::fault::{Fault, Times};
+use loss::poison;
 use loss::report::{self, Results};
 use loss::run::{News, run};
 use loss::servers::Kind;
@@ -49,6 +50,9 @@ struct Arguments {
     /// Messages a second in all
     #[arg(long, default_value_t = 300)]
     rate: u32,
+    /// The poison of the fault of that name [default: every kind]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    poison: Vec<poison::Kind>,
     /// Gateway processes
     #[arg(long, default_value_t = 3)]
     pods: usize,
@@ -103,6 +107,10 @@ impl Arguments {
                 .unwrap_or(if self.quick { 200 } else { 1_000 })
                 .clamp(1, 60_000),
             rate: self.rate,
+            poison: match self.poison.as_slice() {
+                [] => poison::Kind::all().to_vec(),
+                some => some.to_vec(),
+            },
             resume: !self.no_resume,
             way: self.balance,
             times: if self.no_resume { times.without_hope() } else { times },

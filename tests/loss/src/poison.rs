@@ -28,35 +28,79 @@ const ACK: Duration = Duration::from_secs(5);
 const ATTEMPTS: usize = 5;
 
 /// What is wrong with a message.
-#[derive(Clone, Copy, Debug)]
-struct Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// A header with a space in its name
+    Space,
+    /// A header line without a colon
+    Colonless,
+    /// A status line, as idle consumers and flow control have it
+    Status,
+    /// A header block of another protocol
+    Unversioned,
+    /// Header values that are not UTF-8, empty, or without a name
+    Value,
+    /// A subject that is not UTF-8
+    Bytes,
+    /// A subject with control characters
+    Control,
+}
+
+impl Kind {
+    /// All of them.
+    pub fn all() -> &'static [Self] {
+        clap::ValueEnum::value_variants()
+    }
+
     /// First token of its subjects.
-    token: &'static [u8],
+    fn token(self) -> &'static [u8] {
+        match self {
+            Self::Space => b"space",
+            Self::Colonless => b"colonless",
+            Self::Status => b"status",
+            Self::Unversioned => b"unversioned",
+            Self::Value => b"value",
+            Self::Bytes => b"bytes\xff",
+            Self::Control => b"control\x01\x7f",
+        }
+    }
+
     /// Its header block before the id; the id and the empty line follow.
-    headers: &'static [u8],
+    fn headers(self) -> &'static [u8] {
+        match self {
+            Self::Space => b"NATS/1.0\r\nMy Header: 1\r\n",
+            Self::Colonless => b"NATS/1.0\r\nthere is no colon here\r\n",
+            Self::Status => b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 1\r\n",
+            Self::Unversioned => b"HTTP/1.1 200 OK\r\n",
+            Self::Value => b"NATS/1.0\r\nX: \xff\xfe\x01\r\nX:\r\n:\r\n",
+            Self::Bytes | Self::Control => b"NATS/1.0\r\n",
+        }
+    }
 }
 
-const KINDS: [Kind; 7] = [
-    Kind { token: b"space", headers: b"NATS/1.0\r\nMy Header: 1\r\n" },
-    Kind { token: b"colonless", headers: b"NATS/1.0\r\nthere is no colon here\r\n" },
-    // What flow control and idle consumers look like.
-    Kind { token: b"status", headers: b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 1\r\n" },
-    Kind { token: b"unversioned", headers: b"HTTP/1.1 200 OK\r\n" },
-    Kind { token: b"value", headers: b"NATS/1.0\r\nX: \xff\xfe\x01\r\nX:\r\n:\r\n" },
-    Kind { token: b"bytes\xff", headers: b"NATS/1.0\r\n" },
-    Kind { token: b"control\x01\x7f", headers: b"NATS/1.0\r\n" },
-];
-
-/// The names of all channels of poison, as clients should get them.
-pub fn channels() -> Vec<String> {
-    let subjects = (0..KINDS.len() * CHANNELS).map(tokens);
-    subjects.map(|tokens| encoded(&tokens)).collect()
+/// The names of all channels of these kinds, as clients should get them.
+pub fn channels(kinds: &[Kind]) -> Vec<String> {
+    lines(kinds).iter().map(|line| encoded(&line.subject)).collect()
 }
 
-/// The subject of a channel of poison, without the prefix.
-fn tokens(line: usize) -> Vec<u8> {
-    let suffix = format!(".s{:02}", line % CHANNELS);
-    [KINDS[line / CHANNELS].token, suffix.as_bytes()].concat()
+/// A channel of poison, and how far it is.
+#[derive(Clone, Debug)]
+struct Line {
+    kind: Kind,
+    /// Without the prefix.
+    subject: Vec<u8>,
+    number: u32,
+}
+
+fn lines(kinds: &[Kind]) -> Vec<Line> {
+    let of_kind = |kind: &Kind| {
+        let kind = *kind;
+        (0..CHANNELS).map(move |number| {
+            let subject = [kind.token(), format!(".s{number:02}").as_bytes()].concat();
+            Line { kind, subject, number: 0 }
+        })
+    };
+    kinds.iter().flat_map(of_kind).collect()
 }
 
 /// A channel's name in the form that [`channels`] has, from what a client got: as it stands in JSON, or read from there.
@@ -93,16 +137,16 @@ pub struct Poison {
     servers: Vec<String>,
     /// The number of its first channel.
     first: u16,
-    numbers: Vec<u32>,
+    lines: Vec<Line>,
     meter: Shared,
     run: u32,
 }
 
 impl Poison {
-    /// A publisher whose channels are numbered from `first` on.
-    pub fn new(servers: Vec<String>, first: u16, meter: &Shared) -> Self {
-        let numbers = vec![0; KINDS.len() * CHANNELS];
-        Self { servers, first, numbers, meter: meter.clone(), run: fastrand::u32(..) }
+    /// A publisher of these kinds, whose channels are numbered from `first` on.
+    pub fn new(kinds: &[Kind], servers: Vec<String>, first: u16, meter: &Shared) -> Self {
+        let (lines, run) = (lines(kinds), fastrand::u32(..));
+        Self { servers, first, lines, meter: meter.clone(), run }
     }
 
     /// Publishes until told to stop, and until everything is acknowledged.
@@ -110,11 +154,11 @@ impl Poison {
     /// # Errors
     /// When NATS does not store a message.
     pub async fn publish_until(&mut self, stop: &AtomicBool) -> Result<()> {
-        let round = Duration::from_secs(1) * self.numbers.len() as u32 / RATE;
+        let round = Duration::from_secs(1) * self.lines.len() as u32 / RATE;
         let mut raw = None;
         let mut due = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            self.numbers.iter_mut().for_each(|number| *number += 1);
+            self.lines.iter_mut().for_each(|line| line.number += 1);
             self.round(&mut raw).await?;
             due = (due + round).max(Instant::now());
             sleep_until(due).await;
@@ -124,7 +168,7 @@ impl Poison {
 
     /// One message on each channel, until each is acknowledged.
     async fn round(&mut self, raw: &mut Option<Raw>) -> Result<()> {
-        let mut open: Vec<usize> = (0..self.numbers.len()).collect();
+        let mut open: Vec<usize> = (0..self.lines.len()).collect();
         let mut why = None;
         for attempt in 0..ATTEMPTS {
             match timeout(ACK, self.attempt(raw, attempt, &mut open)).await {
@@ -154,13 +198,13 @@ impl Poison {
                 slot.insert(Raw::connect(url).await?)
             }
         };
-        for line in open.iter() {
-            let number = self.numbers[*line];
-            let id = format!("Nats-Msg-Id: poison-{:08x}-{line}-{number}\r\n\r\n", self.run);
-            let headers = [KINDS[line / CHANNELS].headers, id.as_bytes()].concat();
+        for at in open.iter() {
+            let Line { kind, subject, number } = &self.lines[*at];
+            let id = format!("Nats-Msg-Id: poison-{:08x}-{at}-{number}\r\n\r\n", self.run);
+            let headers = [kind.headers(), id.as_bytes()].concat();
             let payload = format!("{{\"n\":{number}}}");
-            let subject = [PREFIX.as_bytes(), &tokens(*line)].concat();
-            raw.add(&subject, *line, &headers, payload.as_bytes());
+            let subject = [PREFIX.as_bytes(), subject].concat();
+            raw.add(&subject, *at, &headers, payload.as_bytes());
         }
         raw.flush().await?;
         while !open.is_empty() {
@@ -180,8 +224,8 @@ mod tests {
 
     #[test]
     fn odd_bytes_of_a_subject_are_percent_encoded_in_its_channel() {
-        let channels = channels();
-        assert_eq!(channels.len(), KINDS.len() * CHANNELS);
+        let channels = channels(Kind::all());
+        assert_eq!(channels.len(), Kind::all().len() * CHANNELS);
         assert!(channels.contains(&"space.s00".to_owned()), "{channels:?}");
         assert!(channels.contains(&"bytes%FF.s19".to_owned()), "{channels:?}");
         assert!(channels.contains(&"control%01%7F.s07".to_owned()), "{channels:?}");

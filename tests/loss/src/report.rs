@@ -165,6 +165,7 @@ pub fn complaints(row: &Row) -> Vec<String> {
         (counts.garbled, "messages that cannot be read"),
         (counts.told_otherwise, "gaps told for another reason"),
         (row.behind, "clients not up to date when it was given up"),
+        (row.unready, "gateways that did not become ready again"),
         (row.unaware, "clients not told that the stream is another one"),
     ] {
         if count > 0 {
@@ -250,6 +251,7 @@ mod tests {
             mended_ms: Some(5),
             behind: 0,
             unaware: 0,
+            unready: 0,
             closes: BTreeMap::new(),
             examples: vec!["client 1: ...".to_owned()],
         }
@@ -277,7 +279,11 @@ mod tests {
             let row = row(Fault::Storm, counts);
             assert!(complaints(&row).len() == 3 && line(&row).starts_with('!'), "{counts:?}");
         }
-        for row in [Row { behind: 1, ..good.clone() }, Row { unaware: 1, ..good.clone() }] {
+        for row in [
+            Row { behind: 1, ..good.clone() },
+            Row { unaware: 1, ..good.clone() },
+            Row { unready: 1, ..good.clone() },
+        ] {
             assert_eq!(complaints(&row).len(), 3);
         }
         let told = Counts { told_epoch: 9, told_missing: 40, ..good.counts };

@@ -43,6 +43,8 @@ pub struct Row {
     pub behind: u64,
     /// Clients that were not told that the stream is another one, though it is.
     pub unaware: u64,
+    /// Gateways that did not become ready again.
+    pub unready: u64,
     /// How connections ended, by close code.
     pub closes: BTreeMap<u16, u64>,
     /// What went wrong, in words; not all of it.
@@ -52,7 +54,8 @@ pub struct Row {
 impl Row {
     /// Whether nothing was lost, repeated or reordered, and all that had to be told was told.
     pub fn is_faultless(&self) -> bool {
-        self.counts.is_faultless(self.fault.excuse()) && self.behind + self.unaware == 0
+        self.counts.is_faultless(self.fault.excuse())
+            && self.behind + self.unaware + self.unready == 0
     }
 }
 
@@ -123,6 +126,7 @@ async fn one(world: &mut World, plan: &Plan, fault: Fault) -> Result<Row> {
         mended_ms,
         behind,
         unaware,
+        unready: std::mem::take(&mut world.unready),
         closes: settled.closes,
         examples: settled.examples,
     })

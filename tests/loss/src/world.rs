@@ -37,6 +37,8 @@ pub struct Plan {
     pub subjects: usize,
     /// Messages a second in all.
     pub rate: u32,
+    /// What the poison is.
+    pub poison: Vec<poison::Kind>,
     /// Clients continue from their cursor. Without, the meter must find losses.
     pub resume: bool,
     /// How the balancer spreads connections.
@@ -67,6 +69,8 @@ pub struct World {
     pub meter: Shared,
     /// How long things last.
     pub times: Times,
+    /// Gateways that did not become ready again, of the fault under way.
+    pub unready: u64,
     _scratch: Scratch,
 }
 
@@ -90,9 +94,10 @@ impl World {
         let channels = interest::channels(plan.subjects);
         let patterns: Vec<_> =
             (0..plan.clients).map(|client| interest::patterns(client, &channels)).collect();
-        let all = [channels.clone(), poison::channels()].concat();
+        let all = [channels.clone(), poison::channels(&plan.poison)].concat();
         let meter = Shared::new(all, &patterns);
-        let poison = Poison::new(urls.clone(), u16::try_from(channels.len())?, &meter);
+        let poison =
+            Poison::new(&plan.poison, urls.clone(), u16::try_from(channels.len())?, &meter);
         let (socket, others) = patterns.split_at(plan.clients.saturating_sub(plan.sse + plan.sdk));
         let (streams, sdk) = others.split_at(plan.sse.min(others.len()));
         let swarm = Herd::start(balancer.address(), socket.to_vec(), plan.resume, &meter);
@@ -120,6 +125,7 @@ impl World {
             servers,
             meter,
             times,
+            unready: 0,
             _scratch: scratch,
         };
         world.subscribed().await?;

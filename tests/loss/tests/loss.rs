@@ -5,6 +5,7 @@ use harness::built_beside;
 use loss::balancer::Way;
 use loss::clients::sdk::Program;
 use loss::fault::{Fault, Times};
+use loss::poison;
 use loss::report;
 use loss::run::{News, Row, run};
 use loss::servers::Kind;
@@ -21,6 +22,7 @@ fn plan(kind: Kind) -> Result<Plan> {
         node: Program::new(None, None),
         subjects: 100,
         rate: 150,
+        poison: poison::Kind::all().to_vec(),
         resume: true,
         way: Way::RoundRobin,
         times: Times::QUICK,

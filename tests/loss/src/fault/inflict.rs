@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::Signal;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Fault, Times};
 use crate::world::World;
@@ -175,8 +175,8 @@ async fn history_lost(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-/// Poison is live at first, then read back by clients that resume and by a gateway that starts. That gateway need not
-/// become ready: if poison keeps it from that, its clients are behind, which the row says.
+/// Poison is live at first, then read back by clients that resume and by a gateway that starts. A gateway that poison
+/// keeps from becoming ready is counted, since the meter works and the row should say what clients lost.
 pub(super) async fn poisoned(world: &mut World) -> Result<()> {
     let Times { steady, asleep, down, .. } = world.times;
     let busiest = world.balancer.busiest();
@@ -195,5 +195,10 @@ pub(super) async fn poisoned(world: &mut World) -> Result<()> {
     };
     let (published, launched) = tokio::join!(poison.publish_until(&stop), trouble);
     published?;
-    launched
+    launched?;
+    for pod in &world.pods {
+        let ready = timeout(world.times.give_up, pod.ready()).await;
+        world.unready += u64::from(!matches!(ready, Ok(Ok(()))));
+    }
+    Ok(())
 }

@@ -55,7 +55,7 @@ pub struct Plan {
 
 /// The running servers. What is declared first ends first.
 #[derive(Debug)]
-pub struct World {
+pub struct Environment {
     gateway: Guarded,
     client: SocketAddr,
     admin: SocketAddr,
@@ -66,7 +66,7 @@ pub struct World {
     _scratch: Scratch,
 }
 
-impl World {
+impl Environment {
     /// Starts NATS, fills the stream, starts the gateway and waits until it is ready.
     ///
     /// # Errors
@@ -91,9 +91,9 @@ impl World {
         let program = PathBuf::from(words.remove(0));
         let gateway = Guarded::start(&program, &words, &scratch.join("gateway.log"))?;
         let memory_request = valid.derived.memory_request;
-        let world = Self { gateway, client, admin, memory_request, nats, _scratch: scratch };
-        world.ready().await?;
-        Ok(world)
+        let environment = Self { gateway, client, admin, memory_request, nats, _scratch: scratch };
+        environment.ready().await?;
+        Ok(environment)
     }
 
     async fn ready(&self) -> Result<()> {
