@@ -1,13 +1,16 @@
 //! The sequence of an odin.v1 connection: how far it has counted, and which message each of the last numbers was.
 //!
-//! It grows with the messages that the connection has had, in a handful of steps up to its full size: a client that has
-//! had one message holds tens of bytes, and no delivery after the last step allocates. It holds offsets, never messages:
+//! It has two sizes: room for the first few messages, then its full size at once. A client that has had a message or two
+//! holds tens of bytes, and no delivery after the seventeenth allocates. It holds offsets, never messages:
 //! what a client asks for again is looked up in the history. What must hold: a number stands for the message that carried it,
 //! or is out of reach; never for another message.
 
 /// Numbers that can be asked for again. The earlier server kept 100 messages of each client; offsets are so much smaller
 /// that ten times as many cost 4 KiB.
 pub(crate) const REACH: usize = 1_024;
+
+/// Numbers that there is room for at first.
+const FIRST: usize = 16;
 
 /// Offsets are kept relative to a base, in four bytes. A message further away than this from the base moves it, and
 /// everything before is out of reach: billions of messages between two of one client.
@@ -52,7 +55,14 @@ impl Sequence {
         });
         match self.offsets.get_mut(place(self.last)) {
             Some(place) => *place = relative,
-            None => self.offsets.push(relative),
+            None => {
+                match self.offsets.len() {
+                    0 => self.offsets.reserve_exact(FIRST),
+                    FIRST => self.offsets.reserve_exact(REACH - FIRST),
+                    _ => {}
+                }
+                self.offsets.push(relative);
+            }
         }
         self.known = (self.known + 1).min(REACH as u64);
         self.last
@@ -114,12 +124,10 @@ mod tests {
     fn a_sequence_grows_with_its_messages_to_four_kibibytes_and_no_further() {
         let mut sequence = Sequence::new();
         let held = |sequence: &Sequence| size_of::<Sequence>() + 4 * sequence.offsets.capacity();
-        sequence.count(1);
-        assert!(held(&sequence) <= 64, "{}", held(&sequence));
-        for n in 0..20 {
+        for n in 0..FIRST as u64 {
             sequence.count(n);
         }
-        assert!(held(&sequence) <= 256, "{}", held(&sequence));
+        assert!(held(&sequence) <= 128, "{}", held(&sequence));
         for n in 0..5_000 {
             sequence.count(n);
         }

@@ -83,7 +83,7 @@ async fn subscriptions_above_the_limit_are_rejected_one_by_one_and_the_others_ho
     let mut client = rig.client().await?;
     assert_eq!(client.hello["limits"]["subscriptions"], 3);
     let ack = client.subscribe(&["a", "b..", "b", "a", "c", "d", "e"]).await?;
-    assert_eq!(ack["subscribed"], json!(["a", "b", "a", "c"]));
+    assert_eq!(ack["subscribed"], json!(["a", "b", "c"]), "each once");
     assert_eq!(
         ack["rejected"],
         json!([

@@ -194,7 +194,7 @@ async fn when_the_memory_for_slow_clients_is_used_up_the_slowest_goes_not_the_ne
     let rig = Rig::start_with(|config| {
         config.capacity.outbox_bytes_per_connection = 4 << 20;
         config.capacity.outbox_bytes_total = 4 << 20;
-        config.slow_consumer.grace = Millis(600_000);
+        config.slow_consumer.grace = Millis(60_000);
         config.capacity.shards = 1;
     })
     .await?;
