@@ -52,6 +52,10 @@ check-generated: ## Fail when a generated file is out of date
 conformance: ## Autobahn's WebSocket suite against the echo server (needs Python 2.7; about 20 minutes)
 	@hack/conformance $(ARGS)
 
+.PHONY: nats-matrix
+nats-matrix: ## The tests of streams on nats-server 2.10 to 2.15 (ARGS="-p wsgateway-tests --test gateway" for others)
+	@hack/nats-matrix $(ARGS)
+
 .PHONY: advisories
 advisories: ## Known vulnerabilities in dependencies (needs the internet)
 	hack/cargo-deny check advisories

@@ -8,8 +8,8 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use wsgateway_crds::{DeletionPolicy, Nats, Stream, WsGateway, validate};
-use wsgateway_nats::{Access, Ending, delete_if_owned, release};
+use wsgateway_crds::{AdoptionPolicy, DeletionPolicy, Nats, Stream, WsGateway, validate};
+use wsgateway_nats::{Access, Ending, Streams};
 
 use crate::build::selector_text;
 use crate::context::Context;
@@ -71,6 +71,9 @@ pub(crate) async fn run(gateway: &WsGateway, context: &Context) -> Result<Action
     let (Some(nats), Some(stream)) = (&gateway.spec.nats, &gateway.spec.stream) else {
         return unguard(gateway, context).await;
     };
+    if stream.adoption_policy == AdoptionPolicy::Observe {
+        return unguard(gateway, context).await;
+    }
     let forced = gateway.annotations().get(FORCE_DELETE).is_some_and(|value| value == "true");
     if forced {
         let note = format!("{} was left as it is: {FORCE_DELETE} is set", stream_words(gateway));
@@ -102,7 +105,7 @@ fn stream_words(gateway: &WsGateway) -> String {
 
 async fn end_stream(
     gateway: &WsGateway,
-    nats: &Nats,
+    nats_spec: &Nats,
     stream: &Stream,
     context: &Context,
 ) -> Result<Ending, String> {
@@ -121,13 +124,14 @@ async fn end_stream(
         // What is wrong elsewhere need not keep us from the stream.
         None => context
             .links
-            .get(&gateway.name_any(), &Access::open(nats.servers.clone()), Instant::now())
+            .get(&gateway.name_any(), &open(nats_spec), Instant::now())
             .await
             .map_err(|error| error.to_string())?,
     };
+    let streams = Streams::new(link.client.clone(), nats_spec.given_api_prefix().as_deref());
     let ending = match stream.deletion_policy {
-        DeletionPolicy::Delete => delete_if_owned(&link.client, &stream.name, &owner).await,
-        DeletionPolicy::Retain => release(&link.client, &stream.name, &owner).await,
+        DeletionPolicy::Delete => streams.delete_if_owned(&stream.name, &owner).await,
+        DeletionPolicy::Retain => streams.release(&stream.name, &owner).await,
     };
     match ending {
         Ok(Ending::Deleted) => context.metrics.stream(Deed::StreamDeleted),
@@ -135,6 +139,11 @@ async fn end_stream(
         _ => {}
     }
     ending.map_err(|error| error.to_string())
+}
+
+/// Without credentials: what is known of a manifest that is not valid.
+fn open(nats: &Nats) -> Access {
+    Access { inbox_prefix: nats.inbox_prefix.clone(), ..Access::open(nats.servers.clone()) }
 }
 
 async fn wait_or_leave(

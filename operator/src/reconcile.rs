@@ -124,7 +124,8 @@ async fn make_stream(valid: &ValidGateway, world: &World, context: &Context) -> 
         (Some(nats), Some(Ok(link))) => {
             let owner =
                 stream::owner(&context.options.cluster, &valid.namespace, &valid.name, &valid.uid);
-            stream::reconcile(nats, &owner, link, &context.metrics).await
+            let pods = stream::most_pods(valid);
+            stream::reconcile(nats, pods, &owner, link, &context.metrics).await
         }
         (Some(_), Some(Err(error))) => {
             context.metrics.problem("dereference", error.reason());
@@ -133,6 +134,7 @@ async fn make_stream(valid: &ValidGateway, world: &World, context: &Context) -> 
                 verdict: Verdict::no(error.reason(), error.to_string()),
                 refused: false,
                 retry: false,
+                max_consumers: None,
             }
         }
     }

@@ -21,6 +21,8 @@ pub use jwt::NatsOperator;
 /// A cold start takes 50 ms; the rest is for a machine that compiles at the same time.
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(10);
+/// A server that has said nothing for so long waits for TLS.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// A running nats-server. Port and store stay the same over [`Nats::restart`]; dropping it ends it.
 #[derive(Debug)]
@@ -45,7 +47,27 @@ impl Nats {
     /// # Errors
     /// When nats-server is missing or does not start, with its log.
     pub async fn start_with(config: &str) -> Result<Self> {
-        let binary = tool("nats-server")?;
+        Self::start_binary(tool("nats-server")?, config).await
+    }
+
+    /// A server of another version than the pinned one: `2.10`, `2.11`, `2.14` or `2.15`. `hack/tools matrix` builds them.
+    ///
+    /// # Errors
+    /// When it is missing or does not start, with its log.
+    pub async fn start_version(version: &str) -> Result<Self> {
+        Self::start_binary(tool(&format!("nats-server-{version}"))?, "").await
+    }
+
+    /// Stops the server, and starts it as the pinned version on the same port and store.
+    ///
+    /// # Errors
+    /// When it does not stop or start.
+    pub async fn upgrade(&mut self) -> Result<()> {
+        self.binary = tool("nats-server")?;
+        self.restart().await
+    }
+
+    async fn start_binary(binary: PathBuf, config: &str) -> Result<Self> {
         let scratch = Scratch::new("nats")?;
         let port = free_port()?;
         let mut nats = Self { binary, port, server: None, scratch };
@@ -165,11 +187,14 @@ fn text(port: u16, store: &Path, config: &str) -> String {
     )
 }
 
-/// nats-server opens its client port last, JetStream included, and greets at once.
+/// nats-server opens its client port last, JetStream included, and greets at once, unless it waits for TLS.
 async fn greets(port: u16) -> bool {
     let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)).await else {
         return false;
     };
     let mut greeting = [0; 4];
-    socket.read_exact(&mut greeting).await.is_ok() && &greeting == b"INFO"
+    match tokio::time::timeout(SILENCE, socket.read_exact(&mut greeting)).await {
+        Ok(read) => read.is_ok() && &greeting == b"INFO",
+        Err(_silent) => true,
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! In: server addresses and where to read who we are ([`Access`]), a [`wsgateway_config::StreamConfig`]. Out: a client
 //! that reconnects by itself and says why it cannot ([`Notice`]), a stream that is as declared, or an error that knows
-//! its static reason and whether a retry can help. Judgement ([`plan`]) is pure; [`observe`], [`apply`], [`delete_if_owned`] and [`release`] do the talking. State lives in NATS alone.
+//! its static reason and whether a retry can help. Judgement
+//! ([`plan`]) is pure; [`Streams`] does the talking. State lives in NATS alone.
 
 mod access;
 mod config;
@@ -13,13 +14,16 @@ pub mod jetstream;
 pub mod link;
 mod owner;
 mod plan;
+mod settings;
 mod shell;
+mod unsuitable;
 pub use wsgateway_nats_wire as wire;
 
 pub use access::{Access, Auth, Material, MaterialError, Tls};
 pub use connect::{ConnectError, Connection, Failure, FailureKind, Notice, Renewal, connect};
-pub use epoch::epoch;
+pub use epoch::{EPOCH_KEY, epoch, epoch_of_created, fresh_epoch};
 pub use error::StreamError;
 pub use owner::{OWNER_KEY, Owner, Ownership};
 pub use plan::{Adoption, Change, Observed, Plan, Refusal, plan};
-pub use shell::{Ending, apply, delete_if_owned, observe, release};
+pub use settings::Settings;
+pub use shell::{Ending, Streams};

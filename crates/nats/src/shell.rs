@@ -5,58 +5,19 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::connection::State;
-use async_nats::jetstream::{self, stream::Config};
+use async_nats::jetstream::context::Context;
+use async_nats::jetstream::response::Response;
+use async_nats::jetstream::{self, ErrorCode};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::config::differences;
-use crate::error::found;
-use crate::{OWNER_KEY, Observed, Owner, Ownership, Plan, StreamError};
+use crate::{OWNER_KEY, Observed, Owner, Ownership, Plan, Settings, StreamError, epoch};
 
 /// A connection that is being set up may take this long before we call NATS unreachable.
 const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Stream metadata came with 2.10.
 const LEAST_VERSION: (u64, u64) = (2, 10);
-
-/// The stream as it is now; `None` when there is none.
-///
-/// # Errors
-/// When NATS cannot be asked, or is too old to prove ownership.
-pub async fn observe(client: &Client, stream: &str) -> Result<Option<Observed>, StreamError> {
-    usable(client).await?;
-    match jetstream::new(client.clone()).get_stream(stream).await {
-        Ok(stream) => Ok(Some(stream.cached_info().clone().into())),
-        Err(error) => found(&error).map_or(Ok(None), Err),
-    }
-}
-
-/// Carries out a plan, and returns the stream if it was touched. The server's echo is compared with what was asked
-/// for: old servers drop what they do not know without a word.
-///
-/// # Errors
-/// When NATS refuses or cannot be asked. A refused plan changes nothing and is no error here.
-pub async fn apply(client: &Client, plan: &Plan) -> Result<Option<Observed>, StreamError> {
-    let context = jetstream::new(client.clone());
-    let (config, echo) = match plan {
-        Plan::InSync | Plan::Refused(_) => return Ok(None),
-        Plan::Create(config) => {
-            usable(client).await?;
-            let stream = context.create_stream((**config).clone()).await?;
-            (config, stream.cached_info().clone())
-        }
-        Plan::Update { config, .. } => {
-            usable(client).await?;
-            (config, context.update_stream(&**config).await?)
-        }
-    };
-    let observed = Observed::from(echo);
-    let ignored: Vec<&str> =
-        differences(&observed.config, config).iter().map(|change| change.field).collect();
-    if ignored.is_empty() {
-        Ok(Some(observed))
-    } else {
-        Err(StreamError::Ignored { fields: ignored.join(", ") })
-    }
-}
 
 /// What became of a stream whose keeper goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,48 +32,177 @@ pub enum Ending {
     NotOurs,
 }
 
-/// Deletes a stream with all its messages, if it is ours.
-///
-/// # Errors
-/// When NATS refuses or cannot be asked.
-pub async fn delete_if_owned(
-    client: &Client,
-    stream: &str,
-    owner: &Owner,
-) -> Result<Ending, StreamError> {
-    if let Err(ending) = ours(client, stream, owner).await? {
-        return Ok(ending);
+/// The streams of an account.
+#[derive(Clone, Debug)]
+pub struct Streams {
+    client: Client,
+    context: Context,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    config: Settings,
+    created: String,
+    state: Counts,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Counts {
+    messages: u64,
+    bytes: u64,
+    first_seq: u64,
+    last_seq: u64,
+    consumer_count: usize,
+}
+
+/// The body of a request without settings: nats-server takes `{}` for empty, but not `null`.
+#[derive(Serialize)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+struct Deleted {}
+
+impl Streams {
+    /// Asks through `client`; `api_prefix` is what the subjects of JetStream's API begin with. `None`: `$JS.API`.
+    pub fn new(client: Client, api_prefix: Option<&str>) -> Self {
+        let context = match api_prefix {
+            Some(prefix) => jetstream::with_prefix(client.clone(), prefix),
+            None => jetstream::new(client.clone()),
+        };
+        Self { client, context }
     }
-    match jetstream::new(client.clone()).delete_stream(stream).await {
-        Ok(_) => Ok(Ending::Deleted),
-        Err(error) => found(&error).map_or(Ok(Ending::NotFound), Err),
+
+    /// The stream as it is now; `None` when there is none.
+    ///
+    /// # Errors
+    /// When NATS cannot be asked, or is too old to prove ownership.
+    pub async fn observe(&self, stream: &str) -> Result<Option<Observed>, StreamError> {
+        match self.request("INFO", stream, &Nothing {}).await? {
+            Answer::Found(info) => observed(info).map(Some),
+            Answer::NotFound => Ok(None),
+        }
+    }
+
+    /// Carries out a plan, and returns the stream if it was touched. The server's echo is compared with what was asked
+    /// for: old servers drop what they do not know without a word.
+    ///
+    /// # Errors
+    /// When NATS refuses or cannot be asked. A refused plan changes nothing and is no error here.
+    pub async fn apply(&self, plan: &Plan) -> Result<Option<Observed>, StreamError> {
+        let (verb, config) = match plan {
+            Plan::InSync | Plan::Refused(_) => return Ok(None),
+            Plan::Create(config) => ("CREATE", config),
+            Plan::Update { config, .. } => ("UPDATE", config),
+        };
+        let observed = self.send(verb, config).await?;
+        let ignored: Vec<&str> =
+            differences(&observed.config, config).iter().map(|change| change.field).collect();
+        if ignored.is_empty() {
+            Ok(Some(observed))
+        } else {
+            Err(StreamError::Ignored { fields: ignored.join(", ") })
+        }
+    }
+
+    /// Deletes a stream with all its messages, if it is ours.
+    ///
+    /// # Errors
+    /// When NATS refuses or cannot be asked.
+    pub async fn delete_if_owned(
+        &self,
+        stream: &str,
+        owner: &Owner,
+    ) -> Result<Ending, StreamError> {
+        if let Err(ending) = self.ours(stream, owner).await? {
+            return Ok(ending);
+        }
+        match self.request::<Deleted>("DELETE", stream, &Nothing {}).await? {
+            Answer::Found(Deleted {}) => Ok(Ending::Deleted),
+            Answer::NotFound => Ok(Ending::NotFound),
+        }
+    }
+
+    /// Gives up our claim on a stream, so that another may adopt it. Its epoch stays.
+    ///
+    /// # Errors
+    /// When NATS refuses or cannot be asked.
+    pub async fn release(&self, stream: &str, owner: &Owner) -> Result<Ending, StreamError> {
+        let mut config = match self.ours(stream, owner).await? {
+            Ok(config) => config,
+            Err(ending) => return Ok(ending),
+        };
+        config.forget(OWNER_KEY);
+        self.send("UPDATE", &config).await?;
+        Ok(Ending::Released)
+    }
+
+    async fn ours(
+        &self,
+        stream: &str,
+        owner: &Owner,
+    ) -> Result<Result<Settings, Ending>, StreamError> {
+        let Some(observed) = self.observe(stream).await? else {
+            return Ok(Err(Ending::NotFound));
+        };
+        match owner.of(&observed.config.metadata()) {
+            Ownership::Ours => Ok(Ok(observed.config)),
+            _ => Ok(Err(Ending::NotOurs)),
+        }
+    }
+
+    async fn send(&self, verb: &str, config: &Settings) -> Result<Observed, StreamError> {
+        match self.request(verb, config.name(), config).await? {
+            Answer::Found(info) => observed(info),
+            Answer::NotFound => Err(StreamError::Temporary {
+                answer: "the stream was deleted meanwhile".to_owned(),
+            }),
+        }
+    }
+
+    async fn request<T: DeserializeOwned>(
+        &self,
+        verb: &str,
+        stream: &str,
+        body: &(impl Serialize + ?Sized),
+    ) -> Result<Answer<T>, StreamError> {
+        let in_names = |c: char| !c.is_whitespace() && !c.is_control() && !".*>".contains(c);
+        if stream.is_empty() || !stream.chars().all(in_names) {
+            return Err(StreamError::Refused {
+                answer: format!("{stream:?} is no name of a stream"),
+            });
+        }
+        usable(&self.client).await?;
+        match self.context.request(format!("STREAM.{verb}.{stream}"), body).await? {
+            Response::Ok(answer) => Ok(Answer::Found(answer)),
+            Response::Err { error } if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                Ok(Answer::NotFound)
+            }
+            Response::Err { error } => Err(StreamError::from_answer(&error)),
+        }
     }
 }
 
-/// Gives up our claim on a stream, so that another may adopt it.
-///
-/// # Errors
-/// When NATS refuses or cannot be asked.
-pub async fn release(client: &Client, stream: &str, owner: &Owner) -> Result<Ending, StreamError> {
-    let mut config = match ours(client, stream, owner).await? {
-        Ok(config) => config,
-        Err(ending) => return Ok(ending),
-    };
-    config.metadata.remove(OWNER_KEY);
-    jetstream::new(client.clone()).update_stream(&config).await?;
-    Ok(Ending::Released)
+/// What there is to say about a stream, or that there is none.
+enum Answer<T> {
+    Found(T),
+    NotFound,
 }
 
-async fn ours(
-    client: &Client,
-    stream: &str,
-    owner: &Owner,
-) -> Result<Result<Config, Ending>, StreamError> {
-    let Some(observed) = observe(client, stream).await? else { return Ok(Err(Ending::NotFound)) };
-    match owner.of(&observed.config.metadata) {
-        Ownership::Ours => Ok(Ok(observed.config)),
-        _ => Ok(Err(Ending::NotOurs)),
-    }
+fn observed(info: Info) -> Result<Observed, StreamError> {
+    let Info { config, created, state } = info;
+    let created = async_nats::datetime::parse_rfc3339(&created).map_err(|error| {
+        StreamError::Temporary { answer: format!("a time of creation that is none: {error}") }
+    })?;
+    Ok(Observed {
+        epoch: epoch(&config.metadata(), created),
+        messages: state.messages,
+        bytes: state.bytes,
+        first_sequence: state.first_seq,
+        last_sequence: state.last_seq,
+        consumers: state.consumer_count,
+        config,
+    })
 }
 
 /// Waits a little for a connection, and checks the server's version.

@@ -67,36 +67,36 @@ pub(super) fn tls(nats: &Nats, errors: &mut Errors) -> Option<ValidTls> {
     })
 }
 
-/// What the subjects of JetStream's API begin with, from the one of two fields that is given.
+/// What the subjects of JetStream's API begin with.
 pub(super) fn api_prefix(nats: &Nats, errors: &mut Errors) -> Option<String> {
-    let domain_character = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    match (&nats.domain, &nats.api_prefix) {
-        (Some(_), Some(_)) => {
-            errors.refuse(
-                "spec.nats.domain",
-                "says the same as apiPrefix in another way: drop one of them",
-            );
-            None
-        }
-        (Some(domain), None) => {
-            errors.ensure(
-                (1..=64).contains(&domain.len()) && domain.chars().all(domain_character),
-                "spec.nats.domain",
-                "must be letters, digits, - and _, such as hub",
-            );
-            Some(format!("$JS.{domain}.API"))
-        }
-        (None, Some(prefix)) => prefix_of("apiPrefix", prefix, errors),
-        (None, None) => None,
+    errors.ensure(
+        nats.domain.is_none() || nats.api_prefix.is_none(),
+        "spec.nats.domain",
+        "says the same as apiPrefix in another way: drop one of them",
+    );
+    if let Some(domain) = &nats.domain {
+        let character = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        errors.ensure(
+            (1..=64).contains(&domain.len()) && domain.chars().all(character),
+            "spec.nats.domain",
+            "must be letters, digits, - and _, such as hub",
+        );
     }
+    if let Some(prefix) = &nats.api_prefix {
+        check_prefix("apiPrefix", prefix, errors);
+    }
+    nats.given_api_prefix()
 }
 
 /// What the subjects of answers begin with.
 pub(super) fn inbox_prefix(nats: &Nats, errors: &mut Errors) -> Option<String> {
-    nats.inbox_prefix.as_ref().and_then(|prefix| prefix_of("inboxPrefix", prefix, errors))
+    if let Some(prefix) = &nats.inbox_prefix {
+        check_prefix("inboxPrefix", prefix, errors);
+    }
+    nats.inbox_prefix.clone()
 }
 
-fn prefix_of(field: &str, prefix: &str, errors: &mut Errors) -> Option<String> {
+fn check_prefix(field: &str, prefix: &str, errors: &mut Errors) {
     let character = |c: char| c.is_ascii_alphanumeric() || "-_$".contains(c);
     let token_ok = |token: &str| !token.is_empty() && token.chars().all(character);
     errors.ensure(
@@ -104,7 +104,6 @@ fn prefix_of(field: &str, prefix: &str, errors: &mut Errors) -> Option<String> {
         &format!("spec.nats.{field}"),
         "must be letters, digits, - _ and $ between dots, without a dot at the end, such as $JS.hub.API or _INBOX_odin",
     );
-    Some(prefix.to_owned())
 }
 
 pub(super) fn secret_key(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use wsgateway_config::{Millis, StreamConfig};
 
 use super::errors::Errors;
-use crate::spec::{Compression, Nats, Storage, Stream};
+use crate::spec::{AdoptionPolicy, Compression, DeletionPolicy, Nats, Storage, Stream};
 use crate::{subject, units};
 
 /// NATS refuses shorter ages and windows.
@@ -102,6 +102,7 @@ pub(super) fn stream(stream: &Stream, errors: &mut Errors) -> StreamConfig {
         "spec.stream.maxMessagesPerSubject",
         "must not exceed maxMessages: lower it, or set it to 0 for no limit",
     );
+    check_policies(stream, errors);
     errors.ensure(
         [1, 3, 5].contains(&stream.replicas),
         "spec.stream.replicas",
@@ -126,6 +127,15 @@ pub(super) fn stream(stream: &Stream, errors: &mut Errors) -> StreamConfig {
             Compression::S2 => wsgateway_config::Compression::S2,
         },
     }
+}
+
+fn check_policies(stream: &Stream, errors: &mut Errors) {
+    errors.ensure(
+        stream.adoption_policy != AdoptionPolicy::Observe
+            || stream.deletion_policy != DeletionPolicy::Delete,
+        "spec.stream.deletionPolicy",
+        "must be Retain, since adoptionPolicy Observe never deletes a stream",
+    );
 }
 
 fn check_name(name: &str, errors: &mut Errors) {

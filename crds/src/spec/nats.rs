@@ -37,6 +37,14 @@ pub struct Nats {
     pub inbox_prefix: Option<String>,
 }
 
+impl Nats {
+    /// What the subjects of JetStream's API begin with, if the manifest says so.
+    pub fn given_api_prefix(&self) -> Option<String> {
+        let of_domain = |domain: &String| format!("$JS.{domain}.API");
+        self.api_prefix.clone().or_else(|| self.domain.as_ref().map(of_domain))
+    }
+}
+
 /// Who we are to the servers: exactly one proof of it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

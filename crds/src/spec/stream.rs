@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
               raise maxBytes or lower maxMessageSize"),
     validation = Rule::new("self.maxMessages == 0 || self.maxMessagesPerSubject <= self.maxMessages")
         .message("stream.maxMessagesPerSubject must not exceed stream.maxMessages: lower it, or set it to 0 for no limit"),
+    validation = Rule::new("self.adoptionPolicy != 'Observe' || self.deletionPolicy != 'Delete'")
+    .message("stream.adoptionPolicy Observe never deletes a stream: set stream.deletionPolicy to Retain"),
 )]
 pub struct Stream {
     /// Name of the stream, such as ODIN_TOKENS. It cannot change.
@@ -86,7 +88,9 @@ pub struct Stream {
     #[serde(default)]
     pub compression: Compression,
     /// What to do with a stream of this name that this WsGateway did not make. Fail: leave it alone and say so. Adopt:
-    /// take it over and make it as specified, which may discard messages beyond the limits given here. Default Fail.
+    /// take it over and make it as specified, which may discard messages beyond the limits given here. Observe: read it as
+    /// it is, whoever it belongs to; it is never created, changed or deleted, and of the other fields only name and
+    /// subjects count. Default Fail.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
     /// What becomes of the stream when the WsGateway is deleted. Retain: it stays, free to be adopted. Delete: it goes
@@ -123,6 +127,8 @@ pub enum AdoptionPolicy {
     Fail,
     /// Take it over.
     Adopt,
+    /// Read it as it is.
+    Observe,
 }
 
 /// What becomes of the stream when the WsGateway is deleted.

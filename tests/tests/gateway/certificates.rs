@@ -66,6 +66,7 @@ async fn a_server_that_verifies_clients_takes_one_with_the_right_certificate_and
         ca_file: Some(pki.folder.join("ca.crt")),
         cert_file: Some(secret.path("tls.crt")),
         key_file: Some(secret.path("tls.key")),
+        handshake_first: false,
     };
     let gateway = start(with(&nats, None, Some(tls)))?;
     told(gateway.admin_addr, "error", "check spec.nats.tls.clientSecret").await?;

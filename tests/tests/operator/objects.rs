@@ -41,7 +41,8 @@ async fn the_sample_becomes_stream_objects_and_true_conditions() -> Result<()> {
         (1, 1, Some(1))
     );
     let stream = status.stream.expect("NATS was asked");
-    assert_eq!(stream.epoch, wsgateway_nats::epoch(world.stream().await?.created));
+    let noted = &world.stream().await?.config.metadata[wsgateway_nats::EPOCH_KEY];
+    assert_eq!(stream.epoch, *noted);
     Ok(())
 }
 

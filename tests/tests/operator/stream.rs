@@ -175,3 +175,47 @@ async fn a_refusal_is_looked_at_as_rarely_as_a_success_and_written_once() -> Res
     assert_eq!(version().await?, written);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_observed_stream_is_read_and_neither_changed_nor_released() -> Result<()> {
+    let world = World::new("observe").await?;
+    let spec = json!({ "spec": { "stream": { "adoptionPolicy": "Observe" } } });
+    world.create(&spec).await?;
+    let message = world.condition(ODIN, "StreamReady", "False", "StreamMissing").await?;
+    assert!(message.contains("create it, correct stream.name"), "{message}");
+    assert!(world.api::<Deployment>().get_opt("odin-gateway").await?.is_none());
+
+    world.jetstream().await?.create_stream(foreign()).await?;
+    world.condition(ODIN, "StreamReady", "True", "StreamObserved").await?;
+    world.object::<Deployment>("odin-gateway", |_| true).await?;
+    let before = world.stream().await?.config;
+    let observed = wsgateway_nats::epoch(&before.metadata, world.stream().await?.created);
+    let status = world.status(ODIN).await.and_then(|status| status.stream).expect("NATS was asked");
+    assert_eq!((status.epoch, status.ownership), (observed, Ownership::Foreign));
+
+    world.edit(&json!({ "spec": { "stream": { "maxAge": "1m" }, "replicas": 2 } })).await?;
+    world
+        .object::<Deployment>("odin-gateway", |deployment| {
+            deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(2)
+        })
+        .await?;
+    assert_eq!(world.stream().await?.config, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_for_too_few_consumers_is_told_with_the_name_of_the_field() -> Result<()> {
+    let world = World::new("consumers").await?;
+    let config = Config { max_consumers: 2, ..foreign() };
+    world.jetstream().await?.create_stream(config).await?;
+    world
+        .create(&json!({ "spec": { "replicas": 2, "stream": { "adoptionPolicy": "Adopt" } } }))
+        .await?;
+    let message = world.condition(ODIN, "StreamReady", "False", "MaxConsumersTooLow").await?;
+    assert!(message.contains("max_consumers 2, and up to 3 gateways"), "{message}");
+    world.object::<Deployment>("odin-gateway", |_| true).await?;
+
+    world.edit(&json!({ "spec": { "replicas": 1 } })).await?;
+    world.stream_ready().await?;
+    Ok(())
+}

@@ -65,7 +65,7 @@ async fn nats_that_forbids_streams_is_a_condition_that_names_the_permission() ->
     world.create(&json!({})).await?;
 
     let message = world.condition(ODIN, "StreamReady", "False", "NatsPermissionDenied").await?;
-    assert!(message.contains("allow $JS.API.STREAM.*"), "{message}");
+    assert!(message.contains("$JS.API.STREAM.*"), "{message}");
     Ok(())
 }
 

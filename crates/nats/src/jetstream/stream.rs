@@ -1,5 +1,6 @@
 //! What a stream says of itself.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -34,6 +35,7 @@ struct Raw {
 struct Config {
     allow_direct: bool,
     consumer_limits: Option<Limits>,
+    metadata: Option<HashMap<String, String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -60,7 +62,7 @@ impl StreamInfo {
             .map_err(|error| AnswerError::Malformed(format!("created {created}: {error}")))?;
         let limit = config.consumer_limits.unwrap_or_default().inactive_threshold;
         Ok(Self {
-            epoch: crate::epoch(created),
+            epoch: crate::epoch(&config.metadata.unwrap_or_default(), created),
             first: state.first_seq,
             last: state.last_seq,
             allow_direct: config.allow_direct,

@@ -1,13 +1,16 @@
 //! Where messages come from on this machine: the user's NATS server, one of our own, this process, or Redis.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use async_nats::jetstream;
 use wsgateway_config::{
     JetStreamSource, MemorySource, RedisServer, RedisSource, Source as ConfigSource, StreamConfig,
 };
 use wsgateway_crds::{AdoptionPolicy, ValidGateway, ValidNats, ValidRedis, ValidSource};
-use wsgateway_nats::{Access, Adoption, FailureKind, Notice, Owner, Plan, StreamError};
+use wsgateway_nats::{
+    Access, Adoption, FailureKind, Notice, Owner, Plan, StreamError, Streams, fresh_epoch,
+};
 
 use super::given;
 use super::nats_server::{self, NatsServer, NatsServerError};
@@ -41,7 +44,7 @@ impl Source {
             }
         };
         if let Some(source) = given::source(options, &nats.stream.name)? {
-            let client = make_stream(&source, gateway, nats, &nats.stream).await?;
+            let client = make_stream(&source, gateway, policy(nats), &nats.stream).await?;
             return Ok(Self::Given { source, client });
         }
         let stream = nats.stream.name.clone();
@@ -50,7 +53,8 @@ impl Source {
         // One server cannot hold three copies.
         let alone = StreamConfig { replicas: 1, ..nats.stream.clone() };
         let source = JetStreamSource::new(vec![server.url.clone()], &stream);
-        let client = make_stream(&source, gateway, nats, &alone).await?;
+        // It is empty: there is nothing to observe.
+        let client = make_stream(&source, gateway, Adoption::Adopt, &alone).await?;
         Ok(Self::Own { server, client, version: found.version, stream })
     }
 
@@ -121,11 +125,19 @@ fn redis_at(given: Option<&str>, redis: &ValidRedis) -> Result<Source, Error> {
     Ok(Source::Redis(RedisSource { max_message_bytes: redis.max_message_bytes, ..source }))
 }
 
+fn policy(nats: &ValidNats) -> Adoption {
+    match nats.adoption {
+        AdoptionPolicy::Fail => Adoption::Fail,
+        AdoptionPolicy::Adopt => Adoption::Adopt,
+        AdoptionPolicy::Observe => Adoption::Observe,
+    }
+}
+
 /// Makes the stream as the manifest declares it, or changes it to that, under the rules that the operator follows.
 async fn make_stream(
     source: &JetStreamSource,
     gateway: &ValidGateway,
-    nats: &ValidNats,
+    adoption: Adoption,
     desired: &StreamConfig,
 ) -> Result<async_nats::Client, Error> {
     let url = source.servers.join(", ");
@@ -151,15 +163,13 @@ async fn make_stream(
     };
     // The same in every run, so that the next one finds its stream again.
     let owner = Owner::new("wsgw-dev", &gateway.namespace, &gateway.name, "dev");
-    let adoption = match nats.adoption {
-        AdoptionPolicy::Fail => Adoption::Fail,
-        AdoptionPolicy::Adopt => Adoption::Adopt,
-    };
-    let observed = wsgateway_nats::observe(&client, &desired.name).await.map_err(failed)?;
-    let plan = wsgateway_nats::plan(desired, &owner, adoption, observed.as_ref());
+    let streams = Streams::new(client.clone(), Some(&source.api_prefix));
+    let observed = streams.observe(&desired.name).await.map_err(failed)?;
+    let fresh = fresh_epoch(SystemTime::now(), fastrand::u64(..));
+    let plan = wsgateway_nats::plan(desired, &owner, adoption, observed.as_ref(), &fresh);
     if let Plan::Refused(refusal) = plan {
         return Err(Error::Refused { stream: desired.name.clone(), url, refusal });
     }
-    wsgateway_nats::apply(&client, &plan).await.map_err(failed)?;
+    streams.apply(&plan).await.map_err(failed)?;
     Ok(client)
 }

@@ -1,0 +1,143 @@
+//! One who keeps a stream, as the operator and `wsgw dev` do.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use async_nats::{Client, jetstream};
+use harness::Nats;
+use serde_json::{Value, json};
+use wsgateway_config::{Compression, Millis, Storage, StreamConfig};
+use wsgateway_nats::{
+    Adoption, Ending, Observed, Owner, Plan, Refusal, StreamError, Streams, fresh_epoch, plan,
+};
+
+pub(super) const NAME: &str = "ODIN";
+pub(super) const SOON: Duration = Duration::from_secs(60);
+
+/// What is declared.
+pub(super) fn desired() -> StreamConfig {
+    StreamConfig {
+        name: NAME.into(),
+        subjects: vec!["odin.>".into()],
+        max_age: Millis::from_secs(3600),
+        max_messages: 1000,
+        max_bytes: 1 << 20,
+        max_message_size: 0,
+        max_messages_per_subject: 0,
+        storage: Storage::File,
+        replicas: 1,
+        duplicate_window: Millis::from_secs(30),
+        compression: Compression::None,
+    }
+}
+
+/// The same in NATS' words, as somebody else may have made it.
+pub(super) fn theirs() -> Value {
+    json!({
+        "name": NAME, "subjects": ["odin.>"], "retention": "limits", "storage": "file", "num_replicas": 1,
+        "max_msgs": 10, "max_bytes": -1, "max_age": 0, "max_consumers": -1, "discard": "old",
+    })
+}
+
+pub(super) struct Keeper {
+    pub(super) streams: Streams,
+    pub(super) owner: Owner,
+}
+
+impl Keeper {
+    pub(super) async fn of(nats: &Nats) -> Result<Self> {
+        Ok(Self::with(nats.client().await?))
+    }
+
+    pub(super) fn with(client: Client) -> Self {
+        let owner = Owner::new("prod", "trading", "odin", "1-2-3");
+        Self { streams: Streams::new(client, None), owner }
+    }
+
+    pub(super) async fn plan(
+        &self,
+        desired: &StreamConfig,
+        adoption: Adoption,
+    ) -> Result<Plan, StreamError> {
+        let observed = self.streams.observe(&desired.name).await?;
+        // Whatever the random numbers: two calls within a millisecond differ, too.
+        let fresh = fresh_epoch(SystemTime::now(), RandomState::new().build_hasher().finish());
+        Ok(plan(desired, &self.owner, adoption, observed.as_ref(), &fresh))
+    }
+
+    /// Plans and applies; the plan.
+    pub(super) async fn keep(
+        &self,
+        desired: &StreamConfig,
+        adoption: Adoption,
+    ) -> Result<Plan, StreamError> {
+        let plan = self.plan(desired, adoption).await?;
+        self.streams.apply(&plan).await?;
+        Ok(plan)
+    }
+
+    /// Keeps the stream, and makes sure that there is nothing to do any more.
+    pub(super) async fn settle(
+        &self,
+        desired: &StreamConfig,
+        adoption: Adoption,
+    ) -> Result<Observed> {
+        let plan = self.keep(desired, adoption).await?;
+        ensure!(!matches!(plan, Plan::Refused(_)), "{plan:?}");
+        let again = self.plan(desired, adoption).await?;
+        ensure!(again == Plan::InSync, "after {plan:?} there is still {again:?}");
+        self.observed().await
+    }
+
+    pub(super) async fn observed(&self) -> Result<Observed> {
+        self.streams.observe(NAME).await?.context("there is no stream")
+    }
+
+    pub(super) async fn refusal(
+        &self,
+        desired: &StreamConfig,
+        adoption: Adoption,
+    ) -> Result<Refusal> {
+        match self.keep(desired, adoption).await? {
+            Plan::Refused(refusal) => Ok(refusal),
+            plan => anyhow::bail!("not refused: {plan:?}"),
+        }
+    }
+
+    pub(super) async fn release(&self) -> Result<()> {
+        let ending = self.streams.release(NAME, &self.owner).await?;
+        ensure!(ending == Ending::Released, "{ending:?}");
+        Ok(())
+    }
+}
+
+/// A request to JetStream's API in its own words.
+pub(super) async fn api(client: &Client, subject: &str, body: &Value) -> Result<Value> {
+    let answer: Value = jetstream::new(client.clone()).request(subject.to_owned(), body).await?;
+    ensure!(answer.get("error").is_none(), "{subject}: {answer}");
+    Ok(answer)
+}
+
+/// Makes a stream as somebody else would: `theirs` with changes.
+pub(super) async fn make(client: &Client, changes: &Value) -> Result<Value> {
+    let mut config = theirs();
+    for (field, value) in changes.as_object().into_iter().flatten() {
+        config[field] = value.clone();
+    }
+    let name = config["name"].as_str().unwrap_or_default();
+    api(client, &format!("STREAM.CREATE.{name}"), &config).await
+}
+
+/// The configuration as the server has it.
+pub(super) async fn config(client: &Client) -> Result<Value> {
+    Ok(api(client, &format!("STREAM.INFO.{NAME}"), &Value::Null).await?["config"].clone())
+}
+
+pub(super) async fn publish(client: &Client, messages: usize) -> Result<()> {
+    let jetstream = jetstream::new(client.clone());
+    for n in 0..messages {
+        jetstream.publish("odin.a", n.to_string().into()).await?.await?;
+    }
+    Ok(())
+}
