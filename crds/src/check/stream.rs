@@ -102,6 +102,7 @@ pub(super) fn stream(stream: &Stream, errors: &mut Errors) -> StreamConfig {
         "spec.stream.maxMessagesPerSubject",
         "must not exceed maxMessages: lower it, or set it to 0 for no limit",
     );
+    check_policies(stream, errors);
     errors.ensure(
         stream.adoption_policy != AdoptionPolicy::Observe
             || stream.deletion_policy != DeletionPolicy::Delete,
@@ -132,6 +133,15 @@ pub(super) fn stream(stream: &Stream, errors: &mut Errors) -> StreamConfig {
             Compression::S2 => wsgateway_config::Compression::S2,
         },
     }
+}
+
+fn check_policies(stream: &Stream, errors: &mut Errors) {
+    errors.ensure(
+        stream.adoption_policy != AdoptionPolicy::Observe
+            || stream.deletion_policy != DeletionPolicy::Delete,
+        "spec.stream.deletionPolicy",
+        "must be Retain, since adoptionPolicy Observe never deletes a stream",
+    );
 }
 
 fn check_name(name: &str, errors: &mut Errors) {

@@ -34,10 +34,10 @@ async fn a_lost_majority_is_waited_for_and_the_stream_is_the_same_afterwards() -
     }
     let mut edited = copies();
     edited.max_messages = 7;
-    let error = wait_until(SOON, "an answer that is none", async || {
+    wait_until(SOON, "an answer that is none", async || {
         keeper.keep(&edited, Adoption::Fail).await.is_err()
-    });
-    error.await?;
+    })
+    .await?;
     let error = keeper.keep(&edited, Adoption::Fail).await.expect_err("no majority");
     ensure!(error.retry(), "{error}");
     ensure!(

@@ -1,5 +1,6 @@
 //! One who keeps a stream, as the operator and `wsgw dev` do.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
@@ -140,5 +141,3 @@ pub(super) async fn publish(client: &Client, messages: usize) -> Result<()> {
     }
     Ok(())
 }
-
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
