@@ -52,7 +52,8 @@ mod tests {
     fn any_address_takes_ipv4_and_ipv6() {
         let socket = bind(SocketAddr::new(ANY_V6.into(), 0), |_| Ok(())).unwrap();
         socket.listen(9).unwrap();
-        let port = TcpListener::from(socket).local_addr().unwrap().port();
+        let listener = TcpListener::from(socket);
+        let port = listener.local_addr().unwrap().port();
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
     }
