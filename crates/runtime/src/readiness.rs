@@ -19,8 +19,11 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 pub struct Readiness {
     gates: Arc<Mutex<BTreeMap<&'static str, bool>>>,
     dead: Arc<Mutex<BTreeSet<&'static str>>>,
-    pulses: Arc<Mutex<Vec<(&'static str, Weak<Pulse>)>>>,
+    pulses: Arc<Mutex<Vec<Named>>>,
 }
+
+/// The name of a vital thread, and its signs of life until it ends.
+type Named = (&'static str, Weak<Pulse>);
 
 /// The sign of life of one vital thread.
 #[derive(Debug)]

@@ -104,12 +104,6 @@ pub(super) fn stream(stream: &Stream, errors: &mut Errors) -> StreamConfig {
     );
     check_policies(stream, errors);
     errors.ensure(
-        stream.adoption_policy != AdoptionPolicy::Observe
-            || stream.deletion_policy != DeletionPolicy::Delete,
-        "spec.stream.deletionPolicy",
-        "must be Retain, since adoptionPolicy Observe never deletes a stream",
-    );
-    errors.ensure(
         [1, 3, 5].contains(&stream.replicas),
         "spec.stream.replicas",
         "must be 1, 3 or 5",

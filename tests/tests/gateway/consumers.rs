@@ -102,8 +102,11 @@ async fn a_work_queue_is_refused_with_what_to_change() -> Result<()> {
     Ok(())
 }
 
+/// A change to a stream's configuration.
+type Change = Box<dyn FnOnce(&mut stream::Config)>;
+
 /// What a stream may have in its configuration without anything to do for its readers.
-fn variations() -> Vec<(&'static str, Box<dyn FnOnce(&mut stream::Config)>)> {
+fn variations() -> Vec<(&'static str, Change)> {
     vec![
         ("compressed", Box::new(|config| config.compression = Some(stream::Compression::S2))),
         ("discard new", Box::new(|config| config.discard = stream::DiscardPolicy::New)),

@@ -1,7 +1,5 @@
 //! Whatever bytes nats-server stores are delivered, by every way, and never cost the reader its connection.
 
-use std::fmt::Write as _;
-
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -33,10 +31,10 @@ impl Raw {
         if let Ok(text) = std::str::from_utf8(bytes) {
             return text.to_owned();
         }
-        bytes.utf8_chunks().fold(String::new(), |mut text, chunk| {
-            text.push_str(&chunk.valid().replace('%', "%25"));
-            chunk.invalid().iter().for_each(|byte| write!(text, "%{byte:02X}").unwrap());
-            text
+        let escaped = |byte: &u8| format!("%{byte:02X}");
+        bytes.utf8_chunks().fold(String::new(), |text, chunk| {
+            let invalid: String = chunk.invalid().iter().map(escaped).collect();
+            text + &chunk.valid().replace('%', "%25") + &invalid
         })
     }
 

@@ -100,6 +100,6 @@ mod tests {
     #[test]
     fn resources_of_the_users_own_are_held_against_what_could_be_used() {
         let told = of_sample("odin-autoscaled");
-        assert!(told.contains("memory as in pod.resources; 566 MiB could be used"), "{told}");
+        assert!(told.contains("memory as in pod.resources; 624 MiB could be used"), "{told}");
     }
 }
