@@ -183,11 +183,8 @@ async fn last_code(raw: &mut Raw) -> Result<Option<u16>> {
 #[tokio::test]
 async fn the_same_bytes_one_at_a_time_get_the_same_close_codes() -> Result<()> {
     let rig = Rig::start().await?;
-    for (name, bytes, code) in bad_frames()
-        .into_iter()
-        .chain(floods())
-        .into_iter()
-        .filter(|(_, bytes, _)| bytes.len() < 300)
+    for (name, bytes, code) in
+        bad_frames().into_iter().chain(floods()).filter(|(_, bytes, _)| bytes.len() < 300)
     {
         let mut raw = Raw::connect(rig.client_addr).await?;
         raw.write_slowly(&bytes).await;
