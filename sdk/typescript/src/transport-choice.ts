@@ -47,7 +47,8 @@ export class TransportChoice {
   failed(transport: TransportKind, code: number): void {
     // The gateway is reachable and busy, which says nothing about WebSocket.
     if (code === 1012 || code === 1013) return this.#reset();
-    if (this.#blocked >= this.#needed) this.#turn += 1;
+    // A WebSocket may fail after the answer that gives the turn to another transport.
+    if (this.#blocked >= this.#needed && transport === this.next) this.#turn += 1;
     if (transport !== 'websocket') return;
     if (code === 1006) this.#failed += 1;
     else this.#reset();

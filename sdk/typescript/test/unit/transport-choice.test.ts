@@ -29,6 +29,17 @@ test('upgrades that fail like plain HTTP, or of which that is not known, lead no
   expect(unanswered.next).toBe('websocket');
 });
 
+test('an answer that comes while the next WebSocket is tried does not cost the first fallback its turn', () => {
+  const one = choice('sse', 'poll');
+  for (let n = 0; n < 2; n++) one.failed('websocket', 1006);
+  one.answered(true);
+  one.failed('websocket', 1006);
+  expect(one.next).toBe('websocket');
+  one.answered(true); // the fourth is under way
+  one.failed('websocket', 1006);
+  expect(attempts(one, 4, true)).toBe('spws');
+});
+
 test('one failure is no doubt, and nothing is asked where there is no fallback', () => {
   const one = choice('sse');
   one.failed('websocket', 1006);
