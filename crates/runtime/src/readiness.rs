@@ -19,8 +19,11 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 pub struct Readiness {
     gates: Arc<Mutex<BTreeMap<&'static str, bool>>>,
     dead: Arc<Mutex<BTreeSet<&'static str>>>,
-    pulses: Arc<Mutex<Vec<(&'static str, Weak<Pulse>)>>>,
+    pulses: Arc<Mutex<Pulses>>,
 }
+
+/// Vital threads by name; those that have ended are gone from it at the next start of one.
+type Pulses = Vec<(&'static str, Weak<Pulse>)>;
 
 /// The sign of life of one vital thread.
 #[derive(Debug)]

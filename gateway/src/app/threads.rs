@@ -50,11 +50,13 @@ impl Thread {
             let pulse = vital.pulse();
             let beats = async {
                 // One that steps back for others may wait for the CPU longer than a stuck one is given.
-                while priority == Priority::Normal {
+                if priority == Priority::Background {
+                    std::future::pending::<()>().await;
+                }
+                loop {
                     pulse.beat();
                     tokio::time::sleep(BEAT).await;
                 }
-                std::future::pending::<()>().await;
             };
             runtime.block_on(async {
                 tokio::select! {
