@@ -71,6 +71,13 @@ fn bad_frames() -> Vec<BadFrames> {
         ("a binary message", frame(0x82, ping), 1003),
         ("a second HTTP request", b"GET /ws HTTP/1.1\r\nHost: test\r\n\r\n".to_vec(), 1002),
         ("random bytes", vec![0xd3, 0x7e, 0x11, 0x00, 0xc4, 0x5a], 1002),
+    ]
+}
+
+/// What a client may not send for ever: each piece is fine.
+fn floods() -> Vec<BadFrames> {
+    let ping = br#"{"type":"ping"}"#;
+    vec![
         ("a flood of commands", frame(TEXT, ping).repeat(500), 4009),
         ("a flood of pings", frame(0x89, b"").repeat(500), 4009),
         ("a flood of pongs that nobody asked for", frame(0x8a, b"").repeat(500), 4009),
@@ -154,7 +161,7 @@ async fn nothing_is_missed(rig: &Rig, good: &mut Client, beside: &str) -> Result
 async fn every_broken_rule_of_the_protocol_gets_its_close_code() -> Result<()> {
     let rig = Rig::start().await?;
     let mut good = rig.subscriber(&["good"]).await?;
-    for (name, bytes, code) in bad_frames() {
+    for (name, bytes, code) in bad_frames().into_iter().chain(floods()) {
         let mut raw = Raw::connect(rig.client_addr).await?;
         raw.write(&bytes).await;
         let answer = last_code(&mut raw).await.with_context(|| name.to_owned())?;
