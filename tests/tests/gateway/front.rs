@@ -11,7 +11,7 @@ use wsgateway_config::Millis;
 
 use super::client::Client;
 use super::events::Events;
-use super::http::{Answer, ask, get, refused_upgrade, request};
+use super::http::{Answer, ask, get, refused_upgrade, request, upgrade_request};
 use super::process::Process;
 use super::raw::Raw;
 use super::rig::{Rig, SOON, config, nats_with_stream, ready};
@@ -44,6 +44,28 @@ async fn more_silent_connections_than_there_are_places_do_not_keep_a_client_out(
         rig.metric("wsgateway_pending_connections").await.is_ok_and(|pending| pending == 0)
     })
     .await
+}
+
+#[tokio::test]
+async fn an_upgrade_request_is_understood_however_it_is_cut() -> Result<()> {
+    let rig = Rig::start().await?;
+    let request = upgrade_request("");
+    for size in [1, 17, request.len() - 1, request.len()] {
+        let mut stream = TcpStream::connect(rig.client_addr).await?;
+        stream.set_nodelay(true)?;
+        for piece in request.as_bytes().chunks(size) {
+            stream.write_all(piece).await?;
+            tokio::task::yield_now().await;
+        }
+        let (mut heard, mut bytes) = (String::new(), [0; 4096]);
+        while !heard.contains("connection:established") {
+            let count = timeout(SOON, stream.read(&mut bytes)).await??;
+            ensure!(count > 0, "closed: {heard}");
+            heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        ensure!(heard.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{heard}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
