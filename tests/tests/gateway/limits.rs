@@ -100,7 +100,7 @@ async fn a_client_that_answers_pings_stays_and_a_silent_one_is_closed_with_4011(
     let ping = silent.frame().await?.expect("a ping");
     assert_eq!(ping.opcode, 9);
     assert_eq!(silent.close_code().await?, Some(4011));
-    assert_eq!(rig.metric("wsgateway_disconnects_total{code=\"4011\"}").await?, 1);
+    closed(&rig, 4011, 1).await?;
 
     rig.publish("a", "1").await?;
     assert_eq!(reader.await??.close().await?, 1000);
@@ -171,7 +171,7 @@ async fn a_message_that_is_begun_and_not_ended_is_closed_with_1008_and_what_it_h
     for late in [&mut half, &mut fragments, &mut header] {
         assert_eq!(late.close_code().await?, Some(1008));
     }
-    assert_eq!(rig.metric("wsgateway_disconnects_total{code=\"1008\"}").await?, 3);
+    closed(&rig, 1008, 3).await?;
     good.write(&whole).await;
     assert_eq!(good.json().await?["type"], "pong");
     Ok(())
@@ -190,4 +190,13 @@ async fn every_shard_tells_how_far_it_is_behind() -> Result<()> {
         assert_eq!(rig.metric(&inbox).await?, 0);
     }
     Ok(())
+}
+
+/// Waits until so many connections are counted as closed with a code: a shard publishes its tally at the end of a turn.
+async fn closed(rig: &Rig, code: u16, count: u64) -> Result<()> {
+    let metric = format!("wsgateway_disconnects_total{{code=\"{code}\"}}");
+    wait_until(SOON, "the closed connections in the tally", async || {
+        rig.metric(&metric).await.is_ok_and(|closed| closed == count)
+    })
+    .await
 }
