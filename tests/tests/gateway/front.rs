@@ -252,7 +252,7 @@ async fn status_pages_can_be_taken_off_the_client_port() -> Result<()> {
         assert_eq!(get(rig.admin_addr, path).await?.status, 200, "{path}");
     }
     // The root is a WebSocket endpoint for clients that know no path.
-    let text = super::http::upgrade_request("").replace("/ws", "/");
+    let text = upgrade_request("").replace("/ws", "/");
     let mut stream = TcpStream::connect(rig.client_addr).await?;
     stream.write_all(text.as_bytes()).await?;
     let mut head = [0; 12];
