@@ -54,7 +54,7 @@ impl Scale {
             stalled_seconds: 6.0,
             // Two heartbeats and a bit.
             idle_seconds: 52,
-            idle_connections: 19_900,
+            idle_connections: 18_000,
             crowd: 100_000,
             crowd_seconds: 600,
             resuming: 10_000,

@@ -8,9 +8,14 @@ const OTHERS: u64 = 128;
 /// Descriptors of an event stream or long-poll besides its connection: both ends of its pair of sockets.
 const PAIR: u64 = 2;
 
-/// Fewest places for connections that are not upgraded yet, and their share where descriptors are short.
+/// Fewest places for connections that are not upgraded yet: a share of all descriptors within these bounds, since an
+/// upgrade takes milliseconds.
 const LEAST_PENDING: u64 = 16;
+const MOST_LEAST_PENDING: u64 = 512;
 const PENDING_SHARE: u64 = 8;
+
+/// The share of the descriptors that event streams and long-polls keep, however many connections are wanted.
+const PAIRS_SHARE: u64 = 16;
 
 /// How many of each may be open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +40,22 @@ impl Budget {
         if wanted <= limit {
             return Self { connections, fallbacks, pending: PENDING, wanted };
         }
-        let pending = (limit / PENDING_SHARE).clamp(LEAST_PENDING, pending);
-        let left = limit.saturating_sub(fixed + pending);
-        // In the proportion of what was wanted; at most what was wanted, so it fits.
-        let part = |count: u32| {
-            let share = u64::from(count).saturating_mul(left) / (most + pairs).max(1);
-            u32::try_from(share).unwrap_or(count).clamp(1, count.max(1))
-        };
-        let (connections, fallbacks) = (part(connections), part(fallbacks));
-        Self { connections, fallbacks, pending: pending as usize, wanted }
+        // Who is served comes before who is about to be: first there are fewer places for pending connections, then
+        // fewer event streams and long-polls, then fewer connections.
+        let left = limit.saturating_sub(fixed);
+        let least = (limit / PENDING_SHARE).clamp(LEAST_PENDING, MOST_LEAST_PENDING);
+        let pending = left.saturating_sub(most + pairs).clamp(least, pending);
+        let left = left.saturating_sub(pending);
+        let spare = left.saturating_sub(most).max(left / PAIRS_SHARE);
+        let fallbacks = u64::from(fallbacks).min((spare / PAIR).max(1));
+        let connections = most.min(left.saturating_sub(fallbacks * PAIR)).max(1);
+        let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        Self {
+            connections: count(connections),
+            fallbacks: count(fallbacks),
+            pending: pending as usize,
+            wanted,
+        }
     }
 
     /// Says so if there are fewer than wanted.
@@ -84,6 +96,16 @@ mod tests {
             let is_used = budget.connections == 10_000 || all + 10 > limit;
             assert!(is_used, "{budget:?} wastes {limit}");
         }
+    }
+
+    #[test]
+    fn connections_come_before_places_for_pending_ones_and_these_before_event_streams() {
+        let budget = Budget::new(13_000, 10_000, 1_000);
+        assert_eq!((budget.connections, budget.fallbacks, budget.pending), (10_000, 1_000, 856));
+        let budget = Budget::new(12_000, 10_000, 2_500);
+        assert_eq!((budget.connections, budget.fallbacks, budget.pending), (10_000, 672, 512));
+        let budget = Budget::new(10_000, 10_000, 2_500);
+        assert_eq!((budget.connections, budget.fallbacks, budget.pending), (8_760, 292, 512));
     }
 
     #[test]
