@@ -39,7 +39,7 @@ pub use mounted::MountedSecret;
 pub use nats::{Authority, Certified, Nats, NatsCluster, NatsOperator};
 pub use ports::free_port;
 pub use redis::Redis;
-pub use scratch::Scratch;
+pub use scratch::{Scratch, copy_folder};
 pub use tools::{redis_server, repository, tool};
 pub use wait::{wait_until, wait_until_some};
 pub use wsgw::{Ended, WsgwDev, wsgw};

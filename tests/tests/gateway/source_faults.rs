@@ -1,8 +1,6 @@
 //! What befalls a stream and its server while gateways read it: each fault has a state with words for it, and what the
 //! stream still has arrives, once.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result, ensure};
 use async_nats::ConnectOptions;
 use async_nats::jetstream::{self, stream};
@@ -121,27 +119,13 @@ async fn a_purge_of_what_everybody_has_is_nobodys_loss() -> Result<()> {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_stream_restored_from_an_older_copy_is_another_epoch_each_time() -> Result<()> {
     let mut rig = Rig::start().await?;
     publish(&rig.nats, 0..3).await?;
     rig.nats.stop().await?;
     let copied = harness::Scratch::new("copy")?;
-    copy(&rig.nats.store(), copied.path())?;
+    harness::copy_folder(&rig.nats.store(), copied.path())?;
     rig.nats.restart().await?;
 
     let mut epochs = Vec::new();
@@ -158,7 +142,7 @@ async fn a_stream_restored_from_an_older_copy_is_another_epoch_each_time() -> Re
 
         rig.nats.stop().await?;
         std::fs::remove_dir_all(rig.nats.store())?;
-        copy(copied.path(), &rig.nats.store())?;
+        harness::copy_folder(copied.path(), &rig.nats.store())?;
         rig.nats.restart().await?;
         epochs.push(sent_away(client).await?);
         wait_for_state(rig.admin_addr, "live").await?;
@@ -174,7 +158,7 @@ async fn a_stream_that_lost_its_tail_and_grew_again_unseen_is_another_epoch() ->
     publish(&rig.nats, 0..3).await?;
     rig.nats.stop().await?;
     let copied = harness::Scratch::new("copy")?;
-    copy(&rig.nats.store(), copied.path())?;
+    harness::copy_folder(&rig.nats.store(), copied.path())?;
     rig.nats.restart().await?;
     wait_for_state(rig.admin_addr, "live").await?;
     let mut client = rig.client().await?;
@@ -186,7 +170,7 @@ async fn a_stream_that_lost_its_tail_and_grew_again_unseen_is_another_epoch() ->
     link.cut();
     rig.nats.stop().await?;
     std::fs::remove_dir_all(rig.nats.store())?;
-    copy(copied.path(), &rig.nats.store())?;
+    harness::copy_folder(copied.path(), &rig.nats.store())?;
     rig.nats.restart().await?;
     publish(&rig.nats, 100..110).await?;
     link.mend();

@@ -1,7 +1,5 @@
 //! A stream that is restored from a backup, by JetStream's own API and by a copy of its folder.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use async_nats::Client;
 use futures_util::StreamExt as _;
@@ -83,30 +81,16 @@ async fn a_folder_that_is_copied_back_is_the_same_stream_with_the_same_epoch() -
     publish(&nats.client().await?, 5).await?;
     nats.stop().await?;
     let kept = Scratch::new("nats-copy")?;
-    copy(&nats.store(), &kept.join("store"))?;
+    harness::copy_folder(&nats.store(), &kept.join("store"))?;
     nats.restart().await?;
     wait_until(SOON, "the stream", async || keeper.observed().await.is_ok()).await?;
     publish(&nats.client().await?, 5).await?;
     nats.stop().await?;
     std::fs::remove_dir_all(nats.store())?;
-    copy(&kept.join("store"), &nats.store())?;
+    harness::copy_folder(&kept.join("store"), &nats.store())?;
     nats.restart().await?;
     wait_until(SOON, "the stream", async || keeper.observed().await.is_ok()).await?;
     let after = keeper.settle(&desired(), Adoption::Fail).await?;
     assert_eq!((after.epoch, after.last_sequence), (before.epoch, 5));
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
     Ok(())
 }
