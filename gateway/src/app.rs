@@ -24,6 +24,8 @@ use crate::history::archive::{self, Desk};
 use crate::history::{Archive, Bounds, History, Past};
 use crate::http::{self, Door, Pages, Places, Shortage, Site};
 use crate::hub::shard::Settings;
+use crate::hub::shard::commands::Commands;
+use crate::hub::shard::handler::Handler;
 use crate::hub::{self, Hub, Threads};
 use crate::metrics::{self, PendingMetrics, Rejections};
 use crate::resources;
@@ -115,14 +117,14 @@ struct Parts {
 /// # Errors
 /// [`StartError`]; nothing is left running.
 pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartError> {
-    start_with(config, options, |settings| settings, http::client_routes)
+    start_with(config, options, |settings| (settings, &Commands), http::client_routes)
 }
 
-/// The same with other settings for the shards and other routes for clients.
+/// The same with other settings for the shards, something else that acts on messages, and other routes for clients.
 pub(crate) fn start_with(
     config: GatewayConfig,
     options: Options,
-    adapt: impl FnOnce(Settings) -> Settings,
+    adapt: impl FnOnce(Settings) -> (Settings, &'static dyn Handler),
     routes: impl FnOnce(&Arc<Site>) -> (Router, Door),
 ) -> Result<Running, StartError> {
     config.check()?;
@@ -132,10 +134,11 @@ pub(crate) fn start_with(
     let config_hash = crate::admin::config_hash(&config.render()?);
 
     let shards = shard_count(&config, resources::whole_cpus());
-    let settings = adapt(Settings::new(&config, shards, &options.pod, fastrand::u32(..)));
+    let (settings, handler) =
+        adapt(Settings::new(&config, shards, &options.pod, fastrand::u32(..)));
     let (registry, readiness) = (Registry::new(), Readiness::new());
     let (past, desk) = past(&config);
-    let (hub, threads) = hub::start(&settings, shards, &past, &readiness)?;
+    let (hub, threads) = hub::start((&settings, handler), shards, &past, &readiness)?;
     let rejections = Rejections::register(&registry)?;
     let (admission, places, shortage) = doors(&config, &registry, &readiness, &rejections)?;
     let status = Status::new(stream_name(&config.source));

@@ -3,6 +3,8 @@
 //! Owned by exactly one shard from upgrade to end. Idle, it owns no buffers: the decoder's and the outbox's memory
 //! exist only while a message is half read or half written.
 
+pub(crate) mod due;
+pub(crate) mod form;
 pub(crate) mod odin;
 pub(crate) mod outbox;
 pub(crate) mod rate;
@@ -13,13 +15,17 @@ use std::num::NonZeroU32;
 use mio::net::TcpStream;
 use wsgateway_config::Protocol;
 use wsgateway_proto::decoder::Decoder;
+use wsgateway_proto::frame::Role;
 
 use crate::admission::Permit;
-use crate::hub::NONE;
-use crate::hub::index::Subscription;
+use crate::index::Subscription;
+pub(crate) use form::Form;
 use odin::Sequence;
 use outbox::Outbox;
 use rate::Rate;
+
+/// The stamp of a connection that no message is due to: later than every message.
+pub(crate) const CLOSED: u64 = u64::MAX;
 
 /// What the gateway does with a connection's input and output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,30 +34,18 @@ pub(crate) enum Phase {
     Open,
     /// A close frame is on its way; input is discarded until the client hangs up or the deadline passes.
     Closing,
+    /// The socket is done with; the slot is kept until nothing refers to it any more.
+    Ended,
 }
 
-/// What a connection's data frames look like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Form {
-    /// permessage-deflate was agreed.
-    pub deflate: bool,
-    /// Several messages may share a frame: the client asked for it.
-    pub batch: bool,
-    /// What is spoken.
-    pub protocol: Protocol,
-}
-
-impl Form {
-    /// Whether a message is put together for each client, in the buffer that it is sent from; otherwise all clients of
-    /// this form share its frame.
-    pub(crate) fn is_private(self) -> bool {
-        self.protocol != Protocol::WsGateway
-    }
-
-    /// Whether a client can tell a deletion from a value. For one of symbols.v1 everything is a trade.
-    pub(crate) fn knows_deletions(self) -> bool {
-        self.protocol != Protocol::Symbols
-    }
+/// An upgraded socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    /// Non-blocking, options set.
+    pub stream: TcpStream,
+    pub form: Form,
+    /// The connection's place, unless somebody else holds it.
+    pub permit: Option<Permit>,
 }
 
 /// State of one connection. Its size is a tested number: 100,000 of these are held.
@@ -66,11 +60,11 @@ pub(crate) struct Connection {
     /// Back-index into the shard's subject index.
     pub subscriptions: Vec<Subscription>,
     pub rate: Rate,
-    /// Stamp of the last delivery, so that overlapping patterns deliver once.
+    /// Stamp of the last delivery, so that overlapping patterns deliver once; [`CLOSED`] when nothing is delivered any
+    /// more.
     pub stamp: u64,
-    /// First and last entry of the list of deliveries that are not written yet.
-    pub due_first: u32,
-    pub due_last: u32,
+    /// Deliveries that are not written yet.
+    pub due: due::List,
     /// Shard-wide number of this connection; tells a timer's connection from a later one in the same slot.
     pub serial: u32,
     /// Tick of the last sign of life.
@@ -79,12 +73,6 @@ pub(crate) struct Connection {
     pub close_by: u32,
     pub phase: Phase,
     pub form: Form,
-    /// Whether the due list leaves in this turn.
-    pub urgent: bool,
-    /// Whether the shard's list of connections on hold has it.
-    pub on_hold: bool,
-    /// Whether it has looked back: its jobs may wait for its socket.
-    pub replays: bool,
     /// Whether its outbox waits in the line of those who look back.
     pub writes_later: bool,
     /// Whether a ping is out since the last sign of life.
@@ -102,9 +90,35 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Whether deliveries wait to be written to it.
-    pub(crate) fn has_due(&self) -> bool {
-        self.due_first != NONE
+    /// A connection that has just been upgraded, at a tick.
+    pub(crate) fn new(socket: Socket, serial: u32, tick: u32) -> Self {
+        Self {
+            stream: socket.stream,
+            decoder: Decoder::new(Role::Server),
+            outbox: None,
+            sequence: None,
+            subscriptions: Vec::new(),
+            rate: Rate::default(),
+            stamp: 0,
+            due: due::List::default(),
+            serial,
+            heard: tick,
+            close_by: 0,
+            phase: Phase::Open,
+            form: socket.form,
+            writes_later: false,
+            pinged: false,
+            owes_pong: false,
+            unread: false,
+            unfinished_since: None,
+            message_timer: false,
+            _permit: socket.permit,
+        }
+    }
+
+    /// Whether commands are taken from it and messages are delivered to it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
     }
 
     /// Number of the next message, for protocols that count.

@@ -5,9 +5,15 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use wsgateway_config::{CommandRate, GatewayConfig, Heartbeat, MemorySource, Millis, Source};
+use wsgateway_proto::frame::Opcode;
 
 use crate::app::{self, Options, Running, StartError};
 use crate::http;
+use crate::hub::shard::Settings;
+use crate::hub::shard::handler::Handler;
+use crate::hub::shard::input::Message;
+use crate::hub::shard::live::Live;
+use crate::hub::shard::session::Sessions;
 
 /// Largest message, either way: what the longest tests of the suites send.
 pub const MESSAGE_BYTES: u32 = 16 << 20;
@@ -32,6 +38,29 @@ pub fn start(address: SocketAddr) -> Result<Running, StartError> {
     config.heartbeat =
         Heartbeat { interval: Millis::from_secs(3_600), timeout: Millis::from_secs(60) };
     config.drain.window = Millis(0);
-    let echo = |settings: crate::hub::shard::Settings| settings.echo(FRAGMENTS);
-    app::start_with(config, Options::default(), echo, http::endpoint_only)
+    app::start_with(config, Options::default(), adapt, http::endpoint_only)
+}
+
+fn adapt(mut settings: Settings) -> (Settings, &'static dyn Handler) {
+    settings.input.decoder.fragments = FRAGMENTS;
+    settings.clients.message_timeout = None;
+    (settings, &Echo)
+}
+
+/// Sends every message back.
+#[derive(Debug)]
+struct Echo;
+
+impl Handler for Echo {
+    fn opened(&self, _: &mut Sessions, live: &mut Live, conn: u32, response: &[u8]) {
+        live.clients.send_bytes(conn, response);
+    }
+
+    fn message(&self, _: &mut Sessions, live: &mut Live, conn: u32, message: Message<'_>) {
+        let (opcode, bytes) = match message {
+            Message::Text(text) => (Opcode::Text, text.as_bytes()),
+            Message::Binary(bytes) => (Opcode::Binary, bytes),
+        };
+        live.clients.send_message(conn, opcode, bytes);
+    }
 }

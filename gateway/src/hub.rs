@@ -3,12 +3,8 @@
 //! A message costs the hub one queue entry per shard, never one per connection. Connections are given to the shard
 //! that holds the fewest. Owns the shards' inboxes and threads; a shard owns everything behind its inbox.
 
-pub(crate) mod counters;
 pub(crate) mod inbox;
-pub(crate) mod index;
 pub(crate) mod shard;
-mod trie;
-mod wheel;
 
 use std::io;
 use std::sync::Arc;
@@ -18,14 +14,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use wsgateway_runtime::readiness::Readiness;
 
+use crate::clients::CLOSE_TIMEOUT;
+use crate::counters::{Counters, Totals};
 use crate::encode::Delivery;
 use crate::history::Past;
-use counters::{Counters, Totals};
 use inbox::{Entry, Handover, Inbox};
+use shard::handler::Handler;
 use shard::{Settings, Shard};
-
-/// No connection, no link: the end of a list of indices.
-pub(crate) const NONE: u32 = u32::MAX;
 
 /// Handle to all shards. Clones see the same shards.
 #[derive(Clone, Debug)]
@@ -51,14 +46,14 @@ pub(crate) struct Threads {
 /// # Errors
 /// When the system gives no epoll instance or no thread.
 pub(crate) fn start(
-    settings: &Settings,
+    (settings, handler): (&Settings, &'static dyn Handler),
     count: usize,
     past: &Past,
     readiness: &Readiness,
 ) -> io::Result<(Hub, Threads)> {
     let (mut lanes, mut shards) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for number in 0..count {
-        let (shard, inbox, counters) = Shard::new(settings.clone(), number, past.clone())?;
+        let (shard, inbox, counters) = Shard::new(settings, handler, number, past.clone())?;
         lanes.push(Lane { inbox, counters });
         shards.push(shard);
     }
@@ -137,7 +132,7 @@ impl Threads {
     /// handshake may take), then ends the threads.
     pub(crate) fn drain_and_stop(self, window: Duration, reason: &'static str) {
         self.hub.drain(window, reason);
-        let deadline = Instant::now() + window + shard::CLOSE_TIMEOUT;
+        let deadline = Instant::now() + window + CLOSE_TIMEOUT;
         while self.hub.totals().connections > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }

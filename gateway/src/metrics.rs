@@ -9,9 +9,10 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use wsgateway_runtime::process::ProcessCollector;
 
 use crate::admission::Admission;
+use crate::counters::{CLOSE_CODES, Totals};
 use crate::history::{History, Size};
 use crate::hub::Hub;
-use crate::hub::counters::{CLOSE_CODES, Totals};
+
 use crate::source::status::{Snapshot, State, Status};
 
 /// Upgrades refused, by reason.

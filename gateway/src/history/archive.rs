@@ -7,6 +7,7 @@
 mod cache;
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -16,7 +17,6 @@ use tokio::task::JoinSet;
 
 use super::Interest;
 use crate::encode::Delivery;
-use crate::hub::inbox::{Entry, Inbox};
 use cache::Cache;
 
 /// Sequences in a block: one request to NATS, a quarter of a millisecond to encode.
@@ -84,7 +84,7 @@ pub(crate) type Fetched = Result<Arc<Block>, LookupError>;
 #[derive(Debug)]
 struct Request {
     query: Query,
-    asker: Arc<Inbox>,
+    asker: Arc<dyn Asker>,
 }
 
 /// Handle for those who ask. Clones reach the same archive.
@@ -150,7 +150,8 @@ impl Archive {
     }
 
     /// Asks; the answer comes to the shard's inbox.
-    pub(crate) fn ask(&self, query: Query, asker: Arc<Inbox>) {
+    pub(crate) fn ask(&self, query: Query, asker: Arc<impl Asker + 'static>) {
+        let asker: Arc<dyn Asker> = asker;
         let (request, why) = match &self.requests {
             None => (Request { query, asker }, LookupError::Nothing),
             Some(requests) => match requests.try_send(Request { query, asker }) {
@@ -158,7 +159,7 @@ impl Archive {
                 Err(error) => (error.into_inner(), LookupError::busy()),
             },
         };
-        answer(&request.asker, &request.query, Err(why));
+        request.asker.answer(request.query, Err(why));
     }
 }
 
@@ -168,8 +169,10 @@ impl LookupError {
     }
 }
 
-fn answer(asker: &Inbox, query: &Query, fetched: Fetched) {
-    asker.push(Entry::Fetched { query: query.clone(), fetched });
+/// Somebody who asks: the answer comes to it, on a thread of the source.
+pub(crate) trait Asker: Debug + Send + Sync {
+    /// The answer to a query.
+    fn answer(&self, query: Query, fetched: Fetched);
 }
 
 impl Desk {
@@ -229,14 +232,14 @@ impl Desk {
         F: Future<Output = Fetched> + Send + 'static,
     {
         let mut cache = Cache::default();
-        let mut waiting: HashMap<Query, Vec<Arc<Inbox>>> = HashMap::new();
+        let mut waiting: HashMap<Query, Vec<Arc<dyn Asker>>> = HashMap::new();
         let mut fetches: JoinSet<(Query, Fetched)> = JoinSet::new();
         loop {
             tokio::select! {
                 request = self.next(), if fetches.len() < FETCHES => {
                     let Some(Request { query, asker }) = request else { return };
                     if let Some(block) = cache.get(&query, Instant::now()) {
-                        answer(&asker, &query, Ok(block));
+                        asker.answer(query, Ok(block));
                     } else if let Some(askers) = waiting.get_mut(&query) {
                         askers.push(asker);
                     } else {
@@ -250,7 +253,7 @@ impl Desk {
                         // A lookup panicked; which one is not known, so all ask again.
                         for (query, askers) in waiting.drain() {
                             for asker in askers {
-                                answer(&asker, &query, Err(LookupError::busy()));
+                                asker.answer(query.clone(), Err(LookupError::busy()));
                             }
                         }
                         continue;
@@ -259,7 +262,7 @@ impl Desk {
                         cache.put(&query, block, Instant::now());
                     }
                     for asker in waiting.remove(&query).unwrap_or_default() {
-                        answer(&asker, &query, fetched.clone());
+                        asker.answer(query.clone(), fetched.clone());
                     }
                 }
             }
@@ -270,7 +273,7 @@ impl Desk {
 #[cfg(test)]
 impl Desk {
     /// What was asked and by whom, if anything.
-    pub(crate) fn take(&mut self) -> Option<(Query, Arc<Inbox>)> {
+    pub(crate) fn take(&mut self) -> Option<(Query, Arc<dyn Asker>)> {
         self.requests.try_recv().ok().map(|request| (request.query, request.asker))
     }
 }

@@ -13,7 +13,7 @@ use wsgateway_config::Protocol;
 
 use crate::admission::Permit;
 use crate::encode::Delivery;
-use crate::history::archive::{Fetched, Query};
+use crate::history::archive::{Asker, Fetched, Query};
 
 /// Deliveries that may wait: a shard that is this far behind has been busy for tens of milliseconds, and waiting at
 /// the source is cheaper than memory here.
@@ -56,6 +56,12 @@ pub(crate) struct Handover {
     pub protocol: Protocol,
     /// The connection's place, unless the other end holds it.
     pub permit: Option<Permit>,
+}
+
+impl Asker for Inbox {
+    fn answer(&self, query: Query, fetched: Fetched) {
+        self.push(Entry::Fetched { query, fetched });
+    }
 }
 
 /// Queue and wake-up of one shard.

@@ -1,3 +1,4 @@
+use crate::hub::inbox::{Entry, Inbox};
 use std::time::Instant;
 
 use super::cache::{CACHED, LIFETIME};

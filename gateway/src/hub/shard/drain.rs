@@ -3,14 +3,8 @@
 
 use std::time::Duration;
 
-use wsgateway_config::Protocol;
-use wsgateway_proto::v1;
-
-use super::Shard;
-use crate::hub::wheel::Timer;
-
-/// Clients told in the same tick spread themselves over this time.
-const JITTER_MS: u64 = 1_000;
+use crate::clients::Clients;
+use crate::clients::wheel::Timer;
 
 /// A drain under way.
 #[derive(Debug)]
@@ -19,10 +13,28 @@ pub(super) struct Drain {
     total: usize,
     started_us: u64,
     window_us: u64,
-    reason: &'static str,
+    pub reason: &'static str,
 }
 
 impl Drain {
+    /// Begins to drain everybody who is there, in random order.
+    pub(super) fn new(clients: &Clients, window: Duration, reason: &'static str) -> Self {
+        let mut waiting: Vec<Timer> = clients
+            .open()
+            .map(|(conn, connection)| Timer { conn, serial: connection.serial })
+            .collect();
+        fastrand::shuffle(&mut waiting);
+        let window_us = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
+        let total = waiting.len();
+        Self { waiting, total, started_us: clients.clock.now_us, window_us, reason }
+    }
+
+    /// The next connection whose time has come by `now_us`.
+    pub(super) fn next(&mut self, now_us: u64) -> Option<Timer> {
+        let told = self.total - self.waiting.len();
+        if told >= self.target(now_us) { None } else { self.waiting.pop() }
+    }
+
     /// Connections that should have been told by `now_us`.
     fn target(&self, now_us: u64) -> usize {
         let elapsed = now_us.saturating_sub(self.started_us);
@@ -33,42 +45,20 @@ impl Drain {
     }
 }
 
-impl Shard {
-    pub(super) fn start_drain(&mut self, window: Duration, reason: &'static str) {
-        let mut waiting: Vec<Timer> = self
-            .connections
-            .iter()
-            .map(|(conn, c)| Timer { conn: conn as u32, serial: c.serial })
-            .collect();
-        fastrand::shuffle(&mut waiting);
-        let window_us = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
-        let total = waiting.len();
-        self.drain =
-            Some(Drain { waiting, total, started_us: self.clock.now_us, window_us, reason });
-        self.continue_drain();
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Tells those whose time has come.
-    pub(super) fn continue_drain(&mut self) {
-        while let Some(drain) = &mut self.drain {
-            if drain.total - drain.waiting.len() >= drain.target(self.clock.now_us) {
-                return;
-            }
-            let Some(timer) = drain.waiting.pop() else { return };
-            self.dismiss(timer);
-        }
-    }
-
-    /// Advises one client to reconnect, and closes with 1012.
-    pub(super) fn dismiss(&mut self, timer: Timer) {
-        let reason = self.drain.as_ref().map_or("restart", |drain| drain.reason);
-        if self.is_current(timer) {
-            let after_ms = fastrand::u64(0..JITTER_MS);
-            // Clients of symbols.v1 know no such advice: they take it from the close frame.
-            if self.protocol(timer.conn) != Protocol::Symbols {
-                self.send(timer.conn, |out| v1::reconnect(out, after_ms, reason));
-            }
-            self.close(timer.conn, 1012, reason);
-        }
+    #[test]
+    fn connections_are_told_evenly_over_the_window_and_all_of_them_by_its_end() {
+        let waiting: Vec<Timer> = (0..100).map(|conn| Timer { conn, serial: conn }).collect();
+        let (total, window_us) = (waiting.len(), 1_000_000);
+        let mut drain = Drain { waiting, total, started_us: 5_000, window_us, reason: "restart" };
+        let mut told = |now_us: u64| std::iter::from_fn(|| drain.next(now_us)).count();
+        assert_eq!(told(5_000), 1, "at once: the first");
+        assert_eq!(told(505_000), 50);
+        assert_eq!(told(505_000), 0);
+        assert_eq!(told(1_005_000), 49);
+        assert_eq!(told(u64::MAX), 0);
     }
 }

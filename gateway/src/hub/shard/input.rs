@@ -1,140 +1,174 @@
-//! Reading: bytes from sockets become events of the protocol.
+//! Reading: bytes from sockets become messages of clients.
+//!
+//! In: which sockets have something to read. Out: each whole message, to a [`Listener`]; pings are answered here. Owns the
+//! read buffer, and the line of those whose sockets have more than a turn takes. What must hold: live messages wait for no
+//! flood, and every byte and frame is charged before it is acted on.
 
 use std::io::{self, Read};
-use std::num::NonZeroU32;
-use std::time::Duration;
 
 use wsgateway_proto::decoder::{Decoder, Event, Limits};
+use wsgateway_proto::deflate::Inflater;
 use wsgateway_proto::frame::{self, Opcode, Role};
 
-use super::{Session, Shard, ticks};
-use crate::conn::Phase;
-use crate::hub::wheel::{Deadline, Timer};
+use crate::clients::Clients;
+use crate::clients::wheel::Timer;
+use crate::conn::rate::RateLimit;
 
-/// What sockets may take of a turn, in bytes; whoever is over it waits for the next one, before others. About 5 ms of
+/// What sockets may take of a turn, in bytes; who is over it waits for the next one, before others. About 5 ms of
 /// small commands.
 pub(super) const PER_TURN: usize = 512 << 10;
 
 /// The same between two writes of a long flush: live messages are on their way.
-pub(super) const PER_LOOK: usize = 64 << 10;
+pub(super) const PER_PAUSE: usize = 64 << 10;
 
 /// The least that a read counts for: each is a system call, and most bring a command.
 const LEAST: usize = 1 << 10;
 
-/// Time that a message may take from its first byte to its last: even 64 KiB over a poor radio link take less, and what
-/// is half there is held in memory.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes read from a socket at once. One buffer per shard, not per connection.
+const BUFFER: usize = 64 << 10;
 
-impl Shard {
-    /// Reads once what a socket has, 64 KiB at most, as far as the turn's budget goes. `to_the_end`: do not take a short
-    /// read for the end of it.
-    pub(super) fn read(&mut self, conn: u32, to_the_end: bool, budget: &mut usize) {
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return };
-        if connection.unread {
+/// What clients may send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub rate: RateLimit,
+    pub decoder: Limits,
+}
+
+/// A whole message of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+}
+
+impl Message<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// Who acts on the messages.
+pub(super) trait Listener {
+    /// The connections that are read from.
+    fn clients(&mut self) -> &mut Clients;
+
+    /// A message that has been charged.
+    fn message(&mut self, conn: u32, message: Message<'_>);
+}
+
+/// The reading side of a shard.
+#[derive(Debug)]
+pub(super) struct Input {
+    settings: Settings,
+    buffer: Vec<u8>,
+    /// Sockets that had more to read than one turn takes.
+    unread: Vec<Timer>,
+    /// Created when the first client sends something compressed. One serves every connection: no message depends on
+    /// one before it.
+    inflater: Option<Inflater>,
+}
+
+impl Input {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, buffer: vec![0; BUFFER], unread: Vec::new(), inflater: None }
+    }
+
+    /// Whether no socket is known to have more to read.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unread.is_empty()
+    }
+
+    /// Reads once what a socket has, as far as the turn's budget goes. `to_the_end`: do not take a short read for the end
+    /// of it.
+    pub(super) fn read(
+        &mut self,
+        listener: &mut impl Listener,
+        conn: u32,
+        to_the_end: bool,
+        budget: &mut usize,
+    ) {
+        let clients = listener.clients();
+        let tick = clients.clock.tick;
+        let Some(connection) = clients.get_mut(conn).filter(|connection| !connection.unread) else {
             return; // its turn comes
-        }
+        };
         if *budget == 0 {
-            return self.read_later(conn);
+            return self.read_later(clients, conn);
         }
-        let mut input = std::mem::take(&mut self.scratch.input);
-        let more = match connection.stream.read(&mut input) {
+        let more = match connection.stream.read(&mut self.buffer) {
             Ok(0) => {
-                self.remove(conn, 1006);
+                clients.remove(conn, 1006);
                 false
             }
             Ok(count) => {
                 *budget = budget.saturating_sub(count.max(LEAST));
-                connection.heard = self.clock.tick;
+                connection.heard = tick;
                 connection.pinged = false;
-                if connection.phase == Phase::Open {
-                    self.consume(conn, input.get_mut(..count).unwrap_or_default());
+                if connection.is_open() {
+                    let mut buffer = std::mem::take(&mut self.buffer);
+                    self.consume(listener, conn, buffer.get_mut(..count).unwrap_or_default());
+                    self.buffer = buffer;
                 }
-                // The kernel had less than we asked for: it will tell us when there is more.
-                count == input.len() || to_the_end
+                // The kernel had less than we asked for: it will report when there is more.
+                count == self.buffer.len() || to_the_end
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
             Err(_) => {
-                self.remove(conn, 1006);
+                clients.remove(conn, 1006);
                 false
             }
         };
-        self.scratch.input = input;
         if more {
-            self.read_later(conn);
+            self.read_later(listener.clients(), conn);
         }
     }
 
     /// The socket has more to read, and is in the line for it once.
-    fn read_later(&mut self, conn: u32) {
-        if let Some(connection) = self.connections.get_mut(conn as usize)
+    fn read_later(&mut self, clients: &mut Clients, conn: u32) {
+        if let Some(connection) = clients.get_mut(conn)
             && !std::mem::replace(&mut connection.unread, true)
         {
-            self.scratch.unread.push(Timer { conn, serial: connection.serial });
+            self.unread.push(Timer { conn, serial: connection.serial });
         }
     }
 
     /// Reads from those that were cut short before, as far as the budget goes.
-    pub(super) fn read_unread(&mut self, budget: &mut usize) {
-        let mut unread = std::mem::take(&mut self.scratch.unread);
+    pub(super) fn read_unread(&mut self, listener: &mut impl Listener, budget: &mut usize) {
+        let mut unread = std::mem::take(&mut self.unread);
         let mut served = 0;
         for timer in &unread {
             if *budget == 0 {
                 break;
             }
             served += 1;
-            if self.is_current(*timer) {
-                if let Some(connection) = self.connections.get_mut(timer.conn as usize) {
+            let clients = listener.clients();
+            if clients.is_current(*timer) {
+                if let Some(connection) = clients.get_mut(timer.conn) {
                     connection.unread = false;
                 }
-                self.read(timer.conn, true, budget);
+                self.read(listener, timer.conn, true, budget);
             }
         }
-        // Those that still have more queue behind those that were not served.
+        // Those that still have more queue after those that were not served.
         unread.drain(..served);
-        unread.append(&mut self.scratch.unread);
-        self.scratch.unread = unread;
-    }
-
-    /// A message has begun and not ended: it has a time to come.
-    fn watch_message(&mut self, conn: u32) {
-        let now = self.clock.tick;
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return };
-        if !connection.decoder.is_unfinished() || self.settings.session == Session::Echo {
-            connection.unfinished_since = None;
-            return;
-        }
-        connection.unfinished_since = connection.unfinished_since.or(NonZeroU32::new(now.max(1)));
-        if !std::mem::replace(&mut connection.message_timer, true) {
-            let timer = Timer { conn, serial: connection.serial };
-            self.wheel.insert(timer, Deadline::Message, now + ticks(MESSAGE_TIMEOUT));
-        }
-    }
-
-    /// The time of a message may be over. One timer looks at all messages of a connection.
-    pub(super) fn message_over(&mut self, timer: Timer) {
-        let Some(connection) = self.connections.get_mut(timer.conn as usize) else { return };
-        let end = connection.unfinished_since.map(|since| since.get() + ticks(MESSAGE_TIMEOUT));
-        match end {
-            None => connection.message_timer = false,
-            Some(end) if self.clock.tick < end => {
-                self.wheel.insert(timer, Deadline::Message, end);
-            }
-            Some(_) => self.close(timer.conn, 1008, "a message was begun and not ended in time"),
-        }
+        unread.append(&mut self.unread);
+        self.unread = unread;
     }
 
     /// Decodes bytes and acts on every event in them.
-    pub(super) fn consume(&mut self, conn: u32, bytes: &mut [u8]) {
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return };
-        let serial = connection.serial;
-        if self.settings.session == Session::Clients
-            && !connection.rate.take_bytes(&self.settings.rate, self.clock.now_us, bytes.len())
-        {
-            return self.close(conn, 4009, "too many bytes: slow down");
+    pub(super) fn consume(&mut self, listener: &mut impl Listener, conn: u32, bytes: &mut [u8]) {
+        let clients = listener.clients();
+        let now_us = clients.clock.now_us;
+        let Some(connection) = clients.get_mut(conn) else { return };
+        if !connection.rate.take_bytes(&self.settings.rate, now_us, bytes.len()) {
+            return clients.close(conn, 4009, "too many bytes: slow down");
         }
         let mut ended_one = false;
-        // The decoder lends out its buffer while we act on the shard: it is put back afterwards.
+        // The decoder lends its buffer to events while the listener acts on the clients: it is put back afterwards.
         let mut decoder = std::mem::replace(&mut connection.decoder, Decoder::new(Role::Server));
         let limits = Limits { deflate: connection.form.deflate, ..self.settings.decoder };
         let mut position = 0;
@@ -143,107 +177,100 @@ impl Shard {
                 Ok(None) => break,
                 Ok(Some(event)) => {
                     ended_one |= event.is_message();
-                    self.event(conn, event);
+                    self.event(listener, conn, event);
                 }
-                Err(violation) => self.close(conn, violation.close_code, violation.reason),
+                Err(violation) => {
+                    listener.clients().close(conn, violation.close_code, violation.reason);
+                }
             }
-            let open = |timer: &Timer| {
-                let connection = self.connections.get(timer.conn as usize);
-                connection.is_some_and(|c| c.serial == timer.serial && c.phase == Phase::Open)
-            };
-            if !open(&Timer { conn, serial }) {
+            if !listener.clients().is_open(conn) {
                 return;
             }
         }
-        if let Some(connection) = self.connections.get_mut(conn as usize) {
+        let clients = listener.clients();
+        if let Some(connection) = clients.get_mut(conn) {
             connection.decoder = decoder;
             if ended_one {
                 // What is unfinished now is another message.
                 connection.unfinished_since = None;
             }
         }
-        self.watch_message(conn);
+        clients.watch_message(conn);
     }
 
-    fn event(&mut self, conn: u32, event: Event<'_>) {
+    fn event(&mut self, listener: &mut impl Listener, conn: u32, event: Event<'_>) {
+        let clients = listener.clients();
         match event {
-            Event::Pong(_) => self.pong(conn),
-            Event::Text(text) => {
-                if self.settings.session == Session::Echo {
-                    self.echo(conn, Opcode::Text, text.as_bytes());
-                } else if self.may_command(conn) {
-                    self.command(conn, text);
-                }
-            }
-            Event::Deflated(opcode, compressed) => self.inflate(conn, opcode, compressed),
+            Event::Pong(_) => self.pong(clients, conn),
             Event::Ping(payload) => {
-                if self.settings.session == Session::Echo || self.may_command(conn) {
-                    self.send(conn, |out| frame::write(out, Opcode::Pong, payload));
+                if self.may_act(clients, conn) {
+                    clients.send(conn, |out| frame::write(out, Opcode::Pong, payload));
                 }
             }
-            Event::Binary(bytes) if self.settings.session == Session::Echo => {
-                self.echo(conn, Opcode::Binary, bytes);
-            }
-            Event::Binary(_) => self.close(conn, 1003, "commands are JSON text"),
-            Event::Close(None) => self.close(conn, 1000, ""),
-            Event::Close(Some(close)) => self.close(conn, close.code, ""),
+            Event::Close(None) => clients.close(conn, 1000, ""),
+            Event::Close(Some(close)) => clients.close(conn, close.code, ""),
+            Event::Deflated(opcode, compressed) => self.inflate(listener, conn, opcode, compressed),
+            Event::Text(text) => self.message(listener, conn, Message::Text(text)),
+            Event::Binary(bytes) => self.message(listener, conn, Message::Binary(bytes)),
         }
     }
 
-    /// Acts on a compressed message. One inflater serves every connection: no message leans on one before it.
-    fn inflate(&mut self, conn: u32, opcode: Opcode, compressed: &[u8]) {
+    fn message(&self, listener: &mut impl Listener, conn: u32, message: Message<'_>) {
+        if self.may_act(listener.clients(), conn) {
+            listener.message(conn, message);
+        }
+    }
+
+    /// Acts on a compressed message.
+    fn inflate(
+        &mut self,
+        listener: &mut impl Listener,
+        conn: u32,
+        opcode: Opcode,
+        compressed: &[u8],
+    ) {
         let mut inflater = self.inflater.take().unwrap_or_default();
         match inflater.message(opcode, compressed, self.settings.decoder.message_bytes) {
-            // What was small on the way is charged for what it has become.
-            Ok(event) if self.may_inflate(conn, &event) => self.event(conn, event),
-            Ok(_) => self.close(conn, 4009, "too many bytes: slow down"),
-            Err(violation) => self.close(conn, violation.close_code, violation.reason),
+            Ok(Event::Text(text)) => self.inflated(listener, conn, Message::Text(text)),
+            Ok(Event::Binary(bytes)) => self.inflated(listener, conn, Message::Binary(bytes)),
+            Ok(_) => {} // an inflater gives messages only
+            Err(violation) => {
+                listener.clients().close(conn, violation.close_code, violation.reason)
+            }
         }
         inflater.release();
         self.inflater = Some(inflater);
     }
 
-    fn echo(&mut self, conn: u32, opcode: Opcode, message: &[u8]) {
-        let connection = self.connections.get(conn as usize);
-        if !connection.is_some_and(|connection| connection.form.deflate) {
-            return self.send(conn, |out| frame::write(out, opcode, message));
+    /// What was small on the way is charged for what it has become.
+    fn inflated(&self, listener: &mut impl Listener, conn: u32, message: Message<'_>) {
+        let clients = listener.clients();
+        let now_us = clients.clock.now_us;
+        let Some(connection) = clients.get_mut(conn) else { return };
+        if connection.rate.take_bytes(&self.settings.rate, now_us, message.len()) {
+            self.message(listener, conn, message);
+        } else {
+            clients.close(conn, 4009, "too many bytes: slow down");
         }
-        let mut echo = Vec::new();
-        if !self.due.deflater().frame(opcode, message, &mut echo) {
-            frame::write(&mut echo, opcode, message);
-        }
-        self.send(conn, |out| out.append(&mut echo));
     }
 
     /// An answer to a ping is free, one that nobody has asked for is not.
-    fn pong(&mut self, conn: u32) {
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return };
-        let asked = std::mem::take(&mut connection.owes_pong);
-        if !asked && self.settings.session == Session::Clients {
-            self.may_command(conn);
+    fn pong(&self, clients: &mut Clients, conn: u32) {
+        let Some(connection) = clients.get_mut(conn) else { return };
+        if !std::mem::take(&mut connection.owes_pong) {
+            self.may_act(clients, conn);
         }
-    }
-
-    /// Charges the bytes of an inflated message.
-    fn may_inflate(&mut self, conn: u32, event: &Event<'_>) -> bool {
-        let (now_us, limit) = (self.clock.now_us, &self.settings.rate);
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return false };
-        let bytes = match event {
-            Event::Text(text) => text.len(),
-            _ => 0,
-        };
-        self.settings.session == Session::Echo || connection.rate.take_bytes(limit, now_us, bytes)
     }
 
     /// Charges one command; a client that sends too many is closed.
-    fn may_command(&mut self, conn: u32) -> bool {
-        let now_us = self.clock.now_us;
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return false };
-        self.totals.commands += 1;
-        if connection.rate.take(&self.settings.rate, now_us) {
-            return true;
+    fn may_act(&self, clients: &mut Clients, conn: u32) -> bool {
+        let now_us = clients.clock.now_us;
+        let Some(connection) = clients.get_mut(conn) else { return false };
+        let may = connection.rate.take(&self.settings.rate, now_us);
+        clients.totals.commands += 1;
+        if !may {
+            clients.close(conn, 4009, "too many commands: slow down");
         }
-        self.close(conn, 4009, "too many commands: slow down");
-        false
+        may
     }
 }

@@ -1,4 +1,4 @@
-//! Settings: what every shard of a process knows, derived once from its configuration.
+//! Settings: what every shard of a process knows, derived once from its configuration, by the part that needs it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,31 +9,36 @@ use wsgateway_proto::decoder::Limits;
 use wsgateway_proto::template::Template;
 use wsgateway_proto::v1;
 
-use super::TICK;
+use super::input;
+use crate::clients;
+use crate::clients::clock::ticks;
 use crate::conn::rate::RateLimit;
 use crate::conn::slow::Bounds;
 
 /// What a shard needs to know, the same for every shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Name told to clients: the pod's.
+    pub(crate) clients: clients::Settings,
+    pub(crate) input: input::Settings,
+    /// Most bytes that names may cost in the index of this shard.
+    pub(super) name_bytes: usize,
+    pub(super) session: Arc<SessionSettings>,
+}
+
+/// What sessions need to know.
+#[derive(Debug)]
+pub(super) struct SessionSettings {
+    /// Name reported to clients: the pod's.
     pub pod: Arc<str>,
     /// Random number of this process, so that connection ids of two runs differ.
     pub boot: u32,
-    pub(super) bounds: Bounds,
-    pub(super) rate: RateLimit,
-    pub(super) decoder: Limits,
-    pub(super) subscriptions: usize,
-    /// Most bytes that names may cost in the index of this shard.
-    pub(super) name_bytes: usize,
-    pub(super) ping_after: u32,
-    pub(super) pong_within: u32,
-    pub(super) hello: v1::Limits,
-    pub(super) heartbeat_ms: u64,
-    pub(super) session: Session,
+    /// Most subscriptions of one connection.
+    pub subscriptions: usize,
+    pub limits: v1::Limits,
+    pub heartbeat_ms: u64,
     /// Whether odin.v1 clients are greeted.
-    pub(super) greets_odin: bool,
-    pub(super) names: Arc<Names>,
+    pub greets_odin: bool,
+    pub names: Names,
 }
 
 /// How the clients of the older protocols call channels.
@@ -69,69 +74,70 @@ impl Names {
     }
 }
 
-/// What a shard speaks with its clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Session {
-    /// Commands in, messages out, in the protocol that each connection has agreed on.
-    Clients,
-    /// Every message comes back as it is: for conformance suites.
-    Echo,
-}
+/// Time that a message may take from its first byte to its last: even 64 KiB over a poor radio link take less, and what
+/// is half there is held in memory.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Fragments of one command: nobody splits 64 KiB into more, and each costs a header to parse.
+const MAX_FRAGMENTS: u32 = 1_024;
 
 impl Settings {
     /// Derives a shard's settings from the process's, for `shards` shards.
     pub(crate) fn new(config: &GatewayConfig, shards: usize, pod: &str, boot: u32) -> Self {
         let capacity = &config.capacity;
-        let per_connection = capacity.outbox_bytes_per_connection as usize;
-        let share =
-            usize::try_from(capacity.outbox_bytes_total).unwrap_or(usize::MAX) / shards.max(1);
+        let names = usize::try_from(capacity.name_bytes()).unwrap_or(usize::MAX);
+        Self {
+            clients: clients(config, shards),
+            input: input::Settings {
+                rate: RateLimit::new(
+                    config.command_rate.per_second,
+                    config.command_rate.burst,
+                    capacity.command_bytes,
+                ),
+                decoder: Limits {
+                    message_bytes: capacity.command_bytes as usize,
+                    fragments: MAX_FRAGMENTS,
+                    deflate: false,
+                },
+            },
+            name_bytes: names / shards.max(1),
+            session: Arc::new(SessionSettings::new(config, pod, boot)),
+        }
+    }
+}
+
+fn clients(config: &GatewayConfig, shards: usize) -> clients::Settings {
+    let capacity = &config.capacity;
+    let per_connection = capacity.outbox_bytes_per_connection as usize;
+    let share = usize::try_from(capacity.outbox_bytes_total).unwrap_or(usize::MAX) / shards.max(1);
+    clients::Settings {
+        bounds: Bounds {
+            per_connection,
+            per_shard: share.max(per_connection),
+            grace: ticks(config.slow_consumer.grace.into()),
+        },
+        ping_after: ticks(config.heartbeat.interval.into()),
+        pong_within: ticks(config.heartbeat.timeout.into()),
+        message_timeout: Some(ticks(MESSAGE_TIMEOUT)),
+    }
+}
+
+impl SessionSettings {
+    pub(super) fn new(config: &GatewayConfig, pod: &str, boot: u32) -> Self {
+        let capacity = &config.capacity;
         Self {
             pod: pod.into(),
             boot,
-            bounds: Bounds {
-                per_connection,
-                per_shard: share.max(per_connection),
-                grace: ticks(config.slow_consumer.grace.into()),
-            },
-            rate: RateLimit::new(
-                config.command_rate.per_second,
-                config.command_rate.burst,
-                capacity.command_bytes,
-            ),
-            decoder: Limits {
-                message_bytes: capacity.command_bytes as usize,
-                fragments: MAX_FRAGMENTS,
-                deflate: false,
-            },
             subscriptions: capacity.subscriptions_per_connection as usize,
-            name_bytes: usize::try_from(capacity.name_bytes()).unwrap_or(usize::MAX)
-                / shards.max(1),
-            ping_after: ticks(config.heartbeat.interval.into()),
-            pong_within: ticks(config.heartbeat.timeout.into()),
-            hello: v1::Limits {
+            limits: v1::Limits {
                 subscriptions: capacity.subscriptions_per_connection,
                 command_bytes: capacity.command_bytes,
                 commands_per_second: config.command_rate.per_second,
                 outbox_bytes: capacity.outbox_bytes_per_connection,
             },
             heartbeat_ms: config.heartbeat.interval.0,
-            session: Session::Clients,
             greets_odin: config.odin.greeting,
-            names: Arc::new(Names::new(config)),
+            names: Names::new(config),
         }
     }
-
-    /// The same for a server that sends everything back, message by message.
-    pub(crate) fn echo(mut self, fragments: u32) -> Self {
-        self.decoder.fragments = fragments;
-        self.session = Session::Echo;
-        self
-    }
-}
-
-/// Fragments of one command: nobody splits 64 KiB into more, and each costs a header to parse.
-const MAX_FRAGMENTS: u32 = 1_024;
-
-pub(super) fn ticks(span: Duration) -> u32 {
-    u32::try_from(span.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX).max(1)
 }

@@ -1,53 +1,43 @@
-//! A job: one client's way from its cursor to where everybody is.
+//! A job: one client's way from its cursor to where everybody is. Knows neither the shard nor other jobs.
+
+mod lookup;
+pub(super) mod numbered;
+pub(super) mod opening;
+mod reports;
+pub(super) mod values;
 
 use std::sync::Arc;
 
 use wsgateway_proto::channel::Kind;
-use wsgateway_proto::v1::{KeptId, Resume};
+use wsgateway_proto::v1::KeptId;
 
-use super::Next;
-use super::numbered::Numbered;
-use super::send::CHUNK;
-use super::values::Values;
+use crate::clients::wheel::Timer;
 use crate::history::{Block, Interest};
-use crate::hub::index::{Index, Reservation};
-use crate::hub::wheel::Timer;
+use crate::index::{Index, Reservation};
+use numbered::Numbered;
+use opening::{Opening, Start};
+use values::Values;
 
 /// Names a job for the life of its shard.
 pub(super) type JobId = u64;
 
-/// Where a client wants to go on, as it said.
+/// How a job goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::hub::shard) enum From {
-    /// At this moment.
-    Now,
-    /// Behind an offset of the stream that we read.
-    Offset(u64),
-    /// At a place in another stream.
-    Elsewhere,
-}
-
-impl From {
-    /// Reads a client's cursor.
-    pub(in crate::hub::shard) fn of(resume: Option<&Resume<'_>>, epoch: &str) -> Self {
-        match resume {
-            None => Self::Now,
-            Some(resume) if resume.epoch == epoch => Self::Offset(resume.offset),
-            Some(_) => Self::Elsewhere,
-        }
-    }
-}
-
-/// A subscribe command that looks back.
-#[derive(Debug)]
-pub(in crate::hub::shard) struct Opening {
-    pub id: Option<KeptId>,
-    /// Channels that the connection holds already: acknowledged, not replayed.
-    pub held: Vec<Box<str>>,
-    /// The first of those that are refused, and how many there are.
-    pub rejected: (Vec<(Box<str>, &'static str)>, usize),
-    pub from: From,
-    pub snapshot: bool,
+pub(super) enum Next {
+    /// In its turn.
+    Again,
+    /// When the client has read.
+    Blocked,
+    /// When this pod has caught up.
+    Late,
+    /// When a block is there.
+    Older,
+    /// When the history is that of our stream: soon, or every client is told that the stream is another one.
+    Source,
+    /// When another one of its connection has ended.
+    After,
+    /// It is done.
+    End,
 }
 
 /// What the job is for.
@@ -71,6 +61,11 @@ pub(super) enum Stage {
     /// Acknowledged: messages go out.
     Sending,
 }
+
+/// Bytes of frames in a job's first write (or one larger frame): every socket takes them. While a client reads, each
+/// write is twice the one before, up to the largest; one that does not read leaves no more than one of them in memory.
+pub(super) const CHUNK: usize = 16 << 10;
+pub(super) const LARGEST_CHUNK: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Job {
@@ -161,7 +156,7 @@ impl Job {
 
     /// Whether nothing from before was asked for: it only waited for another one.
     pub(super) fn is_plain(&self) -> bool {
-        matches!(&self.goal, Goal::Subscribe(opening) if !opening.snapshot && opening.from == From::Now)
+        matches!(&self.goal, Goal::Subscribe(opening) if !opening.snapshot && opening.from == Start::Now)
     }
 
     /// Whether it ends in subscriptions.
@@ -183,5 +178,24 @@ impl Job {
     /// What it will subscribe to.
     pub(super) fn patterns(&self) -> Vec<(Box<str>, Kind)> {
         self.interest.iter().map(|(text, kind)| (text.into(), kind)).collect()
+    }
+
+    /// Takes a subscription back that is on its way; false if it is not.
+    pub(super) fn withdraw(&mut self, text: &str) -> bool {
+        if let Some(values) = &mut self.values {
+            values.interest.remove(text);
+        }
+        self.subscribes() && self.interest.remove(text)
+    }
+
+    /// What another subscription has brought of its channels up to an offset is left out.
+    pub(super) fn leave_out(&mut self, pattern: &str, until: u64) {
+        if let Some(values) = &mut self.values {
+            values.interest.remove(pattern);
+        }
+        if self.subscribes() && self.interest.overlaps(pattern) {
+            self.shares = true;
+            self.ended.push((pattern.into(), until));
+        }
     }
 }

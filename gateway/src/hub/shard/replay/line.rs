@@ -3,23 +3,30 @@
 //! A job is in at most one list at a time, and its [`Job::waits`] says in which: so nobody is served twice in a round,
 //! and nobody is woken by what he does not wait for. Slots for lookups are counted here and nowhere else.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
-use super::Next;
-use super::job::{Job, JobId, Stage};
+use super::job::{Job, JobId, Next, Stage};
+use crate::clients::wheel::Timer;
+use crate::history::Past;
 use crate::history::archive::Query;
-use crate::hub::wheel::Timer;
+use crate::hub::inbox::Inbox;
+use crate::hub::shard::live::Live;
 
 /// Everybody of this shard who looks back.
-#[derive(Debug, Default)]
-pub(in crate::hub::shard) struct Replays {
+#[derive(Debug)]
+pub(crate) struct Replays {
+    /// What was before.
+    pub(super) past: Past,
+    /// Where answers to lookups come to.
+    pub(super) inbox: Arc<Inbox>,
     pub(super) jobs: HashMap<JobId, Job>,
     last: JobId,
     by_conn: HashMap<u32, Vec<JobId>>,
     /// Those that can go on, in turn. An id whose job is gone is passed over, here as in all lists.
     pub(super) ready: VecDeque<JobId>,
     /// Connections that look back, have something in their outbox, and whose sockets take bytes again.
-    pub(in crate::hub::shard) writable: VecDeque<Timer>,
+    pub(super) writable: VecDeque<Timer>,
     /// Those that are ahead of this pod.
     pub(super) behind: Vec<JobId>,
     /// Those whose stream the history does not hold any more, or not yet, and until when (tick).
@@ -53,6 +60,31 @@ pub(super) struct Asked {
 }
 
 impl Replays {
+    /// Nobody catches up. Answers to lookups will come to `inbox`.
+    pub(in crate::hub::shard) fn new(past: Past, inbox: Arc<Inbox>) -> Self {
+        Self {
+            past,
+            inbox,
+            jobs: HashMap::new(),
+            last: 0,
+            by_conn: HashMap::new(),
+            ready: VecDeque::new(),
+            writable: VecDeque::new(),
+            behind: Vec::new(),
+            sourceless: Vec::new(),
+            unanswered: VecDeque::new(),
+            blocks: HashMap::new(),
+            checked: 0,
+            queued: VecDeque::new(),
+            looking: 0,
+            fresh: 0,
+            deflated: 0,
+            messages: 0,
+            live_until_us: 0,
+            gather: Vec::new(),
+        }
+    }
+
     pub(in crate::hub::shard) fn is_idle(&self) -> bool {
         self.ready.is_empty() && self.writable.is_empty()
     }
@@ -64,6 +96,18 @@ impl Replays {
     /// Whether a connection looks back now.
     pub(in crate::hub::shard) fn has(&self, conn: u32) -> bool {
         self.by_conn.contains_key(&conn)
+    }
+
+    /// Whether the socket of a connection, which takes bytes again, waits for its turn with the replays: what is left of a
+    /// chunk is not written between two live messages.
+    pub(in crate::hub::shard) fn defers(&mut self, live: &mut Live, conn: u32) -> bool {
+        let Some(connection) = live.clients.get_mut(conn) else { return false };
+        let defers = connection.outbox.is_some() && self.has(conn);
+        // However often the socket reports it, it is in the line once.
+        if defers && !std::mem::replace(&mut connection.writes_later, true) {
+            self.writable.push_back(Timer { conn, serial: connection.serial });
+        }
+        defers
     }
 
     fn ids(&self, conn: u32) -> &[JobId] {
@@ -95,6 +139,11 @@ impl Replays {
         all
     }
 
+    /// Subscriptions that a connection has, or is about to have.
+    pub(in crate::hub::shard) fn subscription_count(&self, live: &Live, conn: u32) -> usize {
+        count(live, &live.held_patterns(conn), &self.openings(conn))
+    }
+
     /// Up to where a connection has been sent everything of its subscriptions that are on their way; those with these
     /// names, or all.
     pub(in crate::hub::shard) fn cursor(&self, conn: u32, names: &[&str]) -> Option<u64> {
@@ -115,7 +164,7 @@ impl Replays {
     }
 
     /// A live subscription has ended at this position; up to there its messages have been sent.
-    pub(in crate::hub::shard) fn let_go(&mut self, conn: u32, pattern: &str, position: u64) {
+    pub(in crate::hub::shard) fn leave_out(&mut self, conn: u32, pattern: &str, position: u64) {
         for id in self.by_conn.get(&conn).map_or(&[][..], Vec::as_slice) {
             if let Some(job) = self.jobs.get_mut(id) {
                 job.leave_out(pattern, position);
@@ -230,4 +279,13 @@ impl Replays {
         }
         self.jobs.insert(id, job);
     }
+}
+
+/// Subscriptions that are held or on their way, each once.
+pub(in crate::hub::shard) fn count(
+    live: &Live,
+    held: &HashSet<u32>,
+    openings: &HashMap<&str, bool>,
+) -> usize {
+    held.len() + openings.keys().filter(|text| !live.is_among(held, text)).count()
 }

@@ -1,37 +1,39 @@
 //! The `odin.v1` session: the commands of earlier clients, in each of their spellings.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use wsgateway_proto::odin::{self, Command, Name};
 
-use super::{From, Wanted};
-use crate::hub::shard::Shard;
+use super::Sessions;
+use super::subscribe::Wanted;
+use crate::hub::shard::live::Live;
+use crate::hub::shard::replay::Start;
+use crate::source::unix_ms;
 
-impl Shard {
+impl Sessions {
     /// Acts on one command.
-    pub(super) fn odin_command(&mut self, conn: u32, text: &str) {
+    pub(super) fn odin_command(&mut self, live: &mut Live, conn: u32, text: &str) {
         match odin::parse(text) {
             Ok(Command::Subscribe { id, names, resume, snapshot }) => {
-                let from = From::of(resume.as_ref(), &self.epoch);
+                let from = Start::of(resume.as_ref(), &live.epoch);
                 let channels = self.channels(&names);
-                self.subscribe(conn, id, wanted(&names, &channels), (from, snapshot));
+                self.subscribe(live, conn, id, wanted(&names, &channels), (from, snapshot));
             }
             Ok(Command::Unsubscribe { id, names }) => {
                 let channels = self.channels(&names);
-                self.unsubscribe(conn, id, wanted(&names, &channels));
+                self.unsubscribe(live, conn, id, wanted(&names, &channels));
             }
             Ok(Command::Replay { id, from, to }) => {
-                if self.may_look_back(conn) {
-                    self.send_numbers(conn, id.map(|id| id.keep()), from, to);
+                if self.replays.may_look_back(conn) {
+                    self.replays.send_numbers(live, conn, id.map(|id| id.keep()), from, to);
                 } else {
-                    self.too_many_replays(conn, id);
+                    self.too_many_replays(live, conn, id);
                 }
             }
             Ok(Command::Ping { timestamp } | Command::Heartbeat { timestamp }) => {
-                self.send(conn, |out| odin::pong(out, timestamp, crate::source::unix_ms()));
+                live.clients.send(conn, |out| odin::pong(out, timestamp, unix_ms()));
             }
-            Err(error) => self.refuse(conn, error.id, error.code, &error.message),
+            Err(error) => self.refuse(live, conn, error.id, error.code, &error.message),
         }
     }
 
@@ -42,10 +44,10 @@ impl Shard {
     }
 
     /// Gives a new connection what clients of this protocol have from the start.
-    pub(in crate::hub::shard) fn subscribe_initially(&mut self, conn: u32) {
-        let names = Arc::clone(&self.settings.names);
-        for (channel, kind) in names.initial.iter().take(self.settings.subscriptions) {
-            self.hold(conn, channel, *kind);
+    pub(super) fn subscribe_initially(&mut self, live: &mut Live, conn: u32) {
+        for (channel, kind) in self.settings.names.initial.iter().take(self.settings.subscriptions)
+        {
+            live.hold(conn, channel, *kind);
         }
     }
 }

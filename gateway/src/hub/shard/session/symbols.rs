@@ -7,75 +7,77 @@ use std::sync::Arc;
 use wsgateway_proto::channel::Kind;
 use wsgateway_proto::symbols::{self, Change, Changed, Command};
 
-use crate::hub::index::Index;
-use crate::hub::shard::Shard;
+use super::Sessions;
+use crate::hub::shard::live::Live;
 use crate::hub::shard::settings::Names;
+use crate::index::Index;
 use crate::source::unix_ms;
 
 /// Bytes of a client's own text in an error message.
 const MAX_ECHO: usize = 64;
 
-impl Shard {
+impl Sessions {
     /// Acts on one command.
-    pub(super) fn symbols_command(&mut self, conn: u32, text: &str) {
+    pub(super) fn symbols_command(&mut self, live: &mut Live, conn: u32, text: &str) {
         let done = match symbols::parse(text) {
-            Ok(Command::Subscribe(symbols)) => self.add_symbols(conn, &symbols),
-            Ok(Command::Unsubscribe(symbols)) => self.drop_symbols(conn, &symbols),
+            Ok(Command::Subscribe(symbols)) => self.add_symbols(live, conn, &symbols),
+            Ok(Command::Unsubscribe(symbols)) => self.drop_symbols(live, conn, &symbols),
             Ok(Command::Ping) => {
-                self.send(conn, |out| symbols::pong(out, unix_ms()));
+                live.clients.send(conn, |out| symbols::pong(out, unix_ms()));
                 Ok(())
             }
             Err(message) => Err(message),
         };
         if let Err(message) = done {
-            self.totals.command_errors += 1;
-            self.send(conn, |out| symbols::error(out, &message, unix_ms()));
+            live.clients.totals.command_errors += 1;
+            live.clients.send(conn, |out| symbols::error(out, &message, unix_ms()));
         }
     }
 
     /// Subscribes to all of them, or to none.
-    fn add_symbols(&mut self, conn: u32, symbols: &[Cow<'_, str>]) -> Result<(), String> {
-        let names = Arc::clone(&self.settings.names);
-        let wanted = filled(&names, symbols)?;
-        let held = self.held_patterns(conn);
-        let fresh = |channel: &&(&str, String)| !self.is_among(&held, &channel.1);
+    fn add_symbols(
+        &mut self,
+        live: &mut Live,
+        conn: u32,
+        symbols: &[Cow<'_, str>],
+    ) -> Result<(), String> {
+        let settings = Arc::clone(&self.settings);
+        let names = &settings.names;
+        let wanted = filled(names, symbols)?;
+        let held = live.held_patterns(conn);
+        let fresh = |channel: &&(&str, String)| !live.is_among(&held, &channel.1);
         let more = wanted.iter().filter(fresh).count();
-        if self.subscription_count(conn) + more > names.max_symbols {
+        if self.replays.subscription_count(live, conn) + more > names.max_symbols {
             let most = names.max_symbols;
             return Err(format!("Cannot subscribe: would exceed maximum of {most} symbols"));
         }
         let mut ahead = 0;
         for (_, channel) in wanted.iter().filter(fresh) {
-            if !self.index.has_room(channel, ahead) {
+            if !live.index.has_room(channel, ahead) {
                 return Err("Cannot subscribe: the server has no room for more names".to_owned());
             }
             ahead += Index::most_bytes(channel);
         }
         for (_, channel) in &wanted {
-            self.hold(conn, channel, Kind::Exact);
+            live.hold(conn, channel, Kind::Exact);
         }
-        self.confirm(conn, &names, Change::Subscribed, &wanted);
+        confirm(live, conn, names, Change::Subscribed, &wanted);
         Ok(())
     }
 
-    fn drop_symbols(&mut self, conn: u32, symbols: &[Cow<'_, str>]) -> Result<(), String> {
-        let names = Arc::clone(&self.settings.names);
-        let wanted = filled(&names, symbols)?;
-        let mut wanted = self.only_known(conn, wanted, |(_, channel)| channel);
-        wanted.retain(|(_, channel)| self.let_go(conn, channel));
-        self.confirm(conn, &names, Change::Unsubscribed, &wanted);
+    fn drop_symbols(
+        &mut self,
+        live: &mut Live,
+        conn: u32,
+        symbols: &[Cow<'_, str>],
+    ) -> Result<(), String> {
+        let settings = Arc::clone(&self.settings);
+        let names = &settings.names;
+        let wanted = filled(names, symbols)?;
+        let mut wanted = self.only_known(live, conn, wanted, |(_, channel)| channel);
+        wanted.retain(|(_, channel)| self.release(live, conn, channel));
+        confirm(live, conn, names, Change::Unsubscribed, &wanted);
         Ok(())
-    }
-
-    fn confirm(&mut self, conn: u32, names: &Names, change: Change, done: &[(&str, String)]) {
-        let held = self.connections.get(conn as usize).map(|c| c.subscriptions.as_slice());
-        let held = held.unwrap_or_default().iter().filter_map(|held| self.index.text(held.pattern));
-        let current: Vec<Box<str>> =
-            held.filter_map(|channel| names.symbols.name(channel)).map(Box::from).collect();
-        let current: Vec<&str> = current.iter().map(|symbol| &**symbol).collect();
-        let done: Vec<&str> = done.iter().map(|(symbol, _)| *symbol).collect();
-        let changed = Changed { change, symbols: &done, current: &current };
-        self.send(conn, |out| symbols::success(out, &changed, unix_ms()));
     }
 }
 
@@ -98,4 +100,15 @@ fn filled<'a>(
         }
     }
     Ok(filled)
+}
+
+/// Confirms a change to a client, with the symbols that it has now.
+fn confirm(live: &mut Live, conn: u32, names: &Names, change: Change, done: &[(&str, String)]) {
+    let held = live.held(conn);
+    let current: Vec<Box<str>> =
+        held.filter_map(|channel| names.symbols.name(channel)).map(Box::from).collect();
+    let current: Vec<&str> = current.iter().map(|symbol| &**symbol).collect();
+    let done: Vec<&str> = done.iter().map(|(symbol, _)| *symbol).collect();
+    let changed = Changed { change, symbols: &done, current: &current };
+    live.clients.send(conn, |out| symbols::success(out, &changed, unix_ms()));
 }

@@ -18,6 +18,7 @@ use crate::encode::{Delivery, Encoder, Message};
 use crate::history::archive::{Desk, Query, archive};
 use crate::history::{Block, Bounds, History, Past};
 use crate::hub::inbox::{Entry, Handover, Inbox};
+use crate::hub::shard::commands::Commands;
 use crate::hub::shard::{Settings, Shard};
 
 pub(super) const EPOCH: &str = "e";
@@ -62,7 +63,7 @@ impl Rig {
         let past = Past { history: history.clone(), archive };
         let config = GatewayConfig::new("test/past", Source::Memory(MemorySource::default()));
         let settings = Settings::new(&config, 1, "pod", 0);
-        let (shard, inbox, _counters) = Shard::new(settings, 0, past).unwrap();
+        let (shard, inbox, _counters) = Shard::new(&settings, &Commands, 0, past).unwrap();
         let (client, theirs) = UnixStream::pair().unwrap();
         for end in [&client, &theirs] {
             end.set_nonblocking(true).unwrap();
@@ -97,7 +98,7 @@ impl Rig {
 
     /// Lets time pass.
     pub(super) fn pass(&mut self, time: Duration) {
-        self.shard.clock.start -= time;
+        self.shard.parts.live.clients.clock.advance(time);
         self.turn();
     }
 
@@ -143,7 +144,7 @@ impl Rig {
         for _ in 0..10_000 {
             while let Some((query, asker)) = self.desk.take() {
                 let fetched = Ok(Arc::new(answer(&query)));
-                asker.push(Entry::Fetched { query, fetched });
+                asker.answer(query, fetched);
             }
             self.turn();
             for got in self.read() {

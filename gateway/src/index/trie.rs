@@ -9,7 +9,8 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 use slab::Slab;
 
-use super::NONE;
+/// No node, no pattern.
+const NONE: u32 = u32::MAX;
 
 /// A set of wildcard patterns, each with a number of the caller's.
 #[derive(Debug)]

@@ -5,19 +5,21 @@
 //! enough, or with the next delivery to that connection that may not wait. Links live until nothing is on hold.
 
 mod batch;
-pub(super) mod private;
+pub(crate) mod private;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use wsgateway_proto::deflate::Deflater;
 
-use crate::conn::outbox::memory::{Meter, Shared};
-use crate::conn::outbox::{Frame, Latest};
-use crate::conn::{Connection, Form};
+use super::form::Form;
+use super::outbox::memory::{Meter, Shared};
+use super::outbox::{Frame, Latest};
 use crate::encode::Delivery;
-use crate::hub::NONE;
 use batch::Batches;
+
+/// No link: the end of a list.
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// Frames due to one connection are gathered into one buffer and one `send` up to this size: copying is cheaper
 /// than the kernel's work for a vector of small slices. A larger frame is sent by itself.
@@ -31,7 +33,7 @@ const MAX_BYTES: usize = 16 << 20;
 
 /// Deliveries of one shard that are not written yet.
 #[derive(Debug)]
-pub(super) struct Due {
+pub(crate) struct Due {
     deliveries: Vec<Arc<Delivery>>,
     /// The charges for frames that wait in outboxes, plain and compressed, by delivery; as long as there are any.
     shared: Vec<[Option<Shared>; 2]>,
@@ -52,6 +54,41 @@ pub(super) struct Due {
     deflater: Option<Deflater>,
 }
 
+/// A connection's due deliveries: a list of links, and when it leaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List {
+    first: u32,
+    last: u32,
+    /// Whether it leaves in this turn.
+    urgent: bool,
+    /// Whether the connections on hold include this one.
+    on_hold: bool,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { first: NONE, last: NONE, urgent: false, on_hold: false }
+    }
+}
+
+impl List {
+    /// Whether nothing is due.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first == NONE
+    }
+
+    /// Takes the first link, to write the whole list; [`NONE`] when nothing is due.
+    pub(crate) fn take(&mut self) -> u32 {
+        self.urgent = false;
+        std::mem::replace(&mut self.first, NONE)
+    }
+
+    /// The connections on hold do not include this one any more.
+    pub(crate) fn release(&mut self) {
+        self.on_hold = false;
+    }
+}
+
 /// One delivery in a connection's list.
 #[derive(Clone, Copy, Debug)]
 struct Link {
@@ -61,7 +98,7 @@ struct Link {
 
 /// The bytes of one write, as [`Due::bytes`] gives them.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     first: u32,
     /// The link behind the last message in the chunk.
     pub end: u32,
@@ -83,7 +120,7 @@ enum Content {
 }
 
 /// What a socket left over of a chunk.
-pub(super) enum Rest {
+pub(crate) enum Rest {
     /// A frame that belongs to this chunk alone: queue these bytes; what follows begins at the link.
     Bytes(Bytes, u32),
     /// Messages from this link on; so many bytes of the first one's frame are out.
@@ -110,45 +147,39 @@ impl Default for Due {
 
 impl Chunk {
     /// Whether several messages share a frame.
-    pub(super) fn is_batch(&self) -> bool {
+    pub(crate) fn is_batch(&self) -> bool {
         matches!(self.content, Content::Batch | Content::SharedBatch(_))
     }
 }
 
 impl Due {
     /// Registers a message. Returns its number, for [`Due::link`].
-    pub(super) fn next_number(&mut self) -> u32 {
+    pub(crate) fn next_number(&mut self) -> u32 {
         self.stamp += 1;
         self.deliveries.len() as u32
     }
 
     /// Puts a message at the end of a connection's list. `conn` is the connection's slot; the message leaves in this
     /// turn, or at `until_us` at the latest (µs of the shard's clock).
-    pub(super) fn link(
-        &mut self,
-        connection: &mut Connection,
-        conn: u32,
-        number: u32,
-        until_us: Option<u64>,
-    ) {
+    pub(crate) fn link(&mut self, list: &mut List, conn: u32, number: u32, until_us: Option<u64>) {
         let link = self.links.len() as u32;
         self.links.push(Link { delivery: number, next: NONE });
-        if !connection.has_due() {
-            connection.due_first = link;
-        } else if let Some(last) = self.links.get_mut(connection.due_last as usize) {
+        if list.is_empty() {
+            list.first = link;
+        } else if let Some(last) = self.links.get_mut(list.last as usize) {
             last.next = link;
         }
-        connection.due_last = link;
+        list.last = link;
         match until_us {
-            _ if connection.urgent => {}
+            _ if list.urgent => {}
             None => {
-                connection.urgent = true;
+                list.urgent = true;
                 self.dirty.push(conn);
             }
             Some(until_us) => {
                 self.hold_until_us = self.hold_until_us.min(until_us);
-                if !connection.on_hold {
-                    connection.on_hold = true;
+                if !list.on_hold {
+                    list.on_hold = true;
                     self.held.push(conn);
                 }
             }
@@ -156,31 +187,31 @@ impl Due {
     }
 
     /// Keeps a message that somebody was linked to.
-    pub(super) fn keep(&mut self, delivery: Arc<Delivery>) {
+    pub(crate) fn keep(&mut self, delivery: Arc<Delivery>) {
         self.bytes += delivery.frame.len();
         self.deliveries.push(delivery);
     }
 
-    pub(super) fn links(&self) -> usize {
+    pub(crate) fn links(&self) -> usize {
         self.links.len()
     }
 
     /// When the stream stored each message that somebody is linked to (Unix ms).
-    pub(super) fn times(&self) -> impl Iterator<Item = i64> {
+    pub(crate) fn times(&self) -> impl Iterator<Item = i64> {
         self.deliveries.iter().map(|delivery| delivery.ts)
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.links.len() >= MAX_LINKS || self.bytes >= MAX_BYTES
     }
 
     /// Compressions of batches that a flush of this many connections may make.
-    pub(super) fn allow_batches(&mut self, connections: usize) {
+    pub(crate) fn allow_batches(&mut self, connections: usize) {
         self.batches.allow(connections);
     }
 
     /// Forgets everything: no connection has links any more.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.links.clear();
         self.deliveries.clear();
         self.shared.clear();
@@ -189,14 +220,14 @@ impl Due {
     }
 
     /// What an outbox must know of a message of a `Latest` channel; `None` for other channels.
-    pub(super) fn latest(&self, link: u32) -> Option<Latest> {
+    pub(crate) fn latest(&self, link: u32) -> Option<Latest> {
         let (delivery, _) = self.message(link)?;
         let (channel, offset) = (Arc::clone(&delivery.channel), delivery.offset);
         delivery.treatment.latest.then_some(Latest { channel, offset })
     }
 
     /// The compressor, made when it is needed first.
-    pub(super) fn deflater(&mut self) -> &mut Deflater {
+    pub(crate) fn deflater(&mut self) -> &mut Deflater {
         self.deflater.get_or_insert_default()
     }
 
@@ -208,7 +239,7 @@ impl Due {
 
     /// The frame of a link for an outbox of a client of this form, and the link behind it. `number` is the message's
     /// among those of the client. Outboxes that share a frame share its charge.
-    pub(super) fn frame(
+    pub(crate) fn frame(
         &mut self,
         link: u32,
         form: Form,
@@ -247,7 +278,7 @@ impl Due {
 
     /// The next write of a list: one frame, or as many messages as fit [`GATHER`]. `number` is the first message's among
     /// those of the client.
-    pub(super) fn chunk(&mut self, first: u32, form: Form, number: u64) -> Option<Chunk> {
+    pub(crate) fn chunk(&mut self, first: u32, form: Form, number: u64) -> Option<Chunk> {
         if form.is_private() {
             return self.private_chunk(first, form, number);
         }
@@ -282,7 +313,7 @@ impl Due {
     }
 
     /// What to write for a chunk, as long as no other one was asked for.
-    pub(super) fn bytes(&self, chunk: &Chunk, form: Form) -> &[u8] {
+    pub(crate) fn bytes(&self, chunk: &Chunk, form: Form) -> &[u8] {
         match chunk.content {
             Content::Gathered | Content::Batch => &self.gather,
             Content::SharedBatch(place) => self.batches.frame(place),
@@ -294,7 +325,7 @@ impl Due {
 
     /// What is left of a chunk when `written` bytes of it are out, and the messages that are wholly out. `number` is the
     /// first message's among those of the client.
-    pub(super) fn rest(
+    pub(crate) fn rest(
         &mut self,
         chunk: &Chunk,
         form: Form,
@@ -329,7 +360,7 @@ fn frame_of<'a>(delivery: &'a Delivery, form: Form, deflater: &mut Option<Deflat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::index::Subscriber;
+    use crate::index::Subscriber;
 
     #[test]
     fn what_every_delivery_touches_stays_small() {

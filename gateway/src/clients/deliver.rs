@@ -5,13 +5,17 @@
 
 use std::sync::Arc;
 
-use super::Shard;
-use super::due::{Due, Rest};
+use super::Clients;
 use super::output::{Written, write_all};
+use crate::conn::Connection;
+use crate::conn::due::{Due, NONE, Rest};
 use crate::conn::outbox::Frame;
-use crate::conn::{Connection, Phase};
 use crate::encode::Delivery;
-use crate::hub::NONE;
+use crate::index::Subscriber;
+
+/// Writes after which a flush lets others have a turn: one of 10,000 takes tens of milliseconds, too long to leave
+/// an answer, a close frame or a socket with room again unseen.
+const WRITES: usize = 256;
 
 /// Counts messages that leave for a client, if its protocol counts: so many of a list, from a link on.
 fn count(connection: &mut Connection, due: &Due, link: u32, messages: u64) {
@@ -22,56 +26,83 @@ fn count(connection: &mut Connection, due: &Due, link: u32, messages: u64) {
     }
 }
 
-/// Writes after which sockets are looked at again: a flush of 10,000 takes tens of milliseconds, too long to leave
-/// an answer, a close frame or a socket with room again unseen.
-const WRITES_PER_LOOK: usize = 256;
-
-impl Shard {
-    /// Puts a message on the list of everybody who is subscribed to its channel.
-    pub(super) fn mark(&mut self, delivery: Arc<Delivery>) {
+impl Clients {
+    /// Puts a message on the list of every subscriber, once; `patterns` are the subscribers of each pattern that matches.
+    pub(crate) fn mark<'a>(
+        &mut self,
+        delivery: Arc<Delivery>,
+        patterns: impl Iterator<Item = &'a [Subscriber]>,
+    ) {
         self.totals.messages += 1;
-        self.position = delivery.offset;
-        self.index.resolve(&delivery.channel);
         let window_us = u64::from(delivery.treatment.window_us);
         let until_us = (window_us > 0).then_some(self.clock.now_us + window_us);
         let due = &mut self.due;
         let (number, before) = (due.next_number(), due.links());
-        for subscribers in self.index.receivers(&delivery.channel) {
+        for subscribers in patterns {
             // A start that moves with every message: nobody is always the last.
             let start = due.stamp as usize % subscribers.len().max(1);
             let (tail, head) = subscribers.split_at(start);
             for who in head.iter().chain(tail) {
                 let Some(conn) = self.connections.get_mut(who.conn as usize) else { continue };
-                if conn.stamp == due.stamp {
-                    continue; // another of its patterns matched as well
+                if conn.stamp >= due.stamp {
+                    continue; // another of its patterns matched as well, or it is closed
                 }
                 if delivery.deleted.is_some() && !conn.form.knows_deletions() {
                     continue;
                 }
                 conn.stamp = due.stamp;
-                due.link(conn, who.conn, number, until_us);
+                due.link(&mut conn.due, who.conn, number, until_us);
             }
         }
         if due.links() > before {
             due.keep(delivery);
         }
-        if due.is_full() {
-            self.flush_all();
+    }
+
+    /// Whether so much is due that everything must be flushed before the next message.
+    pub(crate) fn is_full(&self) -> bool {
+        self.due.is_full()
+    }
+
+    /// When what is on hold leaves (µs of the clock); `None` when nothing is.
+    pub(crate) fn hold_until_us(&self) -> Option<u64> {
+        (!self.due.held.is_empty()).then_some(self.due.hold_until_us)
+    }
+
+    /// Begins to write what leaves in this turn; `held`: and what is on hold. [`Clients::flush`] goes on with it.
+    pub(crate) fn begin_flush(&mut self, held: bool) {
+        let due = &mut self.due;
+        if held {
+            due.hold_until_us = u64::MAX;
+            for conn in &due.held {
+                if let Some(connection) = self.connections.get_mut(*conn as usize) {
+                    connection.due.release();
+                }
+            }
+            self.flushing.append(&mut due.held);
+        }
+        self.flushing.append(&mut due.dirty);
+        if !self.flushing.is_empty() {
+            due.allow_batches(self.flushing.len());
+            // Taken from the end, in the order of the list.
+            self.flushing.reverse();
         }
     }
 
-    /// Writes what leaves in this turn.
-    pub(super) fn flush(&mut self) {
-        if !self.due.dirty.is_empty() {
-            self.due.allow_batches(self.due.dirty.len());
-            let mut dirty = std::mem::take(&mut self.due.dirty);
-            self.flush_each(&mut dirty);
-            self.due.dirty = dirty;
+    /// Writes to some of those whose turn it is; false when all have been served.
+    pub(crate) fn flush(&mut self) -> bool {
+        for _ in 0..WRITES {
+            let Some(conn) = self.flushing.pop() else { break };
+            self.flush_one(conn);
+        }
+        if !self.flushing.is_empty() {
+            return true;
         }
         if self.due.held.is_empty() {
             self.time();
             self.due.clear();
         }
+        false
     }
 
     /// Takes note of how old the messages are that have just been written.
@@ -85,45 +116,12 @@ impl Shard {
         }
     }
 
-    /// Writes what was on hold, if the time has come.
-    pub(super) fn flush_held(&mut self) {
-        if !self.due.held.is_empty() && self.clock.now_us >= self.due.hold_until_us {
-            self.flush_all();
-        }
-    }
-
-    fn flush_all(&mut self) {
-        if !self.due.held.is_empty() {
-            self.due.allow_batches(self.due.held.len());
-            let mut held = std::mem::take(&mut self.due.held);
-            self.due.hold_until_us = u64::MAX;
-            for conn in &held {
-                if let Some(connection) = self.connections.get_mut(*conn as usize) {
-                    connection.on_hold = false;
-                }
-            }
-            self.flush_each(&mut held);
-            self.due.held = held;
-        }
-        self.flush();
-    }
-
-    fn flush_each(&mut self, connections: &mut Vec<u32>) {
-        for (place, conn) in connections.drain(..).enumerate() {
-            if place % WRITES_PER_LOOK == WRITES_PER_LOOK - 1 {
-                self.look_at_sockets();
-            }
-            self.flush_one(conn);
-        }
-    }
-
     /// Writes what is due to one connection, as far as its socket takes it.
-    pub(super) fn flush_one(&mut self, conn: u32) {
+    pub(crate) fn flush_one(&mut self, conn: u32) {
         let Some(connection) = self.connections.get_mut(conn as usize) else { return };
-        connection.urgent = false;
-        let mut link = std::mem::replace(&mut connection.due_first, NONE);
+        let mut link = connection.due.take();
         let form = connection.form;
-        if connection.phase != Phase::Open {
+        if !connection.is_open() {
             return;
         }
         while link != NONE && !connection.is_blocked() {

@@ -7,6 +7,8 @@
 //! Clients choose the names, so names have a budget in bytes: beyond it a pattern that nobody holds yet is refused,
 //! one that somebody holds is not.
 
+mod trie;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use hashbrown::HashTable;
 use slab::Slab;
 
-use super::trie::Trie;
+use trie::Trie;
 
 /// Bytes of channels whose patterns are remembered; beyond it everything is looked up anew. About fifty thousand
 /// channels of usual length. Publishers choose these names: one may be as long as a NATS subject.

@@ -6,16 +6,15 @@
 use wsgateway_config::Protocol;
 use wsgateway_proto::{odin, symbols};
 
-use super::{Chunk, Content, Due, GATHER};
-use crate::conn::Form;
+use super::{Chunk, Content, Due, GATHER, NONE};
+use crate::conn::form::Form;
 use crate::encode::Delivery;
-use crate::hub::NONE;
 
 /// Memory that the gathering buffer keeps beyond a flush: a message of a megabyte is no reason to hold one for ever.
 const KEPT: usize = 4 * GATHER;
 
 /// Appends the frame of a message for a client of this form; `number` is the message's among those of the client.
-pub(in crate::hub::shard) fn write(out: &mut Vec<u8>, message: &Delivery, form: Form, number: u64) {
+pub(crate) fn write(out: &mut Vec<u8>, message: &Delivery, form: Form, number: u64) {
     match form.protocol {
         Protocol::WsGateway => out.extend_from_slice(&message.frame),
         Protocol::Odin => odin::frame(out, number, message.odin_head(), message.tail()),
@@ -52,7 +51,7 @@ impl Due {
     }
 
     /// Offsets of the messages of a list, from a link on.
-    pub(in crate::hub::shard) fn offsets(&self, mut link: u32) -> impl Iterator<Item = u64> {
+    pub(crate) fn offsets(&self, mut link: u32) -> impl Iterator<Item = u64> {
         std::iter::from_fn(move || {
             let (message, next) = self.message(link)?;
             link = next;

@@ -9,10 +9,9 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use wsgateway_proto::{frame, v1};
 
-use super::{Chunk, Content, Due, GATHER};
-use crate::conn::Form;
+use super::{Chunk, Content, Due, GATHER, NONE};
+use crate::conn::form::Form;
 use crate::encode::MIN_DEFLATE;
-use crate::hub::NONE;
 
 /// Compressions that a flush may make however few connections it has.
 const FREE: usize = 16;

@@ -4,14 +4,14 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 use mio::Interest;
-use wsgateway_config::Protocol;
-use wsgateway_proto::symbols;
+use wsgateway_proto::deflate::Deflater;
+use wsgateway_proto::frame::{self, Opcode};
 
-use super::Shard;
+use super::wheel::{Deadline, Timer};
+use super::{Clients, active};
+use crate::conn::Phase;
 use crate::conn::outbox::{Frame, Keep, Latest, Outbox};
 use crate::conn::slow::{self, Situation, Verdict, Waiting};
-use crate::conn::{Connection, Phase};
-use crate::hub::wheel::{Deadline, Timer};
 
 /// Memory that the buffer of own frames keeps between two uses: one large answer is no reason to hold it for ever.
 const CONTROL_KEPT: usize = 64 << 10;
@@ -23,27 +23,42 @@ pub(super) enum Written {
     Failed,
 }
 
-impl Shard {
+impl Clients {
     /// Sends a frame of the connection's own, behind everything produced for it before.
-    pub(super) fn send(&mut self, conn: u32, build: impl FnOnce(&mut Vec<u8>)) {
-        let mut control = std::mem::take(&mut self.scratch.control);
+    pub(crate) fn send(&mut self, conn: u32, build: impl FnOnce(&mut Vec<u8>)) {
+        let mut control = std::mem::take(&mut self.control);
         control.clear();
         build(&mut control);
         self.send_bytes(conn, &control);
         control.clear();
         control.shrink_to(CONTROL_KEPT);
-        self.scratch.control = control;
+        self.control = control;
+    }
+
+    /// The compressor of the shard, created when it is needed first.
+    pub(crate) fn deflater(&mut self) -> &mut Deflater {
+        self.due.deflater()
+    }
+
+    /// Sends a message of the connection's own, compressed if that was agreed and pays.
+    pub(crate) fn send_message(&mut self, conn: u32, opcode: Opcode, message: &[u8]) {
+        let Some(form) = self.get(conn).map(|connection| connection.form) else { return };
+        let mut twin = Vec::new();
+        if form.deflate && self.deflater().frame(opcode, message, &mut twin) {
+            return self.send_bytes(conn, &twin);
+        }
+        self.send(conn, |out| frame::write(out, opcode, message));
     }
 
     /// The same for frames that are ready.
-    pub(super) fn send_bytes(&mut self, conn: u32, frames: &[u8]) {
-        if self.connections.get(conn as usize).is_some_and(Connection::has_due) {
+    pub(crate) fn send_bytes(&mut self, conn: u32, frames: &[u8]) {
+        if self.get(conn).is_some_and(|connection| !connection.due.is_empty()) {
             self.flush_one(conn);
-            if self.connections.get(conn as usize).is_none_or(|c| c.phase != Phase::Open) {
+            if !self.is_open(conn) {
                 return; // that was too much for it: nothing may follow its close frame
             }
         }
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return };
+        let Some(connection) = active(&mut self.connections, conn) else { return };
         let written = if connection.is_blocked() {
             Written::Part(0)
         } else {
@@ -56,22 +71,6 @@ impl Shard {
             }
             Written::Failed => self.remove(conn, 1006),
             Written::All => {}
-        }
-    }
-
-    /// Tells everybody of messages that are gone, behind what is due already; `frame` is for those who know gaps.
-    pub(super) fn broadcast_gap(&mut self, frame: &Bytes) {
-        for conn in 0..self.connections.capacity() as u32 {
-            let connection = self.connections.get(conn as usize);
-            let Some(connection) = connection.filter(|c| c.phase == Phase::Open) else { continue };
-            match connection.form.protocol {
-                Protocol::WsGateway | Protocol::Odin => {
-                    self.send(conn, |out| out.extend_from_slice(frame));
-                }
-                Protocol::Symbols => self.send(conn, |out| {
-                    symbols::error(out, "Some trades were lost", crate::source::unix_ms());
-                }),
-            }
         }
     }
 
@@ -90,7 +89,7 @@ impl Shard {
     }
 
     fn grow(&mut self, conn: u32, add: impl FnOnce(&mut Outbox)) -> bool {
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return false };
+        let Some(connection) = active(&mut self.connections, conn) else { return false };
         let fresh = connection.outbox.is_none();
         let meter = &self.outbox_memory;
         let outbox = connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(meter)));
@@ -112,22 +111,18 @@ impl Shard {
         if self.outbox_memory.bytes() > self.settings.bounds.per_shard {
             self.make_room();
         }
-        self.connections.get(conn as usize).is_some_and(|c| c.phase == Phase::Open)
+        self.is_open(conn)
     }
 
     /// The memory of the shard's outboxes is used up: closes those with the most waiting until an eighth of it is free,
     /// so that the search for them is rare. The last one may hold more than the bound: one large frame.
     fn make_room(&mut self) {
         let enough = self.settings.bounds.per_shard / 8 * 7;
-        let open = self.connections.iter().filter(|(_, c)| c.phase == Phase::Open);
-        let mut waiting: Vec<Waiting> = open
+        let mut waiting: Vec<Waiting> = self
+            .open()
             .filter_map(|(conn, connection)| {
                 let outbox = connection.outbox.as_deref()?;
-                Some(Waiting {
-                    conn: conn as u32,
-                    bytes: outbox.cost(),
-                    pressed_since: outbox.pressed_since(),
-                })
+                Some(Waiting { conn, bytes: outbox.cost(), pressed_since: outbox.pressed_since() })
             })
             .collect();
         slow::sort_by_burden(&mut waiting);
@@ -143,7 +138,7 @@ impl Shard {
     /// The verdict on a client, after conflation where that can help.
     fn judge(&mut self, conn: u32) -> Verdict {
         let (bounds, now) = (self.settings.bounds, self.clock.tick);
-        let Some(connection) = self.connections.get_mut(conn as usize) else {
+        let Some(connection) = active(&mut self.connections, conn) else {
             return Verdict::Fine;
         };
         // A connection that closes has its close frame to send, however full it is.
@@ -181,7 +176,7 @@ impl Shard {
     /// Lets the grace run, if it does not already.
     fn press(&mut self, conn: u32) {
         let now = self.clock.tick;
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return };
+        let Some(connection) = active(&mut self.connections, conn) else { return };
         let Some(outbox) = &mut connection.outbox else { return };
         outbox.press(now);
         if !std::mem::replace(&mut outbox.timer, true) {
@@ -192,7 +187,7 @@ impl Shard {
 
     /// The grace of a client may be over. One timer looks at all its pressures, however often they come and go.
     pub(super) fn grace_over(&mut self, timer: Timer) {
-        let Some(connection) = self.connections.get_mut(timer.conn as usize) else { return };
+        let Some(connection) = active(&mut self.connections, timer.conn) else { return };
         let Some(outbox) = &mut connection.outbox else { return };
         let end = outbox.pressed_since().map(|since| since + self.settings.bounds.grace);
         match end {
@@ -212,8 +207,8 @@ impl Shard {
     }
 
     /// The socket takes bytes again.
-    pub(super) fn write_outbox(&mut self, conn: u32) {
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return };
+    pub(crate) fn write_outbox(&mut self, conn: u32) {
+        let Some(connection) = active(&mut self.connections, conn) else { return };
         let Some(outbox) = &mut connection.outbox else { return };
         let before = outbox.cost();
         let outcome = outbox.write_to(&mut connection.stream);
@@ -236,9 +231,7 @@ impl Shard {
         connection.outbox = None;
         self.totals.outboxes -= 1;
         let closing = connection.phase == Phase::Closing;
-        if connection.replays {
-            self.replays.wake(conn);
-        }
+        self.drained.push_back(conn);
         if self.register(conn, Interest::READABLE, true).is_err() {
             self.remove(conn, 1006);
         } else if closing {

@@ -1,0 +1,87 @@
+//! How a connection ends: politely, with a close frame, or at once.
+
+use std::net::Shutdown;
+
+use wsgateway_proto::decoder::Decoder;
+use wsgateway_proto::frame::{self, Role};
+
+use super::clock::ticks;
+use super::wheel::{Deadline, Timer};
+use super::{CLOSE_TIMEOUT, Clients};
+use crate::conn::due::List;
+use crate::conn::{CLOSED, Connection, Phase};
+
+impl Clients {
+    /// Ends a connection politely: nothing but the close frame follows what was begun.
+    pub(crate) fn close(&mut self, conn: u32, code: u16, reason: &str) {
+        let tick = self.clock.tick;
+        let Some(connection) = self.get_mut(conn).filter(|connection| connection.is_open()) else {
+            return;
+        };
+        connection.phase = Phase::Closing;
+        connection.close_by = tick + ticks(CLOSE_TIMEOUT);
+        connection.stamp = CLOSED;
+        connection.due = List::default();
+        connection.decoder = Decoder::new(Role::Server);
+        let (timer, deadline) = (Timer { conn, serial: connection.serial }, connection.close_by);
+        // A client that is sent elsewhere still gets what was due before: the time for it is bounded, as its amount is.
+        if code != 1012 {
+            self.keep_started(conn);
+        }
+        self.totals.count_close(code);
+        self.ended.push_back(conn);
+        self.wheel.insert(timer, Deadline::Liveness, deadline);
+        self.send(conn, |out| frame::close(out, code, reason));
+        if self.get(conn).is_some_and(|connection| !connection.is_blocked()) {
+            self.finish_output(conn);
+        }
+    }
+
+    /// Drops what waits for a connection, but for the rest of a frame that has begun.
+    fn keep_started(&mut self, conn: u32) {
+        let Some(connection) = self.connections.get_mut(conn as usize) else { return };
+        let Some(outbox) = &mut connection.outbox else { return };
+        let before = outbox.cost();
+        outbox.keep_started();
+        self.totals.outbox_bytes -= (before - outbox.cost()) as u64;
+        if outbox.frames() == 0 {
+            connection.outbox = None;
+            self.totals.outboxes -= 1;
+        }
+    }
+
+    /// Everything is out: tells the client that nothing follows, and waits for it to hang up.
+    pub(super) fn finish_output(&mut self, conn: u32) {
+        let Some(connection) = self.get_mut(conn) else { return };
+        if connection.stream.shutdown(Shutdown::Write).is_err() {
+            self.remove(conn, 1006);
+        }
+    }
+
+    /// Ends a connection at once. Its socket is closed with the release of its slot.
+    pub(crate) fn remove(&mut self, conn: u32, code: u16) {
+        let Some(connection) = self.connections.get_mut(conn as usize) else { return };
+        if connection.phase == Phase::Ended {
+            return;
+        }
+        if connection.is_open() {
+            self.totals.count_close(code);
+        }
+        end(connection);
+        if let Some(outbox) = connection.outbox.take() {
+            self.totals.outbox_bytes -= outbox.cost() as u64;
+            self.totals.outboxes -= 1;
+        }
+        self.ended.push_back(conn);
+        if let Err(error) = self.registry.deregister(&mut connection.stream) {
+            tracing::debug!(%error, "deregistering a closed socket");
+        }
+    }
+}
+
+/// Nothing is read from it and nothing is due to it any more.
+fn end(connection: &mut Connection) {
+    connection.phase = Phase::Ended;
+    connection.stamp = CLOSED;
+    connection.due = List::default();
+}

@@ -1,0 +1,85 @@
+//! What time brings: pings, the end of silent and of closing connections, verdicts on slow clients, and the end of
+//! messages that take too long.
+
+use std::num::NonZeroU32;
+
+use wsgateway_proto::frame::{self, Opcode};
+
+use super::wheel::{Deadline, Timer};
+use super::{Clients, active};
+use crate::conn::Phase;
+
+impl Clients {
+    /// Visits every timer that is due.
+    pub(crate) fn tick(&mut self) {
+        let mut timers = std::mem::take(&mut self.timers);
+        while self.wheel.advance(self.clock.tick, &mut timers) {
+            for (timer, deadline) in timers.drain(..) {
+                match deadline {
+                    _ if !self.is_current(timer) => {}
+                    Deadline::Liveness => self.visit(timer),
+                    Deadline::Grace => self.grace_over(timer),
+                    Deadline::Message => self.message_over(timer),
+                }
+            }
+        }
+        self.timers = timers;
+    }
+
+    fn visit(&mut self, timer: Timer) {
+        let Some(connection) = active(&mut self.connections, timer.conn) else { return };
+        let now = self.clock.tick;
+        let ping_at = connection.heard + self.settings.ping_after;
+        let end_at = ping_at + self.settings.pong_within;
+        match connection.phase {
+            Phase::Ended => {}
+            Phase::Closing if now >= connection.close_by => self.remove(timer.conn, 1006),
+            Phase::Closing => self.wheel.insert(timer, Deadline::Liveness, connection.close_by),
+            Phase::Open if now < ping_at => {
+                self.wheel.insert(timer, Deadline::Liveness, ping_at);
+            }
+            Phase::Open if now >= end_at && connection.pinged => {
+                self.close(timer.conn, 4011, "no answer to a ping");
+            }
+            Phase::Open => {
+                if !connection.pinged {
+                    connection.pinged = true;
+                    connection.owes_pong = true;
+                    self.send(timer.conn, |out| frame::write(out, Opcode::Ping, &[]));
+                }
+                // A ping that went out late, in a busy shard, still leaves the client its time.
+                let again = end_at.max(now + self.settings.pong_within);
+                self.wheel.insert(timer, Deadline::Liveness, again);
+            }
+        }
+    }
+
+    /// A message of this connection may have begun or ended: one that has begun has a time to end in.
+    pub(crate) fn watch_message(&mut self, conn: u32) {
+        let (now, timeout) = (self.clock.tick, self.settings.message_timeout);
+        let Some(connection) = active(&mut self.connections, conn) else { return };
+        let Some(timeout) = timeout.filter(|_| connection.decoder.is_unfinished()) else {
+            connection.unfinished_since = None;
+            return;
+        };
+        connection.unfinished_since = connection.unfinished_since.or(NonZeroU32::new(now.max(1)));
+        if !std::mem::replace(&mut connection.message_timer, true) {
+            let timer = Timer { conn, serial: connection.serial };
+            self.wheel.insert(timer, Deadline::Message, now + timeout);
+        }
+    }
+
+    /// The time of a message may be over. One timer serves all messages of a connection.
+    fn message_over(&mut self, timer: Timer) {
+        let timeout = self.settings.message_timeout.unwrap_or(u32::MAX);
+        let Some(connection) = active(&mut self.connections, timer.conn) else { return };
+        let end = connection.unfinished_since.map(|since| since.get().saturating_add(timeout));
+        match end {
+            None => connection.message_timer = false,
+            Some(end) if self.clock.tick < end => {
+                self.wheel.insert(timer, Deadline::Message, end);
+            }
+            Some(_) => self.close(timer.conn, 1008, "a message was begun and not ended in time"),
+        }
+    }
+}
