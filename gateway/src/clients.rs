@@ -15,6 +15,7 @@ pub(crate) mod wheel;
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
@@ -64,6 +65,8 @@ pub(crate) struct Clients {
     ended: VecDeque<u32>,
     /// Connections whose sockets have taken everything that waited.
     drained: VecDeque<u32>,
+    /// Event streams that are to hear something.
+    silent: VecDeque<u32>,
     /// The buffer of frames for single connections.
     control: Vec<u8>,
 }
@@ -85,6 +88,7 @@ impl Clients {
             serial: 0,
             ended: VecDeque::new(),
             drained: VecDeque::new(),
+            silent: VecDeque::new(),
             control: Vec::with_capacity(4 << 10),
         }
     }
@@ -163,6 +167,21 @@ impl Clients {
     /// A connection whose socket has taken everything that waited for it.
     pub(crate) fn next_drained(&mut self) -> Option<u32> {
         self.drained.pop_front()
+    }
+
+    /// An event stream that has been sent nothing for an interval: [`Clients::send_heartbeat`].
+    pub(crate) fn next_silent(&mut self) -> Option<u32> {
+        self.silent.pop_front()
+    }
+
+    /// Identity of the stream that is delivered.
+    pub(crate) fn epoch(&self) -> &Arc<str> {
+        &self.due.epoch
+    }
+
+    /// What is delivered from now on is of another stream.
+    pub(crate) fn set_epoch(&mut self, epoch: Arc<str>) {
+        self.due.epoch = epoch;
     }
 
     fn register(&mut self, conn: u32, interest: Interest, again: bool) -> io::Result<()> {

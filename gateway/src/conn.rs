@@ -4,6 +4,7 @@
 //! exist only while a message is half read or half written.
 
 pub(crate) mod due;
+pub(crate) mod events;
 pub(crate) mod form;
 pub(crate) mod odin;
 pub(crate) mod outbox;
@@ -19,7 +20,7 @@ use wsgateway_proto::frame::Role;
 
 use crate::admission::Permit;
 use crate::index::Subscription;
-pub(crate) use form::Form;
+pub(crate) use form::{Form, Transport};
 use odin::Sequence;
 use outbox::Outbox;
 use rate::Rate;

@@ -17,6 +17,7 @@ mod conn;
 mod counters;
 pub mod echo;
 mod encode;
+mod epoch;
 mod history;
 mod http;
 mod hub;
@@ -25,5 +26,6 @@ mod metrics;
 mod resources;
 mod source;
 mod statistics;
+mod time;
 
 pub use source::memory::{MemoryPublisher, PublishError};

@@ -12,7 +12,7 @@ pub(crate) mod redis;
 pub(crate) mod status;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wsgateway_proto::v1;
@@ -21,18 +21,8 @@ use wsgateway_runtime::readiness::Gate;
 use crate::encode::{Encoder, Message};
 use crate::history::History;
 use crate::hub::Hub;
+use crate::time::unix_ms;
 use status::Status;
-
-/// Milliseconds since 1970.
-pub(crate) fn unix_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Whether an epoch is that of a stream that was restored without its tail: numbers of this one have been given before.
-pub(crate) fn is_restored(epoch: &str) -> bool {
-    epoch.contains('-')
-}
 
 /// The stage behind the source: encode, then history, then hub.
 #[derive(Debug)]

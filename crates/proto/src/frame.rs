@@ -147,6 +147,28 @@ pub fn payload(frame: &[u8]) -> &[u8] {
     frame.get(header_len..).unwrap_or_default()
 }
 
+/// The frames of a buffer of whole unmasked frames that were written by this crate, each with its payload. Ends at the
+/// first bytes that are none.
+pub fn split(mut frames: &[u8]) -> impl Iterator<Item = (Opcode, &[u8])> {
+    std::iter::from_fn(move || {
+        let (&[first, length], rest) = frames.split_first_chunk()?;
+        let (len, rest) = match length {
+            LENGTH_16 => {
+                let (len, rest) = rest.split_first_chunk()?;
+                (usize::from(u16::from_be_bytes(*len)), rest)
+            }
+            LENGTH_64 => {
+                let (len, rest) = rest.split_first_chunk()?;
+                (usize::try_from(u64::from_be_bytes(*len)).ok()?, rest)
+            }
+            len => (usize::from(len), rest),
+        };
+        let (payload, rest) = rest.split_at_checked(len)?;
+        frames = rest;
+        Some((Opcode::from_bits(first & 0x0f)?, payload))
+    })
+}
+
 /// Appends an unmasked close frame; the reason is cut at 123 bytes on a character boundary.
 pub fn close(out: &mut Vec<u8>, code: u16, reason: &str) {
     let (payload, len) = close_payload(code, reason);

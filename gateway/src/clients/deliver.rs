@@ -108,7 +108,7 @@ impl Clients {
     /// Takes note of how old the messages are that have just been written.
     fn time(&mut self) {
         if self.due.links() > 0 {
-            let now = crate::source::unix_ms();
+            let now = crate::time::unix_ms();
             for ts in self.due.times() {
                 // The stream's clock may be ahead of ours.
                 self.totals.time(u64::try_from(now - ts).unwrap_or(0));
@@ -147,7 +147,7 @@ impl Clients {
                         Rest::Link(link, offset) => return self.park(conn, link, offset),
                         Rest::Bytes(rest, end) => {
                             self.totals.deliveries += chunk.messages;
-                            self.totals.batches += 1;
+                            self.totals.batches += u64::from(chunk.is_batch());
                             self.totals.delivered_bytes += rest.len() as u64;
                             if self.enqueue(conn, rest.into(), true) && end != NONE {
                                 self.park(conn, end, 0);

@@ -9,9 +9,9 @@ use wsgateway_proto::frame::{self, Opcode};
 
 use super::wheel::{Deadline, Timer};
 use super::{Clients, active};
-use crate::conn::Phase;
 use crate::conn::outbox::{Frame, Keep, Latest, Outbox};
 use crate::conn::slow::{self, Situation, Verdict, Waiting};
+use crate::conn::{Phase, Transport};
 
 /// Memory that the buffer of own frames keeps between two uses: one large answer is no reason to hold it for ever.
 const CONTROL_KEPT: usize = 64 << 10;
@@ -50,28 +50,65 @@ impl Clients {
         self.send(conn, |out| frame::write(out, opcode, message));
     }
 
-    /// The same for frames that are ready.
+    /// The same for frames that are ready. An event stream gets them as events.
     pub(crate) fn send_bytes(&mut self, conn: u32, frames: &[u8]) {
-        if self.get(conn).is_some_and(|connection| !connection.due.is_empty()) {
-            self.flush_one(conn);
-            if !self.is_open(conn) {
-                return; // that was too much for it: nothing may follow its close frame
-            }
+        let Some(connection) = self.get(conn) else { return };
+        if !connection.form.is_events() {
+            return self.send_raw(conn, frames);
+        }
+        // What is due comes before them; its ids depend on where the stream is now.
+        if !self.flush_before(conn) {
+            return;
+        }
+        let mut events = Vec::new();
+        let Self { connections, due, .. } = self;
+        if let Some(connection) = active(connections, conn)
+            && let Transport::Events(stream) = &mut connection.form.transport
+        {
+            stream.translate(frames, &due.epoch, &mut events);
+        }
+        self.send_raw(conn, &events);
+    }
+
+    /// Sends an event stream a sign of life: everything up to `offset` has been sent.
+    pub(crate) fn send_heartbeat(&mut self, conn: u32, offset: u64) {
+        let Some(Transport::Events(stream)) = self.get(conn).map(|c| c.form.transport) else {
+            return;
+        };
+        let mut event = Vec::new();
+        stream.heartbeat(&self.due.epoch, offset, &mut event);
+        self.send_raw(conn, &event);
+    }
+
+    /// Sends bytes as they are, after everything produced for the connection before.
+    pub(crate) fn send_raw(&mut self, conn: u32, bytes: &[u8]) {
+        if !self.flush_before(conn) {
+            return;
         }
         let Some(connection) = active(&mut self.connections, conn) else { return };
         let written = if connection.is_blocked() {
             Written::Part(0)
         } else {
-            write_all(&mut connection.stream, frames)
+            write_all(&mut connection.stream, bytes)
         };
         match written {
             Written::Part(written) => {
-                let rest = frames.get(written..).unwrap_or_default();
+                let rest = bytes.get(written..).unwrap_or_default();
                 self.enqueue(conn, Bytes::copy_from_slice(rest).into(), written > 0);
             }
             Written::Failed => self.remove(conn, 1006),
             Written::All => {}
         }
+    }
+
+    /// Writes what is due before a frame of the connection's own; false when that was too much for it: nothing may follow
+    /// its close frame.
+    fn flush_before(&mut self, conn: u32) -> bool {
+        if self.get(conn).is_none_or(|connection| connection.due.is_empty()) {
+            return true;
+        }
+        self.flush_one(conn);
+        self.is_open(conn)
     }
 
     /// Puts a frame into the outbox, or closes a client that reads too slowly; false when it did. `started`: the

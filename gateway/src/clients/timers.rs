@@ -38,6 +38,12 @@ impl Clients {
             Phase::Open if now < ping_at => {
                 self.wheel.insert(timer, Deadline::Liveness, ping_at);
             }
+            Phase::Open if connection.form.is_events() => {
+                // It never says anything: a client that has gone is seen by what is sent to it.
+                connection.heard = now;
+                self.silent.push_back(timer.conn);
+                self.wheel.insert(timer, Deadline::Liveness, now + self.settings.ping_after);
+            }
             Phase::Open if now >= end_at && connection.pinged => {
                 self.close(timer.conn, 4011, "no answer to a ping");
             }

@@ -5,6 +5,7 @@
 //! enough, or with the next delivery to that connection that may not wait. Links live until nothing is on hold.
 
 mod batch;
+mod events;
 pub(crate) mod private;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wsgateway_proto::deflate::Deflater;
 
-use super::form::Form;
+use super::form::{Form, Transport};
 use super::outbox::memory::{Meter, Shared};
 use super::outbox::{Frame, Latest};
 use crate::encode::Delivery;
@@ -35,6 +36,8 @@ const MAX_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Due {
     deliveries: Vec<Arc<Delivery>>,
+    /// Identity of the stream that the messages are of.
+    pub epoch: Arc<str>,
     /// The charges for frames that wait in outboxes, plain and compressed, by delivery; as long as there are any.
     shared: Vec<[Option<Shared>; 2]>,
     links: Vec<Link>,
@@ -117,6 +120,8 @@ enum Content {
     Batch,
     /// Several messages in one compressed frame, which is shared between connections.
     SharedBatch(u32),
+    /// Messages as events, made in the gathering buffer.
+    Events,
 }
 
 /// What a socket left over of a chunk.
@@ -131,6 +136,7 @@ impl Default for Due {
     fn default() -> Self {
         Self {
             deliveries: Vec::new(),
+            epoch: "".into(),
             shared: Vec::new(),
             links: Vec::new(),
             dirty: Vec::new(),
@@ -149,6 +155,11 @@ impl Chunk {
     /// Whether several messages share a frame.
     pub(crate) fn is_batch(&self) -> bool {
         matches!(self.content, Content::Batch | Content::SharedBatch(_))
+    }
+
+    /// Whether its bytes are not those of the messages' own frames.
+    fn is_own(&self) -> bool {
+        self.is_batch() || self.content == Content::Events
     }
 }
 
@@ -246,9 +257,14 @@ impl Due {
         number: u64,
         meter: &Meter,
     ) -> Option<(Frame, u32)> {
-        let Self { links, deliveries, deflater, shared, .. } = self;
+        let Self { links, deliveries, deflater, shared, epoch, .. } = self;
         let link = links.get(link as usize)?;
         let delivery = deliveries.get(link.delivery as usize)?;
+        if let Transport::Events(stream) = form.transport {
+            let mut own = Vec::new();
+            stream.message(delivery, epoch, &mut own);
+            return Some((Bytes::from(own).into(), link.next));
+        }
         if form.is_private() {
             let mut own = Vec::with_capacity(private::len(delivery, form, number));
             private::write(&mut own, delivery, form, number);
@@ -279,6 +295,9 @@ impl Due {
     /// The next write of a list: one frame, or as many messages as fit [`GATHER`]. `number` is the first message's among
     /// those of the client.
     pub(crate) fn chunk(&mut self, first: u32, form: Form, number: u64) -> Option<Chunk> {
+        if let Transport::Events(stream) = form.transport {
+            return self.event_chunk(first, stream);
+        }
         if form.is_private() {
             return self.private_chunk(first, form, number);
         }
@@ -315,7 +334,7 @@ impl Due {
     /// What to write for a chunk, as long as no other one was asked for.
     pub(crate) fn bytes(&self, chunk: &Chunk, form: Form) -> &[u8] {
         match chunk.content {
-            Content::Gathered | Content::Batch => &self.gather,
+            Content::Gathered | Content::Batch | Content::Events => &self.gather,
             Content::SharedBatch(place) => self.batches.frame(place),
             Content::Frame => self.message(chunk.first).map_or(&[], |(delivery, _)| {
                 if form.deflate { delivery.twin() } else { &delivery.frame }
@@ -336,7 +355,7 @@ impl Due {
             // Nothing was begun: message by message, so that conflation can work on them.
             return (Rest::Link(chunk.first, 0), 0);
         }
-        if chunk.is_batch() {
+        if chunk.is_own() {
             let rest = self.bytes(chunk, form).get(written..).unwrap_or_default();
             return (Rest::Bytes(Bytes::copy_from_slice(rest), chunk.end), 0);
         }

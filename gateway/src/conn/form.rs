@@ -2,6 +2,17 @@
 
 use wsgateway_config::Protocol;
 
+use super::events::EventStream;
+
+/// How a session's frames travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Transport {
+    #[default]
+    WebSocket,
+    /// One way, as server-sent events; what the client asks for stands in its request.
+    Events(EventStream),
+}
+
 /// What a connection's data frames look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Form {
@@ -11,6 +22,7 @@ pub(crate) struct Form {
     pub batch: bool,
     /// What is spoken.
     pub protocol: Protocol,
+    pub transport: Transport,
 }
 
 impl Form {
@@ -18,6 +30,11 @@ impl Form {
     /// this form share its frame.
     pub(crate) fn is_private(self) -> bool {
         self.protocol != Protocol::WsGateway
+    }
+
+    /// Whether it is an event stream.
+    pub(crate) fn is_events(self) -> bool {
+        matches!(self.transport, Transport::Events(_))
     }
 
     /// Whether a client can tell a deletion from a value. For one of symbols.v1 everything is a trade.

@@ -1,7 +1,7 @@
-//! Bridge: a connection of this process to its own hub, for clients that come without WebSocket.
+//! Bridge: a connection of this process to its own hub, for a long-poll.
 //!
-//! A pair of sockets: a shard holds one end like any client's, a request the other. So whoever comes by event stream or
-//! long-poll has the same subscriptions, cursor, limits, outbox, verdicts and drain as everybody else. The place in the
+//! A pair of sockets: a shard holds one end like any client's, a request the other. So a long-poll has the same
+//! subscriptions, cursor, limits, outbox, verdicts and drain as everybody else. The place in the
 //! pod belongs to the request's end, which may live longer: as long as its client still reads.
 
 use std::io;
@@ -19,6 +19,7 @@ use super::Site;
 use super::place::{Busy, admit_fallback};
 use super::query::Wish;
 use crate::admission::Permit;
+use crate::conn::Transport;
 use crate::hub::inbox::Handover;
 
 /// Bytes read at once: what a shard writes in one go.
@@ -65,9 +66,6 @@ pub(super) struct Head<'a> {
     pub offset: Option<u64>,
     #[serde(default)]
     pub snapshot: bool,
-    pub recovered: Option<bool>,
-    #[serde(rename = "afterMs")]
-    pub after_ms: Option<u64>,
 }
 
 impl Bridge {
@@ -92,6 +90,8 @@ impl Bridge {
             stream: theirs,
             response: Vec::new(),
             leftover: bytes::Bytes::new(),
+            commands: Vec::new(),
+            transport: Transport::WebSocket,
             deflate: false,
             protocol: Protocol::WsGateway,
             permit: None,
@@ -123,11 +123,6 @@ impl Bridge {
         frame::write_masked(&mut close, Opcode::Close, &1000_u16.to_be_bytes(), KEY);
         // A few bytes into an empty buffer: that does not wait.
         let _sent = self.stream.try_write(&close);
-    }
-
-    /// Whether something that was read is not decoded yet.
-    pub(super) fn has_more(&self) -> bool {
-        !self.rest.is_empty()
     }
 
     /// The next thing that the shard says; `None` when it has hung up. Nothing is lost when the future is dropped.

@@ -13,6 +13,7 @@ use wsgateway_proto::handshake::{Accepted, Head, head};
 use super::Site;
 use super::place::try_admit;
 use crate::admission::Permit;
+use crate::conn::Transport;
 use crate::hub::Hub;
 use crate::hub::inbox::Handover;
 
@@ -80,6 +81,8 @@ impl Upgrade {
             stream,
             response: accepted.response(),
             leftover: Bytes::copy_from_slice(read.get(len..).unwrap_or_default()),
+            commands: Vec::new(),
+            transport: Transport::WebSocket,
             deflate: accepted.deflate,
             protocol: Protocol::ALL.into_iter().find(named).unwrap_or_default(),
             permit: Some(permit),

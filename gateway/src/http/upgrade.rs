@@ -14,6 +14,7 @@ use super::place::{admit, busy};
 use super::watched::Watched;
 use super::{Site, problem};
 use crate::admission::Permit;
+use crate::conn::Transport;
 use crate::hub::inbox::Handover;
 use crate::source::status::State as SourceState;
 
@@ -92,7 +93,8 @@ fn release(upgraded: Upgraded, agreed: Agreed, permit: Permit) -> std::io::Resul
     let Agreed { deflate, protocol } = agreed;
     let leftover = parts.read_buf;
     let (response, permit) = (Vec::new(), Some(permit));
-    Ok(Handover { stream, response, leftover, deflate, protocol, permit })
+    let (commands, transport) = (Vec::new(), Transport::WebSocket);
+    Ok(Handover { stream, response, leftover, commands, deflate, protocol, transport, permit })
 }
 
 /// Whether the source's state is worth a warning to people.

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use wsgateway_config::Protocol;
 
 use crate::admission::Permit;
+use crate::conn::Transport;
 use crate::encode::Delivery;
 use crate::history::archive::{Asker, Fetched, Query};
 
@@ -50,10 +51,13 @@ pub(crate) struct Handover {
     pub response: Vec<u8>,
     /// Bytes that came behind the handshake.
     pub leftover: Bytes,
+    /// What it asks for at once: commands that stand in its request.
+    pub commands: Vec<String>,
     /// Whether permessage-deflate was agreed.
     pub deflate: bool,
     /// What is spoken.
     pub protocol: Protocol,
+    pub transport: Transport,
     /// The connection's place, unless the other end holds it.
     pub permit: Option<Permit>,
 }

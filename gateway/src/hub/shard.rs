@@ -263,12 +263,20 @@ impl Shard {
     fn adopt(&mut self, handover: Handover) {
         let socket = Socket {
             stream: mio::net::TcpStream::from_std(handover.stream),
-            form: Form { deflate: handover.deflate, batch: false, protocol: handover.protocol },
+            form: Form {
+                deflate: handover.deflate,
+                batch: false,
+                protocol: handover.protocol,
+                transport: handover.transport,
+            },
             permit: handover.permit,
         };
         let Some(timer) = self.clients().insert(socket) else { return };
         let Parts { live, sessions, handler } = &mut self.parts;
         handler.opened(sessions, live, timer.conn, &handover.response);
+        for command in &handover.commands {
+            handler.message(sessions, live, timer.conn, Message::Text(command));
+        }
         if !handover.leftover.is_empty() {
             let mut leftover = Vec::from(handover.leftover);
             self.input.consume(&mut self.parts, timer.conn, &mut leftover);
@@ -282,8 +290,9 @@ impl Shard {
     /// clients we hold: they reconnect and learn the new epoch.
     fn opened(&mut self, epoch: Arc<str>, position: u64) {
         let live = &mut self.parts.live;
-        let replaced = !live.epoch.is_empty() && live.epoch != epoch;
-        (live.epoch, live.position) = (epoch, position);
+        let replaced = !live.epoch().is_empty() && *live.epoch() != epoch;
+        live.clients.set_epoch(epoch);
+        live.position = position;
         if replaced {
             let mut all = Drain::new(&live.clients, Duration::ZERO, "restart");
             while let Some(timer) = all.next(self.parts.live.clients.clock.now_us) {
@@ -333,6 +342,9 @@ impl Shard {
         let Parts { live, sessions, .. } = &mut self.parts;
         while let Some(conn) = live.clients.next_drained() {
             sessions.replays.wake(conn);
+        }
+        while let Some(conn) = live.clients.next_silent() {
+            sessions.report_position(live, conn);
         }
         while let Some(conn) = live.clients.next_ended() {
             sessions.end(live, conn);

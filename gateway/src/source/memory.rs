@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wsgateway_proto::Deleted;
 
-use super::{Sink, unix_ms};
+use super::Sink;
 use crate::encode::Message;
+use crate::time::unix_ms;
 
 /// Messages that may wait between publisher and source.
 const QUEUE: usize = 65_536;

@@ -23,9 +23,10 @@ use connection::{Connection, QUIET};
 use copies::Copies;
 use resp::{Garbled, Item, Reply};
 
+use super::Sink;
 use super::status::State;
-use super::{Sink, unix_ms};
 use crate::encode::Message;
+use crate::time::unix_ms;
 
 /// Pause between two attempts, from the first to the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));

@@ -167,6 +167,9 @@ impl Input {
         if !connection.rate.take_bytes(&self.settings.rate, now_us, bytes.len()) {
             return clients.close(conn, 4009, "too many bytes: slow down");
         }
+        if connection.form.is_events() {
+            return; // nothing that follows its request means anything
+        }
         let mut ended_one = false;
         // The decoder lends its buffer to events while the listener acts on the clients: it is put back afterwards.
         let mut decoder = std::mem::replace(&mut connection.decoder, Decoder::new(Role::Server));

@@ -18,8 +18,6 @@ use crate::index::{Index, Moved};
 pub(crate) struct Live {
     pub clients: Clients,
     pub index: Index,
-    /// Identity of the stream.
-    pub epoch: Arc<str>,
     /// Offset of the last message marked for its receivers.
     pub position: u64,
 }
@@ -27,7 +25,12 @@ pub(crate) struct Live {
 impl Live {
     /// Nobody is subscribed to anything; names may cost so many bytes.
     pub(super) fn new(clients: Clients, name_bytes: usize) -> Self {
-        Self { clients, index: Index::new(name_bytes), epoch: "".into(), position: 0 }
+        Self { clients, index: Index::new(name_bytes), position: 0 }
+    }
+
+    /// Identity of the stream.
+    pub(super) fn epoch(&self) -> &Arc<str> {
+        self.clients.epoch()
     }
 
     /// Puts a message on the list of everybody who is subscribed to its channel.

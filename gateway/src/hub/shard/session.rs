@@ -18,7 +18,7 @@ use super::live::Live;
 use super::replay::Replays;
 use super::settings::SessionSettings;
 use crate::clients::wheel::Timer;
-use crate::source::unix_ms;
+use crate::time::unix_ms;
 
 /// Clients told to reconnect in the same tick spread themselves over this time.
 const JITTER_MS: u64 = 1_000;
@@ -53,15 +53,20 @@ impl Sessions {
     /// it: in one write.
     pub(super) fn open(&mut self, live: &mut Live, conn: u32, response: &[u8]) {
         let protocol = protocol(live, conn);
+        let events = live.clients.get(conn).is_some_and(|connection| connection.form.is_events());
         let established = match protocol {
             Protocol::WsGateway => Some(v1_wire::established as Hello),
             Protocol::Odin if self.settings.greets_odin => Some(odin_wire::established as _),
             Protocol::Odin | Protocol::Symbols => None,
         };
         match established {
+            Some(established) if events => {
+                live.clients.send_raw(conn, response);
+                self.greet(live, conn, &[], established);
+            }
             Some(established) => self.greet(live, conn, response, established),
             None if response.is_empty() => {}
-            None => live.clients.send_bytes(conn, response),
+            None => live.clients.send_raw(conn, response),
         }
         if protocol == Protocol::Odin {
             self.subscribe_initially(live, conn);
@@ -69,13 +74,13 @@ impl Sessions {
     }
 
     fn greet(&self, live: &mut Live, conn: u32, response: &[u8], established: Hello) {
-        let settings = &self.settings;
+        let (settings, epoch) = (&self.settings, Arc::clone(live.epoch()));
         let serial = live.clients.get(conn).map_or(0, |connection| connection.serial);
         let connection_id = format!("{:08x}-{}-{serial}", settings.boot, self.number);
         let hello = v1_wire::Hello {
             connection_id: &connection_id,
             pod: &settings.pod,
-            epoch: &live.epoch,
+            epoch: &epoch,
             heartbeat_ms: settings.heartbeat_ms,
             limits: settings.limits,
             ts: unix_ms(),
@@ -84,6 +89,12 @@ impl Sessions {
             out.extend_from_slice(response);
             established(out, &hello);
         });
+    }
+
+    /// Reports to a client up to where it has been sent everything.
+    pub(super) fn report_position(&self, live: &mut Live, conn: u32) {
+        let offset = self.sent_up_to(live, conn, &[]);
+        live.clients.send_heartbeat(conn, offset);
     }
 
     /// A connection has ended: nothing is delivered to it any more.

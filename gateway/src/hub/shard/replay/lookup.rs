@@ -75,7 +75,9 @@ impl Replays {
         for id in asked.jobs {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             let taken = match fetched {
-                Ok(block) if block.epoch != live.epoch => Err("the stream was replaced".to_owned()),
+                Ok(block) if block.epoch != *live.epoch() => {
+                    Err("the stream was replaced".to_owned())
+                }
                 Ok(block) => job.take(query, block),
                 Err(LookupError::Nothing) => job.go_without(),
                 Err(error) => Err(error.to_string()),

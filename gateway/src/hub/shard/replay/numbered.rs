@@ -49,7 +49,7 @@ impl Replays {
         let Some(form) = live.clients.get(conn).map(|connection| connection.form) else {
             return Next::End;
         };
-        let Some(past) = self.past.history.view(&live.epoch) else { return Next::Source };
+        let Some(past) = self.past.history.view(live.epoch()) else { return Next::Source };
         let mut out = std::mem::take(&mut self.gather);
         let mut count = 0;
         while out.len() < CHUNK

@@ -7,9 +7,9 @@ use super::job::values::Values;
 use super::job::{Goal, Job, Next, Stage};
 use super::line::Replays;
 use crate::clients::clock::ticks;
+use crate::epoch::is_restored;
 use crate::history::Reach;
 use crate::hub::shard::live::Live;
-use crate::source::is_restored;
 
 /// How long a client waits for a pod that is behind its cursor: a pod that is later than this is in trouble, and
 /// another one may not be.
@@ -98,7 +98,7 @@ impl Replays {
             let (epoch, read) = past.history.now();
             return match job.stream_last {
                 // This shard is about to be there.
-                _ if epoch == live.epoch && read >= offset => Decision::Wait,
+                _ if epoch == *live.epoch() && read >= offset => Decision::Wait,
                 _ if !past.archive.exists() => Decision::elsewhere(position),
                 Some(last) if last >= offset => Decision::Wait,
                 // The first answer may be of a question that was asked before the stream was there.
@@ -107,7 +107,7 @@ impl Replays {
             };
         }
         let is_whole = |hole: Option<(u64, u64)>| hole.is_none_or(|(from, _)| from > position);
-        let Some(view) = past.history.view(&live.epoch) else { return Decision::Replaced };
+        let Some(view) = past.history.view(live.epoch()) else { return Decision::Replaced };
         match view.reach(&job.interest, offset) {
             Reach::Ring { hole } => Decision::resumed(offset, offset, is_whole(hole)),
             Reach::Older => {
@@ -125,11 +125,11 @@ impl Replays {
     /// Where a client goes on whose cursor is of another stream: a stream that was made anew a moment ago is all in the
     /// ring, and the client has seen nothing of it. Otherwise where everybody is: it did not ask for a whole stream.
     fn beginning(&self, live: &Live, job: &Job) -> Decision {
-        let Some(view) = self.past.history.view(&live.epoch) else { return Decision::Replaced };
+        let Some(view) = self.past.history.view(live.epoch()) else { return Decision::Replaced };
         let is_whole = |reach| matches!(reach, Reach::Ring { hole: None });
         // Sources without an archive have an epoch per pod: their clients have seen the same messages elsewhere. So have
         // those of a stream that lost its tail.
-        let fresh = self.past.archive.exists() && !is_restored(&live.epoch);
+        let fresh = self.past.archive.exists() && !is_restored(live.epoch());
         let whole = fresh && is_whole(view.reach(&job.interest, 0));
         Decision::elsewhere(if whole { 0 } else { live.position })
     }

@@ -48,7 +48,7 @@ impl Replays {
             return Next::Again;
         }
         let (found, floor) = {
-            let Some(view) = self.past.history.view(&live.epoch) else { return Next::Source };
+            let Some(view) = self.past.history.view(live.epoch()) else { return Next::Source };
             (view.read(&job.interest, job.cursor, until, job.chunk), view.floor())
         };
         match found {

@@ -16,7 +16,7 @@ impl Replays {
     /// Sends the next last values of a job.
     pub(super) fn send_values(&mut self, live: &mut Live, job: &mut Job) -> Next {
         let Some(values) = job.values.as_deref_mut() else { return Next::Again };
-        let Some(view) = self.past.history.view(&live.epoch) else { return Next::Source };
+        let Some(view) = self.past.history.view(live.epoch()) else { return Next::Source };
         values.alone |= !self.past.archive.filters();
         let chunk = values.next(&view, job.chunk);
         drop(view);

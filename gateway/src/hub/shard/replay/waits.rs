@@ -44,7 +44,7 @@ impl Replays {
         if self.sourceless.is_empty() {
             return;
         }
-        let held = self.past.history.view(&live.epoch).is_some();
+        let held = self.past.history.view(live.epoch()).is_some();
         for (id, until) in std::mem::take(&mut self.sourceless) {
             match self.jobs.get_mut(&id) {
                 None => {}

@@ -8,14 +8,14 @@ use super::Sessions;
 use super::subscribe::Wanted;
 use crate::hub::shard::live::Live;
 use crate::hub::shard::replay::Start;
-use crate::source::unix_ms;
+use crate::time::unix_ms;
 
 impl Sessions {
     /// Acts on one command.
     pub(super) fn odin_command(&mut self, live: &mut Live, conn: u32, text: &str) {
         match odin::parse(text) {
             Ok(Command::Subscribe { id, names, resume, snapshot }) => {
-                let from = Start::of(resume.as_ref(), &live.epoch);
+                let from = Start::of(resume.as_ref(), live.epoch());
                 let channels = self.channels(&names);
                 self.subscribe(live, conn, id, wanted(&names, &channels), (from, snapshot));
             }

@@ -11,7 +11,7 @@ use super::Sessions;
 use crate::hub::shard::live::Live;
 use crate::hub::shard::settings::Names;
 use crate::index::Index;
-use crate::source::unix_ms;
+use crate::time::unix_ms;
 
 /// Bytes of a client's own text in an error message.
 const MAX_ECHO: usize = 64;

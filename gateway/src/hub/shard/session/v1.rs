@@ -11,7 +11,7 @@ use crate::history::Interest;
 use crate::hub::shard::live::Live;
 use crate::hub::shard::replay::Start;
 use crate::index::Index;
-use crate::source::unix_ms;
+use crate::time::unix_ms;
 
 impl Sessions {
     /// Acts on one command.
@@ -21,7 +21,7 @@ impl Sessions {
                 if let (Some(batch), Some(connection)) = (batch, live.clients.get_mut(conn)) {
                     connection.form.batch = batch;
                 }
-                let from = Start::of(resume.as_ref(), &live.epoch);
+                let from = Start::of(resume.as_ref(), live.epoch());
                 self.subscribe(live, conn, id, Wanted::all(&channels), (from, snapshot));
             }
             Ok(Command::Replay { id, channels, from, to }) => {

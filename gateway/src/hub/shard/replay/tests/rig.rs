@@ -14,6 +14,7 @@ use wsgateway_proto::Deleted;
 use wsgateway_proto::decoder::{Decoder, Event, Limits};
 use wsgateway_proto::frame::{self, Opcode, Role};
 
+use crate::conn::Transport;
 use crate::encode::{Delivery, Encoder, Message};
 use crate::history::archive::{Desk, Query, archive};
 use crate::history::{Block, Bounds, History, Past};
@@ -72,6 +73,8 @@ impl Rig {
             response: Vec::new(),
             stream: TcpStream::from(OwnedFd::from(theirs)),
             leftover: Bytes::new(),
+            commands: Vec::new(),
+            transport: Transport::WebSocket,
             deflate: false,
             protocol: Protocol::WsGateway,
             permit: None,
