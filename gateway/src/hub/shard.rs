@@ -26,6 +26,7 @@ use wsgateway_proto::deflate::Inflater;
 use wsgateway_runtime::readiness::Pulse;
 
 use super::counters::{Counters, Totals};
+use super::heartbeat::Burst;
 use super::inbox::{Entry, Inbox};
 use super::index::Index;
 use super::wheel::{Deadline, Timer, Wheel};
@@ -41,8 +42,11 @@ pub(crate) use settings::{Session, Settings};
 /// Time a client gets to read its close frame and hang up.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Resolution of heartbeats and deadlines: coarse, so that an idle shard wakes ten times a second at most.
+/// Resolution of heartbeats and deadlines: coarse, so that many are due at once.
 const TICK: Duration = Duration::from_millis(100);
+
+/// An idle shard with connections wakes after so many ticks, if no timer is due before.
+const IDLE_TICKS: u32 = 10;
 
 /// Socket events taken per poll: enough to amortise the system call, few enough to reach the inbox soon.
 const EVENTS: usize = 1_024;
@@ -69,9 +73,9 @@ impl Clock {
         self.tick = u32::try_from(self.now_us / TICK.as_micros() as u64).unwrap_or(u32::MAX);
     }
 
-    fn until_next_tick(&self) -> Duration {
-        let tick_us = TICK.as_micros() as u64;
-        Duration::from_micros(tick_us - self.now_us % tick_us)
+    fn until(&self, tick: u32) -> Duration {
+        let tick_us = u64::from(tick) * TICK.as_micros() as u64;
+        Duration::from_micros(tick_us.saturating_sub(self.now_us))
     }
 }
 
@@ -88,6 +92,7 @@ pub(crate) struct Shard {
     connections: Slab<Connection>,
     index: Index,
     wheel: Wheel,
+    burst: Burst,
     due: Due,
     /// What was before, and those who look back at it.
     past: Past,
@@ -114,6 +119,7 @@ struct Scratch {
     events: Events,
     ready: Vec<Ready>,
     batch: Vec<Entry>,
+    /// Timers that are due and not visited yet.
     timers: Vec<(Timer, Deadline)>,
     /// Sockets that had more to read than one turn takes.
     unread: Vec<Timer>,
@@ -157,6 +163,7 @@ impl Shard {
             clock: Clock { start: Instant::now(), now_us: 0, tick: 0 },
             connections: Slab::new(),
             wheel: Wheel::new(),
+            burst: Burst::default(),
             due: Due::default(),
             past,
             replays: Replays::default(),
@@ -188,7 +195,8 @@ impl Shard {
     pub(crate) fn run(mut self, pulse: &Pulse) -> io::Result<()> {
         while !self.stopping {
             pulse.beat();
-            if let Err(error) = self.turn(self.patience()) {
+            let patience = self.gather_pongs(self.patience());
+            if let Err(error) = self.turn(patience) {
                 tracing::error!(shard = self.number, %error, "the shard cannot wait for its sockets");
                 return Err(error);
             }
@@ -197,21 +205,37 @@ impl Shard {
     }
 
     /// How long the next poll may wait.
-    fn patience(&self) -> Option<Duration> {
-        if self.woken || !self.scratch.unread.is_empty() || !self.replays.is_idle() {
-            Some(Duration::ZERO)
-        } else if self.connections.is_empty() {
-            Some(IDLE)
-        } else if self.due.held.is_empty() {
-            Some(self.clock.until_next_tick())
-        } else {
-            let left = self.due.hold_until_us.saturating_sub(self.clock.now_us);
-            Some(self.clock.until_next_tick().min(Duration::from_micros(left)))
+    fn patience(&self) -> Duration {
+        let scratch = &self.scratch;
+        let pending = !scratch.unread.is_empty() || !scratch.timers.is_empty();
+        if self.woken || pending || !self.replays.is_idle() {
+            return Duration::ZERO;
+        }
+        if self.connections.is_empty() {
+            return IDLE;
+        }
+        // A drain continues with every tick.
+        let reach = if self.drain.is_some() { 1 } else { IDLE_TICKS };
+        let timers = self.clock.until(self.wheel.next_within(reach));
+        if self.due.held.is_empty() {
+            return timers;
+        }
+        let left = self.due.hold_until_us.saturating_sub(self.clock.now_us);
+        timers.min(Duration::from_micros(left))
+    }
+
+    /// Leaves sockets alone for a moment after a burst of pings, so that one poll finds many pongs. Whatever the rest of
+    /// the process has for the shard ends this at once. Returns how long the next poll may wait.
+    fn gather_pongs(&mut self, patience: Duration) -> Duration {
+        match self.burst.wait(self.clock.now_us, patience) {
+            Some(wait) if self.inbox.wait(wait) => Duration::ZERO,
+            Some(wait) => patience.saturating_sub(wait),
+            None => patience,
         }
     }
 
     /// One round of everything, waiting at most `patience` for something to do.
-    pub(crate) fn turn(&mut self, patience: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn turn(&mut self, patience: Duration) -> io::Result<()> {
         self.poll(patience)?;
         self.clock.update();
         let begun_us = self.clock.now_us;
@@ -229,8 +253,8 @@ impl Shard {
         Ok(())
     }
 
-    fn poll(&mut self, patience: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(&mut self.scratch.events, patience) {
+    fn poll(&mut self, patience: Duration) -> io::Result<()> {
+        match self.poll.poll(&mut self.scratch.events, Some(patience)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(()),
         }
@@ -239,7 +263,7 @@ impl Shard {
     /// Serves sockets between two writes of a long flush, without waiting.
     fn look_at_sockets(&mut self) {
         // An epoll that fails for good fails again in the turn to come, and ends the shard there.
-        if self.poll(Some(Duration::ZERO)).is_ok() {
+        if self.poll(Duration::ZERO).is_ok() {
             self.clock.update();
             self.sockets(input::PER_LOOK);
         }

@@ -26,10 +26,11 @@ const LEAST: usize = 1 << 10;
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Shard {
-    /// Reads once what a socket has, 64 KiB at most, as far as the turn's budget goes. `to_the_end`: do not take a short
-    /// read for the end of it.
-    pub(super) fn read(&mut self, conn: u32, to_the_end: bool, budget: &mut usize) {
+    /// Reads once what a socket has, 64 KiB at most, as far as the turn's budget goes.
+    pub(super) fn read(&mut self, conn: u32, hung_up: bool, budget: &mut usize) {
         let Some(connection) = self.connections.get_mut(conn as usize) else { return };
+        connection.hung_up |= hung_up;
+        let to_the_end = connection.hung_up;
         if connection.unread {
             return; // its turn comes
         }
@@ -49,7 +50,8 @@ impl Shard {
                 if connection.phase == Phase::Open {
                     self.consume(conn, input.get_mut(..count).unwrap_or_default());
                 }
-                // The kernel had less than we asked for: it will tell us when there is more.
+                // The kernel had less than we asked for: it reports when there is more. The end of a client that has hung
+                // up was reported already.
                 count == input.len() || to_the_end
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
@@ -87,7 +89,7 @@ impl Shard {
                 if let Some(connection) = self.connections.get_mut(timer.conn as usize) {
                     connection.unread = false;
                 }
-                self.read(timer.conn, true, budget);
+                self.read(timer.conn, false, budget);
             }
         }
         // Those that still have more queue behind those that were not served.
@@ -218,8 +220,9 @@ impl Shard {
     /// An answer to a ping is free, one that nobody has asked for is not.
     fn pong(&mut self, conn: u32) {
         let Some(connection) = self.connections.get_mut(conn as usize) else { return };
-        let asked = std::mem::take(&mut connection.owes_pong);
-        if !asked && self.settings.session == Session::Clients {
+        if std::mem::take(&mut connection.owes_pong) {
+            self.burst.pong();
+        } else if self.settings.session == Session::Clients {
             self.may_command(conn);
         }
     }

@@ -42,6 +42,7 @@ impl Shard {
             pinged: false,
             owes_pong: false,
             unread: false,
+            hung_up: false,
             unfinished_since: None,
             message_timer: false,
             _permit: handover.permit,
@@ -52,7 +53,8 @@ impl Shard {
             return self.remove(conn, 1006);
         }
         let timer = Timer { conn, serial: self.serial };
-        self.wheel.insert(timer, Deadline::Liveness, self.clock.tick + self.settings.ping_after);
+        let ping_at = self.settings.heartbeat.ping_at(self.clock.tick, self.serial);
+        self.wheel.insert(timer, Deadline::Liveness, ping_at);
         if self.settings.session == Session::Clients {
             self.greet(conn, &handover.response);
             if handover.protocol == Protocol::Odin {

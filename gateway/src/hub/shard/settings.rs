@@ -12,6 +12,7 @@ use wsgateway_proto::v1;
 use super::TICK;
 use crate::conn::rate::RateLimit;
 use crate::conn::slow::Bounds;
+use crate::hub::heartbeat::Heartbeat;
 
 /// What a shard needs to know, the same for every shard.
 #[derive(Clone, Debug)]
@@ -26,8 +27,7 @@ pub(crate) struct Settings {
     pub(super) subscriptions: usize,
     /// Most bytes that names may cost in the index of this shard.
     pub(super) name_bytes: usize,
-    pub(super) ping_after: u32,
-    pub(super) pong_within: u32,
+    pub(super) heartbeat: Heartbeat,
     pub(super) hello: v1::Limits,
     pub(super) heartbeat_ms: u64,
     pub(super) session: Session,
@@ -106,8 +106,10 @@ impl Settings {
             subscriptions: capacity.subscriptions_per_connection as usize,
             name_bytes: usize::try_from(capacity.name_bytes()).unwrap_or(usize::MAX)
                 / shards.max(1),
-            ping_after: ticks(config.heartbeat.interval.into()),
-            pong_within: ticks(config.heartbeat.timeout.into()),
+            heartbeat: Heartbeat::new(
+                ticks(config.heartbeat.interval.into()),
+                ticks(config.heartbeat.timeout.into()),
+            ),
             hello: v1::Limits {
                 subscriptions: capacity.subscriptions_per_connection,
                 command_bytes: capacity.command_bytes,

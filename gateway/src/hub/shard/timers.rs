@@ -8,17 +8,19 @@ use crate::conn::Phase;
 use crate::hub::wheel::{Deadline, Timer};
 
 impl Shard {
-    /// Visits every timer that is due.
+    /// Visits every timer that is due, as far as the turn's share of pings goes; the next turn continues there.
     pub(super) fn tick(&mut self) {
+        self.burst.next_turn();
         let mut timers = std::mem::take(&mut self.scratch.timers);
-        while self.wheel.advance(self.clock.tick, &mut timers) {
-            for (timer, deadline) in timers.drain(..) {
-                match deadline {
-                    _ if !self.is_current(timer) => {}
-                    Deadline::Liveness => self.visit(timer),
-                    Deadline::Grace => self.grace_over(timer),
-                    Deadline::Message => self.message_over(timer),
-                }
+        while !self.burst.is_enough()
+            && (!timers.is_empty() || self.wheel.advance(self.clock.tick, &mut timers))
+        {
+            let Some((timer, deadline)) = timers.pop() else { continue };
+            match deadline {
+                _ if !self.is_current(timer) => {}
+                Deadline::Liveness => self.visit(timer),
+                Deadline::Grace => self.grace_over(timer),
+                Deadline::Message => self.message_over(timer),
             }
         }
         self.scratch.timers = timers;
@@ -28,8 +30,9 @@ impl Shard {
     fn visit(&mut self, timer: Timer) {
         let Some(connection) = self.connections.get_mut(timer.conn as usize) else { return };
         let now = self.clock.tick;
-        let ping_at = connection.heard + self.settings.ping_after;
-        let end_at = ping_at + self.settings.pong_within;
+        let heartbeat = &self.settings.heartbeat;
+        let ping_at = heartbeat.ping_at(connection.heard, connection.serial);
+        let end_at = ping_at + heartbeat.timeout();
         match connection.phase {
             Phase::Closing if now >= connection.close_by => self.remove(timer.conn, 1006),
             Phase::Closing => self.wheel.insert(timer, Deadline::Liveness, connection.close_by),
@@ -40,15 +43,19 @@ impl Shard {
                 self.close(timer.conn, 4011, "no answer to a ping");
             }
             Phase::Open => {
+                // A ping that went out late, in a busy shard, still leaves the client its time.
+                let again = end_at.max(now + heartbeat.timeout());
+                self.wheel.insert(timer, Deadline::Liveness, again);
                 if !connection.pinged {
                     connection.pinged = true;
                     connection.owes_pong = true;
+                    self.burst.ping(self.clock.now_us);
                     self.send(timer.conn, |out| frame::write(out, Opcode::Ping, &[]));
                 }
-                // A ping that went out late, in a busy shard, still leaves the client its time.
-                let again = end_at.max(now + self.settings.pong_within);
-                self.wheel.insert(timer, Deadline::Liveness, again);
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
