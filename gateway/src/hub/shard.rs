@@ -195,7 +195,7 @@ impl Shard {
     pub(crate) fn run(mut self, pulse: &Pulse) -> io::Result<()> {
         while !self.stopping {
             pulse.beat();
-            let patience = self.gather_pongs(self.patience());
+            let patience = self.gather_pongs();
             if let Err(error) = self.turn(patience) {
                 tracing::error!(shard = self.number, %error, "the shard cannot wait for its sockets");
                 return Err(error);
@@ -204,11 +204,9 @@ impl Shard {
         Ok(())
     }
 
-    /// How long the next poll may wait.
-    fn patience(&self) -> Duration {
-        let scratch = &self.scratch;
-        let pending = !scratch.unread.is_empty() || !scratch.timers.is_empty();
-        if self.woken || pending || !self.replays.is_idle() {
+    /// Time until there is something to do besides the rest of a burst of pings.
+    fn idle_for(&self) -> Duration {
+        if self.woken || !self.scratch.unread.is_empty() || !self.replays.is_idle() {
             return Duration::ZERO;
         }
         if self.connections.is_empty() {
@@ -226,11 +224,16 @@ impl Shard {
 
     /// Leaves sockets alone for a moment after a burst of pings, so that one poll finds many pongs. Whatever the rest of
     /// the process has for the shard ends this at once. Returns how long the next poll may wait.
-    fn gather_pongs(&mut self, patience: Duration) -> Duration {
-        match self.burst.wait(self.clock.now_us, patience) {
-            Some(wait) if self.inbox.wait(wait) => Duration::ZERO,
-            Some(wait) => patience.saturating_sub(wait),
-            None => patience,
+    fn gather_pongs(&mut self) -> Duration {
+        let idle = self.idle_for();
+        let waited = match self.burst.wait(self.clock.now_us, idle) {
+            Some(wait) if self.inbox.wait(wait) => return Duration::ZERO,
+            Some(wait) => wait,
+            None => Duration::ZERO,
+        };
+        match self.scratch.timers.is_empty() {
+            true => idle.saturating_sub(waited),
+            false => Duration::ZERO,
         }
     }
 
