@@ -38,7 +38,7 @@ impl Heartbeat {
     pub(crate) fn new(interval: u32, timeout: u32) -> Self {
         let round = (interval / 2).max(1);
         // Slots that divide the round: an idle connection is pinged exactly once per interval.
-        let slot = (1..=LONGEST_SLOT).rev().find(|slot| round % slot == 0).unwrap_or(1);
+        let slot = (1..=LONGEST_SLOT).rev().find(|slot| round.is_multiple_of(*slot)).unwrap_or(1);
         Self { interval, timeout, round, slot }
     }
 
