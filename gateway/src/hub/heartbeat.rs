@@ -16,11 +16,12 @@ const PINGS_PER_TURN: u32 = 32;
 /// Pongs worth waiting for; fewer cost less than the wait.
 const WORTH_WAITING: u32 = 4;
 
-/// One wait for pongs. Commands of other clients wait as long; deliveries and new connections end the wait.
-const WAIT: Duration = Duration::from_micros(500);
+/// Shortest and longest wait for pongs (µs): stragglers are waited for longer. Commands of other clients wait as long;
+/// deliveries and new connections end the wait.
+const WAIT_US: (u64, u64) = (500, 2_000);
 
 /// Time after the last ping of a burst in which pongs are waited for (µs). Those of distant clients are read one by one.
-const WINDOW_US: u64 = 5_000;
+const WINDOW_US: u64 = 40_000;
 
 /// When connections are pinged, in ticks. The same for all shards.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,7 @@ impl Heartbeat {
 pub(crate) struct Burst {
     sent_in_turn: u32,
     awaited: u32,
-    until_us: u64,
+    last_us: u64,
 }
 
 impl Burst {
@@ -72,12 +73,12 @@ impl Burst {
 
     /// A ping left at `now_us`.
     pub(crate) fn ping(&mut self, now_us: u64) {
-        if now_us > self.until_us {
+        if now_us > self.last_us + WINDOW_US {
             self.awaited = 0; // those of earlier bursts are no longer waited for
         }
         self.sent_in_turn += 1;
         self.awaited += 1;
-        self.until_us = now_us + WINDOW_US;
+        self.last_us = now_us;
     }
 
     /// A pong arrived.
@@ -93,7 +94,9 @@ impl Burst {
     /// Time that sockets may be left alone from `now_us` on, so that pongs arrive together. `idle` is the time until
     /// something else is to be done.
     pub(crate) fn wait(&self, now_us: u64, idle: Duration) -> Option<Duration> {
-        (self.awaited >= WORTH_WAITING && now_us < self.until_us && idle >= WAIT).then_some(WAIT)
+        let since_us = now_us.saturating_sub(self.last_us);
+        let wait = Duration::from_micros(since_us.clamp(WAIT_US.0, WAIT_US.1));
+        (self.awaited >= WORTH_WAITING && since_us < WINDOW_US && idle >= wait).then_some(wait)
     }
 }
 
@@ -158,8 +161,10 @@ mod tests {
         let (mut burst, idle) = (Burst::default(), Duration::from_millis(100));
         assert_eq!(burst.wait(0, idle), None, "nobody was pinged");
         (0..WORTH_WAITING).for_each(|_| burst.ping(1_000));
-        assert_eq!(burst.wait(1_000, idle), Some(WAIT));
-        assert_eq!(burst.wait(1_000, WAIT / 2), None, "something is due before");
+        let [short, long] = [WAIT_US.0, WAIT_US.1].map(Duration::from_micros);
+        assert_eq!(burst.wait(1_000, idle), Some(short));
+        assert_eq!(burst.wait(1_000 + WINDOW_US - 1, idle), Some(long));
+        assert_eq!(burst.wait(1_000, short / 2), None, "something is due before");
         assert_eq!(burst.wait(1_000, Duration::ZERO), None, "there is work");
         assert_eq!(burst.wait(1_000 + WINDOW_US, idle), None, "the rest is far away or dead");
         burst.pong();
