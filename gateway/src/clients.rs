@@ -8,6 +8,7 @@
 
 pub(crate) mod clock;
 mod deliver;
+pub(crate) mod heartbeat;
 mod lifecycle;
 mod output;
 mod timers;
@@ -27,6 +28,7 @@ use crate::conn::slow::Bounds;
 use crate::conn::{Connection, Phase, Socket};
 use crate::counters::Totals;
 use clock::Clock;
+use heartbeat::{Burst, Heartbeat};
 use wheel::{Deadline, Timer, Wheel};
 
 /// Time a client gets to read its close frame and hang up.
@@ -36,10 +38,7 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub bounds: Bounds,
-    /// Ticks of silence after which a client is asked for a sign of life.
-    pub ping_after: u32,
-    /// Ticks that it has to give one.
-    pub pong_within: u32,
+    pub heartbeat: Heartbeat,
     /// Ticks from the first byte of a message to its last one; `None` for as long as it takes.
     pub message_timeout: Option<u32>,
 }
@@ -56,7 +55,9 @@ pub(crate) struct Clients {
     /// Connections whose due messages leave in the flush under way.
     flushing: Vec<u32>,
     wheel: Wheel,
+    /// Timers that are due and not visited yet.
     timers: Vec<(Timer, Deadline)>,
+    burst: Burst,
     /// Memory of what waits for slow clients.
     outbox_memory: Meter,
     /// Number of the last connection.
@@ -84,6 +85,7 @@ impl Clients {
             flushing: Vec::new(),
             wheel: Wheel::new(),
             timers: Vec::new(),
+            burst: Burst::default(),
             outbox_memory: Meter::default(),
             serial: 0,
             ended: VecDeque::new(),
@@ -105,7 +107,8 @@ impl Clients {
             return None;
         }
         let timer = Timer { conn, serial: self.serial };
-        self.wheel.insert(timer, Deadline::Liveness, self.clock.tick + self.settings.ping_after);
+        let ping_at = self.settings.heartbeat.ping_at(self.clock.tick, self.serial);
+        self.wheel.insert(timer, Deadline::Liveness, ping_at);
         Some(timer)
     }
 

@@ -82,6 +82,8 @@ pub(crate) struct Connection {
     pub owes_pong: bool,
     /// Whether the shard's list of sockets with more to read has it.
     pub unread: bool,
+    /// Whether the client has hung up: what it sent before is read to its end.
+    pub hung_up: bool,
     /// Tick at which a message began that has not ended.
     pub unfinished_since: Option<NonZeroU32>,
     /// Whether a timer will look at it.
@@ -111,6 +113,7 @@ impl Connection {
             pinged: false,
             owes_pong: false,
             unread: false,
+            hung_up: false,
             unfinished_since: None,
             message_timer: false,
             _permit: socket.permit,

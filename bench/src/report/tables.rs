@@ -219,8 +219,12 @@ pub(super) fn ours(results: &Results) -> String {
             row("p8", case, &[("p50Ms", 2), ("p99Ms", 2), ("growthKb", 0), ("closed", 0)])
         })
         .collect();
-    let figures =
-        [("cpuPercentOfACore", 2), ("cpuUsPerConnectionSecond", 3), ("userKbPerConnection", 2)];
+    let figures = [
+        ("cpuPercentOfACore", 2),
+        ("cpuUsPerConnectionSecond", 3),
+        ("sendsPerHeartbeat", 2),
+        ("userKbPerConnection", 2),
+    ];
     let idle: Vec<_> = results
         .samples
         .cases("p10")
@@ -241,7 +245,13 @@ pub(super) fn ours(results: &Results) -> String {
         ),
         table(
             "## P10: idle connections, pinged every 25 s",
-            &columns(&["connections", "% of a core", "µs per connection and second", "kB each"]),
+            &columns(&[
+                "connections",
+                "% of a core",
+                "µs per connection and second",
+                "sends of the floor per heartbeat",
+                "kB each",
+            ]),
             &idle,
         ),
     ]

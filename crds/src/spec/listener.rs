@@ -87,7 +87,7 @@ pub struct Listener {
      ping before the last one is judged: lower the timeout or raise the interval"
 ))]
 pub struct Heartbeat {
-    /// Silence of a client after which it is pinged, such as 25s; 1s to 1h. Keep it below the idle timeout of every proxy
+    /// Longest silence of a client before a ping, such as 25s; 1s to 1h. Keep it below the idle timeout of every proxy
     /// and load balancer on the way, which is often 60s. Default 25s.
     #[serde(default = "default_interval")]
     #[schemars(schema_with = "crate::schema::duration")]

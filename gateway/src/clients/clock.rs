@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Resolution of heartbeats and deadlines: coarse, so that an idle shard wakes ten times a second at most.
+/// Resolution of heartbeats and deadlines: coarse, so that many are due at once.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// A span in ticks, at least one.
@@ -31,9 +31,10 @@ impl Clock {
         self.tick = u32::try_from(self.now_us / TICK.as_micros() as u64).unwrap_or(u32::MAX);
     }
 
-    pub(crate) fn until_next_tick(&self) -> Duration {
-        let tick_us = TICK.as_micros() as u64;
-        Duration::from_micros(tick_us - self.now_us % tick_us)
+    /// The time until a tick begins.
+    pub(crate) fn until(&self, tick: u32) -> Duration {
+        let tick_us = u64::from(tick) * TICK.as_micros() as u64;
+        Duration::from_micros(tick_us.saturating_sub(self.now_us))
     }
 
     /// Lets time pass.

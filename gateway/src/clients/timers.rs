@@ -2,6 +2,7 @@
 //! messages that take too long.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use wsgateway_proto::frame::{self, Opcode};
 
@@ -10,17 +11,19 @@ use super::{Clients, active};
 use crate::conn::Phase;
 
 impl Clients {
-    /// Visits every timer that is due.
+    /// Visits every timer that is due, as far as the turn's share of pings goes; the next turn continues there.
     pub(crate) fn tick(&mut self) {
+        self.burst.next_turn();
         let mut timers = std::mem::take(&mut self.timers);
-        while self.wheel.advance(self.clock.tick, &mut timers) {
-            for (timer, deadline) in timers.drain(..) {
-                match deadline {
-                    _ if !self.is_current(timer) => {}
-                    Deadline::Liveness => self.visit(timer),
-                    Deadline::Grace => self.grace_over(timer),
-                    Deadline::Message => self.message_over(timer),
-                }
+        while !self.burst.is_enough()
+            && (!timers.is_empty() || self.wheel.advance(self.clock.tick, &mut timers))
+        {
+            let Some((timer, deadline)) = timers.pop() else { continue };
+            match deadline {
+                _ if !self.is_current(timer) => {}
+                Deadline::Liveness => self.visit(timer),
+                Deadline::Grace => self.grace_over(timer),
+                Deadline::Message => self.message_over(timer),
             }
         }
         self.timers = timers;
@@ -29,8 +32,9 @@ impl Clients {
     fn visit(&mut self, timer: Timer) {
         let Some(connection) = active(&mut self.connections, timer.conn) else { return };
         let now = self.clock.tick;
-        let ping_at = connection.heard + self.settings.ping_after;
-        let end_at = ping_at + self.settings.pong_within;
+        let heartbeat = &self.settings.heartbeat;
+        let ping_at = heartbeat.ping_at(connection.heard, connection.serial);
+        let end_at = ping_at + heartbeat.timeout();
         match connection.phase {
             Phase::Ended => {}
             Phase::Closing if now >= connection.close_by => self.remove(timer.conn, 1006),
@@ -42,20 +46,22 @@ impl Clients {
                 // It never says anything: a client that has gone is seen by what is sent to it.
                 connection.heard = now;
                 self.silent.push_back(timer.conn);
-                self.wheel.insert(timer, Deadline::Liveness, now + self.settings.ping_after);
+                let again = heartbeat.ping_at(now, connection.serial);
+                self.wheel.insert(timer, Deadline::Liveness, again);
             }
             Phase::Open if now >= end_at && connection.pinged => {
                 self.close(timer.conn, 4011, "no answer to a ping");
             }
             Phase::Open => {
+                // A ping that went out late, in a busy shard, still leaves the client its time.
+                let again = end_at.max(now + heartbeat.timeout());
+                self.wheel.insert(timer, Deadline::Liveness, again);
                 if !connection.pinged {
                     connection.pinged = true;
                     connection.owes_pong = true;
+                    self.burst.ping(self.clock.now_us);
                     self.send(timer.conn, |out| frame::write(out, Opcode::Ping, &[]));
                 }
-                // A ping that went out late, in a busy shard, still leaves the client its time.
-                let again = end_at.max(now + self.settings.pong_within);
-                self.wheel.insert(timer, Deadline::Liveness, again);
             }
         }
     }
@@ -87,5 +93,31 @@ impl Clients {
             }
             Some(_) => self.close(timer.conn, 1008, "a message was begun and not ended in time"),
         }
+    }
+
+    /// When the next timer is due, `reach` ticks ahead at most.
+    pub(crate) fn until_next_timer(&self, reach: u32) -> Duration {
+        self.clock.until(self.wheel.next_within(reach))
+    }
+
+    /// Whether timers that are due wait for the next turn.
+    pub(crate) fn has_late_timers(&self) -> bool {
+        !self.timers.is_empty()
+    }
+
+    /// Time that sockets may be left alone, so that the pongs of a burst arrive together; `idle` is the time until
+    /// something else is to be done.
+    pub(crate) fn wait_for_pongs(&self, idle: Duration) -> Option<Duration> {
+        self.burst.wait(self.clock.now_us, idle)
+    }
+
+    /// A client has sent a pong; false if it was not asked for one.
+    pub(crate) fn take_pong(&mut self, conn: u32) -> bool {
+        let Some(connection) = active(&mut self.connections, conn) else { return true };
+        let asked = std::mem::take(&mut connection.owes_pong);
+        if asked {
+            self.burst.pong();
+        }
+        asked
     }
 }

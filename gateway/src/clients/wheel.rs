@@ -47,6 +47,15 @@ impl Wheel {
         }
     }
 
+    /// The first tick to be visited that has entries, or the one `reach` ticks ahead, whichever is earlier.
+    pub(crate) fn next_within(&self, reach: u32) -> u32 {
+        let has_entries = |tick: &u32| {
+            self.slots.get(*tick as usize % SLOTS).is_some_and(|slot| !slot.is_empty())
+        };
+        let end = self.next + reach;
+        (self.next..end).find(has_entries).unwrap_or(end)
+    }
+
     /// Takes the entries of the next tick that is not after `now` into `due`; false when there is no such tick.
     /// `due` must be empty; its memory is used again.
     pub(crate) fn advance(&mut self, now: u32, due: &mut Vec<(Timer, Deadline)>) -> bool {
@@ -82,6 +91,18 @@ mod tests {
         wheel.insert(Timer { conn: 1, serial: 1 }, Deadline::Liveness, 250);
         assert!(visits(&mut wheel, 249).is_empty());
         assert_eq!(visits(&mut wheel, 250), [1]);
+    }
+
+    #[test]
+    fn the_next_tick_with_entries_is_found_within_reach() {
+        let mut wheel = Wheel::new();
+        assert_eq!(wheel.next_within(10), 10);
+        for tick in [SLOTS as u32 - 1, SLOTS as u32 + 9] {
+            visits(&mut wheel, tick - 5);
+            wheel.insert(Timer { conn: 1, serial: 1 }, Deadline::Liveness, tick);
+            assert_eq!((wheel.next_within(10), wheel.next_within(2)), (tick, tick - 2));
+            assert_eq!(visits(&mut wheel, tick), [1]);
+        }
     }
 
     #[test]

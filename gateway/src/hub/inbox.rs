@@ -4,7 +4,7 @@
 //! (a connection needs a permit first) and always find room.
 
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,6 +73,8 @@ impl Asker for Inbox {
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,
     waker: mio::Waker,
+    /// Wakes a shard that waits for entries alone.
+    arrived: Condvar,
     room: Notify,
 }
 
@@ -82,13 +84,37 @@ struct Queue {
     deliveries: usize,
     bytes: usize,
     refused: bool,
+    /// The shard is in [`Inbox::wait`].
+    waiting: bool,
     /// The shard has ended: nobody takes anything any more.
     closed: bool,
 }
 
+/// Whom an entry wakes, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    /// The shard has been woken for an earlier entry.
+    Nobody,
+    /// The shard that is in [`Inbox::wait`].
+    Waiting,
+    /// The shard that works or polls.
+    Polling,
+}
+
+impl Queue {
+    fn add(&mut self, entry: Entry) -> Wake {
+        self.entries.push(entry);
+        match self.entries.len() {
+            1 if self.waiting => Wake::Waiting,
+            1 => Wake::Polling,
+            _ => Wake::Nobody,
+        }
+    }
+}
+
 impl Inbox {
     pub(crate) fn new(waker: mio::Waker) -> Self {
-        Self { queue: Mutex::default(), waker, room: Notify::new() }
+        Self { queue: Mutex::default(), waker, arrived: Condvar::new(), room: Notify::new() }
     }
 
     /// Adds an entry whatever the bounds say.
@@ -98,12 +124,9 @@ impl Inbox {
             if queue.closed {
                 return;
             }
-            queue.entries.push(entry);
-            queue.entries.len() == 1
+            queue.add(entry)
         };
-        if wake {
-            self.wake();
-        }
+        self.wake(wake);
     }
 
     /// Adds a message, as soon as there is room. Without a shard there always is, and nobody hears of it: the others
@@ -127,12 +150,9 @@ impl Inbox {
             }
             queue.deliveries += 1;
             queue.bytes += delivery.frame.len();
-            queue.entries.push(Entry::Deliver(Arc::clone(delivery)));
-            queue.entries.len() == 1
+            queue.add(Entry::Deliver(Arc::clone(delivery)))
         };
-        if wake {
-            self.wake();
-        }
+        self.wake(wake);
         true
     }
 
@@ -149,6 +169,16 @@ impl Inbox {
         if refused {
             self.room.notify_one();
         }
+    }
+
+    /// Waits for entries, `span` at most, without the shard's sockets; false when there are none.
+    pub(crate) fn wait(&self, span: Duration) -> bool {
+        let mut queue = self.lock();
+        queue.waiting = true;
+        let waited = self.arrived.wait_timeout_while(queue, span, |queue| queue.entries.is_empty());
+        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        queue.waiting = false;
+        !queue.entries.is_empty()
     }
 
     /// Deliveries that wait now.
@@ -169,9 +199,15 @@ impl Inbox {
         self.room.notify_one();
     }
 
-    fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "cannot wake a shard");
+    fn wake(&self, wake: Wake) {
+        match wake {
+            Wake::Nobody => {}
+            Wake::Waiting => self.arrived.notify_one(),
+            Wake::Polling => {
+                if let Err(error) = self.waker.wake() {
+                    tracing::error!(%error, "cannot wake a shard");
+                }
+            }
         }
     }
 
@@ -197,6 +233,25 @@ mod tests {
         let message =
             Message { subject: "a".into(), sequence: 1, timestamp: 0, payload, deleted: None };
         Encoder::new(&Channels::default()).encode(&message)
+    }
+
+    #[test]
+    fn what_comes_while_the_shard_waits_for_pongs_ends_the_wait() {
+        const FOREVER: Duration = Duration::from_secs(3_600);
+        let poll = mio::Poll::new().unwrap();
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        let (inbox, delivery) = (Arc::new(Inbox::new(waker)), delivery());
+        assert!(!inbox.wait(Duration::ZERO), "there is nothing");
+        let shard = {
+            let inbox = Arc::clone(&inbox);
+            std::thread::spawn(move || inbox.wait(FOREVER))
+        };
+        while !inbox.lock().waiting {
+            std::thread::yield_now();
+        }
+        assert!(inbox.try_deliver(&delivery));
+        assert!(shard.join().unwrap());
+        assert!(inbox.wait(FOREVER), "what is there already is not waited for");
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub(crate) use settings::Settings;
 /// Socket events taken per poll: enough to amortise the system call, few enough to reach the inbox soon.
 const EVENTS: usize = 1_024;
 
+/// An idle shard with connections wakes after so many ticks, if no timer is due before.
+const IDLE_TICKS: u32 = 10;
+
 /// An empty shard shows that it lives this often: six times within the time after which it counts as stuck.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -135,7 +138,8 @@ impl Shard {
     pub(crate) fn run(mut self, pulse: &Pulse) -> io::Result<()> {
         while !self.stopping {
             pulse.beat();
-            if let Err(error) = self.turn(self.timeout()) {
+            let timeout = self.gather_pongs();
+            if let Err(error) = self.turn(timeout) {
                 tracing::error!(shard = self.number, %error, "the shard cannot wait for its sockets");
                 return Err(error);
             }
@@ -143,24 +147,36 @@ impl Shard {
         Ok(())
     }
 
-    /// How long the next poll may wait.
-    fn timeout(&self) -> Option<Duration> {
+    /// Time until there is something to do besides the rest of a burst of pings.
+    fn idle_for(&self) -> Duration {
         let clients = &self.parts.live.clients;
         if self.woken || !self.input.is_idle() || !self.parts.sessions.replays.is_idle() {
-            return Some(Duration::ZERO);
+            return Duration::ZERO;
         }
         if clients.len() == 0 {
-            return Some(IDLE);
+            return IDLE;
         }
-        let tick = clients.clock.until_next_tick();
-        let hold = clients
-            .hold_until_us()
-            .map(|until_us| Duration::from_micros(until_us.saturating_sub(clients.clock.now_us)));
-        Some(hold.map_or(tick, |hold| hold.min(tick)))
+        // A drain continues with every tick.
+        let timers = clients.until_next_timer(if self.drain.is_some() { 1 } else { IDLE_TICKS });
+        let left_us = |until_us: u64| until_us.saturating_sub(clients.clock.now_us);
+        let held = clients.hold_until_us().map(|until_us| Duration::from_micros(left_us(until_us)));
+        held.map_or(timers, |held| held.min(timers))
+    }
+
+    /// Leaves sockets alone for a moment after a burst of pings, so that one poll finds many pongs. What the rest of the
+    /// process has for the shard ends this at once. Returns how long the next poll may wait.
+    fn gather_pongs(&mut self) -> Duration {
+        let (idle, clients) = (self.idle_for(), &self.parts.live.clients);
+        let waited = match clients.wait_for_pongs(idle) {
+            Some(wait) if self.inbox.wait(wait) => return Duration::ZERO,
+            Some(wait) => wait,
+            None => Duration::ZERO,
+        };
+        if clients.has_late_timers() { Duration::ZERO } else { idle.saturating_sub(waited) }
     }
 
     /// One round of everything, waiting at most `timeout` for something to do.
-    pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn turn(&mut self, timeout: Duration) -> io::Result<()> {
         self.poll(timeout)?;
         self.clients().clock.update();
         let begun_us = self.clients().clock.now_us;
@@ -184,8 +200,8 @@ impl Shard {
         &mut self.parts.live.clients
     }
 
-    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, timeout) {
+    fn poll(&mut self, timeout: Duration) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(()),
         }
@@ -306,7 +322,7 @@ impl Shard {
         self.clients().begin_flush(held);
         while self.clients().flush() {
             // An epoll that fails for good fails again in the turn to come, and ends the shard there.
-            if self.poll(Some(Duration::ZERO)).is_ok() {
+            if self.poll(Duration::ZERO).is_ok() {
                 self.clients().clock.update();
                 self.serve_sockets(input::PER_PAUSE);
             }
@@ -358,3 +374,6 @@ impl Parts {
         self.sessions.dismiss(&mut self.live, timer, reason);
     }
 }
+
+#[cfg(test)]
+mod idle_tests;

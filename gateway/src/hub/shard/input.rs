@@ -81,20 +81,22 @@ impl Input {
         self.unread.is_empty()
     }
 
-    /// Reads once what a socket has, as far as the turn's budget goes. `to_the_end`: do not take a short read for the end
-    /// of it.
+    /// Reads once what a socket has, as far as the turn's budget goes.
     pub(super) fn read(
         &mut self,
         listener: &mut impl Listener,
         conn: u32,
-        to_the_end: bool,
+        hung_up: bool,
         budget: &mut usize,
     ) {
         let clients = listener.clients();
         let tick = clients.clock.tick;
-        let Some(connection) = clients.get_mut(conn).filter(|connection| !connection.unread) else {
+        let Some(connection) = clients.get_mut(conn) else { return };
+        connection.hung_up |= hung_up;
+        let to_the_end = connection.hung_up;
+        if connection.unread {
             return; // its turn comes
-        };
+        }
         if *budget == 0 {
             return self.read_later(clients, conn);
         }
@@ -112,7 +114,8 @@ impl Input {
                     self.consume(listener, conn, buffer.get_mut(..count).unwrap_or_default());
                     self.buffer = buffer;
                 }
-                // The kernel had less than we asked for: it will report when there is more.
+                // The kernel had less than we asked for: it reports when there is more. The end of a client that has hung
+                // up was reported already.
                 count == self.buffer.len() || to_the_end
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
@@ -150,7 +153,7 @@ impl Input {
                 if let Some(connection) = clients.get_mut(timer.conn) {
                     connection.unread = false;
                 }
-                self.read(listener, timer.conn, true, budget);
+                self.read(listener, timer.conn, false, budget);
             }
         }
         // Those that still have more queue after those that were not served.
@@ -259,8 +262,7 @@ impl Input {
 
     /// An answer to a ping is free, one that nobody has asked for is not.
     fn pong(&self, clients: &mut Clients, conn: u32) {
-        let Some(connection) = clients.get_mut(conn) else { return };
-        if !std::mem::take(&mut connection.owes_pong) {
+        if !clients.take_pong(conn) {
             self.may_act(clients, conn);
         }
     }

@@ -12,6 +12,7 @@ use wsgateway_proto::v1;
 use super::input;
 use crate::clients;
 use crate::clients::clock::ticks;
+use crate::clients::heartbeat::Heartbeat;
 use crate::conn::rate::RateLimit;
 use crate::conn::slow::Bounds;
 
@@ -116,8 +117,10 @@ fn clients(config: &GatewayConfig, shards: usize) -> clients::Settings {
             per_shard: share.max(per_connection),
             grace: ticks(config.slow_consumer.grace.into()),
         },
-        ping_after: ticks(config.heartbeat.interval.into()),
-        pong_within: ticks(config.heartbeat.timeout.into()),
+        heartbeat: Heartbeat::new(
+            ticks(config.heartbeat.interval.into()),
+            ticks(config.heartbeat.timeout.into()),
+        ),
         message_timeout: Some(ticks(MESSAGE_TIMEOUT)),
     }
 }
