@@ -4,6 +4,7 @@
 //! that holds the fewest. Owns the shards' inboxes and threads; a shard owns everything behind its inbox.
 
 pub(crate) mod counters;
+pub(crate) mod few;
 pub(crate) mod inbox;
 pub(crate) mod index;
 pub(crate) mod shard;

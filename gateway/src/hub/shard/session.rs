@@ -3,7 +3,7 @@
 mod odin;
 mod symbols;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use wsgateway_config::Protocol;
 use wsgateway_proto::channel::{self, ChannelError, Kind};
@@ -13,6 +13,7 @@ use super::Shard;
 use super::replay::{From, Opening};
 use crate::conn::Phase;
 use crate::history::Interest;
+use crate::hub::few::Few;
 use crate::hub::index::Index;
 
 /// A channel that a client asks for.
@@ -160,7 +161,7 @@ impl Shard {
     fn sort_out<'a>(&self, conn: u32, wanted: impl Iterator<Item = Wanted<'a>>) -> Asked<'a> {
         let (held, opening) = (self.held_patterns(conn), self.replays.openings(conn));
         let mut count = self.count_of(&held, &opening);
-        let (mut seen, mut fresh_ones) = (HashSet::new(), HashSet::new());
+        let (mut seen, mut fresh_ones) = (Few::new(), Few::new());
         let (mut channels, mut rejected, mut bytes, mut ahead) = (Vec::new(), Vec::new(), 0, 0);
         for Wanted { asked, channel } in wanted.filter(|wanted| seen.insert(wanted.asked)) {
             bytes += Index::most_bytes(asked);
@@ -193,17 +194,17 @@ impl Shard {
     }
 
     /// The patterns that a connection is subscribed to.
-    fn held_patterns(&self, conn: u32) -> HashSet<u32> {
+    fn held_patterns(&self, conn: u32) -> Few<u32> {
         let connection = self.connections.get(conn as usize);
         let held = connection.map_or(&[][..], |connection| connection.subscriptions.as_slice());
         held.iter().map(|held| held.pattern).collect()
     }
 
-    fn is_among(&self, held: &HashSet<u32>, text: &str) -> bool {
-        self.index.find(text).is_some_and(|number| held.contains(&number))
+    fn is_among(&self, held: &Few<u32>, text: &str) -> bool {
+        !held.is_empty() && self.index.find(text).is_some_and(|number| held.contains(number))
     }
 
-    fn count_of(&self, held: &HashSet<u32>, opening: &HashMap<&str, bool>) -> usize {
+    fn count_of(&self, held: &Few<u32>, opening: &HashMap<&str, bool>) -> usize {
         held.len() + opening.keys().filter(|text| !self.is_among(held, text)).count()
     }
 
@@ -249,7 +250,7 @@ impl Shard {
         if !self.may_look_back(conn) {
             return self.too_many_replays(conn, id);
         }
-        let (mut interest, mut seen, mut bytes) = (Interest::default(), HashSet::new(), 0);
+        let (mut interest, mut seen, mut bytes) = (Interest::default(), Few::new(), 0);
         for text in channels.iter().map(AsRef::as_ref).filter(|text| seen.insert(*text)) {
             bytes += Index::most_bytes(text);
             match channel::validate(text) {
@@ -282,7 +283,7 @@ impl Shard {
         id: Option<Id<'_>>,
         wanted: impl Iterator<Item = Wanted<'a>>,
     ) {
-        let mut seen = HashSet::new();
+        let mut seen = Few::new();
         let wanted = wanted.filter_map(|wanted| Some((wanted.asked, wanted.channel.ok()?)));
         let wanted: Vec<_> = wanted.filter(|(asked, _)| seen.insert(*asked)).collect();
         let mut unsubscribed = Vec::new();
