@@ -14,7 +14,7 @@ use super::place::{admit, busy};
 use super::watched::Watched;
 use super::{Site, problem};
 use crate::admission::Permit;
-use crate::hub::inbox::Handover;
+use crate::hub::arrivals::Handover;
 use crate::source::status::State as SourceState;
 
 /// Route of the WebSocket endpoint, for every method.

@@ -1,17 +1,15 @@
-//! Inbox: the one queue into a shard, with one lock and one wake-up per batch.
+//! Inbox: the way into a shard, with one lock and one wake-up per batch.
 //!
 //! Deliveries are bounded in bytes and entries: [`Inbox::deliver`] waits for room. Other entries are few by nature
-//! (a connection needs a permit first) and always find room.
+//! and always find room. Fresh connections have a queue of their own, see [`Arrivals`].
 
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use wsgateway_config::Protocol;
 
-use crate::admission::Permit;
+use super::arrivals::{Arrivals, Handover};
 use crate::encode::Delivery;
 use crate::history::archive::{Fetched, Query};
 
@@ -27,8 +25,6 @@ const MAX_BYTES: usize = 16 << 20;
 pub(crate) enum Entry {
     /// One message.
     Deliver(Arc<Delivery>),
-    /// One connection, upgraded.
-    Adopt(Box<Handover>),
     /// The stream's identity, and the position after which deliveries follow.
     Opened { epoch: Arc<str>, position: u64 },
     /// The stream discarded messages up to `position`: every connection gets the frame that says so.
@@ -41,27 +37,11 @@ pub(crate) enum Entry {
     Stop,
 }
 
-/// A socket that the HTTP side has upgraded.
-#[derive(Debug)]
-pub(crate) struct Handover {
-    /// Non-blocking, options set.
-    pub stream: TcpStream,
-    /// What the client is to be sent before anything else: the answer to its request, unless it has been sent.
-    pub response: Vec<u8>,
-    /// Bytes that came behind the handshake.
-    pub leftover: Bytes,
-    /// Whether permessage-deflate was agreed.
-    pub deflate: bool,
-    /// What is spoken.
-    pub protocol: Protocol,
-    /// The connection's place, unless the other end holds it.
-    pub permit: Option<Permit>,
-}
-
-/// Queue and wake-up of one shard.
+/// Queues and wake-up of one shard.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,
+    arrivals: Arrivals,
     waker: mio::Waker,
     room: Notify,
 }
@@ -78,7 +58,7 @@ struct Queue {
 
 impl Inbox {
     pub(crate) fn new(waker: mio::Waker) -> Self {
-        Self { queue: Mutex::default(), waker, room: Notify::new() }
+        Self { queue: Mutex::default(), arrivals: Arrivals::default(), waker, room: Notify::new() }
     }
 
     /// Adds an entry whatever the bounds say.
@@ -94,6 +74,25 @@ impl Inbox {
         if wake {
             self.wake();
         }
+    }
+
+    /// Adds a connection whatever the bounds say.
+    pub(crate) fn arrive(&self, handover: Handover) {
+        if self.arrivals.push(handover) {
+            self.wake();
+        }
+    }
+
+    /// Adds connections that were accepted together, as soon as there is room, and leaves `burst` empty.
+    pub(crate) async fn arrive_together(&self, burst: &mut Vec<Handover>) {
+        if self.arrivals.extend(burst).await {
+            self.wake();
+        }
+    }
+
+    /// Takes so many connections at most; true if there are more, of which the shard is not told again.
+    pub(crate) fn take_arrivals(&self, most: usize, taken: &mut Vec<Handover>) -> bool {
+        self.arrivals.take(most, taken)
     }
 
     /// Adds a message, as soon as there is room. Without a shard there always is, and nobody hears of it: the others
@@ -154,9 +153,9 @@ impl Inbox {
             queue.deliveries = 0;
             std::mem::take(&mut queue.entries)
         };
-        // Outside of the lock: connections on their way give their places back.
         drop(dropped);
         self.room.notify_one();
+        self.arrivals.close();
     }
 
     fn wake(&self) {

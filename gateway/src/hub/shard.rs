@@ -1,10 +1,11 @@
 //! Shard: one thread, one epoll, its own connections, index, timers and share of the outbox memory.
 //!
 //! A turn reads what sockets have, takes the inbox's batch, marks each message for its receivers, then writes once
-//! per connection that something is due to. No lock, no allocation and no wake-up per delivery. What must hold:
+//! per connection that something is due to, and takes a few fresh connections in. No lock, no allocation and no wake-up per delivery. What must hold:
 //! a connection's output leaves in the order in which this thread produced it, so an acknowledgement's offset is
 //! exactly the position after which deliveries follow.
 
+mod arrive;
 mod deliver;
 mod drain;
 mod due;
@@ -25,6 +26,7 @@ use slab::Slab;
 use wsgateway_proto::deflate::Inflater;
 use wsgateway_runtime::readiness::Pulse;
 
+use super::arrivals::Handover;
 use super::counters::{Counters, Totals};
 use super::inbox::{Entry, Inbox};
 use super::index::Index;
@@ -105,6 +107,8 @@ pub(crate) struct Shard {
     inflater: Option<Inflater>,
     /// The inbox has called since it was last emptied.
     woken: bool,
+    /// Connections wait that the last turn had no time for.
+    crowded: bool,
     stopping: bool,
 }
 
@@ -114,6 +118,7 @@ struct Scratch {
     events: Events,
     ready: Vec<Ready>,
     batch: Vec<Entry>,
+    arrivals: Vec<Handover>,
     timers: Vec<(Timer, Deadline)>,
     /// Sockets that had more to read than one turn takes.
     unread: Vec<Timer>,
@@ -169,6 +174,7 @@ impl Shard {
                 events: Events::with_capacity(EVENTS),
                 ready: Vec::with_capacity(EVENTS),
                 batch: Vec::new(),
+                arrivals: Vec::new(),
                 timers: Vec::new(),
                 unread: Vec::new(),
                 input: vec![0; INPUT],
@@ -176,6 +182,7 @@ impl Shard {
             },
             inflater: None,
             woken: false,
+            crowded: false,
             stopping: false,
         };
         Ok((shard, inbox, published))
@@ -198,7 +205,8 @@ impl Shard {
 
     /// How long the next poll may wait.
     fn patience(&self) -> Option<Duration> {
-        if self.woken || !self.scratch.unread.is_empty() || !self.replays.is_idle() {
+        let has_work = self.woken || self.crowded || !self.scratch.unread.is_empty();
+        if has_work || !self.replays.is_idle() {
             Some(Duration::ZERO)
         } else if self.connections.is_empty() {
             Some(IDLE)
@@ -218,6 +226,7 @@ impl Shard {
         self.sockets(input::PER_TURN);
         self.work_inbox();
         self.clock.update();
+        self.welcome(self.clock.now_us - begun_us);
         self.flush_held();
         self.tick();
         self.replay();
@@ -298,7 +307,6 @@ impl Shard {
             self.flush();
             match entry {
                 Entry::Deliver(_) => {}
-                Entry::Adopt(handover) => self.adopt(*handover),
                 Entry::Opened { epoch, position } => self.opened(epoch, position),
                 Entry::Lost { gap, position } => {
                     self.position = self.position.max(position);

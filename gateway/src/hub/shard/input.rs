@@ -11,12 +11,12 @@ use super::{Session, Shard, ticks};
 use crate::conn::Phase;
 use crate::hub::wheel::{Deadline, Timer};
 
-/// What sockets may take of a turn, in bytes; whoever is over it waits for the next one, before others. About 5 ms of
-/// small commands.
-pub(super) const PER_TURN: usize = 512 << 10;
+/// What sockets may take of a turn, in bytes; whoever is over it waits for the next one, before others. Well below 1 ms of
+/// small commands: as long may a message wait for them, and a turn by itself costs a few microseconds.
+pub(super) const PER_TURN: usize = 64 << 10;
 
-/// The same between two writes of a long flush: live messages are on their way.
-pub(super) const PER_LOOK: usize = 64 << 10;
+/// The same between two writes of a long flush, about a fifth of the time that these take: live messages are on their way.
+pub(super) const PER_LOOK: usize = 16 << 10;
 
 /// The least that a read counts for: each is a system call, and most bring a command.
 const LEAST: usize = 1 << 10;

@@ -12,7 +12,7 @@ use super::{CLOSE_TIMEOUT, Session, Shard, ticks};
 use crate::conn::rate::Rate;
 use crate::conn::{Connection, Form, Phase};
 use crate::hub::NONE;
-use crate::hub::inbox::Handover;
+use crate::hub::arrivals::Handover;
 use crate::hub::wheel::{Deadline, Timer};
 
 impl Shard {

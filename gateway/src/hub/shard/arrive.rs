@@ -1,0 +1,86 @@
+//! Taking fresh connections in: a few a turn, so that a storm of them does not delay messages.
+
+use super::Shard;
+
+/// Connections that a turn takes in, however short it was, and between two looks at the clock. About 0.2 ms.
+const STEP: usize = 16;
+
+/// Beyond that they get an eighth of the time of the turn's other work: a busy shard takes its clients back as well, and
+/// its messages are late by no more than that, and once more for the commands of those who came.
+const SHARE: u64 = 8;
+
+impl Shard {
+    /// Adopts connections that wait, after so much other work (µs).
+    pub(super) fn welcome(&mut self, worked_us: u64) {
+        let end_us = self.clock.now_us + worked_us / SHARE;
+        let mut arrivals = std::mem::take(&mut self.scratch.arrivals);
+        loop {
+            self.crowded = self.inbox.take_arrivals(STEP, &mut arrivals);
+            if arrivals.is_empty() {
+                break;
+            }
+            arrivals.drain(..).for_each(|handover| self.adopt(handover));
+            self.clock.update();
+            if !self.crowded || self.clock.now_us >= end_us {
+                break;
+            }
+        }
+        self.scratch.arrivals = arrivals;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use bytes::Bytes;
+    use wsgateway_config::{GatewayConfig, MemorySource, Protocol, Source};
+
+    use super::*;
+    use crate::history::{Archive, Bounds, History, Past};
+    use crate::hub::arrivals::Handover;
+    use crate::hub::shard::Settings;
+
+    #[test]
+    fn a_turn_takes_a_few_of_those_who_come_and_looks_for_the_others_without_waiting() {
+        let config = GatewayConfig::new("test/storm", Source::Memory(MemorySource {}));
+        let history = History::new(Bounds { messages: 1, bytes: 1, age_ms: 1 });
+        let past = Past { history, archive: Archive::none() };
+        let (mut shard, inbox, _counters) =
+            Shard::new(Settings::new(&config, 1, "pod", 0), 0, past).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..2 * STEP + 1 {
+            clients.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_nonblocking(true).unwrap();
+            inbox.arrive(Handover {
+                stream,
+                response: Vec::new(),
+                leftover: Bytes::new(),
+                deflate: false,
+                protocol: Protocol::WsGateway,
+                permit: None,
+            });
+        }
+        for (held, crowded) in [(STEP, true), (2 * STEP, true), (2 * STEP + 1, false)] {
+            shard.welcome(0);
+            assert_eq!((shard.connections.len(), shard.crowded), (held, crowded));
+        }
+        // A turn that had much else to do takes more of them.
+        let hour_us = 3_600_000_000;
+        for stream in clients {
+            stream.set_nonblocking(true).unwrap();
+            inbox.arrive(Handover {
+                stream,
+                response: Vec::new(),
+                leftover: Bytes::new(),
+                deflate: false,
+                protocol: Protocol::WsGateway,
+                permit: None,
+            });
+        }
+        shard.welcome(hour_us);
+        assert_eq!((shard.connections.len(), shard.crowded), (4 * STEP + 2, false));
+    }
+}
