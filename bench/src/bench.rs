@@ -98,6 +98,9 @@ impl Job {
 /// Connections a second that a storm has made; 0 if there is none.
 fn storm_rate(mut storm: Holders) -> Result<f64, Error> {
     let answers = storm.ask("")?;
+    if answers.is_empty() {
+        return Ok(0.0);
+    }
     if answers.iter().any(|answer| answer.trim().is_empty()) {
         // It has ended, and says why.
         storm.finish()?;

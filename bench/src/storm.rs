@@ -10,6 +10,9 @@ use crate::crowd::questions;
 use crate::error::{Error, io};
 use crate::plan::Plan;
 
+/// As many as everybody has, and nothing is published on them: the crowd is to cost its coming and going alone.
+const CHANNELS: [&str; 3] = ["T0.trade", "T1.trade", "*.volume"];
+
 /// How often questions are looked for.
 const TURN: Duration = Duration::from_millis(20);
 
@@ -21,9 +24,7 @@ pub(crate) fn run() -> Result<(), Error> {
     let (mut made, mut since) = (0_u64, Instant::now());
     let mut asked: Option<Receiver<()>> = None;
     loop {
-        let channels = plan.subscriptions.channels(0, 1);
-        let names: Vec<&str> = channels.iter().map(String::as_str).collect();
-        let mut crowd = Crowd::new(&plan, plan.connections, every([subscribe(&names)]))?;
+        let mut crowd = Crowd::new(&plan, plan.connections, every([subscribe(&CHANNELS)]))?;
         let wanted = plan.connections as u64;
         let mut counted = 0;
         while counted < wanted {

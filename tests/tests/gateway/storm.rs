@@ -17,12 +17,12 @@ const LIVE: u64 = 100;
 const CROWD: u64 = 1_500;
 const TIMES: usize = 3;
 
-fn swarm(address: SocketAddr, connections: u64) -> Result<Swarm> {
+fn swarm(address: SocketAddr, connections: u64, channel: &str) -> Result<Swarm> {
     let options = SwarmOptions {
         connections: connections as usize,
         protocol: Some("wsgateway.v1".to_owned()),
         in_flight: CROWD as usize,
-        commands: every([subscribe(&["a"])]),
+        commands: every([subscribe(&[channel])]),
         ..SwarmOptions::default()
     };
     Ok(Swarm::connect(address, options)?)
@@ -34,7 +34,7 @@ fn stay(
     subscribed: oneshot::Sender<()>,
     mut published: oneshot::Receiver<u64>,
 ) -> Result<Counters> {
-    let mut swarm = swarm(address, LIVE)?;
+    let mut swarm = swarm(address, LIVE, "a")?;
     swarm.run_until_subscribed(SOON)?;
     ensure!(subscribed.send(()).is_ok(), "the test has ended");
     let count = loop {
@@ -52,7 +52,7 @@ fn stay(
 /// Comes, leaves as soon as everybody is subscribed, and comes again.
 fn storm(address: SocketAddr) -> Result<()> {
     for _ in 0..TIMES {
-        let mut swarm = swarm(address, CROWD)?;
+        let mut swarm = swarm(address, CROWD, "quiet")?;
         swarm.run_until_subscribed(SOON)?;
         let counters = swarm.counters();
         ensure!(counters.is_faultless() && counters.connected == CROWD, "{counters}");
