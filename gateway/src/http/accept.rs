@@ -95,7 +95,7 @@ impl Reception {
             // Whoever only looks whether the port is open.
             Ok(0) => return,
             Ok(count) => self.buffer.get(..count).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => &[],
+            Err(error) if is_only_early(&error) => &[],
             Err(error) => return tracing::debug!(%error, "a connection ended before its request"),
         };
         if let Verdict::Upgrade(upgrade) = self.door.judge(read) {
@@ -106,6 +106,10 @@ impl Reception {
         let (door, routes) = (self.door.clone(), self.routes.clone());
         drop(tokio::spawn(connection(stream, read.to_vec(), door, routes, pending)));
     }
+}
+
+fn is_only_early(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// One connection of which some bytes were read; its place is given back when it ends or is upgraded.
@@ -145,7 +149,7 @@ async fn wait(stream: StdStream, read: &mut Vec<u8>, door: &Door) -> io::Result<
         read.reserve(HEAD_PART);
         match stream.try_read_buf(read) {
             Ok(0) => return Ok(None),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Err(error) if !is_only_early(&error) => return Err(error),
             Ok(_) | Err(_) => {}
         }
     }

@@ -32,6 +32,8 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::time::Duration;
 
     use bytes::Bytes;
     use wsgateway_config::{GatewayConfig, MemorySource, Protocol, Source};
@@ -39,18 +41,23 @@ mod tests {
     use super::*;
     use crate::history::{Archive, Bounds, History, Past};
     use crate::hub::arrivals::Handover;
+    use crate::hub::inbox::Inbox;
     use crate::hub::shard::Settings;
+    use crate::hub::shard::input::PER_TURN;
 
-    #[test]
-    fn a_turn_takes_a_few_of_those_who_come_and_looks_for_the_others_without_waiting() {
+    fn shard() -> (Shard, Arc<Inbox>) {
         let config = GatewayConfig::new("test/storm", Source::Memory(MemorySource {}));
         let history = History::new(Bounds { messages: 1, bytes: 1, age_ms: 1 });
         let past = Past { history, archive: Archive::none() };
-        let (mut shard, inbox, _counters) =
-            Shard::new(Settings::new(&config, 1, "pod", 0), 0, past).unwrap();
+        let (shard, inbox, _) = Shard::new(Settings::new(&config, 1, "pod", 0), 0, past).unwrap();
+        (shard, inbox)
+    }
+
+    /// So many on their way in, and their clients.
+    fn crowd(inbox: &Inbox, count: usize) -> Vec<TcpStream> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut clients = Vec::new();
-        for _ in 0..2 * STEP + 1 {
+        for _ in 0..count {
             clients.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
             let (stream, _) = listener.accept().unwrap();
             stream.set_nonblocking(true).unwrap();
@@ -63,24 +70,38 @@ mod tests {
                 permit: None,
             });
         }
+        clients
+    }
+
+    #[test]
+    fn a_turn_takes_a_few_of_those_who_come_and_looks_for_the_others_without_waiting() {
+        let (mut shard, inbox) = shard();
+        let _clients = crowd(&inbox, 2 * STEP + 1);
         for (held, crowded) in [(STEP, true), (2 * STEP, true), (2 * STEP + 1, false)] {
             shard.welcome(0);
             assert_eq!((shard.connections.len(), shard.crowded), (held, crowded));
         }
         // A turn that had much else to do takes more of them.
+        let _more = crowd(&inbox, 2 * STEP);
         let hour_us = 3_600_000_000;
-        for stream in clients {
-            stream.set_nonblocking(true).unwrap();
-            inbox.arrive(Handover {
-                stream,
-                response: Vec::new(),
-                leftover: Bytes::new(),
-                deflate: false,
-                protocol: Protocol::WsGateway,
-                permit: None,
-            });
-        }
         shard.welcome(hour_us);
-        assert_eq!((shard.connections.len(), shard.crowded), (4 * STEP + 2, false));
+        assert_eq!((shard.connections.len(), shard.crowded), (4 * STEP + 1, false));
+    }
+
+    #[test]
+    fn a_turn_ends_a_few_of_those_who_leave_and_the_turns_after_it_all_of_them() {
+        const MANY: usize = 200;
+        let (mut shard, inbox) = shard();
+        let clients = crowd(&inbox, MANY);
+        shard.welcome(3_600_000_000);
+        assert_eq!(shard.connections.len(), MANY);
+        drop(clients);
+        let mut held = MANY;
+        while held > 0 {
+            shard.turn(Some(Duration::ZERO)).unwrap();
+            let ended = held - shard.connections.len();
+            assert!(ended <= PER_TURN / (1 << 10), "{ended} in one turn");
+            held -= ended;
+        }
     }
 }

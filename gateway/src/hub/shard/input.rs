@@ -18,7 +18,8 @@ pub(super) const PER_TURN: usize = 64 << 10;
 /// The same between two writes of a long flush, about a fifth of the time that these take: live messages are on their way.
 pub(super) const PER_LOOK: usize = 16 << 10;
 
-/// The least that a read counts for: each is a system call, and most bring a command.
+/// The least that a read counts for: each is a system call, and most bring a command or end a connection, which costs as
+/// much.
 const LEAST: usize = 1 << 10;
 
 /// Time that a message may take from its first byte to its last: even 64 KiB over a poor radio link take less, and what
@@ -37,13 +38,14 @@ impl Shard {
             return self.read_later(conn);
         }
         let mut input = std::mem::take(&mut self.scratch.input);
-        let more = match connection.stream.read(&mut input) {
+        let read = connection.stream.read(&mut input);
+        *budget = budget.saturating_sub(*read.as_ref().unwrap_or(&0).max(&LEAST));
+        let more = match read {
             Ok(0) => {
                 self.remove(conn, 1006);
                 false
             }
             Ok(count) => {
-                *budget = budget.saturating_sub(count.max(LEAST));
                 connection.heard = self.clock.tick;
                 connection.pinged = false;
                 if connection.phase == Phase::Open {
