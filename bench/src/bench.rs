@@ -55,6 +55,8 @@ pub(crate) struct Job {
     pub(crate) wire: Option<Wire>,
     /// Further clients that ask for the whole stream again all the while.
     pub(crate) replaying: usize,
+    /// Further clients that connect, subscribe and are gone, over and over.
+    pub(crate) storming: usize,
     /// Whether the cores are kept from sleeping.
     pub(crate) awake: bool,
     pub(crate) phases: Vec<Phase>,
@@ -73,6 +75,7 @@ impl Job {
             history: None,
             wire: None,
             replaying: 0,
+            storming: 0,
             awake: false,
             phases,
         }
@@ -84,8 +87,25 @@ impl Job {
             Phase::Arrive { clients } | Phase::Resume { clients, .. } => *clients,
             Phase::Window { .. } | Phase::Paced { .. } => 0,
         };
-        self.connections + self.replaying + self.phases.iter().map(crowd).max().unwrap_or(0)
+        // One crowd of a storm is still leaving when the next one comes.
+        self.connections
+            + self.replaying
+            + 2 * self.storming
+            + self.phases.iter().map(crowd).max().unwrap_or(0)
     }
+}
+
+/// Connections a second that a storm has made; 0 if there is none.
+fn storm_rate(mut storm: Holders) -> Result<f64, Error> {
+    let answers = storm.ask("")?;
+    if answers.is_empty() {
+        return Ok(0.0);
+    }
+    if answers.iter().any(|answer| answer.trim().is_empty()) {
+        // It has ended, and says why.
+        storm.finish()?;
+    }
+    Ok(answers.iter().filter_map(|answer| answer.trim().parse::<f64>().ok()).sum())
 }
 
 impl Measured {
@@ -158,6 +178,11 @@ impl Bench {
             let plan = Plan { connections: job.replaying, ..plan.clone() };
             others.start_humbly(self, self.ground.client_core(), "replay", &plan)?;
         }
+        let mut storm = Holders::default();
+        if job.storming > 0 {
+            let plan = Plan { connections: job.storming, ..plan.clone() };
+            storm.start_humbly(self, self.ground.client_core(), "storm", &plan)?;
+        }
         let mut child = pinned(self.ground.client_core(), &self.ground.this)
             .arg("clients")
             .stdin(Stdio::piped())
@@ -172,8 +197,9 @@ impl Bench {
         if !output.status.success() {
             return Err(Error::Clients(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
+        let mut outcome: Outcome = serde_json::from_slice(&output.stdout)?;
+        outcome.storm_per_second = storm_rate(storm)?;
         drop(others);
-        let outcome: Outcome = serde_json::from_slice(&output.stdout)?;
         if *who == Contestant::Floor {
             self.remember(job, &outcome);
         }

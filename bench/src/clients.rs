@@ -43,7 +43,7 @@ pub(crate) fn run() -> Result<(), Error> {
     let (connected, swarm) = connect_measured(&plan)?;
     let publisher = Publisher::new(&plan)?;
     let mut session = Session { plan: &plan, swarm, publisher, stalled: 0 };
-    let mut outcome = Outcome { connected, phases: Vec::new() };
+    let mut outcome = Outcome { connected, phases: Vec::new(), storm_per_second: 0.0 };
     for phase in &plan.phases {
         outcome.phases.push(session.phase(*phase)?);
     }

@@ -98,13 +98,13 @@ fn cursor(server: SocketAddr) -> Result<Value, Error> {
 }
 
 /// Clients that are measured together.
-struct Crowd {
-    swarm: Swarm,
+pub(crate) struct Crowd {
+    pub(crate) swarm: Swarm,
     clients: usize,
 }
 
 impl Crowd {
-    fn new(plan: &Plan, clients: usize, commands: Commands) -> Result<Self, Error> {
+    pub(crate) fn new(plan: &Plan, clients: usize, commands: Commands) -> Result<Self, Error> {
         // An address of its own, so that no port is still taken by those who came before.
         static NEXT: AtomicU8 = AtomicU8::new(2);
         let source = Ipv4Addr::new(127, 0, 0, NEXT.fetch_add(1, Ordering::Relaxed).max(2));

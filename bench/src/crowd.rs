@@ -53,7 +53,7 @@ pub(crate) fn run() -> Result<(), Error> {
 }
 
 /// One for each line of standard input, until that ends.
-fn questions() -> Receiver<()> {
+pub(crate) fn questions() -> Receiver<()> {
     let (sender, questions) = mpsc::channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {

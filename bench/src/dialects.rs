@@ -36,8 +36,8 @@ pub(crate) fn protocol(wire: Wire) -> Option<String> {
 /// What a connection says first to subscribe to these channels.
 pub(crate) fn opening(wire: Wire, channels: &[String]) -> Vec<String> {
     match wire {
-        Wire::V1 | Wire::Plain => Vec::new(),
-        Wire::Odin => {
+        Wire::V1 => Vec::new(),
+        Wire::Odin | Wire::Plain => {
             vec![serde_json::json!({ "type": "subscribe", "channels": channels }).to_string()]
         }
         Wire::Nats => {
@@ -70,7 +70,7 @@ impl Dialect for Odin {
     }
 }
 
-/// Our own peers: `ready` first, then payloads.
+/// Our own peers: a greeting, an acknowledgement of the subscriptions, then payloads.
 struct Plain;
 
 impl Dialect for Plain {
@@ -80,7 +80,10 @@ impl Dialect for Plain {
 
     fn hear(&self, bytes: &[u8], heard: &mut Heard<'_>) -> usize {
         match bytes {
-            b"ready" => heard.acknowledgement(),
+            greeting if greeting.starts_with(b"{\"type\":\"connection:established\"") => {
+                heard.other()
+            }
+            ack if ack.starts_with(b"{\"type\":\"subscription_ack\"") => heard.acknowledgement(),
             payload => heard.delivery(payload),
         }
         bytes.len()
@@ -209,7 +212,13 @@ mod tests {
             [b"0{}", b"40{}", b"42[\"ready\"]", b"2", b"42[\"price\",{\"t\":1}]"];
         let counters = heard(Wire::SocketIo, &frames);
         assert_eq!((counters.messages, counters.acks, counters.other), (1, 1, 2));
-        let counters = heard(Wire::Plain, &[b"ready", b"{}", b"{}"]);
-        assert_eq!((counters.messages, counters.acks), (2, 1));
+        let frames: [&[u8]; 4] = [
+            b"{\"type\":\"connection:established\"}",
+            b"{\"type\":\"subscription_ack\"}",
+            b"{}",
+            b"{}",
+        ];
+        let counters = heard(Wire::Plain, &frames);
+        assert_eq!((counters.messages, counters.acks, counters.other), (2, 1, 1));
     }
 }

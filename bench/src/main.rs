@@ -24,6 +24,7 @@ mod run;
 mod samples;
 mod scale;
 mod scenarios;
+mod storm;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,9 @@ enum What {
     /// Clients that ask for the whole stream again (started by run)
     #[command(hide = true)]
     Replay,
+    /// Clients that connect, subscribe and are gone, over and over (started by run)
+    #[command(hide = true)]
+    Storm,
     /// Nothing, without ever sleeping (started by run)
     #[command(hide = true)]
     Awake,
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         What::Hold => clients::hold(),
         What::Crowd => crowd::run(),
         What::Replay => comeback::replay(),
+        What::Storm => storm::run(),
         What::Awake => holders::awake(),
     };
     match done {

@@ -32,7 +32,7 @@ pub(crate) enum Wire {
     V1,
     /// `odin.v1`: every message has a number of its connection.
     Odin,
-    /// One text `ready`, then every message is a payload.
+    /// A greeting, an acknowledgement of what was subscribed to, then every message is a payload.
     Plain,
     /// The NATS protocol in binary frames.
     Nats,
@@ -67,6 +67,9 @@ pub(crate) enum Phase {
 pub(crate) struct Outcome {
     pub connected: Connected,
     pub phases: Vec<Measured>,
+    /// Connections a second that others made meanwhile, if there was a storm.
+    #[serde(default)]
+    pub storm_per_second: f64,
 }
 
 /// What connecting cost.

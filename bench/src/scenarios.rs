@@ -9,6 +9,7 @@ mod lookback;
 mod odin;
 mod resume;
 mod stalled;
+mod storm;
 
 use crate::bench::Bench;
 use crate::error::Error;
@@ -18,6 +19,7 @@ pub(crate) use compression::CASES as COMPRESSION;
 pub(crate) use lookback::CASES as LOOKBACK;
 pub(crate) use odin::CASES as PROTOCOLS;
 pub(crate) use stalled::CASES as STALLED;
+pub(crate) use storm::{CASES as STORM, crowd as storm_crowd};
 
 /// Runs those asked for, in order.
 pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
@@ -26,6 +28,7 @@ pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
     if wanted("p6") {
         resume::run(bench)?;
         lookback::run(bench)?;
+        storm::run(bench)?;
     }
     if wanted("p7") {
         compression::run(bench)?;

@@ -28,7 +28,7 @@ use crate::conn::slow::Bounds;
 use crate::conn::{Connection, Phase, Socket};
 use crate::counters::Totals;
 use clock::Clock;
-use heartbeat::{Burst, Heartbeat};
+use heartbeat::{Heartbeat, Pings};
 use wheel::{Deadline, Timer, Wheel};
 
 /// Time a client gets to read its close frame and hang up.
@@ -57,7 +57,7 @@ pub(crate) struct Clients {
     wheel: Wheel,
     /// Timers that are due and not visited yet.
     timers: Vec<(Timer, Deadline)>,
-    burst: Burst,
+    pings: Pings,
     /// Memory of what waits for slow clients.
     outbox_memory: Meter,
     /// Number of the last connection.
@@ -85,7 +85,7 @@ impl Clients {
             flushing: Vec::new(),
             wheel: Wheel::new(),
             timers: Vec::new(),
-            burst: Burst::default(),
+            pings: Pings::default(),
             outbox_memory: Meter::default(),
             serial: 0,
             ended: VecDeque::new(),

@@ -3,6 +3,8 @@
 //! A message costs the hub one queue entry per shard, never one per connection. Connections are given to the shard
 //! that holds the fewest. Owns the shards' inboxes and threads; a shard owns everything behind its inbox.
 
+pub(crate) mod arrivals;
+pub(crate) mod few;
 pub(crate) mod inbox;
 pub(crate) mod shard;
 
@@ -18,7 +20,8 @@ use crate::clients::CLOSE_TIMEOUT;
 use crate::counters::{Counters, Totals};
 use crate::encode::Delivery;
 use crate::history::Past;
-use inbox::{Entry, Handover, Inbox};
+use arrivals::Handover;
+use inbox::{Entry, Inbox};
 use shard::handler::Handler;
 use shard::{Settings, Shard};
 
@@ -32,6 +35,12 @@ pub(crate) struct Hub {
 struct Lane {
     inbox: Arc<Inbox>,
     counters: Arc<Counters>,
+}
+
+/// Connections that were accepted together, by shard.
+#[derive(Debug, Default)]
+pub(crate) struct Burst {
+    lanes: Vec<Vec<Handover>>,
 }
 
 /// The threads behind a [`Hub`].
@@ -101,7 +110,27 @@ impl Hub {
     pub(crate) fn adopt(&self, handover: Handover) {
         if let Some(lane) = self.shards.iter().min_by_key(|lane| lane.counters.load()) {
             lane.counters.expect_one();
-            lane.inbox.push(Entry::Adopt(Box::new(handover)));
+            lane.inbox.arrive(handover);
+        }
+    }
+
+    /// Chooses the shard of a fresh connection: the one that holds the fewest, those of the burst included.
+    pub(crate) fn assign(&self, burst: &mut Burst, handover: Handover) {
+        burst.lanes.resize_with(self.shards.len(), Vec::new);
+        let lanes = self.shards.iter().zip(&mut burst.lanes);
+        if let Some((lane, assigned)) = lanes.min_by_key(|(lane, _)| lane.counters.load()) {
+            lane.counters.expect_one();
+            assigned.push(handover);
+        }
+    }
+
+    /// Gives connections to the shards that were chosen, with one wake-up each. Waits while one of these has enough to do
+    /// with those that came before.
+    pub(crate) async fn adopt_together(&self, burst: &mut Burst) {
+        for (lane, assigned) in self.shards.iter().zip(&mut burst.lanes) {
+            if !assigned.is_empty() {
+                lane.inbox.arrive_together(assigned).await;
+            }
         }
     }
 
@@ -153,5 +182,46 @@ impl Drop for Threads {
                 tracing::error!("a shard panicked");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use wsgateway_config::Protocol;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_is_spread_over_the_shards_that_hold_the_fewest() {
+        let lane = |number| {
+            let poll = mio::Poll::new().unwrap();
+            let waker = mio::Waker::new(poll.registry(), mio::Token(number)).unwrap();
+            Lane { inbox: Arc::new(Inbox::new(waker)), counters: Arc::default() }
+        };
+        let hub = Hub { shards: [lane(0), lane(1), lane(2)].into() };
+        for _ in 0..4 {
+            hub.shards[1].counters.expect_one();
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut burst = Burst::default();
+        for _ in 0..11 {
+            let stream = stream.try_clone().unwrap();
+            let (response, leftover, protocol) = (Vec::new(), Bytes::new(), Protocol::WsGateway);
+            let handover = Handover {
+                stream,
+                response,
+                leftover,
+                commands: Vec::new(),
+                deflate: false,
+                protocol,
+                transport: crate::conn::Transport::WebSocket,
+                permit: None,
+            };
+            hub.assign(&mut burst, handover);
+        }
+        assert_eq!(burst.lanes.iter().map(Vec::len).collect::<Vec<_>>(), [5, 1, 5]);
     }
 }

@@ -118,7 +118,7 @@ impl Index {
     /// Whether a pattern may be subscribed to: somebody holds it already, or there is room for `ahead` bytes of others
     /// and for it.
     pub(crate) fn has_room(&self, text: &str, ahead: usize) -> bool {
-        self.find(text).is_some() || self.fits(ahead + Self::most_bytes(text))
+        self.fits(ahead + Self::most_bytes(text)) || self.find(text).is_some()
     }
 
     /// Whether there is room for names of so many bytes.

@@ -50,6 +50,7 @@ mod gateway {
     mod resume;
     mod retention;
     mod source_faults;
+    mod storm;
     mod swarm;
     mod symbols;
     mod web;

@@ -1,4 +1,5 @@
-// Bun's own WebSocket server (uWebSockets): one topic, published to natively.
+// Bun's own WebSocket server (uWebSockets): its own topics, published to natively. Like the gateway it greets a client,
+// and acknowledges its subscriptions.
 import { connect } from "@nats-io/transport-node";
 
 const nats = await connect({ servers: process.env.NATS_URL });
@@ -12,12 +13,14 @@ const server = Bun.serve({
     sendPings: true,
     idleTimeout: 50,
     open(ws) {
-      ws.subscribe("bench.price");
-      ws.subscribe("bench.trade");
-      ws.subscribe("bench.volume");
-      ws.send("ready");
+      ws.send('{"type":"connection:established"}');
     },
-    message() {},
+    message(ws, text) {
+      const { type, channels } = JSON.parse(text);
+      if (type !== "subscribe") return;
+      for (const channel of channels) ws.subscribe(channel);
+      ws.send(JSON.stringify({ type: "subscription_ack", subscribed: channels }));
+    },
   },
 });
 nats.subscribe("bench.price", {

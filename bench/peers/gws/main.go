@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"log"
 	"net"
@@ -23,7 +24,28 @@ func (h *hub) OnOpen(connection *gws.Conn) {
 	h.lock.Lock()
 	h.connections[connection] = struct{}{}
 	h.lock.Unlock()
-	_ = connection.WriteString("ready")
+	_ = connection.WriteString(`{"type":"connection:established"}`)
+}
+
+type command struct {
+	Type     string   `json:"type"`
+	Channels []string `json:"channels"`
+}
+
+type acknowledgement struct {
+	Type       string   `json:"type"`
+	Subscribed []string `json:"subscribed"`
+}
+
+func (h *hub) OnMessage(connection *gws.Conn, message *gws.Message) {
+	defer message.Close()
+	var asked command
+	if json.Unmarshal(message.Bytes(), &asked) != nil || asked.Type != "subscribe" {
+		return
+	}
+	if answer, err := json.Marshal(acknowledgement{"subscription_ack", asked.Channels}); err == nil {
+		_ = connection.WriteMessage(gws.OpcodeText, answer)
+	}
 }
 
 func (h *hub) OnClose(connection *gws.Conn, _ error) {

@@ -12,7 +12,11 @@ server.on("connection", (socket) => {
   socket.alive = true;
   socket.on("pong", () => (socket.alive = true));
   socket.on("error", () => socket.terminate());
-  socket.send("ready");
+  socket.on("message", (text) => {
+    const { type, channels } = JSON.parse(text);
+    if (type === "subscribe") socket.send(JSON.stringify({ type: "subscription_ack", subscribed: channels }));
+  });
+  socket.send('{"type":"connection:established"}');
 });
 setInterval(() => {
   for (const socket of server.clients) {

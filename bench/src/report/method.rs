@@ -37,7 +37,8 @@ pub(super) fn text(results: &Results) -> String {
          {payload} bytes, one text frame each (nats-server and Socket.IO: as their protocol has it).\n\
          - **Memory**: growth of the process's Pss over that many connections, half a second after the last one; \
          50 connections were made and closed before. Kernel memory: growth of the machine's slabs, half for each \
-         end. CPU per connection made: TCP accept, upgrade, session and subscriptions.\n\
+         end. CPU per connection made: TCP accept, upgrade, greeting, a subscribe command and its \
+         acknowledgement, of our gateway as of its peers.\n\
          - **Latency**: payloads carry the time of publishing; a steady rate at which the floor's core is half busy, \
          {seconds} s, the same rate for everybody.\n\
          - **Resume** (P6): from the first SYN until the last client has its last missed message, 512 handshakes at a \

@@ -3,7 +3,7 @@
 use super::{OURS, Results};
 use crate::contestant::title;
 use crate::samples::{Spread, number};
-use crate::scenarios::{COMPRESSION, LOOKBACK, STALLED};
+use crate::scenarios::{COMPRESSION, LOOKBACK, STALLED, STORM, storm_crowd};
 
 /// A spread in a cell.
 fn cell(spread: Option<Spread>, digits: usize) -> String {
@@ -178,7 +178,7 @@ pub(super) fn resume(results: &Results) -> String {
     ];
     let missed = results.scale.missed;
     let heading = format!("## P6: everybody resumes at once, {missed} missed messages each");
-    table(&heading, &columns(&heads), &rows) + &lookback(results)
+    table(&heading, &columns(&heads), &rows) + &lookback(results) + &storm(results)
 }
 
 fn lookback(results: &Results) -> String {
@@ -196,6 +196,27 @@ fn lookback(results: &Results) -> String {
     let heads = ["", "p50 of the live clients (ms)", "p99", "growth of memory (kB)"];
     let heading =
         format!("## P6: {small} live clients, while {small} others ask for the whole stream");
+    table(&heading, &columns(&heads), &rows)
+}
+
+fn storm(results: &Results) -> String {
+    let rows: Vec<_> = STORM
+        .iter()
+        .filter_map(|(case, _)| {
+            let spread = |figure| results.spread("p6-storm", case, OURS, figure);
+            spread("p99Ms")?;
+            let figures = [("p50Ms", 2), ("p99Ms", 2), ("reconnectsPerSecond", 0)];
+            let cells = figures.iter().map(|(figure, digits)| cell(spread(figure), *digits));
+            Some([(*case).to_owned()].into_iter().chain(cells).collect())
+        })
+        .collect();
+    let (live, crowd) = (results.scale.small as f64, storm_crowd(&results.scale) as f64);
+    let heads = ["", "p50 of the live clients (ms)", "p99", "connections made a second"];
+    let heading = format!(
+        "## P6: {} live clients, while crowds of {} connect, subscribe and leave",
+        number(live, 0),
+        number(crowd, 0)
+    );
     table(&heading, &columns(&heads), &rows)
 }
 

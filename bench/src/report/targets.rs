@@ -2,8 +2,9 @@
 
 use super::tables::{columns, count, table};
 use super::{OURS, Results};
+use crate::samples::Of;
 use crate::samples::Spread;
-use crate::scenarios::{COMPRESSION, LOOKBACK, PROTOCOLS, STALLED};
+use crate::scenarios::{COMPRESSION, LOOKBACK, PROTOCOLS, STALLED, STORM};
 
 /// Rows of the table, as they are found.
 struct Rows<'a> {
@@ -41,6 +42,9 @@ pub(super) fn table_of(results: &Results) -> String {
         let p99 = results.between("p6-live", case, nobody, "p99Ms");
         rows.add("P6", &format!("p99 of live clients, {case} looks back"), "≤ 1.1 ×", p99, "×");
     }
+    let [(nobody, _), (storm, _)] = STORM;
+    let p99 = results.between("p6-storm", storm, nobody, "p99Ms");
+    rows.add("P6", "p99 of live clients during a storm of reconnects", "≤ 1.2 ×", p99, "×");
     compression(&mut rows);
     let [(reads, _), (stalls, _)] = STALLED;
     let p99 = results.between("p8", stalls, reads, "p99Ms");
@@ -97,6 +101,9 @@ fn connections(rows: &mut Rows<'_>) {
     for case in rows.cases("p5") {
         let reached = results.spread("p5", &case, OURS, "cpuUsPerHandshake");
         rows.add("P5", "CPU per connection made and subscribed", "≤ 40 µs", reached, "µs");
+        let of = |server| Of { scenario: "p5", case: &case, server };
+        let to_bun = results.samples.ratio(of(OURS), of("bun"), "cpuUsPerHandshake");
+        rows.add("P5", "the same, next to Bun", "≤ 1.1 ×", to_bun, "×");
     }
 }
 

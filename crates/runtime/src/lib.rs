@@ -8,5 +8,6 @@ pub mod descriptors;
 pub mod listen;
 pub mod logs;
 pub mod process;
+pub mod raw;
 pub mod readiness;
 pub mod shutdown;

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use wsgateway_config::GatewayConfig;
+use wsgateway_runtime::raw;
 
 use super::StartError;
 
@@ -26,6 +27,9 @@ pub(super) fn bind(address: SocketAddr, patience: Duration) -> Result<TcpListene
         socket.set_tcp_user_timeout(Some(patience))
     };
     let socket = wsgateway_runtime::listen::bind(address, set).map_err(bind)?;
+    if let Err(error) = raw::defer_accept(&socket, SILENCE) {
+        tracing::debug!(%error, "connections are accepted before their first bytes are here");
+    }
     socket.listen(BACKLOG).map_err(bind)?;
     socket.set_nonblocking(true).map_err(bind)?;
     Ok(socket.into())
@@ -37,6 +41,10 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(30);
 /// Unsent bytes that the kernel keeps for a slow client before it says "full": without it, a stalled client hides
 /// in 4 MiB of kernel memory for a long time before the outbox sees it.
 const NOTSENT_LOWAT: u32 = 16 << 10;
+
+/// Clients speak first, so that a connection is worth a look when its request is here: until then the kernel keeps it, for
+/// less than one of ours takes. One that stays silent for so long becomes a pending connection like any other.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Connections that the kernel completes before we accept them: a pod's clients may all come at once. The system's
 /// own limit (net.core.somaxconn, 4,096 by default) applies as well.

@@ -59,13 +59,13 @@ impl Heartbeat {
 
 /// The pings of a burst and the pongs that are still to come.
 #[derive(Debug, Default)]
-pub(crate) struct Burst {
+pub(crate) struct Pings {
     sent_in_turn: u32,
     awaited: u32,
     last_us: u64,
 }
 
-impl Burst {
+impl Pings {
     /// A turn begins.
     pub(crate) fn next_turn(&mut self) {
         self.sent_in_turn = 0;
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_turn_sends_few_pings_and_the_next_one_goes_on() {
-        let mut burst = Burst::default();
+        let mut burst = Pings::default();
         for _ in 0..PINGS_PER_TURN {
             assert!(!burst.is_enough());
             burst.ping(5);
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn sockets_are_left_alone_only_while_enough_pongs_are_due_and_nothing_else_is() {
-        let (mut burst, idle) = (Burst::default(), Duration::from_millis(100));
+        let (mut burst, idle) = (Pings::default(), Duration::from_millis(100));
         assert_eq!(burst.wait(0, idle), None, "nobody was pinged");
         (0..WORTH_WAITING).for_each(|_| burst.ping(1_000));
         let [short, long] = [WAIT_US.0, WAIT_US.1].map(Duration::from_micros);
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn pongs_that_never_came_are_not_waited_for_with_the_next_burst() {
-        let (mut burst, idle) = (Burst::default(), Duration::from_millis(100));
+        let (mut burst, idle) = (Pings::default(), Duration::from_millis(100));
         (0..1_000).for_each(|_| burst.ping(0));
         let later = WINDOW_US + 1;
         burst.ping(later);

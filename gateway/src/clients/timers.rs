@@ -13,9 +13,9 @@ use crate::conn::Phase;
 impl Clients {
     /// Visits every timer that is due, as far as the turn's share of pings goes; the next turn continues there.
     pub(crate) fn tick(&mut self) {
-        self.burst.next_turn();
+        self.pings.next_turn();
         let mut timers = std::mem::take(&mut self.timers);
-        while !self.burst.is_enough()
+        while !self.pings.is_enough()
             && (!timers.is_empty() || self.wheel.advance(self.clock.tick, &mut timers))
         {
             let Some((timer, deadline)) = timers.pop() else { continue };
@@ -59,7 +59,7 @@ impl Clients {
                 if !connection.pinged {
                     connection.pinged = true;
                     connection.owes_pong = true;
-                    self.burst.ping(self.clock.now_us);
+                    self.pings.ping(self.clock.now_us);
                     self.send(timer.conn, |out| frame::write(out, Opcode::Ping, &[]));
                 }
             }
@@ -108,7 +108,7 @@ impl Clients {
     /// Time that sockets may be left alone, so that the pongs of a burst arrive together; `idle` is the time until
     /// something else is to be done.
     pub(crate) fn wait_for_pongs(&self, idle: Duration) -> Option<Duration> {
-        self.burst.wait(self.clock.now_us, idle)
+        self.pings.wait(self.clock.now_us, idle)
     }
 
     /// A client has sent a pong; false if it was not asked for one.
@@ -116,7 +116,7 @@ impl Clients {
         let Some(connection) = active(&mut self.connections, conn) else { return true };
         let asked = std::mem::take(&mut connection.owes_pong);
         if asked {
-            self.burst.pong();
+            self.pings.pong();
         }
         asked
     }

@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, Read as _};
-use std::net::{TcpListener as StdListener, TcpStream as StdStream};
+use std::net::{IpAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,19 +19,27 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wsgateway_proto::handshake::MAX_HEAD;
+use wsgateway_runtime::raw;
 
 use super::door::{Door, Verdict};
 use super::pending::{Answering, Over, Pending, Places};
 use super::shortage::Shortage;
 use super::watched::Watched;
+use crate::hub::Burst;
 
 /// Largest request head: cookies and a token fit several times.
 const HEAD_BYTES: usize = 32 << 10;
+
+/// Connections accepted before the shards and everybody else on this thread get their turn: a burst costs the shards one
+/// wake-up, and takes a few tenths of a millisecond.
+const BURST: usize = 32;
+
+/// Room for what is read of a head that does not come at once.
+const HEAD_PART: usize = 1 << 10;
 
 /// Serves the client port until cancelled.
 pub(crate) async fn serve(
@@ -42,32 +50,66 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     // The socket is registered with the runtime that serves it: this one.
-    #[expect(deprecated, reason = "its successor is unsafe; a std listener owns its descriptor")]
-    let registered = AsyncFd::new(listener);
-    let listener = match registered {
+    let listener = match raw::watch(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot watch the client port"),
     };
+    let mut reception = Reception { buffer: vec![0; MAX_HEAD], door, routes, places };
     let accepting = async {
+        let (mut burst, mut accepted) = (Burst::default(), 0);
         loop {
-            if let Some((stream, peer)) = shortage.accept(&listener).await {
-                // In a storm the request is there already: no task, no second wait, no HTTP server.
-                let mut buffer = [0; MAX_HEAD];
-                let count = (&stream).read(&mut buffer).unwrap_or(0);
-                let read = buffer.get(..count).unwrap_or_default();
-                if let Verdict::Upgrade(upgrade) = door.judge(read) {
-                    upgrade.hand_over(stream, read);
-                    continue;
+            tokio::select! {
+                biased;
+                next = shortage.accept(&listener), if accepted < BURST => {
+                    accepted += 1;
+                    if let Some((stream, peer)) = next {
+                        reception.receive(stream, peer, &mut burst);
+                    }
                 }
-                // Before the next one is accepted: the task may get its turn later.
-                let pending = places.enter(peer, Instant::now());
-                let connection =
-                    connection(stream, read.to_vec(), door.clone(), routes.clone(), pending);
-                drop(tokio::spawn(connection));
+                // Nobody else waits, or enough were accepted.
+                () = std::future::ready(()), if accepted > 0 => {
+                    reception.door.let_in_together(&mut burst).await;
+                    if accepted == BURST {
+                        tokio::task::yield_now().await;
+                    }
+                    accepted = 0;
+                }
             }
         }
     };
     let _never: Option<Infallible> = stop.run_until_cancelled(accepting).await;
+}
+
+/// Where a connection comes in.
+struct Reception {
+    buffer: Vec<u8>,
+    door: Door,
+    routes: Router,
+    places: Arc<Places>,
+}
+
+impl Reception {
+    /// Reads a fresh connection's first bytes. As a rule the request is there: no task, no second wait, no HTTP server.
+    fn receive(&mut self, stream: StdStream, peer: IpAddr, burst: &mut Burst) {
+        let read = match (&stream).read(&mut self.buffer) {
+            // Whoever only looks whether the port is open.
+            Ok(0) => return,
+            Ok(count) => self.buffer.get(..count).unwrap_or_default(),
+            Err(error) if is_only_early(&error) => &[],
+            Err(error) => return tracing::debug!(%error, "a connection ended before its request"),
+        };
+        if let Verdict::Upgrade(upgrade) = self.door.judge(read) {
+            return self.door.gather(burst, upgrade.into_handover(stream, read));
+        }
+        // Before the next one is accepted: the task may get its turn later.
+        let pending = self.places.enter(peer, Instant::now());
+        let (door, routes) = (self.door.clone(), self.routes.clone());
+        drop(tokio::spawn(connection(stream, read.to_vec(), door, routes, pending)));
+    }
+}
+
+fn is_only_early(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// One connection of which some bytes were read; its place is given back when it ends or is upgraded.
@@ -98,15 +140,16 @@ async fn wait(stream: StdStream, read: &mut Vec<u8>, door: &Door) -> io::Result<
         match door.judge(read) {
             Verdict::Http => return Ok(Some(stream)),
             Verdict::Upgrade(upgrade) => {
-                upgrade.hand_over(stream.into_std()?, read);
+                door.let_in(upgrade.into_handover(stream.into_std()?, read));
                 return Ok(None);
             }
             Verdict::Wait => {}
         }
         stream.readable().await?;
+        read.reserve(HEAD_PART);
         match stream.try_read_buf(read) {
             Ok(0) => return Ok(None),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Err(error) if !is_only_early(&error) => return Err(error),
             Ok(_) | Err(_) => {}
         }
     }

@@ -20,7 +20,7 @@ use super::place::{Busy, admit_fallback};
 use super::query::Wish;
 use crate::admission::Permit;
 use crate::conn::Transport;
-use crate::hub::inbox::Handover;
+use crate::hub::arrivals::Handover;
 
 /// Bytes read at once: what a shard writes in one go.
 const INPUT: usize = 16 << 10;

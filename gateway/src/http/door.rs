@@ -14,8 +14,8 @@ use super::Site;
 use super::place::try_admit;
 use crate::admission::Permit;
 use crate::conn::Transport;
-use crate::hub::Hub;
-use crate::hub::inbox::Handover;
+use crate::hub::Burst;
+use crate::hub::arrivals::Handover;
 
 /// The door of one port. Clones lead to the same shards.
 #[derive(Clone, Debug)]
@@ -32,13 +32,12 @@ pub(super) enum Verdict {
     /// For the HTTP server.
     Http,
     /// A clean request, and the place of its client.
-    Upgrade(Box<Upgrade>),
+    Upgrade(Upgrade),
 }
 
 /// A clean request that is granted.
 #[derive(Debug)]
 pub(super) struct Upgrade {
-    hub: Hub,
     accepted: Accepted,
     /// Bytes of the request; what follows is of the WebSocket.
     len: usize,
@@ -63,21 +62,41 @@ impl Door {
             Head::Partial => Verdict::Wait,
             // Clients of earlier systems know no path.
             Head::Upgrade { path, accepted, len, .. } if path == site.path || path == "/" => {
-                let upgrade = |permit| Upgrade { hub: site.hub.clone(), accepted, len, permit };
-                try_admit(site)
-                    .map_or(Verdict::Http, |permit| Verdict::Upgrade(Box::new(upgrade(permit))))
+                let upgrade = |permit| Verdict::Upgrade(Upgrade { accepted, len, permit });
+                try_admit(site).map_or(Verdict::Http, upgrade)
             }
             Head::Other | Head::Upgrade { .. } => Verdict::Http,
+        }
+    }
+
+    /// Hands a client over to the shard that holds the fewest.
+    pub(super) fn let_in(&self, handover: Handover) {
+        if let Some(site) = &self.site {
+            site.hub.adopt(handover);
+        }
+    }
+
+    /// Adds a client to those that are handed over together.
+    pub(super) fn gather(&self, burst: &mut Burst, handover: Handover) {
+        if let Some(site) = &self.site {
+            site.hub.assign(burst, handover);
+        }
+    }
+
+    /// Hands over those that were gathered, as soon as their shards have time for them.
+    pub(super) async fn let_in_together(&self, burst: &mut Burst) {
+        if let Some(site) = &self.site {
+            site.hub.adopt_together(burst).await;
         }
     }
 }
 
 impl Upgrade {
-    /// Hands the socket, non-blocking and with all that was `read` of it, to a shard.
-    pub(super) fn hand_over(self, stream: TcpStream, read: &[u8]) {
-        let Self { hub, accepted, len, permit } = self;
+    /// The client, with its socket, non-blocking, and all that was `read` of it.
+    pub(super) fn into_handover(self, stream: TcpStream, read: &[u8]) -> Handover {
+        let Self { accepted, len, permit } = self;
         let named = |known: &Protocol| known.name() == accepted.protocol;
-        hub.adopt(Handover {
+        Handover {
             stream,
             response: accepted.response(),
             leftover: Bytes::copy_from_slice(read.get(len..).unwrap_or_default()),
@@ -86,6 +105,6 @@ impl Upgrade {
             deflate: accepted.deflate,
             protocol: Protocol::ALL.into_iter().find(named).unwrap_or_default(),
             permit: Some(permit),
-        });
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::admission::Permit;
 use crate::conn::Transport;
 use crate::conn::events::{EventStream, event};
 use crate::hub::Hub;
-use crate::hub::inbox::Handover;
+use crate::hub::arrivals::Handover;
 
 /// Headers of every event stream.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [

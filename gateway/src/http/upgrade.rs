@@ -15,7 +15,7 @@ use super::watched::Watched;
 use super::{Site, problem};
 use crate::admission::Permit;
 use crate::conn::Transport;
-use crate::hub::inbox::Handover;
+use crate::hub::arrivals::Handover;
 use crate::source::status::State as SourceState;
 
 /// Route of the WebSocket endpoint, for every method.

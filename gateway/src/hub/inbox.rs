@@ -1,18 +1,15 @@
-//! Inbox: the one queue into a shard, with one lock and one wake-up per batch.
+//! Inbox: the way into a shard, with one lock and one wake-up per batch.
 //!
 //! Deliveries are bounded in bytes and entries: [`Inbox::deliver`] waits for room. Other entries are few by nature
-//! (a connection needs a permit first) and always find room.
+//! and always find room. Fresh connections have a queue of their own, see [`Arrivals`].
 
-use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use wsgateway_config::Protocol;
 
-use crate::admission::Permit;
-use crate::conn::Transport;
+use super::arrivals::{Arrivals, Handover};
 use crate::encode::Delivery;
 use crate::history::archive::{Asker, Fetched, Query};
 
@@ -28,8 +25,6 @@ const MAX_BYTES: usize = 16 << 20;
 pub(crate) enum Entry {
     /// One message.
     Deliver(Arc<Delivery>),
-    /// One connection, upgraded.
-    Adopt(Box<Handover>),
     /// The stream's identity, and the position after which deliveries follow.
     Opened { epoch: Arc<str>, position: u64 },
     /// The stream discarded messages up to `position`: every connection gets the frame that says so.
@@ -42,36 +37,17 @@ pub(crate) enum Entry {
     Stop,
 }
 
-/// A socket that the HTTP side has upgraded.
-#[derive(Debug)]
-pub(crate) struct Handover {
-    /// Non-blocking, options set.
-    pub stream: TcpStream,
-    /// What the client is to be sent before anything else: the answer to its request, unless it has been sent.
-    pub response: Vec<u8>,
-    /// Bytes that came behind the handshake.
-    pub leftover: Bytes,
-    /// What it asks for at once: commands that stand in its request.
-    pub commands: Vec<String>,
-    /// Whether permessage-deflate was agreed.
-    pub deflate: bool,
-    /// What is spoken.
-    pub protocol: Protocol,
-    pub transport: Transport,
-    /// The connection's place, unless the other end holds it.
-    pub permit: Option<Permit>,
-}
-
 impl Asker for Inbox {
     fn answer(&self, query: Query, fetched: Fetched) {
         self.push(Entry::Fetched { query, fetched });
     }
 }
 
-/// Queue and wake-up of one shard.
+/// Queues and wake-up of one shard.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     queue: Mutex<Queue>,
+    arrivals: Arrivals,
     waker: mio::Waker,
     /// Wakes a shard that waits for entries alone.
     arrived: Condvar,
@@ -86,6 +62,8 @@ struct Queue {
     refused: bool,
     /// The shard is in [`Inbox::wait`].
     waiting: bool,
+    /// Connections have arrived since the shard last took what there is.
+    called: bool,
     /// The shard has ended: nobody takes anything any more.
     closed: bool,
 }
@@ -114,7 +92,13 @@ impl Queue {
 
 impl Inbox {
     pub(crate) fn new(waker: mio::Waker) -> Self {
-        Self { queue: Mutex::default(), waker, arrived: Condvar::new(), room: Notify::new() }
+        Self {
+            queue: Mutex::default(),
+            arrivals: Arrivals::default(),
+            waker,
+            arrived: Condvar::new(),
+            room: Notify::new(),
+        }
     }
 
     /// Adds an entry whatever the bounds say.
@@ -127,6 +111,25 @@ impl Inbox {
             queue.add(entry)
         };
         self.wake(wake);
+    }
+
+    /// Adds a connection whatever the bounds say.
+    pub(crate) fn arrive(&self, handover: Handover) {
+        if self.arrivals.push(handover) {
+            self.call();
+        }
+    }
+
+    /// Adds connections that were accepted together, as soon as there is room, and leaves `burst` empty.
+    pub(crate) async fn arrive_together(&self, burst: &mut Vec<Handover>) {
+        if self.arrivals.extend(burst).await {
+            self.call();
+        }
+    }
+
+    /// Takes so many connections at most; true if there are more, of which the shard is not told again.
+    pub(crate) fn take_arrivals(&self, most: usize, taken: &mut Vec<Handover>) -> bool {
+        self.arrivals.take(most, taken)
     }
 
     /// Adds a message, as soon as there is room. Without a shard there always is, and nobody hears of it: the others
@@ -162,6 +165,7 @@ impl Inbox {
         let refused = {
             let mut queue = self.lock();
             std::mem::swap(&mut queue.entries, batch);
+            queue.called = false;
             queue.deliveries = 0;
             queue.bytes = 0;
             std::mem::take(&mut queue.refused)
@@ -171,14 +175,15 @@ impl Inbox {
         }
     }
 
-    /// Waits for entries, `span` at most, without the shard's sockets; false when there are none.
+    /// Waits for entries and connections, `span` at most, without the shard's sockets; false when there are none.
     pub(crate) fn wait(&self, span: Duration) -> bool {
         let mut queue = self.lock();
         queue.waiting = true;
-        let waited = self.arrived.wait_timeout_while(queue, span, |queue| queue.entries.is_empty());
+        let nothing = |queue: &mut Queue| queue.entries.is_empty() && !queue.called;
+        let waited = self.arrived.wait_timeout_while(queue, span, nothing);
         let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
         queue.waiting = false;
-        !queue.entries.is_empty()
+        !nothing(&mut queue)
     }
 
     /// Deliveries that wait now.
@@ -194,9 +199,19 @@ impl Inbox {
             queue.deliveries = 0;
             std::mem::take(&mut queue.entries)
         };
-        // Outside of the lock: connections on their way give their places back.
         drop(dropped);
         self.room.notify_one();
+        self.arrivals.close();
+    }
+
+    /// Wakes the shard for connections that have arrived.
+    fn call(&self) {
+        let wake = {
+            let mut queue = self.lock();
+            queue.called = true;
+            if queue.waiting { Wake::Waiting } else { Wake::Polling }
+        };
+        self.wake(wake);
     }
 
     fn wake(&self, wake: Wake) {

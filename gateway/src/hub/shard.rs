@@ -1,12 +1,13 @@
 //! Shard: one thread, one epoll, its own connections, index, timers and share of the outbox memory.
 //!
 //! A turn reads what sockets have, takes the inbox's batch, marks each message for its receivers, then writes once
-//! per connection that something is due to. No lock, no allocation and no wake-up per delivery. The shard is the order
+//! per connection that something is due to, and takes a few fresh connections in. No lock, no allocation and no wake-up per delivery. The shard is the order
 //! of things; each part has its own state and knows only those before it: [`Clients`] (connections and what is written to
 //! them), [`Live`] (who is subscribed to what), [`Sessions`] (commands and replays), [`Input`] (bytes to messages). What
 //! must hold: a connection's output leaves in the order in which this thread produced it, so an acknowledgement's offset
 //! is exactly the position after which deliveries follow.
 
+mod arrive;
 pub(crate) mod commands;
 mod drain;
 pub(crate) mod handler;
@@ -23,10 +24,10 @@ use std::time::Duration;
 use mio::{Events, Poll, Token, Waker};
 use wsgateway_runtime::readiness::Pulse;
 
-use super::inbox::{Entry, Handover, Inbox};
+use super::arrivals::Handover;
+use super::inbox::{Entry, Inbox};
 use crate::clients::Clients;
 use crate::clients::wheel::Timer;
-use crate::conn::{Form, Socket};
 use crate::counters::Counters;
 use crate::history::Past;
 use drain::Drain;
@@ -57,12 +58,15 @@ pub(crate) struct Shard {
     ready: Vec<Ready>,
     inbox: Arc<Inbox>,
     batch: Vec<Entry>,
+    arrivals: Vec<Handover>,
     published: Arc<Counters>,
     input: Input,
     parts: Parts,
     drain: Option<Drain>,
     /// The inbox has called since it was last emptied.
     woken: bool,
+    /// Connections wait that the last turn had no time for.
+    crowded: bool,
     stopping: bool,
 }
 
@@ -121,11 +125,13 @@ impl Shard {
             ready: Vec::with_capacity(EVENTS),
             inbox: Arc::clone(&inbox),
             batch: Vec::new(),
+            arrivals: Vec::new(),
             published: Arc::clone(&published),
             input: Input::new(settings.input),
             parts: Parts { live, sessions, handler },
             drain: None,
             woken: false,
+            crowded: false,
             stopping: false,
         };
         Ok((shard, inbox, published))
@@ -150,7 +156,8 @@ impl Shard {
     /// Time until there is something to do besides the rest of a burst of pings.
     fn idle_for(&self) -> Duration {
         let clients = &self.parts.live.clients;
-        if self.woken || !self.input.is_idle() || !self.parts.sessions.replays.is_idle() {
+        let has_work = self.woken || self.crowded || !self.input.is_idle();
+        if has_work || !self.parts.sessions.replays.is_idle() {
             return Duration::ZERO;
         }
         if clients.len() == 0 {
@@ -183,6 +190,8 @@ impl Shard {
         self.serve_sockets(input::PER_TURN);
         self.serve_inbox();
         self.clients().clock.update();
+        let worked_us = self.clients().clock.now_us - begun_us;
+        self.welcome(worked_us);
         self.flush_held();
         self.tick();
         self.parts.sessions.replays.turn(&mut self.parts.live);
@@ -260,7 +269,6 @@ impl Shard {
         let Parts { live, sessions, .. } = &mut self.parts;
         match entry {
             Entry::Deliver(_) => {}
-            Entry::Adopt(handover) => self.adopt(*handover),
             Entry::Opened { epoch, position } => self.opened(epoch, position),
             Entry::Lost { gap, position } => {
                 live.position = live.position.max(position);
@@ -272,33 +280,6 @@ impl Shard {
                 self.continue_drain();
             }
             Entry::Stop => self.stopping = true,
-        }
-    }
-
-    /// Takes over an upgraded socket: greets it, then treats what it has sent already.
-    fn adopt(&mut self, handover: Handover) {
-        let socket = Socket {
-            stream: mio::net::TcpStream::from_std(handover.stream),
-            form: Form {
-                deflate: handover.deflate,
-                batch: false,
-                protocol: handover.protocol,
-                transport: handover.transport,
-            },
-            permit: handover.permit,
-        };
-        let Some(timer) = self.clients().insert(socket) else { return };
-        let Parts { live, sessions, handler } = &mut self.parts;
-        handler.opened(sessions, live, timer.conn, &handover.response);
-        for command in &handover.commands {
-            handler.message(sessions, live, timer.conn, Message::Text(command));
-        }
-        if !handover.leftover.is_empty() {
-            let mut leftover = Vec::from(handover.leftover);
-            self.input.consume(&mut self.parts, timer.conn, &mut leftover);
-        }
-        if let Some(drain) = &self.drain {
-            self.parts.dismiss(timer, drain.reason);
         }
     }
 

@@ -16,6 +16,9 @@ use tokio::sync::broadcast::{self, error::RecvError};
 /// Messages that a connection may lag behind before it misses some.
 const CAPACITY: usize = 1_024;
 
+const GREETING: &str = r#"{"type":"connection:established"}"#;
+const ACKNOWLEDGEMENT: &str = r#"{"type":"subscription_ack"}"#;
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let (sender, _) = broadcast::channel::<Utf8Bytes>(CAPACITY);
@@ -43,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve(socket: WebSocket, mut messages: broadcast::Receiver<Utf8Bytes>) {
     let (mut sink, mut stream) = socket.split();
-    if sink.send(Message::Text("ready".into())).await.is_err() {
+    if sink.send(Message::Text(GREETING.into())).await.is_err() {
         return;
     }
     loop {
@@ -53,8 +56,9 @@ async fn serve(socket: WebSocket, mut messages: broadcast::Receiver<Utf8Bytes>) 
                 Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return,
             },
-            // Pings are answered while reading.
+            // Pings are answered while reading. Everybody gets everything: what a client subscribes to is not read.
             received = stream.next() => match received {
+                Some(Ok(Message::Text(_))) => sink.send(Message::Text(ACKNOWLEDGEMENT.into())).await,
                 Some(Ok(_)) => continue,
                 _ => return,
             },

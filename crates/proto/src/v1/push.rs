@@ -38,30 +38,31 @@ pub struct Hello<'a> {
     pub ts: i64,
 }
 
-/// Every push: its type, then its fields.
-#[derive(Serialize)]
-struct Push<B> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(flatten)]
-    body: B,
-}
-
 /// Header space kept before a body is written: enough for any body below 64 KiB.
 const HEADER_SPACE: usize = 4;
 
-/// Appends one whole text frame: an object with this type, then the fields of `body`.
+/// Appends one whole text frame: an object with this type, then the fields of `body`, which is a struct.
 pub(crate) fn push(out: &mut Vec<u8>, kind: &'static str, body: impl Serialize) {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_SPACE]);
-    let body_start = out.len();
-    if serde_json::to_writer(&mut *out, &Push { kind, body }).is_err() {
-        // Writing strings and numbers to memory cannot fail; a broken frame must not leave though.
-        out.truncate(start);
-        return;
+    let object = out.len();
+    for part in ["{\"type\":\"", kind, "\""] {
+        out.extend_from_slice(part.as_bytes());
     }
-    let header = frame::header(Opcode::Text, out.len() - body_start);
-    out.splice(start..body_start, header.iter().copied());
+    let fields = out.len();
+    let written = serde_json::to_writer(&mut *out, &body);
+    match (written, out.get(fields..)) {
+        (Ok(()), Some(b"{}")) => drop(out.remove(fields)),
+        (Ok(()), Some([b'{', ..])) => {
+            if let Some(brace) = out.get_mut(fields) {
+                *brace = b',';
+            }
+        }
+        // Writing strings and numbers to memory cannot fail; a broken frame must not leave though.
+        _ => return out.truncate(start),
+    }
+    let header = frame::header(Opcode::Text, out.len() - object);
+    out.splice(start..object, header.iter().copied());
 }
 
 /// `connection:established`: greets a new connection.

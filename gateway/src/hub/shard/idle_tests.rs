@@ -16,7 +16,8 @@ use crate::conn::Transport;
 use crate::encode::{Encoder, Message};
 use crate::history::archive::archive;
 use crate::history::{Bounds, History, Past};
-use crate::hub::inbox::{Entry, Handover, Inbox};
+use crate::hub::arrivals::Handover;
+use crate::hub::inbox::{Entry, Inbox};
 use crate::hub::shard::commands::Commands;
 use crate::hub::shard::{Settings, Shard, input};
 
@@ -103,7 +104,7 @@ impl Rig {
         for end in [&socket, &theirs] {
             end.set_nonblocking(true).unwrap();
         }
-        self.inbox.push(Entry::Adopt(Box::new(Handover {
+        self.inbox.arrive(Handover {
             response: Vec::new(),
             stream: TcpStream::from(OwnedFd::from(theirs)),
             leftover: Bytes::new(),
@@ -112,7 +113,7 @@ impl Rig {
             transport: Transport::WebSocket,
             protocol: Protocol::WsGateway,
             permit: None,
-        })));
+        });
         Client { socket, decoder: Decoder::new(Role::Client) }
     }
 

@@ -14,14 +14,15 @@ use crate::clients::Clients;
 use crate::clients::wheel::Timer;
 use crate::conn::rate::RateLimit;
 
-/// What sockets may take of a turn, in bytes; who is over it waits for the next one, before others. About 5 ms of
-/// small commands.
-pub(super) const PER_TURN: usize = 512 << 10;
+/// What sockets may take of a turn, in bytes; who is over it waits for the next one, before others. Well below 1 ms of
+/// small commands: as long may a message wait for them, and a turn by itself costs a few microseconds.
+pub(super) const PER_TURN: usize = 64 << 10;
 
-/// The same between two writes of a long flush: live messages are on their way.
-pub(super) const PER_PAUSE: usize = 64 << 10;
+/// The same between two writes of a long flush, about a fifth of the time that these take: live messages are on their way.
+pub(super) const PER_PAUSE: usize = 16 << 10;
 
-/// The least that a read counts for: each is a system call, and most bring a command.
+/// The least that a read counts for: each is a system call, and most bring a command or end a connection, which costs as
+/// much.
 const LEAST: usize = 1 << 10;
 
 /// Bytes read from a socket at once. One buffer per shard, not per connection.
@@ -100,13 +101,14 @@ impl Input {
         if *budget == 0 {
             return self.read_later(clients, conn);
         }
-        let more = match connection.stream.read(&mut self.buffer) {
+        let read = connection.stream.read(&mut self.buffer);
+        *budget = budget.saturating_sub(*read.as_ref().unwrap_or(&0).max(&LEAST));
+        let more = match read {
             Ok(0) => {
                 clients.remove(conn, 1006);
                 false
             }
             Ok(count) => {
-                *budget = budget.saturating_sub(count.max(LEAST));
                 connection.heard = tick;
                 connection.pinged = false;
                 if connection.is_open() {

@@ -4,13 +4,13 @@
 //! index and the clients; the back-index in each connection is kept in step with it here and nowhere else. Knows neither
 //! commands nor the past.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use wsgateway_proto::channel::Kind;
 
 use crate::clients::Clients;
 use crate::encode::Delivery;
+use crate::hub::few::Few;
 use crate::index::{Index, Moved};
 
 /// The clients of a shard with their live subscriptions.
@@ -49,15 +49,15 @@ impl Live {
     }
 
     /// The numbers of the patterns that a connection is subscribed to.
-    pub(super) fn held_patterns(&self, conn: u32) -> HashSet<u32> {
+    pub(super) fn held_patterns(&self, conn: u32) -> Few<u32> {
         let connection = self.clients.get(conn);
         let held = connection.map_or(&[][..], |connection| connection.subscriptions.as_slice());
         held.iter().map(|held| held.pattern).collect()
     }
 
     /// Whether a name is one of these patterns.
-    pub(super) fn is_among(&self, held: &HashSet<u32>, text: &str) -> bool {
-        self.index.find(text).is_some_and(|number| held.contains(&number))
+    pub(super) fn is_among(&self, held: &Few<u32>, text: &str) -> bool {
+        !held.is_empty() && self.index.find(text).is_some_and(|number| held.contains(number))
     }
 
     /// Whether the connection has a subscription.

@@ -3,13 +3,14 @@
 //! A job is in at most one list at a time, and its [`Job::waits`] says in which: so nobody is served twice in a round,
 //! and nobody is woken by what he does not wait for. Slots for lookups are counted here and nowhere else.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::job::{Job, JobId, Next, Stage};
 use crate::clients::wheel::Timer;
 use crate::history::Past;
 use crate::history::archive::Query;
+use crate::hub::few::Few;
 use crate::hub::inbox::Inbox;
 use crate::hub::shard::live::Live;
 
@@ -284,7 +285,7 @@ impl Replays {
 /// Subscriptions that are held or on their way, each once.
 pub(in crate::hub::shard) fn count(
     live: &Live,
-    held: &HashSet<u32>,
+    held: &Few<u32>,
     openings: &HashMap<&str, bool>,
 ) -> usize {
     held.len() + openings.keys().filter(|text| !live.is_among(held, text)).count()

@@ -1,12 +1,11 @@
 //! Subscribing and unsubscribing, the same for the protocols that know channels.
 
-use std::collections::HashSet;
-
 use wsgateway_proto::channel::{self, ChannelError, Kind};
 use wsgateway_proto::v1::{self, Id};
 
 use super::Sessions;
 use crate::history::Interest;
+use crate::hub::few::Few;
 use crate::hub::shard::live::Live;
 use crate::hub::shard::replay::{Opening, Start, count};
 use crate::index::Index;
@@ -124,7 +123,7 @@ impl Sessions {
     ) -> Asked<'a> {
         let (held, opening) = (live.held_patterns(conn), self.replays.openings(conn));
         let mut count = count(live, &held, &opening);
-        let (mut seen, mut fresh_ones) = (HashSet::new(), HashSet::new());
+        let (mut seen, mut fresh_ones) = (Few::new(), Few::new());
         let (mut channels, mut rejected, mut bytes, mut ahead) = (Vec::new(), Vec::new(), 0, 0);
         for Wanted { asked, channel } in wanted.filter(|wanted| seen.insert(wanted.asked)) {
             bytes += Index::most_bytes(asked);
@@ -163,7 +162,7 @@ impl Sessions {
         id: Option<Id<'_>>,
         wanted: impl Iterator<Item = Wanted<'a>>,
     ) {
-        let mut seen = HashSet::new();
+        let mut seen = Few::new();
         let wanted = wanted.filter_map(|wanted| Some((wanted.asked, wanted.channel.ok()?)));
         let wanted: Vec<_> = wanted.filter(|(asked, _)| seen.insert(*asked)).collect();
         let mut unsubscribed = Vec::new();

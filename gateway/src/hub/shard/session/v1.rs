@@ -1,13 +1,12 @@
 //! The `wsgateway.v1` session.
 
-use std::collections::HashSet;
-
 use wsgateway_proto::channel;
 use wsgateway_proto::v1::{self, Command, Id};
 
 use super::Sessions;
 use super::subscribe::Wanted;
 use crate::history::Interest;
+use crate::hub::few::Few;
 use crate::hub::shard::live::Live;
 use crate::hub::shard::replay::Start;
 use crate::index::Index;
@@ -49,7 +48,7 @@ impl Sessions {
         if !self.replays.may_look_back(conn) {
             return self.too_many_replays(live, conn, id);
         }
-        let (mut interest, mut seen, mut bytes) = (Interest::default(), HashSet::new(), 0);
+        let (mut interest, mut seen, mut bytes) = (Interest::default(), Few::new(), 0);
         for text in channels.iter().map(AsRef::as_ref).filter(|text| seen.insert(*text)) {
             bytes += Index::most_bytes(text);
             match channel::validate(text) {

@@ -18,7 +18,8 @@ use crate::conn::Transport;
 use crate::encode::{Delivery, Encoder, Message};
 use crate::history::archive::{Desk, Query, archive};
 use crate::history::{Block, Bounds, History, Past};
-use crate::hub::inbox::{Entry, Handover, Inbox};
+use crate::hub::arrivals::Handover;
+use crate::hub::inbox::{Entry, Inbox};
 use crate::hub::shard::commands::Commands;
 use crate::hub::shard::{Settings, Shard};
 
@@ -69,7 +70,7 @@ impl Rig {
         for end in [&client, &theirs] {
             end.set_nonblocking(true).unwrap();
         }
-        inbox.push(Entry::Adopt(Box::new(Handover {
+        inbox.arrive(Handover {
             response: Vec::new(),
             stream: TcpStream::from(OwnedFd::from(theirs)),
             leftover: Bytes::new(),
@@ -78,7 +79,7 @@ impl Rig {
             deflate: false,
             protocol: Protocol::WsGateway,
             permit: None,
-        })));
+        });
         let decoder = Decoder::new(Role::Client);
         let mut rig = Self { shard, inbox, history, desk, client, decoder, unread: Vec::new() };
         rig.live(EPOCH, floor);
