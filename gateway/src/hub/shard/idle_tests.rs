@@ -90,11 +90,14 @@ impl Rig {
             let client = rig.adopt();
             rig.clients.push(client);
         }
-        rig.turn();
+        while rig.shard.clients().len() < clients {
+            rig.turn();
+        }
         for client in &mut rig.clients {
             client.write(Opcode::Text, r#"{"type":"subscribe","channels":[">"]}"#);
         }
         rig.turn();
+        rig.read_all();
         assert!(rig.read().iter().all(|got| *got == Got { texts: 2, ..Got::default() }));
         rig
     }
@@ -115,6 +118,13 @@ impl Rig {
             permit: None,
         });
         Client { socket, decoder: Decoder::new(Role::Client) }
+    }
+
+    /// Lets the shard read all that clients have sent.
+    fn read_all(&mut self) {
+        while !self.shard.input.is_idle() {
+            self.turn();
+        }
     }
 
     fn turn(&mut self) {
@@ -205,6 +215,7 @@ fn a_message_leaves_between_the_pings_of_a_large_burst() {
     // All of the rest, by the messages' turn or after it.
     rig.clients.iter_mut().for_each(|client| client.write(Opcode::Pong, ""));
     rig.turn();
+    rig.read_all();
     assert!(rig.shard.clients().open().all(|(_, connection)| !connection.owes_pong));
 }
 
@@ -223,6 +234,7 @@ fn a_message_waits_for_no_pong() {
     assert!(rig.read().iter().all(|got| got.texts == 1));
     rig.clients.iter_mut().for_each(|client| client.write(Opcode::Pong, ""));
     rig.turn();
+    rig.read_all();
     assert_eq!(rig.shard.gather_pongs(), rig.shard.idle_for(), "all have answered");
 }
 
