@@ -13,6 +13,7 @@ mod lookup;
 mod numbered;
 mod open;
 mod send;
+mod turns;
 mod values;
 mod waits;
 
@@ -83,7 +84,7 @@ impl Shard {
         // live messages do not wait for the crowd.
         match self.replays.fresh <= FRESH {
             true => self.step(id),
-            false => self.replays.ready.push_back(id),
+            false => self.replays.ready.push(conn, id),
         }
     }
 
@@ -138,7 +139,7 @@ impl Shard {
             }
             return Some(before.1.saturating_sub(self.totals.outbox_bytes));
         }
-        let id = self.replays.ready.pop_front()?;
+        let id = self.replays.ready.pop()?;
         self.step(id);
         Some(self.totals.delivered_bytes - before.0)
     }

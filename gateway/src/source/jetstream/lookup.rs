@@ -12,6 +12,7 @@ mod messages;
 pub(super) mod seed;
 mod stream;
 mod values;
+mod wide;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::history::archive::{
     BLOCK, BLOCK_BYTES, Block, Desk, Fetched, LookupError, Query, block_of,
 };
 use stream::{ATTEMPTS, Stream, failed};
+use wide::Wide;
 
 /// Those who ask: clients that catch up, and the reader at its start.
 #[derive(Debug)]
@@ -56,7 +58,7 @@ pub(crate) async fn look_up(
             Ok(dialer) => {
                 let (requests, serve) = requests(dialer);
                 let stream = Stream::new(Api::new(&*source.api_prefix), requests, &source.stream);
-                let lookup = Lookup { stream, envelope, life };
+                let lookup = Lookup { stream, envelope, life, wide: Arc::default() };
                 let seeding = seed::serve(lookup.clone(), first, seeds);
                 let answer = desk.serve(move |query| lookup.clone().answer(query));
                 tokio::join!(answer, seeding, serve);
@@ -87,6 +89,7 @@ struct Lookup {
     stream: Stream,
     envelope: Envelope,
     life: Life,
+    wide: Arc<Wide>,
 }
 
 impl Lookup {

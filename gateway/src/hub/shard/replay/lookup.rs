@@ -80,7 +80,7 @@ impl Shard {
             match taken {
                 Ok(()) => {
                     job.waits = Next::Again;
-                    self.replays.ready.push_back(id);
+                    self.replays.ready.push(job.timer.conn, id);
                 }
                 Err(why) => self.fail(id, &why, OLDER),
             }

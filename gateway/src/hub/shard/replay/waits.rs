@@ -28,7 +28,7 @@ impl Shard {
             let late = matches!(job.stage, Stage::Behind { until } if until <= self.clock.tick);
             if late || job.cursor <= self.position {
                 job.waits = Next::Again;
-                self.replays.ready.push_back(*id);
+                self.replays.ready.push(job.timer.conn, *id);
                 return false;
             }
             true
@@ -48,7 +48,7 @@ impl Shard {
                 None => {}
                 Some(job) if held => {
                     job.waits = Next::Again;
-                    self.replays.ready.push_back(id);
+                    self.replays.ready.push(job.timer.conn, id);
                 }
                 Some(_) if until <= self.clock.tick => self.fail(id, "no stream", STREAM),
                 Some(_) => self.replays.sourceless.push((id, until)),

@@ -12,15 +12,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Lookup;
 use super::stream::failed;
-use super::values::{AT_ONCE, Named};
+use super::values::Named;
 use crate::encode::Delivery;
 use crate::history::archive::LookupError;
 use crate::history::{MAX_QUIET, cost};
 
+/// Requests for single subjects under way at once: enough to hide the way to NATS and back.
+const AT_ONCE: usize = 32;
+
 /// Channels whose last values are from before what is read back.
 #[derive(Debug, Default)]
 pub(crate) struct Seed {
-    /// Newest first: of a channel that has two, the first counts.
+    /// The newest message of each.
     pub deliveries: Vec<Arc<Delivery>>,
     /// Every channel whose newest message is after this offset is among them, or will be read.
     pub after: u64,
@@ -88,7 +91,7 @@ impl Lookup {
                 kept.add(self.envelope.encode(&message, 0));
             }
         }
-        let deliveries = kept.deliveries.into_values().rev().collect();
+        let deliveries = kept.deliveries.into_values().collect();
         Ok(Seed { deliveries, after: kept.forgotten })
     }
 

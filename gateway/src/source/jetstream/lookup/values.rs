@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -19,8 +20,8 @@ const MAX_MATCHED: usize = 1_024;
 /// Last values in one answer. Each page asks for all of them, so it is more than a block has.
 const MAX_VALUES: usize = 4_096;
 
-/// Requests for single subjects under way at once, of one lookup: enough to hide the way to NATS and back.
-pub(super) const AT_ONCE: usize = 32;
+/// Requests for single subjects under way at once, of one lookup: each may bring a message of the largest size.
+const AT_ONCE: usize = 8;
 
 /// Subjects by the channel that they are.
 pub(super) type Named = HashMap<Box<str>, Vec<String>>;
@@ -76,8 +77,14 @@ impl Lookup {
         let mut matched = 0;
         for pattern in interest.wildcards() {
             for filter in filters(pattern, prefix).ok_or(LookupError::Nothing)? {
+                if self.wide.knows(&filter, Instant::now()) {
+                    return Err(LookupError::Nothing);
+                }
                 let subjects = self.stream.subjects(&filter, 0).await?;
                 matched += subjects.total;
+                if subjects.total > MAX_MATCHED {
+                    self.wide.add(filter, Instant::now());
+                }
                 if matched > MAX_MATCHED {
                     return Err(LookupError::Nothing);
                 }
