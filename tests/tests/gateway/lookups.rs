@@ -166,7 +166,8 @@ async fn sent_to_lookups(monitor: SocketAddr) -> Result<u64> {
     let of_lookups = |connection: &&Value| {
         connection["name"].as_str().is_some_and(|name| name.ends_with(" lookups"))
     };
-    let lookups = all.iter().find(of_lookups).context("no connection for lookups")?;
+    // There is none before the first lookup.
+    let Some(lookups) = all.iter().find(of_lookups) else { return Ok(0) };
     lookups["out_msgs"].as_u64().context("no out_msgs")
 }
 
@@ -188,7 +189,7 @@ async fn catching_up_with_one_channel_fetches_that_one_only() -> Result<()> {
     assert_eq!(gaps, 0, "nothing is missing");
     let sent = sent_to_lookups(monitor).await? - before;
     // Twice what was asked for, and what else there is to be known.
-    assert!(sent < 700, "{sent} messages were fetched for 100");
+    assert!((100..700).contains(&sent), "{sent} messages were fetched for 100");
     Ok(())
 }
 
