@@ -53,7 +53,7 @@ conformance: ## Autobahn's WebSocket suite against the echo server (needs Python
 	@hack/conformance $(ARGS)
 
 .PHONY: nats-matrix
-nats-matrix: ## The tests of streams on nats-server 2.10 to 2.15 (ARGS="-p wsgateway-tests --test gateway" for others)
+nats-matrix: ## The tests of streams and lookups on nats-server 2.10 to 2.15 (ARGS="-p wsgateway-tests --test gateway" for others)
 	@hack/nats-matrix $(ARGS)
 
 .PHONY: advisories

@@ -173,9 +173,19 @@ impl Encoder {
 }
 
 impl Envelope {
+    /// What subjects lose to become channels.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.strip_prefix
+    }
+
     /// The channel of a message.
     pub(crate) fn channel<'a>(&self, message: &'a Message) -> &'a str {
-        channel_of(&message.subject, &self.strip_prefix)
+        self.channel_of(&message.subject)
+    }
+
+    /// The channel of a subject.
+    pub(crate) fn channel_of<'a>(&self, subject: &'a str) -> &'a str {
+        channel_of(subject, &self.strip_prefix)
     }
 
     /// Encodes a message; `prev` is the sequence of the one before it on its channel, 0 if that is not known.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::encode::Delivery;
 pub(crate) use archive::{Archive, Block};
+pub(crate) use channels::MAX_QUIET;
 pub(crate) use interest::Interest;
 pub(crate) use ring::Bounds;
 use ring::Ring;
@@ -21,7 +22,7 @@ use ring::Ring;
 const OVERHEAD: usize = 192;
 
 /// Bytes that a message counts for.
-fn cost(delivery: &Arc<Delivery>) -> usize {
+pub(crate) fn cost(delivery: &Arc<Delivery>) -> usize {
     delivery.frame.len() + OVERHEAD
 }
 
@@ -117,10 +118,6 @@ impl History {
     /// The newest message of a channel from before everything that was pushed, a value or a deletion. Never replaces what
     /// is known of its channel, and finds no place when the bounds leave none. They come in any order. Ignored when the
     /// history is another stream's by now.
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "for sources that read last values at their start")
-    )]
     pub(crate) fn seed(&self, epoch: &Arc<str>, delivery: &Arc<Delivery>) {
         let mut state = self.state();
         if state.epoch == *epoch {
@@ -129,10 +126,6 @@ impl History {
     }
 
     /// Every channel whose newest message is behind `offset` has been seeded or pushed; 0: every channel of the stream.
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "for sources that read last values at their start")
-    )]
     pub(crate) fn seeded(&self, epoch: &Arc<str>, offset: u64) {
         let mut state = self.state();
         if state.epoch == *epoch {
@@ -150,6 +143,11 @@ impl History {
     pub(crate) fn view(&self, epoch: &Arc<str>) -> Option<View<'_>> {
         let state = self.state();
         (state.epoch == *epoch).then_some(View { state })
+    }
+
+    /// How much is kept.
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.shared.bounds
     }
 
     pub(crate) fn size(&self) -> Size {

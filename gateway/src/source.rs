@@ -84,6 +84,12 @@ impl Sink {
         self.history.reset(epoch, floor);
     }
 
+    /// Last values from before everything that will be read.
+    fn seed(&self, epoch: &Arc<str>, seed: &jetstream::Seed) {
+        seed.deliveries.iter().for_each(|delivery| self.history.seed(epoch, delivery));
+        self.history.seeded(epoch, seed.after);
+    }
+
     /// A message from before the live position: for those who look back.
     fn warm(&mut self, message: &Message) {
         if self.encoder.is_repetition(message) {

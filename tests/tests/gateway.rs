@@ -35,6 +35,7 @@ mod gateway {
     mod hostile;
     mod limits;
     mod longpoll;
+    mod lookups;
     mod memory;
     mod odin;
     mod odin_counting;

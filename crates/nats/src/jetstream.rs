@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 pub use consumer::{ConsumerConfig, ConsumerInfo};
 pub use stored::{Direct, Stored};
-pub use stream::StreamInfo;
+pub use stream::{StreamInfo, Subjects};
 
 use crate::wire::Message;
 
@@ -27,7 +27,7 @@ impl Api {
         Self { prefix: prefix.into() }
     }
 
-    /// Where to ask about a stream: [`StreamInfo`].
+    /// Where to ask about a stream: [`StreamInfo`], [`Subjects`].
     pub fn stream_info(&self, stream: &str) -> String {
         format!("{}.STREAM.INFO.{stream}", self.prefix)
     }

@@ -3,6 +3,7 @@
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::{GatewayConfig, Source};
 use wsgateway_runtime::readiness::Readiness;
@@ -10,7 +11,7 @@ use wsgateway_runtime::readiness::Readiness;
 use super::Options;
 use crate::history::archive::Desk;
 use crate::source::memory::{self, MemoryPublisher};
-use crate::source::{self, Sink};
+use crate::source::{self, Sink, jetstream};
 
 /// A thread that must not end before it is told to; if it panics, /livez says so.
 #[derive(Debug)]
@@ -96,14 +97,16 @@ pub(super) fn start_source(
     let client = format!("wsgateway {} {}", config.name, options.pod);
     match &config.source {
         Source::JetStream(source) => {
-            let (life, name) = (source::jetstream::Life::default(), client.clone());
-            let (past, warmup) = ((sink.encoder.envelope(), life.clone()), config.history.messages);
-            let work =
-                source::jetstream::run(source.clone(), name, (warmup, life), sink, stop.clone());
+            let (life, warmup) = (jetstream::Life::default(), config.history.messages);
+            let past = (sink.encoder.envelope(), life.clone());
+            let (seeds, asked) = mpsc::channel(jetstream::SEEDS);
+            let start = jetstream::Start { warmup, life, seeds };
+            let work = jetstream::run(source.clone(), client.clone(), start, sink, stop.clone());
             let mut threads = vec![reading(readiness, work)?];
             if let Some(desk) = desk {
                 let name = format!("{client} lookups");
-                let work = source::jetstream::look_up(source.clone(), name, past, desk, stop);
+                let askers = jetstream::Askers { desk, seeds: asked };
+                let work = jetstream::look_up(source.clone(), name, past, askers, stop);
                 threads.push(Thread::vital("lookups", readiness, Priority::Background, work)?);
             }
             Ok((None, threads))

@@ -176,8 +176,7 @@ pub(crate) trait Asker: Debug + Send + Sync {
 }
 
 impl Desk {
-    /// The source filters by channels: it will [`Desk::serve`].
-    #[cfg_attr(not(test), allow(dead_code, reason = "for sources that filter"))]
+    /// The source filters by channels.
     pub(crate) fn filters(&self) {
         self.filters.store(true, Ordering::Relaxed);
     }
@@ -196,38 +195,8 @@ impl Desk {
         }
     }
 
-    /// Serves with blocks of everything until every [`Archive`] is gone. `fetch` looks up the block that begins at a
-    /// sequence. For sources that cannot filter: last values from before the history stay unknown.
-    pub(crate) async fn run<F>(self, fetch: impl Fn(u64) -> F)
-    where
-        F: Future<Output = Fetched> + Send + 'static,
-    {
-        let answer = |query: Query| {
-            let fetching = match query {
-                Query::Block { from } | Query::Messages { from, .. } => Some(fetch(from)),
-                Query::Values { .. } => None,
-            };
-            async move {
-                match fetching {
-                    Some(fetching) => fetching.await,
-                    None => Err(LookupError::Nothing),
-                }
-            }
-        };
-        self.answer(answer).await;
-    }
-
-    /// Serves until every [`Archive`] is gone, by a source that filters. `fetch` answers a query.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for sources that filter"))]
-    pub(crate) async fn serve<F>(self, fetch: impl Fn(Query) -> F)
-    where
-        F: Future<Output = Fetched> + Send + 'static,
-    {
-        self.filters();
-        self.answer(fetch).await;
-    }
-
-    async fn answer<F>(mut self, fetch: impl Fn(Query) -> F)
+    /// Serves until every [`Archive`] is gone. `fetch` answers a query.
+    pub(crate) async fn serve<F>(mut self, fetch: impl Fn(Query) -> F)
     where
         F: Future<Output = Fetched> + Send + 'static,
     {

@@ -13,7 +13,7 @@ use super::interest::Interest;
 use crate::encode::Delivery;
 
 /// Quiet channels remembered: as many as the encoder knows `prev` of.
-const MAX_QUIET: usize = 262_144;
+pub(crate) const MAX_QUIET: usize = 262_144;
 
 /// What is known of the channels of a stream.
 #[derive(Debug, Default)]

@@ -28,6 +28,13 @@ pub(crate) struct Bounds {
     pub age_ms: i64,
 }
 
+impl Bounds {
+    /// Bytes of last values outside the ring.
+    pub(crate) fn quiet_bytes(&self) -> usize {
+        self.bytes / 2
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Ring {
     bounds: Bounds,
@@ -81,7 +88,7 @@ impl Ring {
         let Some(first) = self.messages.pop_front() else { return };
         self.bytes -= cost(&first);
         self.floor = first.offset;
-        self.channels.evict(&first, self.bounds.bytes / 2);
+        self.channels.evict(&first, self.bounds.quiet_bytes());
         while let Some((_, to)) = self.holes.front().filter(|(_, to)| *to <= self.floor) {
             self.lost_until = self.lost_until.max(*to);
             self.holes.pop_front();
@@ -121,7 +128,7 @@ impl Ring {
     /// A channel's newest message from before the ring: see [`Channels::seed`].
     pub(super) fn seed(&mut self, delivery: &Arc<Delivery>) {
         if delivery.offset <= self.floor {
-            self.channels.seed(delivery, self.bounds.bytes / 2);
+            self.channels.seed(delivery, self.bounds.quiet_bytes());
         }
     }
 

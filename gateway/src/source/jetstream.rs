@@ -16,6 +16,7 @@ mod session;
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::JetStreamSource;
@@ -27,7 +28,8 @@ use api_link::ApiLink;
 use control::SILENCE;
 use identity::Identity;
 pub(crate) use identity::Life;
-pub(crate) use lookup::look_up;
+pub(crate) use lookup::seed::{Asked, Seed};
+pub(crate) use lookup::{Askers, look_up};
 
 use super::position::Cursor;
 use super::status::State;
@@ -60,12 +62,25 @@ enum Ended {
     Refused { what: &'static str, why: String },
 }
 
-/// Reads the stream until cancelled, through every loss of the connection. `life` is shared with those who look up what
-/// is older.
+/// Asks for last values that wait to be looked at: one, and a newer one of a reader that began again.
+pub(crate) const SEEDS: usize = 2;
+
+/// How a reader starts.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// Messages read back of a stream that is new.
+    pub warmup: u64,
+    /// Shared with those who look up what is older.
+    pub life: Life,
+    /// Where to ask for the last values from before those.
+    pub seeds: mpsc::Sender<Asked>,
+}
+
+/// Reads the stream until cancelled, through every loss of the connection.
 pub(crate) async fn run(
     source: JetStreamSource,
     name: String,
-    (warmup, life): (u64, Life),
+    Start { warmup, life, seeds }: Start,
     sink: Sink,
     stop: CancellationToken,
 ) {
@@ -80,6 +95,7 @@ pub(crate) async fn run(
         consumer: Consumer::new(&name),
         source,
         warmup,
+        seeds,
         sink,
         cursor: None,
         identity: Identity::new(life),
@@ -96,6 +112,7 @@ struct Reader {
     dialer: Dialer,
     source: JetStreamSource,
     warmup: u64,
+    seeds: mpsc::Sender<Asked>,
     sink: Sink,
     cursor: Option<Cursor>,
     identity: Identity,

@@ -20,7 +20,7 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    fn new(subject: &[u8], headers: &[u8], payload: &str) -> Self {
+    pub(super) fn new(subject: &[u8], headers: &[u8], payload: &str) -> Self {
         let subject = [PREFIX.as_bytes(), subject].concat();
         Self { subject, headers: headers.to_vec(), payload: payload.as_bytes().to_vec() }
     }

@@ -24,12 +24,23 @@ pub enum RequestError {
     /// The link ended meanwhile, or there is none yet.
     #[error("the connection to NATS was lost")]
     Lost,
+    /// The user may not publish to the subject of the request.
+    #[error("NATS does not permit it: grant the gateway's user what docs/configuration.md lists")]
+    NotPermitted,
 }
+
+type Answers = mpsc::Sender<Result<Message, RequestError>>;
 
 struct Request {
     subject: String,
     payload: Vec<u8>,
-    answers: mpsc::Sender<Message>,
+    answers: Answers,
+}
+
+/// A request that was sent.
+struct Open {
+    subject: String,
+    answers: Answers,
 }
 
 /// Handle for those who ask. Clones use the same link.
@@ -41,7 +52,7 @@ pub struct Requests {
 /// The answers to one request, as they come.
 #[derive(Debug)]
 pub struct Replies {
-    answers: mpsc::Receiver<Message>,
+    answers: mpsc::Receiver<Result<Message, RequestError>>,
 }
 
 /// A handle, and what must run beside it.
@@ -67,10 +78,10 @@ impl Replies {
     /// The next answer.
     ///
     /// # Errors
-    /// When none comes within `patience`, or the link ends.
-    pub async fn next(&mut self, patience: Duration) -> Result<Message, RequestError> {
-        let answer = timeout_at(Instant::now() + patience, self.answers.recv()).await;
-        answer.map_err(|_| RequestError::NoAnswer)?.ok_or(RequestError::Lost)
+    /// When none comes within `timeout`, the link ends, or the request is not permitted.
+    pub async fn next(&mut self, timeout: Duration) -> Result<Message, RequestError> {
+        let answer = timeout_at(Instant::now() + timeout, self.answers.recv()).await;
+        answer.map_err(|_| RequestError::NoAnswer)?.ok_or(RequestError::Lost)?
     }
 }
 
@@ -92,16 +103,16 @@ async fn serve(
 ) -> Result<(), Lost> {
     let inbox = link.inbox("r");
     let sid = link.subscribe(&format!("{inbox}.*"));
-    let mut open: HashMap<u64, mpsc::Sender<Message>> = HashMap::new();
+    let mut open: HashMap<u64, Open> = HashMap::new();
     let mut last = 0u64;
     loop {
         tokio::select! {
             request = waiting.recv() => {
                 let Some(Request { subject, payload, answers }) = request else { return Ok(()) };
-                open.retain(|_, answers| !answers.is_closed());
+                open.retain(|_, open| !open.answers.is_closed());
                 last += 1;
-                open.insert(last, answers);
                 link.publish(subject.as_bytes(), Some(&format!("{inbox}.{last}")), &payload);
+                open.insert(last, Open { subject, answers });
                 link.flush().await?;
             }
             incoming = link.next() => match incoming? {
@@ -109,17 +120,32 @@ async fn serve(
                     let number = message.subject.rsplit(|byte| *byte == b'.').next();
                     let number = number.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
                     if let Some(number) = number
-                        && let Some(answers) = open.get(&number)
-                        && answers.try_send(message).is_err()
+                        && let Some(Open { answers, .. }) = open.get(&number)
+                        && answers.try_send(Ok(message)).is_err()
                     {
                         open.remove(&number);
                     }
                 }
                 Incoming::Message(_) => {}
-                Incoming::Complaint(complaint) => dialer.notice(Notice::Complaint(complaint)),
+                Incoming::Complaint(complaint) => {
+                    refuse(&mut open, &complaint);
+                    dialer.notice(Notice::Complaint(complaint));
+                }
                 Incoming::LameDuck if dialer.leave() => return Err(Lost::Closed),
                 Incoming::LameDuck => {}
             }
         }
     }
+}
+
+/// Ends the requests that a complaint is about; without it they would wait for an answer that cannot come.
+fn refuse(open: &mut HashMap<u64, Open>, complaint: &str) {
+    open.retain(|_, Open { subject, answers }| {
+        let refused = complaint.contains(&format!("\"{subject}\""));
+        if refused {
+            // Full or closed: then nobody waits for this.
+            let _unread = answers.try_send(Err(RequestError::NotPermitted));
+        }
+        !refused
+    });
 }

@@ -60,27 +60,9 @@ async fn the_same_query_is_asked_once_for_all_and_others_apart() {
         }
     });
     let answers = answers(serve, &inbox, 3).await;
-    assert!(archive.filters());
     assert_eq!(*asked.borrow(), [about("a"), about("b")]);
     let of_a = answers.iter().filter(|(query, _)| *query == about("a"));
     assert_eq!(of_a.count(), 2);
-}
-
-#[tokio::test]
-async fn a_source_that_cannot_filter_answers_with_blocks_and_knows_no_last_values() {
-    let (_poll, inbox) = inbox();
-    let (archive, desk) = archive();
-    let interest = Arc::new(Interest::of(&["a"]));
-    archive.ask(Query::Values { interest, from: 1, until: 9 }, Arc::clone(&inbox));
-    archive.ask(Query::Block { from: 257 }, Arc::clone(&inbox));
-    let serve = desk.run(|from| std::future::ready(Ok(block("e", from, 9_999))));
-    for (query, fetched) in answers(serve, &inbox, 2).await {
-        match query {
-            Query::Block { .. } => assert_eq!(fetched.unwrap().to, 512),
-            _ => assert!(matches!(fetched, Err(LookupError::Nothing))),
-        }
-    }
-    assert!(!archive.filters());
 }
 
 fn put(cache: &mut Cache, block: &Arc<Block>, now: Instant) {

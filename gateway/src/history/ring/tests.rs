@@ -191,6 +191,39 @@ fn what_was_lost_is_remembered_as_long_as_somebody_may_ask() {
     assert_eq!((ring.floor(), ring.hole(0)), (7, None), "who asks now is before the floor");
 }
 
+#[test]
+fn seeds_in_any_order_give_the_same_last_values_and_never_replace_what_was_read() {
+    let mut encoder = encoder();
+    let mut seed = |channel, offset| delivery(&mut encoder, channel, offset, 0);
+    let seeds = [seed("a", 1), seed("b", 2), seed("c", 3), seed("read", 4)];
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]] {
+        let mut ring = ring(LARGE, 100, &[(101, "read"), (102, "new")]);
+        order.iter().for_each(|n: &usize| ring.seed(&seeds[*n]));
+        assert_eq!(ring.unknown_until(&Interest::of(&["*"])), 100, "until all have been seeded");
+        ring.seeded(0);
+        assert_eq!(values(&ring, &["*"], 102, 1), [1, 2, 3, 101, 102], "{order:?}");
+        assert_eq!(ring.unknown_until(&Interest::of(&["*", "never"])), 0);
+        assert!(!ring.reaches(&Interest::of(&["a"]), 0), "only its newest message is known");
+    }
+}
+
+#[test]
+fn of_too_many_seeds_the_newest_stay_whatever_their_order() {
+    let mut encoder = encoder();
+    let seeds: Vec<_> = (1..=9).map(|n| delivery(&mut encoder, &format!("c{n}"), n, 0)).collect();
+    // Last values get half of the bytes.
+    let bounds = Bounds { bytes: 2 * 4 * cost(&seeds[0]), ..LARGE };
+    for order in
+        [[1, 2, 3, 4, 5, 6, 7, 8, 9], [9, 8, 7, 6, 5, 4, 3, 2, 1], [5, 9, 1, 7, 3, 8, 2, 6, 4]]
+    {
+        let mut ring = Ring::new(bounds, 100);
+        order.iter().for_each(|n: &usize| ring.seed(&seeds[n - 1]));
+        ring.seeded(0);
+        assert_eq!(values(&ring, &["*"], 100, usize::MAX), [6, 7, 8, 9], "{order:?}");
+        assert_eq!(ring.unknown_until(&Interest::of(&["*"])), 5, "the others are looked up");
+    }
+}
+
 /// All holes behind an offset.
 fn holes(ring: &Ring, after: u64) -> Vec<(u64, u64)> {
     let next = |hole: &(u64, u64)| ring.hole(hole.1);

@@ -13,6 +13,7 @@ mod lookup;
 mod numbered;
 mod open;
 mod send;
+mod turns;
 mod values;
 mod waits;
 
@@ -97,7 +98,7 @@ impl Replays {
         // live messages do not wait for the crowd.
         match self.fresh <= FRESH {
             true => self.step(live, id),
-            false => self.ready.push_back(id),
+            false => self.ready.push(conn, id),
         }
     }
 
@@ -145,7 +146,7 @@ impl Replays {
             }
             return Some(before.1.saturating_sub(live.clients.totals.outbox_bytes));
         }
-        let id = self.ready.pop_front()?;
+        let id = self.ready.pop()?;
         self.step(live, id);
         Some(live.clients.totals.delivered_bytes - before.0)
     }

@@ -108,6 +108,21 @@ impl ApiLink {
         }
     }
 
+    /// Waits for something else, while deliveries that come in between are kept.
+    pub(super) async fn wait<T>(&mut self, other: impl Future<Output = T>) -> Result<T, Ended> {
+        let mut other = std::pin::pin!(other);
+        loop {
+            tokio::select! {
+                done = &mut other => return Ok(done),
+                incoming = self.link.next() => match incoming? {
+                    Incoming::Message(message) => self.keep(message)?,
+                    Incoming::Complaint(complaint) => self.note(complaint),
+                    Incoming::LameDuck => self.lame = true,
+                },
+            }
+        }
+    }
+
     /// Serves the connection, and nothing else, until `rest` is over.
     pub(super) async fn idle(&mut self, rest: impl Future<Output = ()>) -> Result<(), Lost> {
         let mut rest = std::pin::pin!(rest);

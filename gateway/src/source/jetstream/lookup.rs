@@ -1,55 +1,73 @@
-//! Lookup: a block of the stream by its sequences, through JetStream's direct get; message by message from the stream's
-//! leader where that is not allowed.
+//! Lookup: what is older than the history, from the stream: by sequences, or by channels.
 //!
-//! Any replica may answer, also one that is behind: an answer that ends before it should is asked again, and never
-//! taken for "deleted". Only what is before the stream's first sequence, or missing between two messages, is deleted.
+//! In: queries of those who catch up, and the reader's request for the last values of a stream. Out: blocks, and a
+//! [`seed::Seed`]. Any replica may answer, also one that is behind: an answer that ends before it should is asked again, and
+//! never taken for "deleted". Only what is before the stream's first sequence, or missing between two messages, is
+//! deleted. Direct gets are used, or the stream's leader where they are not allowed; servers before 2.11 give one message
+//! for each.
+
+mod filters;
+mod merge;
+mod messages;
+pub(super) mod seed;
+mod stream;
+mod values;
+mod wide;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde_json::json;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::JetStreamSource;
-use wsgateway_nats::jetstream::{Api, Direct, Stored, StreamInfo};
-use wsgateway_nats::link::{Dialer, Requests, requests};
+use wsgateway_nats::jetstream::{Api, StreamInfo};
+use wsgateway_nats::link::{Dialer, requests};
 use wsgateway_nats::{Access, Notice};
 
 use super::Life;
-use super::message::{channel_text, deleted};
 use crate::encode::{Delivery, Envelope, Message};
-use crate::history::archive::{BLOCK, BLOCK_BYTES, Block, Desk, Fetched, LookupError, block_of};
+use crate::history::archive::{
+    BLOCK, BLOCK_BYTES, Block, Desk, Fetched, LookupError, Query, block_of,
+};
+use stream::{ATTEMPTS, Stream, failed};
+use wide::Wide;
 
-/// Longest wait for the next message of an answer.
-const ANSWER: Duration = Duration::from_secs(3);
+/// Those who ask: clients that catch up, and the reader at its start.
+#[derive(Debug)]
+pub(crate) struct Askers {
+    pub desk: Desk,
+    pub seeds: mpsc::Receiver<seed::Asked>,
+}
 
-/// Requests for one block: a replica that is behind, or a server that gives one message at a time.
-const ATTEMPTS: usize = 3;
-
-/// Answers those who catch up until told to stop, over a connection of its own, made when the first of them asks: what
-/// is looked up is much, and live messages must not wait behind it. `life` tells which stream is read.
+/// Answers until told to stop, over a connection of its own, made when it is first needed: what is looked up is much, and
+/// live messages must not wait behind it. `life` tells which stream is read.
 pub(crate) async fn look_up(
     source: JetStreamSource,
     name: String,
     (envelope, life): (Envelope, Life),
-    mut desk: Desk,
+    Askers { mut desk, mut seeds }: Askers,
     stop: CancellationToken,
 ) {
     let work = async {
-        desk.wanted().await;
+        desk.filters();
+        let first = tokio::select! {
+            () = desk.wanted() => None,
+            asked = seeds.recv() => asked,
+        };
         match Dialer::new(&Access::from(&source), &name, on_notice) {
             Ok(dialer) => {
                 let (requests, serve) = requests(dialer);
-                let stream = source.stream.as_str().into();
-                let api = Api::new(&*source.api_prefix);
-                let lookup = Lookup { api, requests, stream, envelope, life };
-                let answer = desk.run(move |from| lookup.clone().block(from));
-                tokio::join!(answer, serve);
+                let stream = Stream::new(Api::new(&*source.api_prefix), requests, &source.stream);
+                let lookup = Lookup { stream, envelope, life, wide: Arc::default() };
+                let seeding = seed::serve(lookup.clone(), first, seeds);
+                let answer = desk.serve(move |query| lookup.clone().answer(query));
+                tokio::join!(answer, seeding, serve);
             }
             // The reader of the stream has the same trouble, and reports it.
             Err(error) => {
+                drop((first, seeds));
                 let why: Arc<str> = error.to_string().into();
-                desk.run(move |_| std::future::ready(Err(LookupError::Failed(Arc::clone(&why)))))
+                desk.serve(move |_| std::future::ready(Err(LookupError::Failed(Arc::clone(&why)))))
                     .await;
             }
         }
@@ -65,34 +83,42 @@ fn on_notice(notice: Notice) {
     }
 }
 
-/// Looks up blocks of one stream. Clones share the connection.
+/// Looks up what one stream has. Clones share the connection.
 #[derive(Clone)]
 struct Lookup {
-    api: Api,
-    requests: Requests,
-    stream: Arc<str>,
+    stream: Stream,
     envelope: Envelope,
     life: Life,
-}
-
-fn failed(why: impl std::fmt::Display) -> LookupError {
-    LookupError::Failed(why.to_string().into())
+    wide: Arc<Wide>,
 }
 
 impl Lookup {
-    /// The block that begins at `from`: up to the end of its aligned range, or less if its messages are large.
-    async fn block(self, from: u64) -> Fetched {
-        let info = self.info().await?;
+    async fn answer(self, query: Query) -> Fetched {
+        match query {
+            Query::Block { from } => self.block(from).await,
+            Query::Messages { interest, from } => self.messages(&interest, from).await,
+            Query::Values { interest, from, until } => self.values(&interest, from, until).await,
+        }
+    }
+
+    /// The stream as it is now, and its epoch.
+    async fn current(&self) -> Result<(StreamInfo, Arc<str>), LookupError> {
+        let info = self.stream.info().await?;
         let epoch = self.life.epoch_of(&info.epoch);
-        let epoch = epoch.ok_or_else(|| failed("the stream is another one now"))?;
+        Ok((info, epoch.ok_or_else(|| failed("the stream is another one now"))?))
+    }
+
+    /// The block that begins at `from`: up to the end of its aligned range, or less if its messages are large.
+    async fn block(&self, from: u64) -> Fetched {
+        let (info, epoch) = self.current().await?;
         let (first, last) = (info.first, info.last);
         let to = (block_of(from).saturating_add(BLOCK - 1)).min(last);
         let (mut messages, mut bytes, mut next) = (Vec::new(), 0, from.max(first));
         let mut attempts = 0;
         while next <= to && bytes < BLOCK_BYTES {
             let answer = match info.allow_direct {
-                true => self.ask(next, to + 1 - next).await?,
-                false => self.ask_leader(next).await?.into_iter().collect(),
+                true => self.stream.ask(">", next, (to + 1 - next, BLOCK_BYTES)).await?,
+                false => self.stream.ask_leader(">", next).await?.into_iter().collect(),
             };
             let before = next;
             for message in answer {
@@ -114,58 +140,13 @@ impl Lookup {
         Ok(Arc::new(Block { epoch, messages, from, to, first, last, missing_is_gone }))
     }
 
-    async fn info(&self) -> Result<StreamInfo, LookupError> {
-        let mut replies = self.send(self.api.stream_info(&self.stream), Vec::new()).await?;
-        let answer = replies.next(ANSWER).await.map_err(failed)?;
-        StreamInfo::read(&answer).map_err(failed)
-    }
-
-    /// The first message from `next` on, from the stream's leader.
-    async fn ask_leader(&self, next: u64) -> Result<Option<Message>, LookupError> {
-        let body = json!({ "seq": next, "next_by_subj": ">" }).to_string();
-        let mut replies = self.send(self.api.message(&self.stream), body.into_bytes()).await?;
-        let answer = replies.next(ANSWER).await.map_err(failed)?;
-        Ok(Stored::from_leader(&answer).map_err(failed)?.map(message))
-    }
-
     /// The first sequence after `missing` that the stream's leader has, or the one after `last`.
     async fn next_by_leader(&self, missing: u64, last: u64) -> Result<u64, LookupError> {
-        match self.ask_leader(missing).await? {
+        match self.stream.ask_leader(">", missing).await? {
             Some(message) if message.sequence > missing => Ok(message.sequence),
             Some(_) => Err(failed("the replica that answers is behind the stream's leader")),
             None => Ok(last + 1),
         }
-    }
-
-    /// Messages from `next` on, at most `count` of them.
-    async fn ask(&self, next: u64, count: u64) -> Result<Vec<Message>, LookupError> {
-        let request = json!({
-            "seq": next, "next_by_subj": ">", "batch": count, "max_bytes": BLOCK_BYTES,
-        });
-        let subject = self.api.direct(&self.stream);
-        let mut replies = self.send(subject, request.to_string().into_bytes()).await?;
-        let mut messages = Vec::new();
-        loop {
-            let answer = replies.next(ANSWER).await.map_err(failed)?;
-            match Stored::from_direct(&answer).map_err(failed)? {
-                Direct::Message(stored, more) => {
-                    messages.push(message(stored));
-                    if !more || messages.len() as u64 > count {
-                        return Ok(messages);
-                    }
-                }
-                Direct::End => return Ok(messages),
-                Direct::NotAllowed => return Err(failed("the stream does not allow direct gets")),
-            }
-        }
-    }
-
-    async fn send(
-        &self,
-        subject: String,
-        body: Vec<u8>,
-    ) -> Result<wsgateway_nats::link::Replies, LookupError> {
-        self.requests.send(subject, body).await.map_err(failed)
     }
 
     /// Encodes messages in order; the first of each channel says that the one before it is not known.
@@ -177,15 +158,5 @@ impl Lookup {
             self.envelope.encode(message, prev)
         };
         messages.iter().map(encode).collect()
-    }
-}
-
-fn message(stored: Stored) -> Message {
-    Message {
-        subject: channel_text(&stored.subject).into(),
-        deleted: deleted(stored.headers()),
-        sequence: stored.sequence,
-        timestamp: stored.timestamp,
-        payload: stored.payload,
     }
 }

@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use wsgateway_nats::jetstream::{
     AnswerError, ConsumerConfig, ConsumerInfo, StreamInfo, codes, done,
 };
@@ -10,12 +12,16 @@ use wsgateway_nats::jetstream::{
 use super::api_link::ApiLink;
 use super::control::HEARTBEAT;
 use super::identity::Guess;
+use super::lookup::seed::{Asked, Seed, Wanted};
 use super::{Consumer, Ended, Reader};
 use crate::source::position::{Begin, Observed, begin};
 use crate::source::status::State;
 
 /// How long the server keeps a consumer that nobody listens to any more: that of a process that was killed.
 const INACTIVE: Duration = Duration::from_secs(5);
+
+/// Longest wait for the last values of a stream, before the pod is ready without them.
+const SEED: Duration = Duration::from_secs(15);
 
 const CREATE: &str = "create a consumer";
 
@@ -28,11 +34,37 @@ impl Reader {
         if plan.fresh {
             self.sink.reset(&guess.epoch, plan.start - 1);
             self.sink.status.set(State::Warming, None);
+            self.seed(link, &info, &plan, &guess).await?;
         }
         if let Some((from, to)) = plan.lost {
             self.sink.lost(from, to);
         }
         self.read(link, plan, guess, made).await
+    }
+
+    /// Gives the history the last values from before what will be read back. Where they do not come in time, they are
+    /// looked up when they are asked for.
+    async fn seed(
+        &mut self,
+        link: &mut ApiLink,
+        info: &StreamInfo,
+        plan: &Begin,
+        guess: &Guess,
+    ) -> Result<(), Ended> {
+        if plan.start <= info.first.max(1) {
+            self.sink.seed(&guess.epoch, &Seed::default()); // all that the stream has will be read
+            return Ok(());
+        }
+        let bytes = self.sink.history.bounds().quiet_bytes();
+        let what = Wanted { server: info.epoch.clone(), start: plan.start, bytes };
+        let (answer, seed) = oneshot::channel();
+        // Full only while nobody answers.
+        if self.seeds.try_send(Asked { what, answer }).is_ok()
+            && let Ok(Ok(seed)) = link.wait(timeout(SEED, seed)).await?
+        {
+            self.sink.seed(&guess.epoch, &seed);
+        }
+        Ok(())
     }
 
     async fn find_stream(&self, link: &mut ApiLink) -> Result<StreamInfo, Ended> {

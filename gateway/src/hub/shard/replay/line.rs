@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::job::{Job, JobId, Next, Stage};
+use super::turns::Turns;
 use crate::clients::wheel::Timer;
 use crate::history::Past;
 use crate::history::archive::Query;
@@ -25,7 +26,7 @@ pub(crate) struct Replays {
     last: JobId,
     by_conn: HashMap<u32, Vec<JobId>>,
     /// Those that can go on, in turn. An id whose job is gone is passed over, here as in all lists.
-    pub(super) ready: VecDeque<JobId>,
+    pub(super) ready: Turns,
     /// Connections that look back, have something in their outbox, and whose sockets take bytes again.
     pub(super) writable: VecDeque<Timer>,
     /// Those that are ahead of this pod.
@@ -69,7 +70,7 @@ impl Replays {
             jobs: HashMap::new(),
             last: 0,
             by_conn: HashMap::new(),
-            ready: VecDeque::new(),
+            ready: Turns::default(),
             writable: VecDeque::new(),
             behind: Vec::new(),
             sourceless: Vec::new(),
@@ -191,7 +192,7 @@ impl Replays {
         // What has nothing more to send does not wait for the client to read.
         if let Some(job) = jobs.get_mut(&withdrawn).filter(|job| job.waits == Next::Blocked) {
             job.waits = Next::Again;
-            self.ready.push_back(withdrawn);
+            self.ready.push(conn, withdrawn);
         }
         true
     }
@@ -205,7 +206,7 @@ impl Replays {
         for id in self.by_conn.get(&conn).map_or(&[][..], Vec::as_slice) {
             if let Some(job) = self.jobs.get_mut(id).filter(|job| job.waits == waits) {
                 job.waits = Next::Again;
-                self.ready.push_back(*id);
+                self.ready.push(conn, *id);
             }
         }
     }
@@ -270,7 +271,7 @@ impl Replays {
     pub(super) fn put(&mut self, id: JobId, mut job: Job, waits: Next) {
         job.waits = waits;
         match waits {
-            Next::Again => self.ready.push_back(id),
+            Next::Again => self.ready.push(job.timer.conn, id),
             Next::Late => {
                 self.release(&mut job);
                 self.behind.push(id);

@@ -85,7 +85,7 @@ impl Replays {
             match taken {
                 Ok(()) => {
                     job.waits = Next::Again;
-                    self.ready.push_back(id);
+                    self.ready.push(job.timer.conn, id);
                 }
                 Err(why) => self.fail(live, id, &why, OLDER),
             }

@@ -30,7 +30,7 @@ impl Replays {
                 matches!(job.stage, Stage::Behind { until } if until <= live.clients.clock.tick);
             if late || job.cursor <= live.position {
                 job.waits = Next::Again;
-                self.ready.push_back(*id);
+                self.ready.push(job.timer.conn, *id);
                 return false;
             }
             true
@@ -50,7 +50,7 @@ impl Replays {
                 None => {}
                 Some(job) if held => {
                     job.waits = Next::Again;
-                    self.ready.push_back(id);
+                    self.ready.push(job.timer.conn, id);
                 }
                 Some(_) if until <= live.clients.clock.tick => {
                     self.fail(live, id, "no stream", STREAM)
