@@ -6,7 +6,7 @@ use serde_json::json;
 use wsgateway_config::StreamConfig;
 use wsgateway_nats::{Adoption, Plan};
 
-use super::keeper::{Keeper, SOON, config, desired, make};
+use harness::keeper::{Keeper, SOON, config, desired, make};
 
 /// Three servers that have found each other.
 async fn cluster() -> Result<(NatsCluster, async_nats::Client, Keeper)> {
