@@ -15,6 +15,7 @@ mod replay;
 mod session;
 mod settings;
 mod timers;
+mod unfinished;
 
 use std::io;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use due::Due;
 use replay::Replays;
 use settings::ticks;
 pub(crate) use settings::{Session, Settings};
+use unfinished::Unfinished;
 
 /// Time a client gets to read its close frame and hang up.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,6 +96,8 @@ pub(crate) struct Shard {
     replays: Replays,
     /// Memory of what waits for slow clients.
     outbox_memory: Meter,
+    /// Memory of what clients have begun to send.
+    unfinished: Unfinished,
     /// Identity of the stream, and the offset of the last message marked for its receivers.
     epoch: Arc<str>,
     position: u64,
@@ -161,6 +165,7 @@ impl Shard {
             past,
             replays: Replays::default(),
             outbox_memory: Meter::default(),
+            unfinished: Unfinished::default(),
             epoch: "".into(),
             position: 0,
             serial: 0,
@@ -223,6 +228,7 @@ impl Shard {
         self.replay();
         self.totals.connections = self.connections.len() as u64;
         self.totals.outbox_memory = self.outbox_memory.bytes() as u64;
+        self.totals.unfinished_bytes = self.unfinished.bytes() as u64;
         self.clock.update();
         self.published.turn(self.clock.now_us - begun_us);
         self.published.publish(&self.totals);

@@ -136,6 +136,7 @@ impl Shard {
         let mut ended_one = false;
         // The decoder lends out its buffer while we act on the shard: it is put back afterwards.
         let mut decoder = std::mem::replace(&mut connection.decoder, Decoder::new(Role::Server));
+        self.unfinished.take_out(&decoder);
         let limits = Limits { deflate: connection.form.deflate, ..self.settings.decoder };
         let mut position = 0;
         loop {
@@ -156,6 +157,7 @@ impl Shard {
             }
         }
         if let Some(connection) = self.connections.get_mut(conn as usize) {
+            self.unfinished.enter(&decoder);
             connection.decoder = decoder;
             if ended_one {
                 // What is unfinished now is another message.
@@ -163,6 +165,7 @@ impl Shard {
             }
         }
         self.watch_message(conn);
+        self.bound_unfinished();
     }
 
     fn event(&mut self, conn: u32, event: Event<'_>) {

@@ -105,6 +105,7 @@ impl Shard {
         connection.phase = Phase::Closing;
         connection.close_by = self.clock.tick + ticks(CLOSE_TIMEOUT);
         connection.due_first = NONE;
+        self.unfinished.take_out(&connection.decoder);
         connection.decoder = Decoder::new(Role::Server);
         let (timer, deadline) = (Timer { conn, serial: connection.serial }, connection.close_by);
         // Whoever is sent elsewhere still gets what was due before: the time for it is bounded, as its amount is.
@@ -139,6 +140,7 @@ impl Shard {
     pub(super) fn remove(&mut self, conn: u32, code: u16) {
         self.unsubscribe_all(conn);
         let Some(mut connection) = self.connections.try_remove(conn as usize) else { return };
+        self.unfinished.take_out(&connection.decoder);
         if connection.phase == Phase::Open {
             self.totals.count_close(code);
         }

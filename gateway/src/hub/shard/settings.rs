@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(super) subscriptions: usize,
     /// Most bytes that names may cost in the index of this shard.
     pub(super) name_bytes: usize,
+    /// Most bytes that unfinished messages may hold in this shard.
+    pub(super) unfinished_bytes: usize,
     pub(super) ping_after: u32,
     pub(super) pong_within: u32,
     pub(super) hello: v1::Limits,
@@ -106,6 +108,10 @@ impl Settings {
             subscriptions: capacity.subscriptions_per_connection as usize,
             name_bytes: usize::try_from(capacity.name_bytes()).unwrap_or(usize::MAX)
                 / shards.max(1),
+            // One message is never too many.
+            unfinished_bytes: (usize::try_from(capacity.unfinished_bytes()).unwrap_or(usize::MAX)
+                / shards.max(1))
+            .max(2 * capacity.command_bytes as usize),
             ping_after: ticks(config.heartbeat.interval.into()),
             pong_within: ticks(config.heartbeat.timeout.into()),
             hello: v1::Limits {
@@ -125,6 +131,7 @@ impl Settings {
     pub(crate) fn echo(mut self, fragments: u32) -> Self {
         self.decoder.fragments = fragments;
         self.session = Session::Echo;
+        self.unfinished_bytes = usize::MAX;
         self
     }
 }
