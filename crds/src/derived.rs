@@ -15,7 +15,8 @@ pub const ADMIN_PORT: u16 = 9090;
 
 /// What a pod needs without any client: binary, threads, NATS buffers, metrics.
 const BASE_BYTES: u64 = 64 << 20;
-/// Per connection: below 1 KiB of our own, about 5 KiB of the kernel, and the names that it may add.
+/// Per connection: below 1 KiB of our own, its share of unfinished messages included, about 5 KiB of the kernel, and the
+/// names that it may add.
 const CONNECTION_BYTES: u64 = (6 << 10) + NAME_BYTES_PER_CONNECTION;
 /// The numbers of an odin.v1 connection that has had its thousandth message: an offset of four bytes for each of 1,024.
 const ODIN_BYTES: u64 = 4 << 10;

@@ -12,6 +12,7 @@ pub(crate) mod heartbeat;
 mod lifecycle;
 mod output;
 mod timers;
+mod unfinished;
 pub(crate) mod wheel;
 
 use std::collections::VecDeque;
@@ -29,6 +30,7 @@ use crate::conn::{Connection, Phase, Socket};
 use crate::counters::Totals;
 use clock::Clock;
 use heartbeat::{Heartbeat, Pings};
+use unfinished::Unfinished;
 use wheel::{Deadline, Timer, Wheel};
 
 /// Time a client gets to read its close frame and hang up.
@@ -38,6 +40,8 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub bounds: Bounds,
+    /// Most bytes that unfinished messages may hold.
+    pub unfinished_bytes: usize,
     pub heartbeat: Heartbeat,
     /// Ticks from the first byte of a message to its last one; `None` for as long as it takes.
     pub message_timeout: Option<u32>,
@@ -60,6 +64,8 @@ pub(crate) struct Clients {
     pings: Pings,
     /// Memory of what waits for slow clients.
     outbox_memory: Meter,
+    /// Memory of what clients have begun to send.
+    unfinished: Unfinished,
     /// Number of the last connection.
     serial: u32,
     /// Connections that nothing is delivered to any more, until their owner has been told.
@@ -87,6 +93,7 @@ impl Clients {
             timers: Vec::new(),
             pings: Pings::default(),
             outbox_memory: Meter::default(),
+            unfinished: Unfinished::default(),
             serial: 0,
             ended: VecDeque::new(),
             drained: VecDeque::new(),
@@ -148,9 +155,12 @@ impl Clients {
         self.connections.len()
     }
 
-    /// Memory of what waits for slow clients (bytes).
-    pub(crate) fn outbox_memory(&self) -> usize {
-        self.outbox_memory.bytes()
+    /// The tally, up to date.
+    pub(crate) fn totals(&mut self) -> &Totals {
+        self.totals.connections = self.connections.len() as u64;
+        self.totals.outbox_memory = self.outbox_memory.bytes() as u64;
+        self.totals.unfinished_bytes = self.unfinished.bytes() as u64;
+        &self.totals
     }
 
     /// A connection that nothing is delivered to any more: its subscriptions are to be taken out of every index, then

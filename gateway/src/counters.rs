@@ -96,6 +96,8 @@ counters! {
     outbox_bytes,
     /// Memory that they hold: what waits for several clients counts once per shard.
     outbox_memory,
+    /// Memory of messages that clients have begun and not ended.
+    unfinished_bytes,
     /// Connections with an outbox.
     outboxes,
     /// Clients that look back at this moment.

@@ -44,6 +44,7 @@ pub fn start(address: SocketAddr) -> Result<Running, StartError> {
 fn adapt(mut settings: Settings) -> (Settings, &'static dyn Handler) {
     settings.input.decoder.fragments = FRAGMENTS;
     settings.clients.message_timeout = None;
+    settings.clients.unfinished_bytes = usize::MAX;
     (settings, &Echo)
 }
 

@@ -84,13 +84,16 @@ struct Facts {
     shards: u64,
 }
 
-const GAUGES: [(&str, &str, Read); 13] = [
+const GAUGES: [(&str, &str, Read); 14] = [
     ("wsgateway_connections", "Connections held", |facts| facts.taken),
     ("wsgateway_connections_capacity", "Most connections this pod holds", |facts| facts.capacity),
     ("wsgateway_subscriptions", "Subscriptions held", |facts| facts.totals.subscriptions),
     ("wsgateway_outbox_bytes", "Bytes waiting for slow clients", |facts| facts.totals.outbox_bytes),
     ("wsgateway_outbox_memory_bytes", "Memory of what waits for slow clients", |facts| {
         facts.totals.outbox_memory
+    }),
+    ("wsgateway_unfinished_bytes", "Memory of messages that clients have begun to send", |facts| {
+        facts.totals.unfinished_bytes
     }),
     ("wsgateway_outboxes", "Clients that bytes are waiting for", |facts| facts.totals.outboxes),
     ("wsgateway_shards", "Threads that hold connections", |facts| facts.shards),

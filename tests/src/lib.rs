@@ -1,12 +1,15 @@
 //! The test harness: real servers on loopback, started for a test and gone after it.
 //!
 //! - [`Nats`]: a nats-server with JetStream; [`NatsCluster`]: several that are one; [`NatsOperator`] and [`Authority`]
-//!   make the credentials and certificates of one that asks for them, [`MountedSecret`] the files that a pod has of them.
+//!   make the credentials and certificates of one that asks for them, [`MountedSecret`] the files that a pod has of them;
+//!   [`RawPublisher`] sends it what no library lets through.
+//! - [`keeper`]: a stream that is created and kept as the operator does it.
 //! - [`Redis`]: a redis-server that keeps nothing.
 //! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager, with a small PKI of its own.
 //! - [`Chromium`]: a headless browser, driven over its debugging protocol.
 //! - [`WsgwDev`]: our own `wsgw dev`, as a newcomer runs it.
 //! - [`frame`], [`head`]: WebSocket frames made by hand.
+//! - [`publish_results`]: a measurement's table in the docs.
 //! - [`wait_until`]: how a test waits for something. No test sleeps.
 //!
 //! In: the binaries that `hack/tools` finds or builds. Out: addresses, clients and files in a scratch
@@ -21,10 +24,12 @@ mod chromium;
 mod control_plane;
 mod frames;
 mod guardian;
+pub mod keeper;
 mod mounted;
 mod nats;
 mod ports;
 mod redis;
+mod results;
 mod scratch;
 mod tools;
 mod wait;
@@ -36,9 +41,12 @@ pub use control_plane::{ControlPlane, Identity};
 pub use frames::{frame, head};
 pub use guardian::{Guarded, Signal};
 pub use mounted::MountedSecret;
-pub use nats::{Authority, Certified, Nats, NatsCluster, NatsOperator};
+pub use nats::{
+    Authority, Certified, Nats, NatsCluster, NatsOperator, PublishAnswer, RawPublisher,
+};
 pub use ports::free_port;
 pub use redis::Redis;
+pub use results::publish_results;
 pub use scratch::{Scratch, copy_folder};
 pub use tools::{redis_server, repository, tool};
 pub use wait::{wait_until, wait_until_some};

@@ -3,6 +3,7 @@
 mod certificates;
 mod cluster;
 mod jwt;
+mod raw;
 
 use std::{
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use crate::{Guarded, Scratch, Signal, free_port, init_tls, tool, wait_until};
 pub use certificates::{Authority, Certified};
 pub use cluster::NatsCluster;
 pub use jwt::NatsOperator;
+pub use raw::{PublishAnswer, RawPublisher};
 
 /// A cold start takes 50 ms; the rest is for a machine that compiles at the same time.
 const START: Duration = Duration::from_secs(20);

@@ -22,6 +22,7 @@ mod gateway {
     mod binary;
     mod busy;
     mod certificates;
+    mod clusters;
     mod compression;
     mod conflation;
     mod consumers;

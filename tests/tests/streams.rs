@@ -1,9 +1,6 @@
 //! Streams that are created, adopted, observed and released on a real nats-server, of the version that NATS_SERVER names
 //! or the pinned one: see hack/nats-matrix.
 
-#[path = "streams/keeper.rs"]
-mod keeper;
-
 #[path = "streams/access.rs"]
 mod access;
 #[path = "streams/backup.rs"]

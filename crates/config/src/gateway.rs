@@ -205,7 +205,20 @@ pub const NAME_BYTES_PER_CONNECTION: u64 = 2 << 10;
 /// A small pod still bears a few thousand names.
 const LEAST_NAME_BYTES: u64 = 4 << 20;
 
+/// Memory that messages which clients have begun to send and not ended may hold in a pod, per connection (bytes). An idle
+/// connection holds none: most commands come in one piece.
+const UNFINISHED_BYTES_PER_CONNECTION: u64 = 512;
+
+/// A small pod still bears some dozens of the largest commands on their way.
+const LEAST_UNFINISHED_BYTES: u64 = 4 << 20;
+
 impl Capacity {
+    /// Most bytes that messages which have begun and not ended may hold.
+    pub fn unfinished_bytes(&self) -> u64 {
+        let share = u64::from(self.connections) * UNFINISHED_BYTES_PER_CONNECTION;
+        share.max(LEAST_UNFINISHED_BYTES)
+    }
+
     /// Most bytes that the names of channels and patterns which clients are subscribed to may cost.
     pub fn name_bytes(&self) -> u64 {
         (u64::from(self.connections) * NAME_BYTES_PER_CONNECTION).max(LEAST_NAME_BYTES)

@@ -166,7 +166,7 @@ fn authenticating(attempts: &Attempts) -> ConnectOptions {
             let loaded = attempts.load().await.map_err(AuthError::new)?;
             attempts.used.store(loaded.fingerprint, Ordering::Relaxed);
             let proof = loaded.proof.ok_or_else(|| AuthError::new("there are no credentials"))?;
-            proof.answer(&nonce)
+            proof.answer(&nonce).map(Into::into).map_err(AuthError::new)
         }
     })
 }

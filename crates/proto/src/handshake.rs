@@ -86,20 +86,26 @@ pub enum Refusal {
 }
 
 impl Accepted {
+    /// The header fields of the 101, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let protocol = self.echo_protocol.then_some(("Sec-WebSocket-Protocol", self.protocol));
+        let extensions = self.extensions.map(|value| ("Sec-WebSocket-Extensions", value));
+        [
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Accept", self.accept.as_str()),
+        ]
+        .into_iter()
+        .chain(protocol)
+        .chain(extensions)
+    }
+
     /// The whole answer, status line and all, for whoever writes it to the socket.
     pub fn response(&self) -> Vec<u8> {
         let mut response = Vec::with_capacity(256);
-        for part in [
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ",
-            &self.accept,
-            "\r\n",
-        ] {
-            response.extend_from_slice(part.as_bytes());
-        }
-        let protocol = self.echo_protocol.then_some(("Sec-WebSocket-Protocol: ", self.protocol));
-        let extensions = self.extensions.map(|value| ("Sec-WebSocket-Extensions: ", value));
-        for (name, value) in protocol.into_iter().chain(extensions) {
-            for part in [name, value, "\r\n"] {
+        response.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+        for (name, value) in self.headers() {
+            for part in [name, ": ", value, "\r\n"] {
                 response.extend_from_slice(part.as_bytes());
             }
         }

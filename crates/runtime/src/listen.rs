@@ -11,14 +11,19 @@ use socket2::{Domain, Socket, Type};
 /// # Errors
 /// When the port is taken, or the address is none of this host's.
 pub fn bind(address: SocketAddr, set: impl Fn(&Socket) -> io::Result<()>) -> io::Result<Socket> {
-    match bind_one(address, &set) {
-        Err(error) if address.ip() == IpAddr::V6(ANY_V6) && is_without_ipv6(&error) => {
-            let v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-            tracing::debug!(%error, "no IPv6 here");
-            bind_one(v4, &set)
-        }
-        bound => bound,
-    }
+    let error = match bind_one(address, &set) {
+        Ok(socket) => return Ok(socket),
+        Err(error) => error,
+    };
+    let v4 = instead(address, &error).ok_or(error)?;
+    tracing::debug!(%v4, "no IPv6 here");
+    bind_one(v4, &set)
+}
+
+/// The address to bind instead of one that cannot be bound for this reason: all of IPv4 where all of IPv6 is unavailable.
+fn instead(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let any = address.ip() == IpAddr::V6(ANY_V6) && is_without_ipv6(error);
+    any.then(|| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
 }
 
 const ANY_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::UNSPECIFIED;
@@ -59,9 +64,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_want_of_ipv6_is_taken_as_such() {
-        let error = |errno: rustix::io::Errno| io::Error::from_raw_os_error(errno.raw_os_error());
-        assert!(is_without_ipv6(&error(rustix::io::Errno::AFNOSUPPORT)));
-        assert!(!is_without_ipv6(&error(rustix::io::Errno::ADDRINUSE)));
+    fn without_ipv6_the_same_port_of_ipv4_is_bound_and_for_no_other_reason() {
+        use rustix::io::Errno;
+        let instead = |address: &str, errno: Errno| {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            instead(address.parse().unwrap(), &error).map(|address| address.to_string())
+        };
+        for errno in [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL] {
+            assert_eq!(instead("[::]:8080", errno), Some("0.0.0.0:8080".to_owned()));
+            // Who names an address gets this one or an error.
+            assert_eq!(instead("[::1]:8080", errno), None);
+            assert_eq!(instead("192.0.2.1:8080", errno), None);
+        }
+        assert_eq!(instead("[::]:8080", Errno::ADDRINUSE), None);
+        assert_eq!(instead("[::]:80", Errno::ACCESS), None);
     }
 }

@@ -22,8 +22,9 @@ impl Clients {
         connection.close_by = tick + ticks(CLOSE_TIMEOUT);
         connection.stamp = CLOSED;
         connection.due = List::default();
-        connection.decoder = Decoder::new(Role::Server);
+        let decoder = std::mem::replace(&mut connection.decoder, Decoder::new(Role::Server));
         let (timer, deadline) = (Timer { conn, serial: connection.serial }, connection.close_by);
+        self.unfinished.take_out(&decoder);
         // A client that is sent elsewhere still gets what was due before: the time for it is bounded, as its amount is.
         if code != 1012 {
             self.keep_started(conn);
@@ -67,6 +68,7 @@ impl Clients {
         if connection.is_open() {
             self.totals.count_close(code);
         }
+        self.unfinished.take_out(&connection.decoder);
         end(connection);
         if let Some(outbox) = connection.outbox.take() {
             self.totals.outbox_bytes -= outbox.cost() as u64;
@@ -82,6 +84,7 @@ impl Clients {
 /// Nothing is read from it and nothing is due to it any more.
 fn end(connection: &mut Connection) {
     connection.phase = Phase::Ended;
+    connection.decoder = Decoder::new(Role::Server);
     connection.stamp = CLOSED;
     connection.due = List::default();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, Response as HttpResponse, StatusCode, header};
+use axum::http::{HeaderValue, Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -42,17 +42,9 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
     let protocol = Protocol::ALL.into_iter().find(|known| known.name() == accepted.protocol);
     let agreed = Agreed { deflate: accepted.deflate, protocol: protocol.unwrap_or_default() };
     tokio::spawn(hand_over(Arc::clone(&site), upgrade, agreed, permit));
-    let mut response = HttpResponse::builder()
-        .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header(header::CONNECTION, "Upgrade")
-        .header(header::UPGRADE, "websocket")
-        .header(header::SEC_WEBSOCKET_ACCEPT, accepted.accept);
-    if accepted.echo_protocol {
-        response = response.header(header::SEC_WEBSOCKET_PROTOCOL, accepted.protocol);
-    }
-    if let Some(extensions) = accepted.extensions {
-        response = response.header(header::SEC_WEBSOCKET_EXTENSIONS, extensions);
-    }
+    let response = HttpResponse::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+    let response =
+        accepted.headers().fold(response, |response, (name, value)| response.header(name, value));
     response.body(axum::body::Body::empty()).unwrap_or_else(|error| {
         problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string(), None)
     })

@@ -197,11 +197,9 @@ impl Shard {
         self.parts.sessions.replays.turn(&mut self.parts.live);
         self.settle();
         let clients = &mut self.parts.live.clients;
-        clients.totals.connections = clients.len() as u64;
-        clients.totals.outbox_memory = clients.outbox_memory() as u64;
         clients.clock.update();
         self.published.turn(clients.clock.now_us - begun_us);
-        self.published.publish(&clients.totals);
+        self.published.publish(clients.totals());
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use harness::publish_results;
 use hostile::environment::Plan;
 use hostile::kind::Kind;
 use hostile::report::{self, Results};
@@ -91,7 +92,9 @@ impl Options {
         let rows = runtime.block_on(Box::pin(run(&plan, kinds, notify)))?;
         let complaints: Vec<String> = rows.iter().flat_map(report::complaints).collect();
         if let Some(docs) = &self.docs {
-            report::publish(&Results::new(&plan, rows), docs).context("cannot write the docs")?;
+            let results = Results::new(&plan, rows);
+            publish_results(docs, "hostile", &results.markdown(), &results)
+                .context("cannot write the docs")?;
         }
         println!("{}", complaints.join("\n"));
         Ok(complaints.is_empty())

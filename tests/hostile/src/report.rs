@@ -1,22 +1,10 @@
 //! Rows as a table for people, in Markdown for the docs, and as JSON for machines.
 
-use std::fs;
-use std::path::Path;
-
-use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use wsgateway_client::machine::Machine;
 
 use crate::environment::Plan;
 use crate::run::Row;
-
-/// Between these lines of `hostile.md` stands what a run has written.
-const BEGIN: &str = "<!-- begin: written by make hostile -->\n";
-const END: &str = "<!-- end -->\n";
-
-/// The file in the docs that holds the table, and the one that holds all figures.
-const DOC: &str = "hostile.md";
-const JSON: &str = "hostile.json";
 
 /// Headings of the table.
 const COLUMNS: [&str; 9] = [
@@ -172,27 +160,6 @@ fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes >> 20)
 }
 
-/// Puts the table into the docs, and all figures beside it.
-///
-/// # Errors
-/// When a file cannot be read or written, or the doc has no place for the table.
-pub fn publish(results: &Results, docs: &Path) -> Result<()> {
-    let file = docs.join(DOC);
-    let text = fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?;
-    let text = replaced(&text, &results.markdown())
-        .with_context(|| format!("{} lacks the line {BEGIN:?} or {END:?}", file.display()))?;
-    fs::write(&file, text)?;
-    fs::write(docs.join(JSON), serde_json::to_string_pretty(results)? + "\n")?;
-    Ok(())
-}
-
-fn replaced(text: &str, table: &str) -> Result<String> {
-    let (before, rest) = text.split_once(BEGIN).context("no begin")?;
-    let (_, after) = rest.split_once(END).context("no end")?;
-    ensure!(!after.contains(BEGIN), "two begins");
-    Ok(format!("{before}{BEGIN}\n{table}\n{END}{after}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,14 +215,5 @@ mod tests {
         ] {
             assert!(complaints(&bad).len() == 2 && line(&bad).starts_with('!'), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn the_docs_keep_their_words_around_the_table() {
-        let doc = format!("# Hostile\n{BEGIN}old\n{END}after\n");
-        let new = replaced(&doc, "new\n").unwrap();
-        assert_eq!(new, format!("# Hostile\n{BEGIN}\nnew\n\n{END}after\n"));
-        assert_eq!(replaced(&new, "new\n").unwrap(), new);
-        assert!(replaced("no place", "new").is_err());
     }
 }

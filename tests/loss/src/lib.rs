@@ -6,7 +6,7 @@
 //! balance, which must be nothing lost, nothing twice, nothing out of order.
 //!
 //! - pure: [`interest`] (who hears what), [`book`] (what was published), [`ledger`] (what came), [`report`]
-//! - around them: [`meter`] (the shared state, with time), [`publisher`], [`poison`] over [`raw`], [`clients`],
+//! - around them: [`meter`] (the shared state, with time), [`publisher`], [`poison`], [`clients`],
 //!   [`balancer`], [`pods`], [`servers`], put together by [`world`], troubled by [`fault`], driven by [`run`]
 
 pub mod balancer;
@@ -19,7 +19,6 @@ pub mod meter;
 pub mod pods;
 pub mod poison;
 pub mod publisher;
-pub mod raw;
 pub mod report;
 pub mod run;
 pub mod servers;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use harness::publish_results;
 use loss::balancer::Way;
 use loss::clients::sdk::Program;
 use loss::fault::{Fault, Times};
@@ -144,7 +145,8 @@ impl Arguments {
         let results = Results::new(&self.plan(Kind::Single)?, rows);
         println!("\n{:.1} minutes on {}", results.minutes, results.machine.text());
         if let Some(docs) = &self.docs {
-            report::publish(&results, docs).context("cannot write the docs")?;
+            publish_results(docs, "loss", &results.markdown(), &results)
+                .context("cannot write the docs")?;
         }
         println!("{}", complaints.join("\n"));
         Ok(complaints.is_empty())

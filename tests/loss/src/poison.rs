@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use harness::{PublishAnswer, RawPublisher};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::meter::Shared;
 use crate::publisher::PREFIX;
-use crate::raw::Raw;
 
 /// Channels of each kind, and thus its messages in flight.
 const CHANNELS: usize = 20;
@@ -167,7 +167,7 @@ impl Poison {
     }
 
     /// One message on each channel, until each is acknowledged.
-    async fn round(&mut self, raw: &mut Option<Raw>) -> Result<()> {
+    async fn round(&mut self, raw: &mut Option<RawPublisher>) -> Result<()> {
         let mut open: Vec<usize> = (0..self.lines.len()).collect();
         let mut why = None;
         for attempt in 0..ATTEMPTS {
@@ -187,7 +187,7 @@ impl Poison {
 
     async fn attempt(
         &mut self,
-        slot: &mut Option<Raw>,
+        slot: &mut Option<RawPublisher>,
         attempt: usize,
         open: &mut Vec<usize>,
     ) -> Result<()> {
@@ -195,7 +195,7 @@ impl Poison {
             Some(raw) => raw,
             None => {
                 let url = &self.servers[attempt % self.servers.len()];
-                slot.insert(Raw::connect(url).await?)
+                slot.insert(RawPublisher::connect(url).await?)
             }
         };
         for at in open.iter() {
@@ -208,7 +208,13 @@ impl Poison {
         }
         raw.flush().await?;
         while !open.is_empty() {
-            let (line, offset) = raw.acknowledgement().await?;
+            let (line, answer) = raw.answer().await?;
+            let offset = match answer {
+                PublishAnswer::Stored(offset) => offset,
+                PublishAnswer::Refused(why) => bail!("JetStream refuses: {why}"),
+                // The server has just started: [`ACK`] is the pause before the next attempt.
+                PublishAnswer::NoStream => continue,
+            };
             if let Some(at) = open.iter().position(|each| *each == line) {
                 open.swap_remove(at);
                 self.meter.lock().published(self.first + line as u16, offset);

@@ -1,11 +1,7 @@
 //! Rows as a table for people, in Markdown for the docs, and as JSON for machines.
 //!
-//! In: rows. Out: text. Pure, but for [`publish`], which writes the docs.
+//! In: rows. Out: text. Pure.
 
-use std::fs;
-use std::path::Path;
-
-use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use wsgateway_client::machine::Machine;
 
@@ -13,16 +9,6 @@ use crate::ledger::Excuse;
 use crate::run::Row;
 use crate::servers::Kind;
 use crate::world::Plan;
-
-/// Between these lines of `loss.md` stands what a run has written.
-const BEGIN: &str = "<!-- begin: written by make loss -->\n";
-const END: &str = "<!-- end -->\n";
-
-/// The file in the docs that holds the table.
-const DOC: &str = "loss.md";
-
-/// The file beside it that holds all figures.
-const JSON: &str = "loss.json";
 
 /// Headings of the table.
 const COLUMNS: [&str; 9] = [
@@ -208,28 +194,6 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// Puts the tables into the docs, and all figures beside them.
-///
-/// # Errors
-/// When a file cannot be read or written, or the doc has no place for tables.
-pub fn publish(results: &Results, docs: &Path) -> Result<()> {
-    let file = docs.join(DOC);
-    let text = fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?;
-    let text = replaced(&text, &results.markdown())
-        .with_context(|| format!("{} lacks the line {BEGIN:?} or {END:?}", file.display()))?;
-    fs::write(&file, text)?;
-    let json = serde_json::to_string_pretty(results)? + "\n";
-    fs::write(docs.join(JSON), json)?;
-    Ok(())
-}
-
-fn replaced(text: &str, tables: &str) -> Result<String> {
-    let (before, rest) = text.split_once(BEGIN).context("no begin")?;
-    let (_, after) = rest.split_once(END).context("no end")?;
-    ensure!(!after.contains(BEGIN), "two begins");
-    Ok(format!("{before}{BEGIN}\n{tables}\n{END}{after}"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -288,15 +252,6 @@ mod tests {
         }
         let told = Counts { told_epoch: 9, told_missing: 40, ..good.counts };
         assert!(complaints(&row(Fault::StreamReplaced, told)).is_empty());
-    }
-
-    #[test]
-    fn the_docs_keep_their_words_around_the_tables() {
-        let plan = format!("# Loss\n{BEGIN}old\n{END}after\n");
-        let new = replaced(&plan, "new\n").unwrap();
-        assert_eq!(new, format!("# Loss\n{BEGIN}\nnew\n\n{END}after\n"));
-        assert_eq!(replaced(&new, "new\n").unwrap(), new);
-        assert!(replaced("no place", "new").is_err());
     }
 
     #[test]

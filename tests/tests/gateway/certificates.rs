@@ -112,3 +112,24 @@ async fn what_is_missing_or_wrong_in_tls_is_told_with_the_field_to_set() -> Resu
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn tls_before_the_first_line_of_the_server_is_spoken_where_it_is_configured() -> Result<()> {
+    let pki = Pki::new()?;
+    let server = pki.server.replace("verify: true", "handshake_first: true");
+    let admin = ConnectOptions::new().add_root_certificates(pki.folder.join("ca.crt")).tls_first();
+    let (nats, jetstream) = guarded(&server, admin).await?;
+    let ca_file = Some(pki.folder.join("ca.crt"));
+    let late = NatsTls { ca_file: ca_file.clone(), ..NatsTls::default() };
+    let gateway = start(with(&nats, None, Some(late)))?;
+    told(gateway.admin_addr, "connecting", "handshakeFirst").await?;
+    drop(gateway);
+
+    let first = NatsTls { ca_file, handshake_first: true, ..NatsTls::default() };
+    let config = with(&nats, None, Some(first));
+    let rig = Rig::start_on(nats, jetstream, config).await?;
+    let mut client = rig.subscriber(&["a"]).await?;
+    rig.publish("a", "1").await?;
+    assert_eq!(client.expect("message").await?["offset"], 1);
+    Ok(())
+}

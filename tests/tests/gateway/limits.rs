@@ -199,6 +199,50 @@ async fn a_message_that_is_begun_and_not_ended_is_closed_with_1008_and_what_it_h
     Ok(())
 }
 
+/// The largest command that is not whole yet.
+fn half_message() -> Vec<u8> {
+    let whole = frame(super::raw::TEXT, vec![b' '; 64 << 10]);
+    whole[..whole.len() - 1].to_vec()
+}
+
+#[tokio::test]
+async fn what_all_clients_have_begun_and_not_ended_is_bounded_and_the_largest_are_sent_away()
+-> Result<()> {
+    const CROWD: usize = 200;
+    let rig = Rig::start_with(|config| config.capacity.connections = 1_000).await?;
+    let bound = 4 << 20;
+    // Honest ones: their messages come in two pieces and are small.
+    let whole = frame(super::raw::TEXT, br#"{"type":"ping"}"#);
+    let mut honest = Vec::new();
+    for _ in 0..20 {
+        let mut raw = Raw::connect(rig.client_addr).await?;
+        raw.write(&whole[..10]).await;
+        honest.push(raw);
+    }
+    let half = half_message();
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let mut raw = Raw::connect(rig.client_addr).await?;
+        raw.write(&half).await;
+        crowd.push(raw);
+    }
+    wait_until(SOON, "some to be sent away", async || {
+        let closed = rig.metric("wsgateway_disconnects_total{code=\"1013\"}").await.unwrap_or(0);
+        closed as usize >= CROWD - (bound >> 16)
+    })
+    .await?;
+    assert!(rig.metric("wsgateway_unfinished_bytes").await? <= bound as u64);
+    for raw in &mut honest {
+        raw.write(&whole[10..]).await;
+        assert_eq!(raw.json().await?["type"], "pong");
+    }
+    drop(crowd);
+    wait_until(SOON, "nothing to be held", async || {
+        rig.metric("wsgateway_unfinished_bytes").await.is_ok_and(|bytes| bytes == 0)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn every_shard_tells_how_far_it_is_behind() -> Result<()> {
     let rig = Rig::start().await?;

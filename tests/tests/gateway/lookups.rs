@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use ::gateway::app::Running;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, stream};
-use harness::{Nats, free_port};
+use harness::{Nats, PublishAnswer, RawPublisher, free_port};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use wsgateway_config::GatewayConfig;
 
 use super::client::Client;
 use super::http;
-use super::poison::{Raw, RawPublisher};
 use super::resume::{END, offsets, resume};
 use super::rig::{
     PREFIX, Rig, SOON, STREAM, config, nats_with_stream, publish_all, ready, start, stream_config,
@@ -244,11 +243,14 @@ async fn what_is_gone_is_told_to_those_who_catch_up_with_some_channels() -> Resu
 #[tokio::test]
 async fn a_channel_whose_subject_is_not_utf8_is_caught_up_with() -> Result<()> {
     let (nats, jetstream) = nats_with_stream().await?;
-    let mut publisher = RawPublisher::connect(&nats).await?;
+    let mut publisher = RawPublisher::connect(&nats.url()).await?;
     let mut want = Vec::new();
     for n in 0..5 {
-        let odd = Raw::new(b"t.a\xff", b"NATS/1.0\r\n\r\n", &n.to_string());
-        want.push(publisher.publish(&odd).await?.context("not stored")?);
+        let subject = [PREFIX.as_bytes(), b"t.a\xff"].concat();
+        let payload = n.to_string();
+        let answer = publisher.publish(&subject, b"NATS/1.0\r\n\r\n", payload.as_bytes()).await?;
+        let PublishAnswer::Stored(sequence) = answer else { bail!("not stored") };
+        want.push(sequence);
         publish_all(&jetstream, (0..100).map(|_| ("t.plain".to_owned(), b"0".to_vec()))).await?;
     }
     let pod = pod(short(&nats)).await?;

@@ -3,13 +3,12 @@
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use harness::Nats;
+use harness::{PublishAnswer, RawPublisher};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::client::Client;
-use super::rig::{PREFIX, Rig, SOON, STREAM, config, nats_with_stream};
+use super::rig::{PREFIX, Rig, SOON, config, nats_with_stream};
 
 /// A message as a publisher of bytes sends it.
 #[derive(Clone, Debug)]
@@ -50,51 +49,6 @@ impl Raw {
     }
 }
 
-/// A publisher that says exactly what it is told.
-pub(super) struct RawPublisher {
-    socket: TcpStream,
-    heard: Vec<u8>,
-}
-
-impl RawPublisher {
-    pub(super) async fn connect(nats: &Nats) -> Result<Self> {
-        let socket = TcpStream::connect(("127.0.0.1", nats.port())).await?;
-        let mut publisher = Self { socket, heard: Vec::new() };
-        let hello =
-            b"CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\nSUB raw 1\r\n";
-        publisher.socket.write_all(hello).await?;
-        Ok(publisher)
-    }
-
-    /// Publishes, and returns the sequence that the stream gave it; `None` if the server did not take it.
-    pub(super) async fn publish(&mut self, raw: &Raw) -> Result<Option<u64>> {
-        let total = raw.headers.len() + raw.payload.len();
-        let numbers = format!(" raw {} {total}\r\n", raw.headers.len());
-        let parts: [&[u8]; 7] =
-            [b"HPUB ", &raw.subject, numbers.as_bytes(), &raw.headers, &raw.payload, b"\r\n", b""];
-        self.heard.clear();
-        self.socket.write_all(&parts.concat()).await?;
-        loop {
-            let text = String::from_utf8_lossy(&self.heard).into_owned();
-            if let Some(sequence) = text.split("\"seq\":").nth(1) {
-                let digits: String = sequence.chars().take_while(char::is_ascii_digit).collect();
-                if text.ends_with("\r\n") {
-                    return Ok(Some(digits.parse()?));
-                }
-            }
-            if text.contains("NATS/1.0 503") || text.contains("\"error\"") || text.contains("-ERR")
-            {
-                println!("the server did not take {raw:?}: {text:?}");
-                return Ok(None);
-            }
-            let mut bytes = [0; 4096];
-            let count = tokio::time::timeout(SOON, self.socket.read(&mut bytes)).await??;
-            ensure!(count > 0, "the server hung up on {raw:?}: {text}");
-            self.heard.extend_from_slice(&bytes[..count]);
-        }
-    }
-}
-
 /// The next messages of a client must be these, at offsets from 1.
 async fn receives(client: &mut Client, stored: &[Raw]) -> Result<()> {
     for (offset, raw) in (1..).zip(stored) {
@@ -107,10 +61,6 @@ async fn receives(client: &mut Client, stored: &[Raw]) -> Result<()> {
     Ok(())
 }
 
-async fn last_sequence(rig: &Rig) -> Result<u64> {
-    Ok(rig.jetstream.get_stream(STREAM).await?.cached_info().state.last_sequence)
-}
-
 /// They arrive live, and when they are looked up in the stream, on one connection to NATS each.
 async fn all_arrive(messages: impl IntoIterator<Item = Raw>) -> Result<usize> {
     let (nats, jetstream) = nats_with_stream().await?;
@@ -118,19 +68,13 @@ async fn all_arrive(messages: impl IntoIterator<Item = Raw>) -> Result<usize> {
     config.history.messages = 1;
     let rig = Rig::start_on(nats, jetstream, config).await?;
     let mut client = rig.subscriber(&[">"]).await?;
-    let mut publisher = RawPublisher::connect(&rig.nats).await?;
+    let mut publisher = RawPublisher::connect(&rig.nats.url()).await?;
     let mut stored = Vec::new();
     for raw in messages {
-        match publisher.publish(&raw).await? {
-            Some(sequence) => {
-                stored.push(raw);
-                let heard = String::from_utf8_lossy(&publisher.heard);
-                let count = stored.len();
-                ensure!(sequence == count as u64, "{sequence}, {count} were stored: {heard}");
-            }
-            // The stream itself knows best.
-            None if last_sequence(&rig).await? > stored.len() as u64 => stored.push(raw),
-            None => {}
+        let answer = publisher.publish(&raw.subject, &raw.headers, &raw.payload);
+        if let PublishAnswer::Stored(sequence) = timeout(SOON, answer).await?? {
+            stored.push(raw);
+            ensure!(sequence == stored.len() as u64, "{sequence} is not the next one");
         }
     }
     receives(&mut client, &stored).await?;
@@ -160,9 +104,13 @@ async fn odd_headers_and_subjects_are_delivered_like_any_others() -> Result<()> 
         Raw::new(b"a\xff", plain, "8"),
         Raw::new(b"\xc3(.%.\x01\x0b", plain, "9"),
         Raw::new("\u{e9}.\u{1f600}\"\\".as_bytes(), plain, "not JSON"),
-        Raw::new(b"last", plain, "11"),
+        // The server warns of wildcards in the subject of a message, and stores it.
+        Raw::new(b"*.x", plain, "11"),
+        Raw::new(b"a.>.x", plain, "12"),
+        Raw::new(b">", plain, "13"),
+        Raw::new(b"last", plain, "14"),
     ];
-    assert_eq!(all_arrive(odd).await?, 11);
+    assert_eq!(all_arrive(odd).await?, 14);
     Ok(())
 }
 

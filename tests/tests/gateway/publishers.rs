@@ -1,13 +1,11 @@
 //! What publishers may write, and strangers into the gateway's own inbox: it stays what it is, a message or nothing.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream;
 use futures_util::TryStreamExt as _;
-use harness::{Nats, wait_until};
+use harness::{Nats, RawPublisher, wait_until};
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::client::Client;
 use super::redis_rig::{metric, wait_for_state};
@@ -16,24 +14,19 @@ use super::source_faults::{publish, receive};
 
 /// Publishes with a header block made by hand: no library lets one write a status line.
 async fn publish_raw(nats: &Nats, subject: &str, head: &str, payload: &str) -> Result<()> {
-    let mut socket = TcpStream::connect(("127.0.0.1", nats.port())).await?;
+    publish_raw_with_reply(nats, subject, "", head, payload).await
+}
+
+async fn publish_raw_with_reply(
+    nats: &Nats,
+    subject: &str,
+    reply: &str,
+    head: &str,
+    payload: &str,
+) -> Result<()> {
+    let mut publisher = RawPublisher::connect(&nats.url()).await?;
     let head = format!("{head}\r\n\r\n");
-    let total = head.len() + payload.len();
-    let command = format!(
-        "CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true}}\r\n\
-         HPUB {subject} {} {total}\r\n{head}{payload}\r\nPING\r\n",
-        head.len()
-    );
-    socket.write_all(command.as_bytes()).await?;
-    let mut heard = String::new();
-    let mut bytes = [0; 4096];
-    while !heard.contains("PONG") {
-        let count = tokio::time::timeout(SOON, socket.read(&mut bytes)).await??;
-        ensure!(count > 0, "closed: {heard}");
-        heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
-    }
-    ensure!(!heard.contains("-ERR"), "{heard}");
-    Ok(())
+    publisher.send(subject, reply, head.as_bytes(), payload.as_bytes()).await
 }
 
 /// Header blocks of messages that pretend to come from the server.
@@ -133,8 +126,8 @@ async fn whoever_writes_to_the_gateways_own_inbox_neither_feeds_nor_commands_it(
     nats.publish_with_reply_and_headers(inbox.clone(), "$JS.ACK.x", none(), "3".into()).await?;
     nats.flush().await?;
     publish_raw(&rig.nats, &inbox, "NATS/1.0 100 FlowControl Request", "").await?;
-    publish_raw(&rig.nats, &format!("{inbox} p.victim"), "NATS/1.0 100 FlowControl Request", "")
-        .await?;
+    let request = "NATS/1.0 100 FlowControl Request";
+    publish_raw_with_reply(&rig.nats, &inbox, "p.victim", request, "").await?;
     publish_raw(
         &rig.nats,
         &inbox,

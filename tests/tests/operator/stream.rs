@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use async_nats::jetstream::stream::{Config, StorageType};
+use async_nats::jetstream::stream::{Config, Source, StorageType};
 use harness::wait_until;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
@@ -173,6 +173,26 @@ async fn a_refusal_is_looked_at_as_rarely_as_a_success_and_written_once() -> Res
     // A look a second, a tenth of jitter; one may have been under way, and one more is the fence post.
     assert!(made <= seconds / 0.9 + 2.0, "{made} looks in {seconds} s");
     assert_eq!(version().await?, written);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mirror_is_named_as_one_and_read_where_it_is_observed() -> Result<()> {
+    let world = World::new("mirror").await?;
+    let jetstream = world.jetstream().await?;
+    jetstream.create_stream(Config { name: "ORIGIN".to_owned(), ..foreign() }).await?;
+    let origin = Source { name: "ORIGIN".to_owned(), ..Source::default() };
+    let mirror = Config { subjects: Vec::new(), mirror: Some(origin), ..foreign() };
+    jetstream.create_stream(mirror).await?;
+    let before = world.stream().await?.config;
+    world.create(&json!({ "spec": { "stream": { "adoptionPolicy": "Adopt" } } })).await?;
+    let message = world.condition(ODIN, "StreamReady", "False", "StreamFedByOthers").await?;
+    assert!(message.contains("has mirror ORIGIN") && message.contains("to Observe"), "{message}");
+
+    world.edit(&json!({ "spec": { "stream": { "adoptionPolicy": "Observe" } } })).await?;
+    world.condition(ODIN, "StreamReady", "True", "StreamObserved").await?;
+    world.object::<Deployment>("odin-gateway", |_| true).await?;
+    assert_eq!(world.stream().await?.config, before);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use harness::{Authority, Nats, Scratch, wait_until};
 use wsgateway_config::{JetStreamSource, NatsAuth, NatsTls, NatsUser};
 use wsgateway_nats::{Access, Adoption, Streams, connect};
 
-use super::keeper::{Keeper, SOON, desired};
+use harness::keeper::{Keeper, SOON, desired};
 
 async fn keeper(source: &JetStreamSource) -> Result<Keeper> {
     let connection = connect(&Access::from(source), "test", |_| ()).await?;

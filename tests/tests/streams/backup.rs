@@ -7,7 +7,7 @@ use harness::{Nats, Scratch, wait_until};
 use serde_json::{Value, json};
 use wsgateway_nats::Adoption;
 
-use super::keeper::{Keeper, NAME, SOON, api, desired, publish};
+use harness::keeper::{Keeper, NAME, SOON, api, desired, publish};
 
 /// What `nats stream backup` keeps.
 struct Backup {

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use harness::{Nats, wait_until};
 use wsgateway_nats::{Adoption, EPOCH_KEY, epoch_of_created};
 
-use super::keeper::{Keeper, NAME, SOON, desired, make, publish};
+use harness::keeper::{Keeper, NAME, SOON, desired, make, publish};
 
 async fn restart(nats: &mut Nats, keeper: &Keeper) -> Result<()> {
     nats.restart().await?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wsgateway_config::{Compression, StreamConfig};
 use wsgateway_nats::{Adoption, Plan};
 
-use super::keeper::{Keeper, NAME, api, config, desired, make, publish};
+use harness::keeper::{Keeper, NAME, api, config, desired, make, publish};
 
 /// Adopts a stream with these settings; all of them are still there, and there is nothing more to do.
 async fn adopted(declared: &StreamConfig, changes: Value) -> Result<()> {

@@ -5,7 +5,7 @@ use harness::Nats;
 use serde_json::json;
 use wsgateway_nats::{Adoption, EPOCH_KEY, Ending, OWNER_KEY, Plan};
 
-use super::keeper::{Keeper, NAME, api, config, desired, make, publish};
+use harness::keeper::{Keeper, NAME, api, config, desired, make, publish};
 
 #[tokio::test]
 async fn a_stream_is_created_changed_observed_released_adopted_and_deleted() -> Result<()> {

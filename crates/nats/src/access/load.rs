@@ -8,7 +8,6 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use async_nats::AuthError;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::{KeyPair, KeyPairType};
@@ -206,42 +205,21 @@ struct Claims {
 }
 
 impl Proof {
-    /// What the server is told; `nonce` is what it wants signed.
-    pub(crate) fn answer(self, nonce: &[u8]) -> Result<async_nats::Auth, AuthError> {
-        let sign = |key: &KeyPair| key.sign(nonce).map_err(|_| AuthError::new("cannot sign"));
-        let mut auth = async_nats::Auth::new();
-        match self {
-            Self::Creds { jwt, key } => {
-                auth.signature = Some(sign(&key)?);
-                auth.jwt = Some(jwt);
-            }
-            Self::Nkey(key) => {
-                auth.signature = Some(sign(&key)?);
-                auth.nkey = Some(key.public_key());
-            }
-            Self::Password { user, password } => {
-                (auth.username, auth.password) = (Some(user), Some(password));
-            }
-            Self::Token(token) => auth.token = Some(token),
-        }
-        Ok(auth)
-    }
-
-    /// The same in the words of CONNECT.
-    pub(crate) fn introduce(&self, nonce: &[u8]) -> Result<Answer, String> {
+    /// Who we are in the words of CONNECT; `nonce` is what the server wants signed.
+    pub(crate) fn answer(self, nonce: &[u8]) -> Result<Answer, String> {
         let sign = |key: &KeyPair| {
             let signature =
                 key.sign(nonce).map_err(|_| "cannot sign what the server asks".to_owned())?;
-            Ok::<_, String>(Some(URL_SAFE_NO_PAD.encode(signature)))
+            Ok::<_, String>(Some(signature))
         };
         let none = Answer::default();
         Ok(match self {
-            Self::Creds { jwt, key } => Answer { jwt: Some(jwt.clone()), sig: sign(key)?, ..none },
-            Self::Nkey(key) => Answer { nkey: Some(key.public_key()), sig: sign(key)?, ..none },
+            Self::Creds { jwt, key } => Answer { sig: sign(&key)?, jwt: Some(jwt), ..none },
+            Self::Nkey(key) => Answer { nkey: Some(key.public_key()), sig: sign(&key)?, ..none },
             Self::Password { user, password } => {
-                Answer { user: Some(user.clone()), pass: Some(password.clone()), ..none }
+                Answer { user: Some(user), pass: Some(password), ..none }
             }
-            Self::Token(token) => Answer { auth_token: Some(token.clone()), ..none },
+            Self::Token(token) => Answer { auth_token: Some(token), ..none },
         })
     }
 
@@ -288,7 +266,7 @@ mod tests {
         let auth =
             load(Auth::Creds(value(&text))).unwrap().proof.unwrap().answer(b"nonce").unwrap();
         assert_eq!(auth.jwt.unwrap(), "e30.e30.c2ln");
-        user.verify(b"nonce", &auth.signature.unwrap()).unwrap();
+        user.verify(b"nonce", &auth.sig.unwrap()).unwrap();
     }
 
     #[test]
@@ -301,7 +279,7 @@ mod tests {
             let proof = load(Auth::Nkey(value(&text))).unwrap().proof.unwrap();
             let auth = proof.answer(b"nonce").unwrap();
             assert_eq!(auth.nkey, Some(user.public_key()));
-            user.verify(b"nonce", &auth.signature.unwrap()).unwrap();
+            user.verify(b"nonce", &auth.sig.unwrap()).unwrap();
         }
     }
 
@@ -309,7 +287,7 @@ mod tests {
     fn a_line_break_at_the_end_is_no_part_of_a_password_and_other_white_space_is() {
         let auth = Auth::Password { user: value("me\n"), password: value(" p \r\n") };
         let auth = load(auth).unwrap().proof.unwrap().answer(b"").unwrap();
-        assert_eq!((auth.username.as_deref(), auth.password.as_deref()), (Some("me"), Some(" p ")));
+        assert_eq!((auth.user.as_deref(), auth.pass.as_deref()), (Some("me"), Some(" p ")));
     }
 
     #[test]

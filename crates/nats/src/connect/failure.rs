@@ -86,8 +86,18 @@ pub(crate) fn classify(server: &str, error: &str, access: &Access) -> Failure {
     if let Some(message) = tls(server, error, access) {
         return Failure { kind: FailureKind::Tls, message };
     }
-    let message = format!("cannot connect to {server}: {}", cause(error));
+    let mut message = format!("cannot connect to {server}: {}", cause(error));
+    if access.tls.is_some() && !access.handshake_first && is_silence(error) {
+        message.push_str(
+            "; if it has handshake_first in its configuration, set spec.nats.tls.handshakeFirst",
+        );
+    }
     Failure { kind: FailureKind::Unreachable, message }
+}
+
+/// The server said nothing: of our link, or in the words of the library.
+fn is_silence(error: &str) -> bool {
+    ["timed out", "hung up", "got nothing"].iter().any(|words| error.contains(words))
 }
 
 /// The library's "IO error: nats: …" without its own words.
@@ -242,6 +252,23 @@ mod tests {
                 "nats://n:4222: DNS error: no such host",
             ),
         ]);
+    }
+
+    #[test]
+    fn a_server_that_is_silent_where_tls_is_configured_may_want_it_first() {
+        use FailureKind::Unreachable;
+        let tls = || access(None, Some(Tls::default()));
+        let words = "set spec.nats.tls.handshakeFirst";
+        judge([
+            (tls(), "the server hung up", Unreachable, words),
+            (tls(), "IO error: nats: expected INFO, got nothing", Unreachable, words),
+            (tls(), "timed out", Unreachable, words),
+        ]);
+        let first = Access { handshake_first: true, ..tls() };
+        for access in [first, access(None, None)] {
+            let failure = classify("nats://n:4222", "timed out", &access);
+            assert_eq!(failure.message, "cannot connect to nats://n:4222: timed out");
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(super) async fn dial(
         }
         let nonce = conversation.info.nonce.clone().unwrap_or_default();
         let proof = match proof {
-            Some(proof) => proof.introduce(nonce.as_bytes()).map_err(DialError::Server)?,
+            Some(proof) => proof.answer(nonce.as_bytes()).map_err(DialError::Server)?,
             None => Answer::default(),
         };
         conversation.introduce(&mut socket, name, secured, proof).await?;

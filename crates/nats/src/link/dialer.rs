@@ -219,3 +219,41 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(dialer: &Dialer) -> Vec<&str> {
+        dialer.servers.iter().map(|server| server.as_url_str()).collect()
+    }
+
+    fn learn(dialer: &mut Dialer, told: &[&str]) {
+        let told: Vec<String> = told.iter().map(|address| (*address).to_owned()).collect();
+        dialer.learn(&told);
+    }
+
+    #[test]
+    fn servers_of_a_cluster_are_learned_forgotten_when_they_have_left_and_bounded() {
+        let access = Access::open(vec!["nats://a:1".to_owned()]);
+        let mut dialer = Dialer::new(&access, "test", |_| ()).unwrap();
+        learn(&mut dialer, &["a:1", "b:2", "c:3", "no address"]);
+        assert_eq!(servers(&dialer).len(), 3, "{:?}", servers(&dialer));
+        // It is connected to the last one when the one before it has left.
+        dialer.next = 2;
+        learn(&mut dialer, &["c:3", "a:1"]);
+        assert_eq!(servers(&dialer).len(), 2, "{:?}", servers(&dialer));
+        assert_eq!(dialer.next, 1, "it stays where it is");
+        // Its own server, too: it begins with those of the configuration.
+        learn(&mut dialer, &["d:4"]);
+        assert_eq!((servers(&dialer).len(), dialer.next), (2, 0), "{:?}", servers(&dialer));
+
+        let many: Vec<String> = (0..1_000).map(|n| format!("h{n}:1")).collect();
+        dialer.learn(&many);
+        assert_eq!(dialer.servers.len(), MAX_SERVERS);
+        assert!(
+            servers(&dialer)[0].contains("a:1"),
+            "that of the configuration is never forgotten"
+        );
+    }
+}

@@ -1,6 +1,8 @@
 //! The handshake's two documents: what a server says of itself, and how a client introduces itself.
 
-use serde::{Deserialize, Serialize};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What a server says of itself, as far as it matters here.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -52,13 +54,30 @@ pub(crate) struct Answer {
     pub jwt: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nkey: Option<String>,
-    /// Of the nonce, base64 without padding and safe in URLs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sig: Option<String>,
+    /// The signature of the nonce.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "encoded")]
+    pub sig: Option<Vec<u8>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pass: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_token: Option<String>,
+}
+
+/// For async-nats, which encodes the signature itself.
+impl From<Answer> for async_nats::Auth {
+    fn from(answer: Answer) -> Self {
+        let Answer { jwt, nkey, sig, user, pass, auth_token } = answer;
+        let mut auth = Self::new();
+        (auth.jwt, auth.nkey, auth.signature) = (jwt, nkey, sig);
+        (auth.username, auth.password, auth.token) = (user, pass, auth_token);
+        auth
+    }
+}
+
+/// As base64 without padding and safe in URLs.
+#[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+fn encoded<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+    bytes.as_ref().map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).serialize(serializer)
 }

@@ -6,9 +6,9 @@
 
 use std::io::{self, Read};
 
-use wsgateway_proto::decoder::{Decoder, Event, Limits};
+use wsgateway_proto::decoder::{Event, Limits};
 use wsgateway_proto::deflate::Inflater;
-use wsgateway_proto::frame::{self, Opcode, Role};
+use wsgateway_proto::frame::{self, Opcode};
 
 use crate::clients::Clients;
 use crate::clients::wheel::Timer;
@@ -177,8 +177,8 @@ impl Input {
         }
         let mut ended_one = false;
         // The decoder lends its buffer to events while the listener acts on the clients: it is put back afterwards.
-        let mut decoder = std::mem::replace(&mut connection.decoder, Decoder::new(Role::Server));
         let limits = Limits { deflate: connection.form.deflate, ..self.settings.decoder };
+        let Some(mut decoder) = clients.take_decoder(conn) else { return };
         let mut position = 0;
         loop {
             match decoder.next(bytes, &mut position, &limits) {
@@ -196,13 +196,11 @@ impl Input {
             }
         }
         let clients = listener.clients();
-        if let Some(connection) = clients.get_mut(conn) {
-            connection.decoder = decoder;
-            if ended_one {
-                // What is unfinished now is another message.
-                connection.unfinished_since = None;
-            }
+        if ended_one && let Some(connection) = clients.get_mut(conn) {
+            // What is unfinished now is another message.
+            connection.unfinished_since = None;
         }
+        clients.put_decoder(conn, decoder);
         clients.watch_message(conn);
     }
 

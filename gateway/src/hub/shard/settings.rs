@@ -117,6 +117,10 @@ fn clients(config: &GatewayConfig, shards: usize) -> clients::Settings {
             per_shard: share.max(per_connection),
             grace: ticks(config.slow_consumer.grace.into()),
         },
+        // One message is never too many.
+        unfinished_bytes: (usize::try_from(capacity.unfinished_bytes()).unwrap_or(usize::MAX)
+            / shards.max(1))
+        .max(2 * capacity.command_bytes as usize),
         heartbeat: Heartbeat::new(
             ticks(config.heartbeat.interval.into()),
             ticks(config.heartbeat.timeout.into()),

@@ -1,22 +1,25 @@
-//! One who keeps a stream, as the operator and `wsgw dev` do.
+//! The stream `ODIN`, created and kept as the operator and `wsgw dev` do it.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use async_nats::{Client, jetstream};
-use harness::Nats;
 use serde_json::{Value, json};
 use wsgateway_config::{Compression, Millis, Storage, StreamConfig};
 use wsgateway_nats::{
     Adoption, Ending, Observed, Owner, Plan, Refusal, StreamError, Streams, fresh_epoch, plan,
 };
 
-pub(super) const NAME: &str = "ODIN";
-pub(super) const SOON: Duration = Duration::from_secs(60);
+use crate::Nats;
 
-/// What is declared.
-pub(super) fn desired() -> StreamConfig {
+/// The stream's name.
+pub const NAME: &str = "ODIN";
+/// Longest wait for something that takes a moment.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// The stream that is declared.
+pub fn desired() -> StreamConfig {
     StreamConfig {
         name: NAME.into(),
         subjects: vec!["odin.>".into()],
@@ -32,30 +35,43 @@ pub(super) fn desired() -> StreamConfig {
     }
 }
 
-/// The same in NATS' words, as somebody else may have made it.
-pub(super) fn theirs() -> Value {
+/// A stream of the same name in the words of JetStream's API, as somebody else may have created it.
+fn theirs() -> Value {
     json!({
         "name": NAME, "subjects": ["odin.>"], "retention": "limits", "storage": "file", "num_replicas": 1,
         "max_msgs": 10, "max_bytes": -1, "max_age": 0, "max_consumers": -1, "discard": "old",
     })
 }
 
-pub(super) struct Keeper {
-    pub(super) streams: Streams,
-    pub(super) owner: Owner,
+/// The owner of the stream.
+#[derive(Debug)]
+pub struct Keeper {
+    /// What reads and changes streams.
+    pub streams: Streams,
+    /// Who owns the stream.
+    pub owner: Owner,
 }
 
 impl Keeper {
-    pub(super) async fn of(nats: &Nats) -> Result<Self> {
+    /// A keeper with a connection of its own.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn of(nats: &Nats) -> Result<Self> {
         Ok(Self::with(nats.client().await?))
     }
 
-    pub(super) fn with(client: Client) -> Self {
+    /// A keeper that uses this client.
+    pub fn with(client: Client) -> Self {
         let owner = Owner::new("prod", "trading", "odin", "1-2-3");
         Self { streams: Streams::new(client, None), owner }
     }
 
-    pub(super) async fn plan(
+    /// The plan for the stream as it is now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn plan(
         &self,
         desired: &StreamConfig,
         adoption: Adoption,
@@ -66,8 +82,11 @@ impl Keeper {
         Ok(plan(desired, &self.owner, adoption, observed.as_ref(), &fresh))
     }
 
-    /// Plans and applies; the plan.
-    pub(super) async fn keep(
+    /// Plans and applies; returns the plan.
+    ///
+    /// # Errors
+    /// When the stream cannot be read or changed.
+    pub async fn keep(
         &self,
         desired: &StreamConfig,
         adoption: Adoption,
@@ -78,11 +97,10 @@ impl Keeper {
     }
 
     /// Keeps the stream, and makes sure that there is nothing to do any more.
-    pub(super) async fn settle(
-        &self,
-        desired: &StreamConfig,
-        adoption: Adoption,
-    ) -> Result<Observed> {
+    ///
+    /// # Errors
+    /// When it is refused, or a second plan is not empty.
+    pub async fn settle(&self, desired: &StreamConfig, adoption: Adoption) -> Result<Observed> {
         let plan = self.keep(desired, adoption).await?;
         ensure!(!matches!(plan, Plan::Refused(_)), "{plan:?}");
         let again = self.plan(desired, adoption).await?;
@@ -90,22 +108,30 @@ impl Keeper {
         self.observed().await
     }
 
-    pub(super) async fn observed(&self) -> Result<Observed> {
+    /// The stream as it is now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn observed(&self) -> Result<Observed> {
         self.streams.observe(NAME).await?.context("there is no stream")
     }
 
-    pub(super) async fn refusal(
-        &self,
-        desired: &StreamConfig,
-        adoption: Adoption,
-    ) -> Result<Refusal> {
+    /// Why the stream is not kept.
+    ///
+    /// # Errors
+    /// When it is.
+    pub async fn refusal(&self, desired: &StreamConfig, adoption: Adoption) -> Result<Refusal> {
         match self.keep(desired, adoption).await? {
             Plan::Refused(refusal) => Ok(refusal),
             plan => anyhow::bail!("not refused: {plan:?}"),
         }
     }
 
-    pub(super) async fn release(&self) -> Result<()> {
+    /// Gives the stream up.
+    ///
+    /// # Errors
+    /// When it is not this keeper's.
+    pub async fn release(&self) -> Result<()> {
         let ending = self.streams.release(NAME, &self.owner).await?;
         ensure!(ending == Ending::Released, "{ending:?}");
         Ok(())
@@ -113,14 +139,20 @@ impl Keeper {
 }
 
 /// A request to JetStream's API in its own words.
-pub(super) async fn api(client: &Client, subject: &str, body: &Value) -> Result<Value> {
+///
+/// # Errors
+/// When it is refused.
+pub async fn api(client: &Client, subject: &str, body: &Value) -> Result<Value> {
     let answer: Value = jetstream::new(client.clone()).request(subject.to_owned(), body).await?;
     ensure!(answer.get("error").is_none(), "{subject}: {answer}");
     Ok(answer)
 }
 
-/// Makes a stream as somebody else would: `theirs` with changes.
-pub(super) async fn make(client: &Client, changes: &Value) -> Result<Value> {
+/// Creates the stream as somebody else would, with changes.
+///
+/// # Errors
+/// When it is refused.
+pub async fn make(client: &Client, changes: &Value) -> Result<Value> {
     let mut config = theirs();
     for (field, value) in changes.as_object().into_iter().flatten() {
         config[field] = value.clone();
@@ -129,12 +161,19 @@ pub(super) async fn make(client: &Client, changes: &Value) -> Result<Value> {
     api(client, &format!("STREAM.CREATE.{name}"), &config).await
 }
 
-/// The configuration as the server has it.
-pub(super) async fn config(client: &Client) -> Result<Value> {
+/// The stream's configuration in the server's words.
+///
+/// # Errors
+/// When there is no stream.
+pub async fn config(client: &Client) -> Result<Value> {
     Ok(api(client, &format!("STREAM.INFO.{NAME}"), &Value::Null).await?["config"].clone())
 }
 
-pub(super) async fn publish(client: &Client, messages: usize) -> Result<()> {
+/// Publishes to the stream, one message after the other.
+///
+/// # Errors
+/// When a message is not stored.
+pub async fn publish(client: &Client, messages: usize) -> Result<()> {
     let jetstream = jetstream::new(client.clone());
     for n in 0..messages {
         jetstream.publish("odin.a", n.to_string().into()).await?.await?;
