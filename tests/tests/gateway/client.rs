@@ -93,7 +93,10 @@ impl Client {
             let message = timeout_at(end, self.socket.next()).await.context("nothing arrived")?;
             match message.context("the connection ended")?? {
                 Message::Text(text) => return Ok(text.as_str().to_owned()),
-                Message::Close(close) => bail!("closed: {close:?}"),
+                Message::Close(Some(close)) => {
+                    bail!("closed with {}: {}", u16::from(close.code), close.reason)
+                }
+                Message::Close(None) => bail!("closed without a code"),
                 _ => {} // pings are answered by the library
             }
         }
@@ -129,9 +132,11 @@ impl Client {
 
     /// Everything up to the close frame, and its code.
     pub(super) async fn until_closed(&mut self) -> Result<(Vec<Value>, u16)> {
-        let mut pushes = Vec::new();
+        let (mut pushes, end) = (Vec::new(), Instant::now() + SOON);
         loop {
-            let message = timeout(SOON, self.socket.next()).await.context("nothing arrived")?;
+            // Pings are no sign of the end.
+            let message = timeout_at(end, self.socket.next()).await;
+            let message = message.with_context(|| format!("not closed after {pushes:?}"))?;
             match message.context("the connection ended without a close frame")?? {
                 Message::Text(text) => pushes.push(serde_json::from_str(&text)?),
                 Message::Close(close) => {
