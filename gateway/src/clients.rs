@@ -144,6 +144,11 @@ impl Clients {
         self.get(timer.conn).is_some_and(|connection| connection.serial == timer.serial)
     }
 
+    /// Whether a timer's connection is still there and open.
+    pub(crate) fn is_current_and_open(&self, timer: Timer) -> bool {
+        self.is_current(timer) && self.is_open(timer.conn)
+    }
+
     /// The connections that are open, each with its slot.
     pub(crate) fn open(&self) -> impl Iterator<Item = (u32, &Connection)> {
         let all = self.connections.iter().map(|(conn, connection)| (conn as u32, connection));

@@ -189,8 +189,6 @@ impl Drop for Threads {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use wsgateway_config::Protocol;
-
     use super::*;
 
     #[test]
@@ -208,19 +206,7 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut burst = Burst::default();
         for _ in 0..11 {
-            let stream = stream.try_clone().unwrap();
-            let (response, leftover, protocol) = (Vec::new(), Bytes::new(), Protocol::WsGateway);
-            let handover = Handover {
-                stream,
-                response,
-                leftover,
-                commands: Vec::new(),
-                deflate: false,
-                protocol,
-                transport: crate::conn::Transport::WebSocket,
-                permit: None,
-            };
-            hub.assign(&mut burst, handover);
+            hub.assign(&mut burst, Handover::new(stream.try_clone().unwrap()));
         }
         assert_eq!(burst.lanes.iter().map(Vec::len).collect::<Vec<_>>(), [5, 1, 5]);
     }

@@ -28,11 +28,12 @@ fn count(connection: &mut Connection, due: &Due, link: u32, messages: u64) {
 
 impl Clients {
     /// Puts a message on the list of every subscriber, once; `patterns` are the subscribers of each pattern that matches.
+    /// True if it is due to somebody: then it must be given to [`Clients::keep`] before the next one.
     pub(crate) fn mark<'a>(
         &mut self,
-        delivery: Arc<Delivery>,
+        delivery: &Delivery,
         patterns: impl Iterator<Item = &'a [Subscriber]>,
-    ) {
+    ) -> bool {
         self.totals.messages += 1;
         let window_us = u64::from(delivery.treatment.window_us);
         let until_us = (window_us > 0).then_some(self.clock.now_us + window_us);
@@ -54,9 +55,12 @@ impl Clients {
                 due.link(&mut conn.due, who.conn, number, until_us);
             }
         }
-        if due.links() > before {
-            due.keep(delivery);
-        }
+        due.links() > before
+    }
+
+    /// Keeps a marked message until it has been written.
+    pub(crate) fn keep(&mut self, delivery: Arc<Delivery>) {
+        self.due.keep(delivery);
     }
 
     /// Whether so much is due that everything must be flushed before the next message.

@@ -2,12 +2,11 @@
 
 use std::net::Shutdown;
 
-use wsgateway_proto::decoder::Decoder;
-use wsgateway_proto::frame::{self, Role};
+use wsgateway_proto::frame;
 
 use super::clock::ticks;
 use super::wheel::{Deadline, Timer};
-use super::{CLOSE_TIMEOUT, Clients};
+use super::{CLOSE_TIMEOUT, Clients, active};
 use crate::conn::due::List;
 use crate::conn::{CLOSED, Connection, Phase};
 
@@ -22,9 +21,8 @@ impl Clients {
         connection.close_by = tick + ticks(CLOSE_TIMEOUT);
         connection.stamp = CLOSED;
         connection.due = List::default();
-        let decoder = std::mem::replace(&mut connection.decoder, Decoder::new(Role::Server));
         let (timer, deadline) = (Timer { conn, serial: connection.serial }, connection.close_by);
-        self.unfinished.take_out(&decoder);
+        drop(self.take_decoder(conn));
         // A client that is sent elsewhere still gets what was due before: the time for it is bounded, as its amount is.
         if code != 1012 {
             self.keep_started(conn);
@@ -61,14 +59,11 @@ impl Clients {
 
     /// Ends a connection at once. Its socket is closed with the release of its slot.
     pub(crate) fn remove(&mut self, conn: u32, code: u16) {
-        let Some(connection) = self.connections.get_mut(conn as usize) else { return };
-        if connection.phase == Phase::Ended {
-            return;
-        }
+        drop(self.take_decoder(conn));
+        let Some(connection) = active(&mut self.connections, conn) else { return };
         if connection.is_open() {
             self.totals.count_close(code);
         }
-        self.unfinished.take_out(&connection.decoder);
         end(connection);
         if let Some(outbox) = connection.outbox.take() {
             self.totals.outbox_bytes -= outbox.cost() as u64;
@@ -84,7 +79,6 @@ impl Clients {
 /// Nothing is read from it and nothing is due to it any more.
 fn end(connection: &mut Connection) {
     connection.phase = Phase::Ended;
-    connection.decoder = Decoder::new(Role::Server);
     connection.stamp = CLOSED;
     connection.due = List::default();
 }

@@ -50,7 +50,7 @@ fn sort(holders: &mut [Holder]) {
 }
 
 impl Clients {
-    /// Takes a connection's decoder, to feed it; [`Clients::put_decoder`] puts it back.
+    /// Takes a connection's decoder, to feed it, then [`Clients::put_decoder`] puts it back; or for good.
     pub(crate) fn take_decoder(&mut self, conn: u32) -> Option<Decoder> {
         let connection = active(&mut self.connections, conn)?;
         self.unfinished.take_out(&connection.decoder);

@@ -11,7 +11,6 @@ use std::os::fd::OwnedFd;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use wsgateway_config::Protocol;
 use wsgateway_proto::decoder::{Decoder, Event, Limits};
 use wsgateway_proto::frame::{self, Opcode, Role};
 
@@ -19,7 +18,6 @@ use super::Site;
 use super::place::{Busy, admit_fallback};
 use super::query::Wish;
 use crate::admission::Permit;
-use crate::conn::Transport;
 use crate::hub::arrivals::Handover;
 
 /// Bytes read at once: what a shard writes in one go.
@@ -86,16 +84,7 @@ impl Bridge {
         let (ours, theirs) = UnixStream::pair()?;
         // The kernel does not ask what kind of stream socket a descriptor is: reading and writing are the same.
         let theirs = TcpStream::from(OwnedFd::from(theirs.into_std()?));
-        site.hub.adopt(Handover {
-            stream: theirs,
-            response: Vec::new(),
-            leftover: bytes::Bytes::new(),
-            commands: Vec::new(),
-            transport: Transport::WebSocket,
-            deflate: false,
-            protocol: Protocol::WsGateway,
-            permit: None,
-        });
+        site.hub.adopt(Handover::new(theirs));
         let decoder = Decoder::new(Role::Client);
         let input = Vec::new();
         Ok(Self { stream: ours, decoder, input, rest: 0..0, _permit: permit })

@@ -13,7 +13,6 @@ use wsgateway_proto::handshake::{Accepted, Head, head};
 use super::Site;
 use super::place::try_admit;
 use crate::admission::Permit;
-use crate::conn::Transport;
 use crate::hub::Burst;
 use crate::hub::arrivals::Handover;
 
@@ -97,14 +96,12 @@ impl Upgrade {
         let Self { accepted, len, permit } = self;
         let named = |known: &Protocol| known.name() == accepted.protocol;
         Handover {
-            stream,
             response: accepted.response(),
             leftover: Bytes::copy_from_slice(read.get(len..).unwrap_or_default()),
-            commands: Vec::new(),
-            transport: Transport::WebSocket,
             deflate: accepted.deflate,
             protocol: Protocol::ALL.into_iter().find(named).unwrap_or_default(),
             permit: Some(permit),
+            ..Handover::new(stream)
         }
     }
 }

@@ -11,10 +11,8 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde_json::json;
 use tokio::net::TcpStream;
-use wsgateway_config::Protocol;
 
 use super::Site;
 use super::pending::{Pending, Takeover};
@@ -74,14 +72,11 @@ fn hand_over(hub: &Hub, stream: TcpStream, wish: &Wish, permit: Permit) -> io::R
     let again = wish.command_for_values();
     let events = EventStream::new(wish.snapshot, wish.cursor.is_some(), again.is_some());
     hub.adopt(Handover {
-        stream: stream.into_std()?,
         response: head_of_answer().into_bytes(),
-        leftover: Bytes::new(),
         commands: std::iter::once(wish.command()).chain(again).collect(),
-        deflate: false,
-        protocol: Protocol::WsGateway,
         transport: Transport::Events(events),
         permit: Some(permit),
+        ..Handover::new(stream.into_std()?)
     });
     Ok(())
 }

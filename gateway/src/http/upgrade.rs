@@ -14,7 +14,6 @@ use super::place::{admit, busy};
 use super::watched::Watched;
 use super::{Site, problem};
 use crate::admission::Permit;
-use crate::conn::Transport;
 use crate::hub::arrivals::Handover;
 use crate::source::status::State as SourceState;
 
@@ -85,8 +84,7 @@ fn release(upgraded: Upgraded, agreed: Agreed, permit: Permit) -> std::io::Resul
     let Agreed { deflate, protocol } = agreed;
     let leftover = parts.read_buf;
     let (response, permit) = (Vec::new(), Some(permit));
-    let (commands, transport) = (Vec::new(), Transport::WebSocket);
-    Ok(Handover { stream, response, leftover, commands, deflate, protocol, transport, permit })
+    Ok(Handover { response, leftover, deflate, protocol, permit, ..Handover::new(stream) })
 }
 
 /// Whether the source's state is worth a warning to people.

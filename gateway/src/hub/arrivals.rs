@@ -37,6 +37,22 @@ pub(crate) struct Handover {
     pub permit: Option<Permit>,
 }
 
+impl Handover {
+    /// A socket of `wsgateway.v1` that nothing was sent on and nothing has come from.
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            response: Vec::new(),
+            leftover: Bytes::new(),
+            commands: Vec::new(),
+            deflate: false,
+            protocol: Protocol::WsGateway,
+            transport: Transport::WebSocket,
+            permit: None,
+        }
+    }
+}
+
 /// The queue of one shard.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
@@ -135,16 +151,7 @@ mod tests {
     fn burst(count: usize) -> Vec<Handover> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let handover = || Handover {
-            stream: stream.try_clone().unwrap(),
-            response: Vec::new(),
-            leftover: Bytes::new(),
-            commands: Vec::new(),
-            deflate: false,
-            transport: Transport::WebSocket,
-            protocol: Protocol::WsGateway,
-            permit: None,
-        };
+        let handover = || Handover::new(stream.try_clone().unwrap());
         std::iter::repeat_with(handover).take(count).collect()
     }
 

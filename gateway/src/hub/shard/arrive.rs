@@ -66,11 +66,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use bytes::Bytes;
-    use wsgateway_config::{GatewayConfig, MemorySource, Protocol, Source};
+    use wsgateway_config::{GatewayConfig, MemorySource, Source};
 
     use super::*;
-    use crate::conn::Transport;
     use crate::history::{Archive, Bounds, History, Past};
     use crate::hub::inbox::Inbox;
     use crate::hub::shard::Settings;
@@ -94,16 +92,7 @@ mod tests {
             clients.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
             let (stream, _) = listener.accept().unwrap();
             stream.set_nonblocking(true).unwrap();
-            inbox.arrive(Handover {
-                stream,
-                response: Vec::new(),
-                leftover: Bytes::new(),
-                commands: Vec::new(),
-                deflate: false,
-                transport: Transport::WebSocket,
-                protocol: Protocol::WsGateway,
-                permit: None,
-            });
+            inbox.arrive(Handover::new(stream));
         }
         clients
     }

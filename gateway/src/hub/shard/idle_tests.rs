@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wsgateway_config::{Channels, GatewayConfig, MemorySource, Protocol, Source};
+use wsgateway_config::{Channels, GatewayConfig, MemorySource, Source};
 use wsgateway_proto::decoder::{Decoder, Event, Limits};
 use wsgateway_proto::frame::{self, Opcode, Role};
 
-use crate::conn::Transport;
 use crate::encode::{Encoder, Message};
 use crate::history::archive::archive;
 use crate::history::{Bounds, History, Past};
@@ -107,16 +106,7 @@ impl Rig {
         for end in [&socket, &theirs] {
             end.set_nonblocking(true).unwrap();
         }
-        self.inbox.arrive(Handover {
-            response: Vec::new(),
-            stream: TcpStream::from(OwnedFd::from(theirs)),
-            leftover: Bytes::new(),
-            commands: Vec::new(),
-            deflate: false,
-            transport: Transport::WebSocket,
-            protocol: Protocol::WsGateway,
-            permit: None,
-        });
+        self.inbox.arrive(Handover::new(TcpStream::from(OwnedFd::from(theirs))));
         Client { socket, decoder: Decoder::new(Role::Client) }
     }
 

@@ -11,7 +11,7 @@ use wsgateway_proto::channel::Kind;
 use crate::clients::Clients;
 use crate::encode::Delivery;
 use crate::hub::few::Few;
-use crate::index::{Index, Moved};
+use crate::index::{Index, Moved, Subscription};
 
 /// The clients of a shard with their live subscriptions.
 #[derive(Debug)]
@@ -37,22 +37,23 @@ impl Live {
     pub(super) fn mark(&mut self, delivery: Arc<Delivery>) {
         self.position = delivery.offset;
         self.index.resolve(&delivery.channel);
-        let channel = Arc::clone(&delivery.channel);
-        self.clients.mark(delivery, self.index.receivers(&channel));
+        if self.clients.mark(&delivery, self.index.receivers(&delivery.channel)) {
+            self.clients.keep(delivery);
+        }
+    }
+
+    fn subscriptions(&self, conn: u32) -> &[Subscription] {
+        self.clients.get(conn).map_or(&[], |connection| connection.subscriptions.as_slice())
     }
 
     /// Patterns that come live to a connection.
     pub(super) fn held(&self, conn: u32) -> impl Iterator<Item = &str> {
-        let connection = self.clients.get(conn);
-        let held = connection.map_or(&[][..], |connection| connection.subscriptions.as_slice());
-        held.iter().filter_map(|held| self.index.text(held.pattern))
+        self.subscriptions(conn).iter().filter_map(|held| self.index.text(held.pattern))
     }
 
     /// The numbers of the patterns that a connection is subscribed to.
     pub(super) fn held_patterns(&self, conn: u32) -> Few<u32> {
-        let connection = self.clients.get(conn);
-        let held = connection.map_or(&[][..], |connection| connection.subscriptions.as_slice());
-        held.iter().map(|held| held.pattern).collect()
+        self.subscriptions(conn).iter().map(|held| held.pattern).collect()
     }
 
     /// Whether a name is one of these patterns.
@@ -67,7 +68,7 @@ impl Live {
 
     fn place_of(&self, conn: u32, text: &str) -> Option<usize> {
         let number = self.index.find(text)?;
-        self.clients.get(conn)?.subscriptions.iter().position(|held| held.pattern == number)
+        self.subscriptions(conn).iter().position(|held| held.pattern == number)
     }
 
     /// Subscribes; being subscribed already is fine.

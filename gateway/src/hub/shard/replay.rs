@@ -171,12 +171,12 @@ impl Replays {
             // The acknowledgement leaves in one write with what follows it.
             next = self.send_chunk(live, &mut job);
         }
-        if !job.said.is_empty() && is_open(live, job.timer) {
+        if !job.said.is_empty() && live.clients.is_current_and_open(job.timer) {
             let mut said = std::mem::take(&mut job.said);
             live.clients.send(job.timer.conn, |out| out.append(&mut said));
         }
         // A close on the way has removed the connection's list of jobs.
-        if !is_open(live, job.timer) {
+        if !live.clients.is_current_and_open(job.timer) {
             return self.release(&mut job);
         }
         if live.clients.get(job.timer.conn).is_none_or(Connection::is_blocked) {
@@ -193,11 +193,6 @@ impl Replays {
             Next::Again | Next::Blocked | Next::Late | Next::After => {}
         }
     }
-}
-
-/// Whether a job's connection may be sent anything.
-fn is_open(live: &Live, timer: Timer) -> bool {
-    live.clients.is_current(timer) && live.clients.is_open(timer.conn)
 }
 
 #[cfg(test)]

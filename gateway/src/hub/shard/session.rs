@@ -118,7 +118,7 @@ impl Sessions {
 
     /// Asks one client to reconnect, and closes with 1012.
     pub(super) fn dismiss(&self, live: &mut Live, timer: Timer, reason: &str) {
-        if !live.clients.is_current(timer) || !live.clients.is_open(timer.conn) {
+        if !live.clients.is_current_and_open(timer) {
             return;
         }
         let after_ms = fastrand::u64(0..JITTER_MS);

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use wsgateway_config::{Channels, GatewayConfig, MemorySource, Protocol, Source};
+use wsgateway_config::{Channels, GatewayConfig, MemorySource, Source};
 use wsgateway_proto::Deleted;
 use wsgateway_proto::decoder::{Decoder, Event, Limits};
 use wsgateway_proto::frame::{self, Opcode, Role};
 
-use crate::conn::Transport;
 use crate::encode::{Delivery, Encoder, Message};
 use crate::history::archive::{Desk, Query, archive};
 use crate::history::{Block, Bounds, History, Past};
@@ -70,16 +69,7 @@ impl Rig {
         for end in [&client, &theirs] {
             end.set_nonblocking(true).unwrap();
         }
-        inbox.arrive(Handover {
-            response: Vec::new(),
-            stream: TcpStream::from(OwnedFd::from(theirs)),
-            leftover: Bytes::new(),
-            commands: Vec::new(),
-            transport: Transport::WebSocket,
-            deflate: false,
-            protocol: Protocol::WsGateway,
-            permit: None,
-        });
+        inbox.arrive(Handover::new(TcpStream::from(OwnedFd::from(theirs))));
         let decoder = Decoder::new(Role::Client);
         let mut rig = Self { shard, inbox, history, desk, client, decoder, unread: Vec::new() };
         rig.live(EPOCH, floor);
