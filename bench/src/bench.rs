@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -11,9 +11,14 @@ use crate::error::{Error, io};
 use crate::holders::Holders;
 use crate::load::{Shape, Subscriptions};
 use crate::plan::{Measured, Outcome, Phase, Plan, Wire};
-use crate::process::pinned;
+use crate::process::{lingering, pinned};
 use crate::samples::Samples;
 use crate::scale::Scale;
+
+/// Connections that have ended and may still hold a port, and how long they are waited for: the kernel forgets each
+/// after a minute.
+const LINGERING: usize = 2_000;
+const FORGOTTEN: Duration = Duration::from_secs(90);
 
 /// A run of a server that came to nothing.
 #[derive(Clone, Debug, Serialize)]
@@ -136,6 +141,18 @@ impl Bench {
     pub(crate) fn say(&self, text: &str) {
         let seconds = self.clock.elapsed().as_secs();
         eprintln!("[{:2}:{:02}] {text}", seconds / 60, seconds % 60);
+    }
+
+    /// Waits until the connections that have ended give their ports back: a crowd needs nearly all of them, and the
+    /// kernel searches long for a free one among those that are held.
+    pub(crate) fn wait_for_ports(&self) {
+        let (clock, held) = (Instant::now(), lingering());
+        if held > LINGERING {
+            self.say(&format!("waiting for the ports of {held} connections that have ended"));
+        }
+        while lingering() > LINGERING && clock.elapsed() < FORGOTTEN {
+            std::thread::sleep(Duration::from_secs(1));
+        }
     }
 
     /// Runs one session; a failure is recorded and gives nothing, unless it is the floor's or ours.

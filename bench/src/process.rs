@@ -132,6 +132,13 @@ pub(crate) fn limit(name: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok()
 }
 
+/// Connections that have ended and still hold a port of the machine for their last packets.
+pub(crate) fn lingering() -> usize {
+    let sockets = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let mut words = sockets.split_whitespace().skip_while(|word| *word != "tw");
+    words.nth(1).and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
 /// Memory in the kernel's own pools, sockets among it, of the whole machine (bytes).
 pub(crate) fn slabs() -> u64 {
     field("/proc/meminfo", "Slab:")

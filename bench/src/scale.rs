@@ -60,7 +60,7 @@ impl Scale {
             resuming: 10_000,
             missed: 100,
             rounds: rounds.unwrap_or(4),
-            rounds_few: rounds.unwrap_or(3).min(3),
+            rounds_few: rounds.unwrap_or(5).min(5),
             payload: 256,
             // A second or two each.
             curve_deliveries: 300_000,

@@ -26,6 +26,7 @@ pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
     let wanted = |name: &str| only.iter().any(|each| each == name);
     fanout::run(bench, &wanted)?;
     if wanted("p6") {
+        bench.wait_for_ports();
         resume::run(bench)?;
         lookback::run(bench)?;
         storm::run(bench)?;
@@ -35,6 +36,9 @@ pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
     }
     if wanted("p8") {
         stalled::run(bench)?;
+    }
+    if wanted("p9") || wanted("p10") {
+        bench.wait_for_ports();
     }
     if wanted("p9")
         && let Err(error) = crowd::run(bench)

@@ -32,7 +32,7 @@ use super::watched::Watched;
 use crate::hub::Burst;
 
 /// Largest request head: cookies and a token fit several times.
-const HEAD_BYTES: usize = 32 << 10;
+const HEAD_BYTES: usize = 16 << 10;
 
 /// Connections accepted before the shards and everybody else on this thread get their turn: a burst costs the shards one
 /// wake-up, and takes a few tenths of a millisecond.

@@ -5,8 +5,8 @@ use super::{Parts, Shard};
 use crate::conn::{Form, Socket};
 use crate::hub::arrivals::Handover;
 
-/// Connections that a turn takes in, however short it was, and between two looks at the clock. About 0.2 ms.
-const STEP: usize = 16;
+/// Connections that a turn takes in, however short it was, and between two looks at the clock. About 0.1 ms.
+const STEP: usize = 8;
 
 /// Beyond that they get an eighth of the time of the turn's other work: a busy shard takes its clients back as well, and
 /// its messages are late by no more than that, and once more for the commands of those who came.

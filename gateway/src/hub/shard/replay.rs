@@ -38,8 +38,8 @@ const WAITING: usize = 12;
 const CHUNKS: usize = 32;
 const BYTES: u64 = 512 << 10;
 
-/// The same while messages come live: about a hundred microseconds, which they wait at most.
-const BYTES_BESIDE_LIVE: u64 = 64 << 10;
+/// The same while messages come live: about fifty microseconds, which they wait at most.
+const BYTES_BESIDE_LIVE: u64 = 32 << 10;
 
 /// How long after a message more of them are expected (µs).
 const LIVE_US: u64 = 100_000;
