@@ -87,21 +87,16 @@ impl Files {
     /// # Errors
     /// [`FileError::Parse`]
     pub fn parse(&self, texts: &Texts) -> Result<Given, FileError> {
-        let Texts { config: file, live } = texts;
-        let loaded = GatewayConfig::load(file, live.as_deref())
+        let mut given = Given::of_texts(&texts.config, texts.live.as_deref())
             .map_err(|source| FileError::Parse { path: self.config.clone(), source })?;
-        let Loaded { mut config, unknown } = loaded;
+        let config = &mut given.config;
         if let Some(listen) = self.listen {
             (config.listener.address, config.listener.port) = (listen.ip(), listen.port());
         }
         if let Some(admin) = self.admin {
             (config.admin.address, config.admin.port) = (admin.ip(), admin.port());
         }
-        let (hash, live_hash) = match live {
-            Some(live) => (fingerprint(&[file, live]), fingerprint(&[live])),
-            None => (fingerprint(&[file]), fingerprint(&[file])),
-        };
-        Ok(Given { config, unknown, hash, live_hash })
+        Ok(given)
     }
 }
 
@@ -128,6 +123,19 @@ impl Given {
     pub fn of(config: GatewayConfig) -> Result<Self, ConfigError> {
         let hash = fingerprint(&[&config.render()?]);
         Ok(Self { config, unknown: Vec::new(), live_hash: hash.clone(), hash })
+    }
+
+    /// What is in the text of one file, or of two.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the path of a field that cannot work.
+    pub fn of_texts(config: &str, live: Option<&str>) -> Result<Self, ConfigError> {
+        let (hash, live_hash) = match live {
+            Some(live) => (fingerprint(&[config, live]), fingerprint(&[live])),
+            None => (fingerprint(&[config]), fingerprint(&[config])),
+        };
+        let Loaded { config, unknown } = GatewayConfig::load(config, live)?;
+        Ok(Self { config, unknown, hash, live_hash })
     }
 }
 
