@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, ensure};
-use gateway::app::{ReloadError, Running};
-use gateway::reload::Given;
+use ::gateway::app::{ReloadError, Running};
+use ::gateway::reload::Given;
 use harness::{Scratch, wait_until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -63,7 +63,7 @@ async fn limits_and_rates_change_under_two_hundred_clients_that_notice_nothing()
     let second = http::ask(address, "/poll?channels=x", "").await?;
     assert_eq!((second.status, second.json()?["code"].as_str()), (503, Some("full")));
 
-    watched.change(|config| config.slow_consumer.grace = Millis(200)).await?;
+    watched.change(|config| config.slow_consumer.grace = Millis(1_000)).await?;
     watched.change(|config| config.history.messages = 10).await?;
     wait_until(SOON, "a smaller history", async || {
         watched.metric("wsgateway_history_messages").await.is_ok_and(|held| held <= 10)
@@ -125,6 +125,7 @@ async fn what_clients_are_offered_changes_under_two_hundred_clients_that_notice_
         })
         .await?;
     assert_eq!(http::upgrade_refused(address, "Sec-WebSocket-Protocol: wsgateway.v1\r\n").await?.status, 400);
+    super::events::Events::open_at(address, "channels=x", "").await?;
     let stream = TcpStream::connect(address).await?;
     let mut symbols = Client::open(stream, "/ws", None).await?;
     symbols.send(&json!({ "action": "subscribe", "symbols": ["A", "B"] })).await?;
@@ -162,6 +163,10 @@ async fn heartbeats_rules_and_logs_change_under_two_hundred_clients_that_notice_
     watched.change(|config| config.channels.rules = vec![rule]).await?;
     let deal = |n: u64| ("deals.a".to_owned(), json!({ "nonce": 1, "n": n }).to_string().into_bytes());
     publish_all(&jetstream, [deal(1), deal(2)]).await?;
+    wait_until(SOON, "the repetition", async || {
+        watched.metric("wsgateway_duplicates_dropped_total").await.is_ok_and(|count| count == 1)
+    })
+    .await?;
     watched.change(|config| config.channels.rules.clear()).await?;
     publish_all(&jetstream, [deal(3), ("end".to_owned(), b"1".to_vec())]).await?;
     let got = idle.messages_until("end").await?;
@@ -171,7 +176,7 @@ async fn heartbeats_rules_and_logs_change_under_two_hundred_clients_that_notice_
     // Those who are there are pinged by the new interval: who does not answer is closed by the new timeout.
     watched
         .change(|config| {
-            (config.heartbeat.interval, config.heartbeat.timeout) = (Millis(400), Millis(5_000));
+            (config.heartbeat.interval, config.heartbeat.timeout) = (Millis(400), Millis(8_000));
         })
         .await?;
     assert_eq!(watched.client().await?.hello["heartbeatMs"], 400);
@@ -190,7 +195,7 @@ async fn heartbeats_rules_and_logs_change_under_two_hundred_clients_that_notice_
     assert_eq!(watched.client().await?.hello["heartbeatMs"], 60_000);
 
     watched.change(|config| config.log.level = LogLevel::Debug).await?;
-    http::request(watched.process.client_addr, "this is no HTTP\r\n\r\n").await?;
+    drop(http::request(watched.process.client_addr, "this is no HTTP\r\n\r\n").await);
     watched.process.logged("HTTP connection ended").await?;
     crowd.end().await
 }
