@@ -85,8 +85,9 @@ async fn looks(world: &World, count: f64) -> Result<()> {
 
 /// Names of the ConfigMaps with a version of the restart part.
 async fn versions(world: &World) -> Result<BTreeSet<String>> {
-    let maps = world.api::<ConfigMap>().list(&ListParams::default().labels("wsgateway.dev/config"));
-    Ok(maps.await?.items.iter().map(ConfigMap::name_any).collect())
+    let labelled = ListParams::default().labels("wsgateway.dev/config");
+    let maps = world.api::<ConfigMap>().list(&labelled).await?;
+    Ok(maps.items.iter().map(ConfigMap::name_any).collect())
 }
 
 #[tokio::test]
