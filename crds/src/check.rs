@@ -10,7 +10,7 @@ mod redis;
 mod stream;
 
 use kube::ResourceExt as _;
-use wsgateway_config::Protocol;
+use wsgateway_config::{Log, Protocol};
 
 pub use errors::FieldError;
 
@@ -61,6 +61,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         ),
         protocols,
         limits,
+        log: Log { level: spec.log_level.into() },
         autoscaling,
         monitoring: fleet::monitoring(&spec.monitoring, &mut errors),
         pod: fleet::pod(&spec.pod, &mut errors),

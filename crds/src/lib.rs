@@ -39,7 +39,7 @@ pub use secrets::{NATS_FOLDER, REDIS_FOLDER, SecretFile, SecretKey, ValidCredent
 pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
     CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Heartbeat, ImagePullPolicy,
-    Listener, Monitoring, Nats, NatsTls, NkeySecret, Odin, Pod, Protocol, RateLimits, Redis,
+    Listener, LogLevel, Monitoring, Nats, NatsTls, NkeySecret, Odin, Pod, Protocol, RateLimits, Redis,
     RedisSecret, Resources, SecretName, ServiceMonitorMode, SlowConsumer, Storage, Stream, Symbols,
     TokenSecret, UserPasswordSecret,
 };

@@ -4,8 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    Autoscaling, Capacity, Channels, History, Listener, Monitoring, Nats, Odin, Pod, RateLimits,
-    Redis, SlowConsumer, Stream, Symbols,
+    Autoscaling, Capacity, Channels, History, Listener, LogLevel, Monitoring, Nats, Odin, Pod,
+    RateLimits, Redis, SlowConsumer, Stream, Symbols,
 };
 use crate::status::WsGatewayStatus;
 
@@ -148,6 +148,9 @@ pub struct WsGatewaySpec {
     /// Scale on connections. Absent: `replicas` pods, always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
+    /// The least severe events that the gateways log. Default Info.
+    #[serde(default)]
+    pub log_level: LogLevel,
     /// What Prometheus sees.
     #[serde(default)]
     pub monitoring: Monitoring,

@@ -5,6 +5,7 @@ mod capacity;
 mod channels;
 mod history;
 mod listener;
+mod log;
 mod monitoring;
 mod nats;
 mod pod;
@@ -17,6 +18,7 @@ pub use capacity::{Capacity, CommandRate, RateLimits, SlowConsumer};
 pub use channels::{ChannelRule, Channels, Delivery};
 pub use history::History;
 pub use listener::{Heartbeat, Listener};
+pub use log::LogLevel;
 pub use monitoring::{Monitoring, ServiceMonitorMode};
 pub use nats::{
     CaSecret, ClientSecret, Credentials, Nats, NatsTls, NkeySecret, TokenSecret, UserPasswordSecret,

@@ -49,6 +49,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         command_rate: limits.command_rate.clone(),
         slow_consumer: limits.slow_consumer.clone(),
         history: limits.history.clone(),
+        log: gateway.log,
         ..GatewayConfig::new(name, source)
     };
     // Written out, so that the configuration shows which channels symbols are.

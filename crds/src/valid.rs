@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use wsgateway_config::{
-    CommandRate, Heartbeat, History, Millis, Odin, Protocol, Rule, SlowConsumer, StreamConfig,
+    CommandRate, Heartbeat, History, Log, Millis, Odin, Protocol, Rule, SlowConsumer, StreamConfig,
     Symbols,
 };
 
@@ -41,6 +41,8 @@ pub struct ValidGateway {
     pub protocols: ValidProtocols,
     /// What one client may take.
     pub limits: ValidLimits,
+    /// What the pods log.
+    pub log: Log,
     /// What follows from the capacity.
     pub derived: Derived,
     /// Scaling on connections.

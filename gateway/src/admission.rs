@@ -14,10 +14,10 @@ pub(crate) struct Admission {
 
 #[derive(Debug)]
 struct Places {
-    capacity: u64,
+    capacity: AtomicU64,
     taken: AtomicU64,
     /// Event streams and long-polls among the places: most, and taken.
-    fallback_capacity: u64,
+    fallback_capacity: AtomicU64,
     fallbacks: AtomicU64,
     admitted: AtomicU64,
     closed: AtomicBool,
@@ -45,9 +45,9 @@ impl Admission {
     /// So many places, and how many of them event streams and long-polls may take: those cost several times as much.
     pub(crate) fn new(capacity: u32, fallbacks: u32) -> Self {
         let places = Places {
-            capacity: u64::from(capacity),
+            capacity: AtomicU64::new(u64::from(capacity)),
             taken: AtomicU64::new(0),
-            fallback_capacity: u64::from(fallbacks),
+            fallback_capacity: AtomicU64::new(u64::from(fallbacks)),
             fallbacks: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -61,7 +61,7 @@ impl Admission {
         if places.closed.load(Ordering::Relaxed) {
             return Err(Refused::Draining);
         }
-        take(&places.taken, places.capacity).ok_or(Refused::Full)?;
+        take(&places.taken, &places.capacity).ok_or(Refused::Full)?;
         places.admitted.fetch_add(1, Ordering::Relaxed);
         Ok(Permit { places: Arc::clone(places), is_fallback: false })
     }
@@ -70,7 +70,7 @@ impl Admission {
     pub(crate) fn admit_fallback(&self) -> Result<Permit, Refused> {
         let mut permit = self.admit()?;
         let places = &self.places;
-        take(&places.fallbacks, places.fallback_capacity).ok_or(Refused::FallbacksFull)?;
+        take(&places.fallbacks, &places.fallback_capacity).ok_or(Refused::FallbacksFull)?;
         permit.is_fallback = true;
         Ok(permit)
     }
@@ -81,7 +81,13 @@ impl Admission {
         if places.closed.load(Ordering::Relaxed) {
             return Some(Refused::Draining);
         }
-        (places.taken.load(Ordering::Relaxed) >= places.capacity).then_some(Refused::Full)
+        (places.taken.load(Ordering::Relaxed) >= self.capacity()).then_some(Refused::Full)
+    }
+
+    /// Has so many places from now on. Nobody leaves for it: as long as more are taken, nobody is admitted.
+    pub(crate) fn resize(&self, capacity: u32, fallbacks: u32) {
+        self.places.capacity.store(u64::from(capacity), Ordering::Relaxed);
+        self.places.fallback_capacity.store(u64::from(fallbacks), Ordering::Relaxed);
     }
 
     /// Admits nobody any more.
@@ -106,11 +112,12 @@ impl Admission {
 
     /// Most connections held at once.
     pub(crate) fn capacity(&self) -> u64 {
-        self.places.capacity
+        self.places.capacity.load(Ordering::Relaxed)
     }
 }
 
-fn take(taken: &AtomicU64, capacity: u64) -> Option<u64> {
+fn take(taken: &AtomicU64, capacity: &AtomicU64) -> Option<u64> {
+    let capacity = capacity.load(Ordering::Relaxed);
     let one_more = |taken: u64| (taken < capacity).then_some(taken + 1);
     taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()
 }
@@ -148,6 +155,20 @@ mod tests {
         let _clients = [admission.admit().unwrap(), admission.admit().unwrap()];
         assert_eq!(admission.admit_fallback().unwrap_err(), Refused::Full);
         drop(stream);
+        assert!(admission.admit_fallback().is_ok());
+    }
+
+    #[test]
+    fn a_smaller_admission_turns_nobody_out_and_admits_nobody_until_enough_have_left() {
+        let admission = Admission::new(3, 2);
+        let mut held = vec![admission.admit_fallback().unwrap(), admission.admit_fallback().unwrap()];
+        admission.resize(2, 1);
+        assert_eq!((admission.taken(), admission.capacity()), (2, 2));
+        assert_eq!(admission.admit().unwrap_err(), Refused::Full);
+        held.pop();
+        assert_eq!(admission.admit_fallback().unwrap_err(), Refused::FallbacksFull);
+        let _client = admission.admit().unwrap();
+        admission.resize(4, 2);
         assert!(admission.admit_fallback().is_ok());
     }
 

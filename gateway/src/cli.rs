@@ -1,16 +1,16 @@
 //! The command line: read a file, run, stop on a signal.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
-use wsgateway_config::GatewayConfig;
 use wsgateway_runtime::{logs, shutdown};
 
 use crate::app::{self, Options, Running, StartError};
+use crate::reload::{FileError, Files, Watcher};
 
 /// Fans the messages of one JetStream stream out to WebSocket clients.
 #[derive(Debug, Parser)]
@@ -22,9 +22,14 @@ Examples:
   gateway --config gateway.yaml                   run it
   gateway --config gateway.yaml --listen 127.0.0.1:0 --admin 127.0.0.1:0
                                                   on free ports, which are logged
+  gateway --config gateway.yaml --live live.yaml  limits, rates and rules in a file of their own
+
+The files are watched: limits, rates, rules, heartbeat, history, log level and what clients are offered are taken up
+while it runs, with no client disconnected. A file that is invalid, or changes anything else, is refused whole, in the
+log and in /status of the admin port. Unknown keys are reported and ignored.
 
 Environment:
-  RUST_LOG               log filter, such as info or gateway=debug (default info)
+  RUST_LOG               log filter, such as info or gateway=debug (default: log.level of the file, or info)
   WSGATEWAY_LOG_FORMAT   json or text (default: text on a terminal)
   WSGATEWAY_POD          name told to clients (default: the host's name)"
 )]
@@ -32,6 +37,9 @@ struct Arguments {
     /// GatewayConfig file, as `wsgw render` prints it
     #[arg(long, value_name = "FILE", env = "WSGATEWAY_CONFIG")]
     config: PathBuf,
+    /// File with the live part, which is put over the other file field by field
+    #[arg(long, value_name = "FILE", env = "WSGATEWAY_LIVE")]
+    live: Option<PathBuf>,
     /// Client address instead of the file's; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
@@ -42,10 +50,8 @@ struct Arguments {
 
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}")]
-    Parse { path: PathBuf, source: wsgateway_config::ConfigError },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("cannot watch for signals: {0}")]
@@ -54,8 +60,8 @@ enum Failed {
     Died(String),
 }
 
-/// How often the threads are looked after.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the threads and the files are looked after. A change of the files is taken up at the second look.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Time to stop beyond the drain window: closing handshakes, then the ends of the threads.
 const STOP: Duration = Duration::from_secs(15);
@@ -74,12 +80,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failed> {
-    let mut config = read(&arguments.config)?;
-    if let Some(listen) = arguments.listen {
-        (config.listener.address, config.listener.port) = (listen.ip(), listen.port());
-    }
-    if let Some(admin) = arguments.admin {
-        (config.admin.address, config.admin.port) = (admin.ip(), admin.port());
+    let files = arguments.files();
+    let texts = files.read()?;
+    let given = files.parse(&texts)?;
+    logs::set_level(given.config.log.level.name());
+    for key in &given.unknown {
+        tracing::warn!(key, "the configuration has a key that this version does not know");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -87,11 +93,16 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
         .map_err(Failed::Signals)?;
     // The handler stands before anything is started: the program is PID 1 in its container.
     let stop = runtime.block_on(async { shutdown::watch() }).map_err(Failed::Signals)?;
-    let limit = Duration::from(config.drain.window) + STOP;
-    let running = app::start(config, Options::default())?;
+    let limit = Duration::from(given.config.drain.window) + STOP;
+    let running = app::start_given(given, Options::default())?;
+    let mut watcher = Watcher::new(files, texts);
     // The runtime keeps turning, so that a second signal ends the process at once.
     let outcome = runtime.block_on(async {
-        let outcome = end(&stop, || running.dead()).await;
+        let outcome = end(&stop, || {
+            follow(&mut watcher, &running);
+            running.dead()
+        })
+        .await;
         if let Err(error) = &outcome {
             tracing::error!(%error, "stopping, so that the clients that are left go elsewhere");
         }
@@ -110,7 +121,10 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
 
 /// Waits for the signal to stop, or for the death of a thread: with a shard or the source gone, a process that goes on
 /// only looks alive.
-async fn end(stop: &CancellationToken, dead: impl Fn() -> Vec<&'static str>) -> Result<(), Failed> {
+async fn end(
+    stop: &CancellationToken,
+    mut dead: impl FnMut() -> Vec<&'static str>,
+) -> Result<(), Failed> {
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -123,10 +137,25 @@ async fn end(stop: &CancellationToken, dead: impl Fn() -> Vec<&'static str>) -> 
     }
 }
 
-fn read(path: &Path) -> Result<GatewayConfig, Failed> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Failed::Read { path: path.to_owned(), source })?;
-    GatewayConfig::parse(&text).map_err(|source| Failed::Parse { path: path.to_owned(), source })
+/// Takes up what the files say now, if that is something else than before.
+fn follow(watcher: &mut Watcher, running: &Running) {
+    match watcher.look() {
+        None => {}
+        // What became of it stands in the log and in /status.
+        Some(Ok(given)) => drop(running.reload(given)),
+        Some(Err(error)) => running.refuse(&error.to_string()),
+    }
+}
+
+impl Arguments {
+    fn files(&self) -> Files {
+        Files {
+            config: self.config.clone(),
+            live: self.live.clone(),
+            listen: self.listen,
+            admin: self.admin,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod deliver;
 pub(crate) mod heartbeat;
 mod lifecycle;
 mod output;
+mod reconfigure;
 mod timers;
 mod unfinished;
 pub(crate) mod wheel;
@@ -30,6 +31,7 @@ use crate::conn::{Connection, Phase, Socket};
 use crate::counters::Totals;
 use clock::Clock;
 use heartbeat::{Heartbeat, Pings};
+use reconfigure::Room;
 use unfinished::Unfinished;
 use wheel::{Deadline, Timer, Wheel};
 
@@ -51,6 +53,7 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Clients {
     settings: Settings,
+    room: Room,
     registry: Registry,
     pub clock: Clock,
     pub totals: Totals,
@@ -83,6 +86,7 @@ impl Clients {
     pub(crate) fn new(settings: Settings, registry: Registry) -> Self {
         Self {
             settings,
+            room: Room::of(&settings),
             registry,
             clock: Clock::new(),
             totals: Totals::default(),

@@ -14,6 +14,7 @@ use crate::hub::shard::handler::Handler;
 use crate::hub::shard::input::Message;
 use crate::hub::shard::live::Live;
 use crate::hub::shard::session::Sessions;
+use crate::reload::Given;
 
 /// Largest message, either way: what the longest tests of the suites send.
 pub const MESSAGE_BYTES: u32 = 16 << 20;
@@ -38,7 +39,7 @@ pub fn start(address: SocketAddr) -> Result<Running, StartError> {
     config.heartbeat =
         Heartbeat { interval: Millis::from_secs(3_600), timeout: Millis::from_secs(60) };
     config.drain.window = Millis(0);
-    app::start_with(config, Options::default(), adapt, http::endpoint_only)
+    app::start_with(Given::of(config)?, Options::default(), adapt, http::endpoint_only)
 }
 
 fn adapt(mut settings: Settings) -> (Settings, &'static dyn Handler) {

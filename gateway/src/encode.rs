@@ -16,8 +16,7 @@ use wsgateway_proto::{Deleted, frame, odin, v1};
 
 use dedupe::Dedupe;
 use previous::Previous;
-use rules::Rules;
-pub(crate) use rules::Treatment;
+pub(crate) use rules::{Rules, Treatment};
 
 /// Bodies shorter than this are not compressed: a dictionary of nothing saves a third at best, for the price of
 /// several writes.
@@ -115,7 +114,7 @@ impl Delivery {
 pub(crate) struct Encoder {
     envelope: Envelope,
     previous: Previous,
-    /// Present when some rule asks for it.
+    /// Present once a rule asks for it.
     dedupe: Option<Dedupe>,
 }
 
@@ -132,13 +131,17 @@ impl Encoder {
             strip_prefix: channels.strip_prefix.as_str().into(),
             rules: Rules::new(&channels.rules),
         };
-        let dedupe = envelope.rules.dedupes().then(|| Dedupe::new(dedupe::MESSAGES));
-        Self { envelope, previous: Previous::new(previous::CHANNELS), dedupe }
+        Self { envelope, previous: Previous::new(previous::CHANNELS), dedupe: None }
     }
 
     /// What encodes messages out of order: those that are looked up.
     pub(crate) fn envelope(&self) -> Envelope {
         self.envelope.clone()
+    }
+
+    /// The rules, to replace them.
+    pub(crate) fn rules(&self) -> Rules {
+        self.envelope.rules.clone()
     }
 
     /// Forgets every channel: the stream is another one now.
@@ -152,15 +155,16 @@ impl Encoder {
     /// Whether the next message repeats an earlier one, as far as the channel's rule asks: then it is not to be
     /// encoded. Asked once for every message, in stream order.
     pub(crate) fn is_repetition(&mut self, message: &Message) -> bool {
-        let Some(dedupe) = &mut self.dedupe else { return false };
-        if message.deleted.is_some() {
-            return false; // its payload says nothing
-        }
         let channel = self.envelope.channel(message);
-        let window = self.envelope.rules.of(channel).dedupe_ms;
-        if window == 0 {
+        let Some(window) = self.envelope.rules.dedupe_ms(channel) else {
+            self.dedupe = None;
+            return false;
+        };
+        // The payload of a deletion says nothing.
+        if window == 0 || message.deleted.is_some() {
             return false;
         }
+        let dedupe = self.dedupe.get_or_insert_with(|| Dedupe::new(dedupe::MESSAGES));
         let nonce = odin::nonce(&message.payload);
         nonce.is_some_and(|nonce| dedupe.is_repetition(channel, nonce, message.timestamp, window))
     }
@@ -209,7 +213,7 @@ impl Envelope {
             deleted: message.deleted,
             // A header and a channel of at most 64 KiB stand before it.
             data_at: u32::try_from(data_at).unwrap_or(u32::MAX),
-            message_type: ruling.message_type.clone(),
+            message_type: ruling.message_type,
             odin_head: OnceLock::new(),
             deflated: OnceLock::new(),
         })

@@ -77,7 +77,6 @@ pub(crate) struct History {
 
 #[derive(Debug)]
 struct Shared {
-    bounds: Bounds,
     state: Mutex<State>,
 }
 
@@ -90,14 +89,14 @@ struct State {
 impl History {
     pub(crate) fn new(bounds: Bounds) -> Self {
         let state = State { epoch: "".into(), ring: Ring::new(bounds, 0) };
-        Self { shared: Arc::new(Shared { bounds, state: Mutex::new(state) }) }
+        Self { shared: Arc::new(Shared { state: Mutex::new(state) }) }
     }
 
     /// Another stream, or another life of it: nothing up to `floor` will be here.
     pub(crate) fn reset(&self, epoch: &Arc<str>, floor: u64) {
         let mut state = self.state();
         state.epoch = Arc::clone(epoch);
-        state.ring = Ring::new(self.shared.bounds, floor);
+        state.ring = Ring::new(state.ring.bounds(), floor);
     }
 
     /// The next message.
@@ -147,7 +146,13 @@ impl History {
 
     /// How much is kept.
     pub(crate) fn bounds(&self) -> Bounds {
-        self.shared.bounds
+        self.state().ring.bounds()
+    }
+
+    /// Keeps so much from now on. What is beyond is dropped in parts, so that nobody waits long for the lock.
+    pub(crate) fn set_bounds(&self, bounds: Bounds, now_ms: i64) {
+        self.state().ring.set_bounds(bounds);
+        while self.state().ring.trim(now_ms) {}
     }
 
     pub(crate) fn size(&self) -> Size {

@@ -15,6 +15,7 @@ mod poll;
 mod query;
 mod shortage;
 mod sse;
+mod terms;
 mod upgrade;
 mod watched;
 
@@ -33,14 +34,18 @@ use serde_json::json;
 use crate::admission::Admission;
 use crate::hub::Hub;
 use crate::metrics::Rejections;
+use crate::reload::ConfigState;
 use crate::resources::Sampler;
 use crate::source::status::Status;
+use crate::swap::Swap;
 
 pub(crate) use accept::serve;
 use cached::Cached;
 pub(crate) use door::Door;
 pub(crate) use pending::Places;
 pub(crate) use shortage::{RESERVE, Shortage};
+pub(crate) use terms::Terms;
+use terms::offered;
 
 /// HTTP connections that are not upgraded (yet), nor an event stream or a long-poll. An upgrade takes about a
 /// millisecond: this is a storm of reconnects, or somebody who opens connections and says nothing.
@@ -53,22 +58,13 @@ pub(crate) struct Site {
     /// What /health calls the server that messages come from.
     pub broker: &'static str,
     pub path: String,
-    /// Protocols served, by name, and the one for clients that name none.
-    pub protocols: Vec<&'static str>,
-    pub default_protocol: &'static str,
-    /// Whether permessage-deflate is agreed with those who offer it.
-    pub compression: bool,
-    pub config_hash: String,
+    /// What clients are offered there.
+    pub terms: Swap<Terms>,
+    /// Which configuration runs.
+    pub config: Swap<ConfigState>,
     pub started: Instant,
     pub admission: Admission,
     pub hub: Hub,
-    /// Longest command.
-    pub command_bytes: usize,
-    /// Whether event streams and long-polls are served.
-    pub event_source: bool,
-    pub long_poll: bool,
-    /// Whether the console page, /health and /stats are served to clients.
-    pub status_pages: bool,
     pub pages: Pages,
     pub status: Status,
     pub sampler: Sampler,
@@ -101,16 +97,18 @@ pub(crate) fn client_routes(site: &Arc<Site>) -> (Router, Door) {
     let mut routes = Router::new()
         .route("/", read(get(root)))
         .route(&site.path, get(upgrade::upgrade).fallback(upgrade::upgrade));
-    for place in paths(&site.path, "sse").iter().filter(|_| site.event_source) {
-        routes = routes.route(place, read(get(sse::events)));
+    for place in paths(&site.path, "sse") {
+        let events = read(get(sse::events));
+        routes = routes.route(&place, offered(site, |terms| terms.event_source, events));
     }
-    for place in paths(&site.path, "poll").iter().filter(|_| site.long_poll) {
-        routes = routes.route(place, read(get(poll::poll)));
+    for place in paths(&site.path, "poll") {
+        let polls = read(get(poll::poll));
+        routes = routes.route(&place, offered(site, |terms| terms.long_poll, polls));
     }
-    if site.status_pages {
-        routes = routes
-            .route("/health", read(get(health::cached_health)))
-            .route("/stats", read(get(health::cached_stats)));
+    let pages =
+        [("/health", get(health::cached_health)), ("/stats", get(health::cached_stats))];
+    for (place, page) in pages {
+        routes = routes.route(place, offered(site, |terms| terms.status_pages, read(page)));
     }
     (routes.fallback(unknown_path).with_state(Arc::clone(site)), Door::of(site))
 }
@@ -153,7 +151,7 @@ async fn root(site: State<Arc<Site>>, request: Request) -> Response {
     if upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) {
         return upgrade::upgrade(site, request).await;
     }
-    if site.status_pages { console(&site) } else { unknown_path(site).await }
+    if site.terms.get().status_pages { console(&site) } else { unknown_path(site).await }
 }
 
 fn console(site: &Site) -> Response {
@@ -166,7 +164,7 @@ fn console(site: &Site) -> Response {
 }
 
 async fn unknown_path(State(site): State<Arc<Site>>) -> Response {
-    let page = if site.status_pages { ", the console page is /" } else { "" };
+    let page = if site.terms.get().status_pages { ", the console page is /" } else { "" };
     let message = format!("nothing here: the WebSocket endpoint is {}{page}", site.path);
     problem(StatusCode::NOT_FOUND, "not_found", &message, None)
 }

@@ -106,6 +106,12 @@ impl Hub {
         self.tell(|| Entry::Drain { window, reason });
     }
 
+    /// Has every shard work with other settings from now on.
+    pub(crate) fn configure(&self, settings: Settings) {
+        let settings = Arc::new(settings);
+        self.tell(|| Entry::Configure(Arc::clone(&settings)));
+    }
+
     /// Gives a fresh connection to the shard that holds the fewest.
     pub(crate) fn adopt(&self, handover: Handover) {
         if let Some(lane) = self.shards.iter().min_by_key(|lane| lane.counters.load()) {

@@ -110,6 +110,11 @@ impl Index {
         }
     }
 
+    /// Lets patterns cost so many bytes from now on. Those that are held stay.
+    pub(crate) fn set_budget(&mut self, budget: usize) {
+        self.budget = budget;
+    }
+
     /// Bytes that the patterns cost, those on their way included.
     pub(crate) fn bytes(&self) -> usize {
         self.named + self.wildcards.bytes() + self.reserved.load(Relaxed)

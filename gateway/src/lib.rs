@@ -7,7 +7,6 @@
 //! plane, one per CPU). State has one owner each: a connection and its subscriptions belong to one shard, the stream
 //! position to the source, `prev` per channel to the encoder. What others see are counters and snapshots.
 
-mod admin;
 mod admission;
 pub mod app;
 mod budget;
@@ -23,9 +22,11 @@ mod http;
 mod hub;
 mod index;
 mod metrics;
+pub mod reload;
 mod resources;
 mod source;
 mod statistics;
+mod swap;
 mod time;
 
 pub use source::memory::{MemoryPublisher, PublishError};

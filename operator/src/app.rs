@@ -78,6 +78,8 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         links,
         asker: Asker::default(),
         written: crate::apply::Written::default(),
+        configs: crate::configs::Looks::default(),
+        spread: crate::live::Spread::default(),
         backoff: crate::backoff::Backoff::default(),
     });
     Ok(App { admin, triggers, context, monitors, watching })

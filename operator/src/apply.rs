@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use wsgateway_crds::ValidGateway;
 
 use crate::FIELD_MANAGER;
-use crate::build::{Objects, child_name};
+use crate::build::{Objects, child_name, is_child_name};
 use crate::children::{Children, seen};
 use crate::discovery::service_monitor_resource;
 use crate::error::{Error, Stage};
@@ -45,14 +45,8 @@ impl Written {
 
     /// Forgets the objects of a WsGateway that is gone.
     pub(crate) fn forget(&self, namespace: &str, gateway: &str) {
-        let names = [
-            gateway.to_owned(),
-            format!("{gateway}-admin"),
-            format!("{gateway}-config"),
-            child_name(gateway),
-        ];
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.retain(|(_, ns, name), _| ns != namespace || !names.contains(name));
+        written.retain(|(_, ns, name), _| ns != namespace || !is_child_name(gateway, name));
     }
 }
 
@@ -72,7 +66,8 @@ impl Applier<'_> {
     pub(crate) async fn all(&self, objects: &Objects) -> Result<Deployment, Error> {
         let known = self.children;
         self.one(&known.service_accounts, &objects.service_account).await?;
-        self.one(&known.config_maps, &objects.config_map).await?;
+        self.one(&known.config_maps, &objects.config).await?;
+        self.one(&known.config_maps, &objects.live).await?;
         self.one(&known.services, &objects.clients).await?;
         self.one(&known.services, &objects.admin).await?;
         self.one(&known.disruptions, &objects.disruption).await?;
@@ -101,7 +96,9 @@ impl Applier<'_> {
         }
     }
 
-    fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
+    pub(crate) fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(
+        &self,
+    ) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.gateway.namespace)
     }
 
@@ -187,7 +184,12 @@ impl Applier<'_> {
         Ok(Some(applied))
     }
 
-    async fn prune<K>(&self, api: &Api<K>, kind: &str, existing: &ObjectMeta) -> Result<(), Error>
+    pub(crate) async fn prune<K>(
+        &self,
+        api: &Api<K>,
+        kind: &str,
+        existing: &ObjectMeta,
+    ) -> Result<(), Error>
     where
         K: Resource + Clone + Debug + DeserializeOwned,
     {
@@ -208,7 +210,7 @@ impl Applier<'_> {
         }
     }
 
-    fn is_ours(&self, object: &ObjectMeta) -> bool {
+    pub(crate) fn is_ours(&self, object: &ObjectMeta) -> bool {
         let owners = object.owner_references.as_deref().unwrap_or_default();
         owners.iter().any(|owner| owner.controller == Some(true) && owner.uid == self.gateway.uid)
     }

@@ -14,16 +14,22 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DynamicObject;
-use wsgateway_config::ConfigError;
+use wsgateway_config::{ConfigError, fingerprint};
 use wsgateway_crds::{ValidGateway, gateway_config};
 
-pub(crate) use meta::{MANAGED_BY, child_name, selector_text};
+pub(crate) use meta::{
+    CONFIG_LABEL, MANAGED_BY, child_name, is_child_name, is_config_name, selector_text,
+};
 
 /// Everything that should exist for a WsGateway; what should not is `None`.
 #[derive(Debug)]
 pub(crate) struct Objects {
     pub(crate) service_account: ServiceAccount,
-    pub(crate) config_map: ConfigMap,
+    /// What needs a new process.
+    pub(crate) config: ConfigMap,
+    /// What running gateways take up, and the hash by which they name it.
+    pub(crate) live: ConfigMap,
+    pub(crate) live_hash: String,
     pub(crate) deployment: Deployment,
     pub(crate) clients: Service,
     pub(crate) admin: Service,
@@ -40,11 +46,13 @@ pub(crate) fn objects(
     monitors: bool,
 ) -> Result<Objects, ConfigError> {
     let config = gateway_config(gateway);
-    let text = config.render()?;
+    let parts = config.parts()?;
     Ok(Objects {
         service_account: service_account::build(gateway),
-        config_map: config_map::build(gateway, &text),
-        deployment: deployment::build(gateway, &config, &text, default_image),
+        config: config_map::restart(gateway, &parts),
+        live: config_map::live(gateway, &parts),
+        live_hash: fingerprint(&[&parts.live]),
+        deployment: deployment::build(gateway, &config, &parts, default_image),
         clients: services::clients(gateway),
         admin: services::admin(gateway),
         autoscaler: autoscaler::build(gateway),

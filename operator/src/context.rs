@@ -7,8 +7,10 @@ use crate::Options;
 use crate::apply::Written;
 use crate::backoff::Backoff;
 use crate::children::Children;
+use crate::configs::Looks;
 use crate::events::Events;
 use crate::fleet::Asker;
+use crate::live::Spread;
 use crate::metrics::Metrics;
 use crate::nats::Links;
 
@@ -23,5 +25,7 @@ pub(crate) struct Context {
     pub(crate) links: Links,
     pub(crate) asker: Asker,
     pub(crate) written: Written,
+    pub(crate) configs: Looks,
+    pub(crate) spread: Spread,
     pub(crate) backoff: Backoff,
 }

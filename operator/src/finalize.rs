@@ -44,6 +44,8 @@ async fn unguard(gateway: &WsGateway, context: &Context) -> Result<Action, Error
     set(gateway, &finalizers, context).await?;
     let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
     context.written.forget(&namespace, &name);
+    context.configs.forget(&namespace, &name);
+    context.spread.forget(&namespace, &name);
     context.backoff.succeeded(&namespace, &name);
     Ok(Action::await_change())
 }

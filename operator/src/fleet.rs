@@ -28,10 +28,15 @@ const AT_ONCE: usize = 8;
 const LONGEST_ANSWER: usize = 64 << 10;
 
 /// The part of a gateway's /status that matters here.
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Report {
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
     connections: u32,
     capacity: u32,
+    /// Of the live part that runs; gateways before it was told apart have none.
+    pub(crate) live_hash: Option<String>,
+    /// Why the files are not what runs.
+    pub(crate) config_problem: Option<String>,
 }
 
 /// Asks gateways.
@@ -77,7 +82,7 @@ impl Asker {
         }))
     }
 
-    async fn ask(&self, address: IpAddr) -> Option<Report> {
+    pub(crate) async fn ask(&self, address: IpAddr) -> Option<Report> {
         let answer = tokio::time::timeout(PATIENCE, self.fetch(address)).await;
         match answer {
             Ok(Ok(report)) => Some(report),
@@ -110,7 +115,7 @@ impl Asker {
 }
 
 /// The address of a pod that takes clients.
-fn ready_address(pod: &Pod) -> Option<IpAddr> {
+pub(crate) fn ready_address(pod: &Pod) -> Option<IpAddr> {
     let status = pod.status.as_ref()?;
     let conditions = status.conditions.as_deref().unwrap_or_default();
     let ready =

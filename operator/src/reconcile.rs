@@ -17,7 +17,7 @@ use crate::dereference::World;
 use crate::error::{Error, Stage};
 use crate::status::{self, Findings, Verdict};
 use crate::stream::Outcome;
-use crate::{dereference, finalize, fleet, stream};
+use crate::{configs, dereference, finalize, fleet, live, stream};
 
 /// While something is not ready, the next look comes this early.
 const NOT_READY: Duration = Duration::from_secs(5);
@@ -155,7 +155,10 @@ async fn deploy(
         gateway: valid,
         monitors: world.monitors,
     };
-    applier.all(&objects).await
+    let deployment = applier.all(&objects).await?;
+    configs::prune(&applier, &objects.config, context).await;
+    live::spread(valid, &objects.live_hash, context).await;
+    Ok(deployment)
 }
 
 /// Connections are told when they can be had: their absence keeps nobody from the rest of the status.
@@ -238,16 +241,16 @@ async fn report(gateway: &WsGateway, findings: Findings, context: &Context) -> R
 }
 
 fn next_look(valid: &ValidGateway, ready: bool, retry: bool, context: &Context) -> Action {
-    if retry {
-        return Action::requeue(context.backoff.failed(
-            &valid.namespace,
-            &valid.name,
-            fastrand::f64(),
-        ));
-    }
-    context.backoff.succeeded(&valid.namespace, &valid.name);
-    let rest = Duration::from_secs(u64::from(context.options.resync_seconds.get()));
-    let wait = if ready { rest } else { rest.min(NOT_READY) };
-    // Spread, so that a fleet that started together does not ask together for ever.
-    Action::requeue(wait.mul_f64(0.9 + 0.2 * fastrand::f64()))
+    let (namespace, name) = (&valid.namespace, &valid.name);
+    let wait = if retry {
+        context.backoff.failed(namespace, name, fastrand::f64())
+    } else {
+        context.backoff.succeeded(namespace, name);
+        let rest = Duration::from_secs(u64::from(context.options.resync_seconds.get()));
+        let wait = if ready { rest } else { rest.min(NOT_READY) };
+        // Spread, so that a fleet that started together does not ask together for ever.
+        wait.mul_f64(0.9 + 0.2 * fastrand::f64())
+    };
+    let pods = context.spread.wait(namespace, name, Instant::now());
+    Action::requeue(pods.map_or(wait, |pods| pods.min(wait)))
 }

@@ -15,6 +15,7 @@ mod gateway {
     mod raw;
     mod redis_rig;
     mod rig;
+    mod watched;
 
     // The suites, by topic.
     mod access;
@@ -48,6 +49,7 @@ mod gateway {
     mod publishers;
     mod redis;
     mod redis_faults;
+    mod reload;
     mod repetitions;
     mod resume;
     mod retention;

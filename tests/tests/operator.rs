@@ -8,6 +8,8 @@ mod world;
 
 #[path = "operator/end.rs"]
 mod end;
+#[path = "operator/files.rs"]
+mod files;
 #[path = "operator/live.rs"]
 mod live;
 #[path = "operator/load.rs"]
@@ -18,6 +20,8 @@ mod objects;
 mod pods;
 #[path = "operator/redis.rs"]
 mod redis;
+#[path = "operator/reload.rs"]
+mod reload;
 #[path = "operator/rights.rs"]
 mod rights;
 #[path = "operator/scale.rs"]

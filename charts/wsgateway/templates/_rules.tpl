@@ -18,8 +18,12 @@ superfluous is deleted by the operator itself.
 # What it builds: server-side apply (create, patch), repair of drift (list, watch), and whether somebody else has an
 # object by that name (get).
 - apiGroups: [""]
-  resources: [configmaps, services, serviceaccounts]
+  resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch]
+# One for each version of what needs a new process: old ones are deleted.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]
@@ -33,9 +37,13 @@ superfluous is deleted by the operator itself.
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
   verbs: [get, create, patch, delete]
-# Whose connections it adds up.
+# Whose connections it adds up, and which it annotates, so that their kubelet brings a changed ConfigMap at once.
 - apiGroups: [""]
   resources: [pods]
+  verbs: [list, patch]
+# Whether one still needs an old ConfigMap.
+- apiGroups: [apps]
+  resources: [replicasets]
   verbs: [list]
 # The Secrets that WsGateways name in spec.nats, one by one, for its own connection to NATS: it can neither list nor
 # watch them.

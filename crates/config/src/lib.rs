@@ -1,11 +1,12 @@
 //! `GatewayConfig`: the whole contract between operator and gateway, as one file.
 //!
 //! The operator renders it into a ConfigMap, `wsgw render` prints it, the gateway reads it. Nothing else passes
-//! between the two programs but the gateway's admin port. Unknown keys are errors that carry the field's path;
-//! [`GatewayConfig::parse`] returns only configurations that can run.
+//! between the two programs but the gateway's admin port. It has a live part, which a running gateway takes up, and a
+//! restart part ([`GatewayConfig::parts`]). Errors carry the field's path; only configurations that can run are returned.
 
 mod duration;
 mod error;
+mod fingerprint;
 mod gateway;
 mod pattern;
 mod stream;
@@ -13,12 +14,13 @@ pub mod yaml;
 
 pub use duration::Millis;
 pub use error::ConfigError;
+pub use fingerprint::fingerprint;
 pub use gateway::{
-    Admin, Capacity, Channels, CommandRate, Delivery, Drain, GatewayConfig, Heartbeat, History,
-    JetStreamSource, Listener, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW, MAX_INITIAL_CHANNELS,
-    MAX_RULES, MAX_SYMBOLS, MAX_TYPE_BYTES, MemorySource, NAME_BYTES_PER_CONNECTION, NatsAuth,
-    NatsTls, NatsUser, Odin, Protocol, RedisServer, RedisSource, Rule, SlowConsumer, Source,
-    Symbols, is_message_type,
+    Admin, Capacity, Change, Channels, CommandRate, Delivery, Drain, GatewayConfig, Heartbeat,
+    History, JetStreamSource, Listener, Loaded, Log, LogLevel, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW,
+    MAX_INITIAL_CHANNELS, MAX_RULES, MAX_SYMBOLS, MAX_TYPE_BYTES, MemorySource,
+    NAME_BYTES_PER_CONNECTION, NatsAuth, NatsTls, NatsUser, Odin, Parts, Protocol, RedisServer,
+    RedisSource, Rule, SlowConsumer, Source, Symbols, is_message_type,
 };
 pub use pattern::{MAX_PATTERN_BYTES, covers, is_pattern, is_template};
 pub use stream::{Compression, Storage, StreamConfig};

@@ -4,21 +4,29 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::ConfigError;
 
+mod tree;
+
+pub(crate) use tree::Tree;
+
 /// Reads one YAML (or JSON) document; the error names the path of the offending field.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
     let document = serde_yaml::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(document).map_err(|error| {
-        let path = error.path().to_string();
-        let message = error.inner().to_string();
-        // The library names a path of its own, often the same one, or that of the field above.
-        let named = message.split_once(": ").filter(|(own, _)| path.starts_with(own));
-        let message = named.map_or(message.as_str(), |(_, rest)| rest).to_owned();
-        ConfigError::Shape { path, message }
-    })
+    serde_path_to_error::deserialize(document)
+        .map_err(|error| shape(error.path().to_string(), &error.inner().to_string()))
 }
 
 /// Writes a value as YAML.
 pub fn to_string<T: Serialize>(value: &T) -> Result<String, ConfigError> {
-    serde_yaml::to_string(value)
-        .map_err(|error| ConfigError::Shape { path: ".".to_owned(), message: error.to_string() })
+    serde_yaml::to_string(value).map_err(|error| unwritable(&error))
+}
+
+fn shape(path: String, message: &str) -> ConfigError {
+    // The library names a path of its own, often the same one, or that of the field above.
+    let named = message.split_once(": ").filter(|(own, _)| path.starts_with(own));
+    let message = named.map_or(message, |(_, rest)| rest).to_owned();
+    ConfigError::Shape { path, message }
+}
+
+fn unwritable(error: &serde_yaml::Error) -> ConfigError {
+    ConfigError::Shape { path: ".".to_owned(), message: error.to_string() }
 }

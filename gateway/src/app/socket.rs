@@ -35,6 +35,11 @@ pub(super) fn bind(address: SocketAddr, patience: Duration) -> Result<TcpListene
     Ok(socket.into())
 }
 
+/// Has the kernel wait as long for connections that come from now on.
+pub(super) fn set_patience(port: &TcpListener, patience: Duration) -> std::io::Result<()> {
+    socket2::SockRef::from(port).set_tcp_user_timeout(Some(patience))
+}
+
 /// Patience with short heartbeats: a radio link that comes back within this time lost nothing.
 const LEAST_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -75,5 +80,11 @@ mod tests {
         assert!(socket.tcp_nodelay().unwrap());
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), NOTSENT_LOWAT);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(patience));
+        let longer = Duration::from_secs(400);
+        set_patience(&listener.try_clone().unwrap(), longer).unwrap();
+        let _later = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let socket = socket2::SockRef::from(&accepted);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(longer));
     }
 }

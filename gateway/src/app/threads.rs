@@ -97,10 +97,10 @@ pub(super) fn start_source(
     let client = format!("wsgateway {} {}", config.name, options.pod);
     match &config.source {
         Source::JetStream(source) => {
-            let (life, warmup) = (jetstream::Life::default(), config.history.messages);
+            let life = jetstream::Life::default();
             let past = (sink.encoder.envelope(), life.clone());
             let (seeds, asked) = mpsc::channel(jetstream::SEEDS);
-            let start = jetstream::Start { warmup, life, seeds };
+            let start = jetstream::Start { life, seeds };
             let work = jetstream::run(source.clone(), client.clone(), start, sink, stop.clone());
             let mut threads = vec![reading(readiness, work)?];
             if let Some(desk) = desk {

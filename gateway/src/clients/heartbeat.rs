@@ -24,7 +24,7 @@ const WAIT_US: (u64, u64) = (500, 2_000);
 const WINDOW_US: u64 = 40_000;
 
 /// When connections are pinged, in ticks. The same for all shards.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Heartbeat {
     interval: u32,
     timeout: u32,

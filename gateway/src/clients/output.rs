@@ -10,7 +10,7 @@ use wsgateway_proto::frame::{self, Opcode};
 use super::wheel::{Deadline, Timer};
 use super::{Clients, active};
 use crate::conn::outbox::{Frame, Keep, Latest, Outbox};
-use crate::conn::slow::{self, Situation, Verdict, Waiting};
+use crate::conn::slow::{self, Bounds, Situation, Verdict, Waiting};
 use crate::conn::{Phase, Transport};
 
 /// Memory that the buffer of own frames keeps between two uses: one large answer is no reason to hold it for ever.
@@ -145,7 +145,7 @@ impl Clients {
             Verdict::Pressed => self.press(conn),
             Verdict::Close(reason) => self.close(conn, 4008, reason),
         }
-        if self.outbox_memory.bytes() > self.settings.bounds.per_shard {
+        if self.outbox_memory.bytes() > self.room.outboxes {
             self.make_room();
         }
         self.is_open(conn)
@@ -154,7 +154,7 @@ impl Clients {
     /// The memory of the shard's outboxes is used up: closes those with the most waiting until an eighth of it is free,
     /// so that the search for them is rare. The last one may hold more than the bound: one large frame.
     fn make_room(&mut self) {
-        let enough = self.settings.bounds.per_shard / 8 * 7;
+        let enough = self.room.outboxes / 8 * 7;
         let mut waiting: Vec<Waiting> = self
             .open()
             .filter_map(|(conn, connection)| {
@@ -184,6 +184,8 @@ impl Clients {
             return Verdict::Fine;
         };
         let totals = &mut self.totals;
+        let per_connection = bounds.per_connection.max(outbox.granted());
+        let bounds = Bounds { per_connection, ..bounds };
         let assess = |outbox: &Outbox| {
             bounds.judge(Situation {
                 waiting: outbox.cost(),

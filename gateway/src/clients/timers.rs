@@ -13,6 +13,7 @@ use crate::conn::Phase;
 impl Clients {
     /// Visits every timer that is due, as far as the turn's share of pings goes; the next turn continues there.
     pub(crate) fn tick(&mut self) {
+        self.settle_room();
         self.pings.next_turn();
         let mut timers = std::mem::take(&mut self.timers);
         while !self.pings.is_enough()

@@ -63,10 +63,10 @@ impl Clients {
         let Some(connection) = active(&mut self.connections, conn) else { return };
         self.unfinished.enter(&decoder);
         connection.decoder = decoder;
-        if self.unfinished.bytes() <= self.settings.unfinished_bytes {
+        if self.unfinished.bytes() <= self.room.unfinished {
             return;
         }
-        let enough = self.settings.unfinished_bytes / 8 * 7;
+        let enough = self.room.unfinished / 8 * 7;
         let holds = self.open().filter(|(_, connection)| connection.decoder.buffered() > 0);
         let mut holders: Vec<Holder> = holds
             .map(|(conn, connection)| Holder {

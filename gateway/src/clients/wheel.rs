@@ -38,6 +38,13 @@ impl Wheel {
         Self { slots: vec![Vec::new(); SLOTS].into(), next: 0 }
     }
 
+    /// Forgets all entries.
+    pub(crate) fn clear(&mut self) {
+        for slot in &mut *self.slots {
+            *slot = Vec::new();
+        }
+    }
+
     /// Looks at the entry again at `tick`, or as late as the wheel reaches, whichever is earlier.
     pub(crate) fn insert(&mut self, timer: Timer, deadline: Deadline, tick: u32) {
         let furthest = self.next + SLOTS as u32 - 1;

@@ -62,6 +62,8 @@ pub(crate) struct Outbox {
     fresh: usize,
     /// Tick at which the pressure began.
     pressed_since: Option<u32>,
+    /// Bytes that may wait here even if the bound is lower by now.
+    granted: u32,
     /// Whether a timer will look at the pressure.
     pub timer: bool,
 }
@@ -77,6 +79,7 @@ impl Outbox {
             started: false,
             fresh: 0,
             pressed_since: None,
+            granted: 0,
             timer: false,
         }
     }
@@ -94,6 +97,16 @@ impl Outbox {
     /// Tick at which the pressure began, if there is any.
     pub(crate) fn pressed_since(&self) -> Option<u32> {
         self.pressed_since
+    }
+
+    /// Lets so many bytes wait here, as long as something does, whatever the bound is from now on.
+    pub(crate) fn grant(&mut self, bytes: usize) {
+        self.granted = self.granted.max(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// Bytes that may wait here in any case.
+    pub(crate) fn granted(&self) -> usize {
+        self.granted as usize
     }
 
     /// Notes the pressure.

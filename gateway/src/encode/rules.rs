@@ -9,6 +9,8 @@ use std::time::Duration;
 use wsgateway_config::{Delivery as Policy, Rule};
 use wsgateway_proto::channel;
 
+use crate::swap::Swap;
+
 /// What a rule asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Treatment {
@@ -28,16 +30,44 @@ pub(super) struct Ruling {
     pub dedupe_ms: i64,
 }
 
-/// The rules of a gateway, in order.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Rules {
-    rules: Arc<[(Box<str>, Ruling)]>,
+/// The rules of a gateway, in order. Clones are the same rules, also after they were replaced.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    table: Arc<Swap<Table>>,
+}
+
+#[derive(Debug)]
+struct Table {
+    rules: Box<[(Box<str>, Ruling)]>,
     /// For channels without a rule.
     none: Ruling,
+    /// Whether some rule asks for repetitions to be dropped.
+    dedupes: bool,
 }
 
 impl Rules {
-    pub(super) fn new(rules: &[Rule]) -> Self {
+    pub(crate) fn new(rules: &[Rule]) -> Self {
+        Self { table: Arc::new(Swap::new(Table::new(rules))) }
+    }
+
+    /// Other rules, for the messages that follow.
+    pub(crate) fn replace(&self, rules: &[Rule]) {
+        self.table.set(Table::new(rules));
+    }
+
+    /// What the first rule that matches says, or: every message at once.
+    pub(super) fn of(&self, channel: &str) -> Ruling {
+        self.table.with(|table| table.of(channel).clone())
+    }
+
+    /// Time (ms) in which a nonce marks a repetition on a channel; `None` when no rule asks for that on any channel.
+    pub(super) fn dedupe_ms(&self, channel: &str) -> Option<i64> {
+        self.table.with(|table| table.dedupes.then(|| table.of(channel).dedupe_ms))
+    }
+}
+
+impl Table {
+    fn new(rules: &[Rule]) -> Self {
         let ruling = |rule: &Rule| Ruling {
             treatment: Treatment {
                 latest: rule.delivery == Policy::Latest,
@@ -48,18 +78,14 @@ impl Rules {
             dedupe_ms: i64::try_from(rule.dedupe_window.0).unwrap_or(i64::MAX),
         };
         let rules = rules.iter().map(|rule| (rule.r#match.as_str().into(), ruling(rule)));
-        Self { rules: rules.collect(), none: Ruling::default() }
+        let rules: Box<[(Box<str>, Ruling)]> = rules.collect();
+        let dedupes = rules.iter().any(|(_, ruling)| ruling.dedupe_ms > 0);
+        Self { rules, none: Ruling::default(), dedupes }
     }
 
-    /// What the first rule that matches says, or: every message at once.
-    pub(super) fn of(&self, channel: &str) -> &Ruling {
+    fn of(&self, channel: &str) -> &Ruling {
         let found = self.rules.iter().find(|(pattern, _)| channel::matches(pattern, channel));
         found.map_or(&self.none, |(_, ruling)| ruling)
-    }
-
-    /// Whether some rule asks for repetitions to be dropped.
-    pub(super) fn dedupes(&self) -> bool {
-        self.rules.iter().any(|(_, ruling)| ruling.dedupe_ms > 0)
     }
 }
 
@@ -90,5 +116,17 @@ mod tests {
         ] {
             assert_eq!(rules.of(channel).treatment, Treatment { latest, window_us }, "{channel}");
         }
+    }
+
+    #[test]
+    fn rules_that_are_replaced_hold_for_every_clone_from_the_next_message_on() {
+        let rule = Rule { r#match: ">".to_owned(), dedupe_window: Millis(7), ..Rule::default() };
+        let rules = Rules::new(&[]);
+        let clone = rules.clone();
+        assert_eq!(clone.dedupe_ms("a"), None);
+        rules.replace(&[rule]);
+        assert_eq!(clone.dedupe_ms("a"), Some(7));
+        rules.replace(&[]);
+        assert_eq!(clone.dedupe_ms("a"), None);
     }
 }

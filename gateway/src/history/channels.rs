@@ -80,7 +80,8 @@ impl Channels {
         let channel = Channel { offsets, last, dropped: self.forgotten };
         self.by_name.insert(Arc::clone(&delivery.channel), channel);
         self.lasts.insert(delivery.offset, Arc::clone(delivery));
-        self.add_quiet(delivery, quiet_bytes);
+        self.add_quiet(delivery);
+        self.trim(quiet_bytes, usize::MAX);
     }
 
     /// Every channel whose newest message is behind `offset` has been seeded, or is in the ring.
@@ -89,7 +90,7 @@ impl Channels {
     }
 
     /// The oldest message has left the ring.
-    pub(super) fn evict(&mut self, delivery: &Arc<Delivery>, quiet_bytes: usize) {
+    pub(super) fn evict(&mut self, delivery: &Arc<Delivery>) {
         let Some(channel) = self.by_name.get_mut(&delivery.channel) else { return };
         channel.offsets.pop_front();
         channel.dropped = delivery.offset;
@@ -98,16 +99,24 @@ impl Channels {
             channel.offsets.shrink_to(2 * channel.offsets.len());
         }
         if channel.offsets.is_empty() {
-            self.add_quiet(delivery, quiet_bytes);
+            self.add_quiet(delivery);
         }
     }
 
-    fn add_quiet(&mut self, delivery: &Arc<Delivery>, quiet_bytes: usize) {
+    fn add_quiet(&mut self, delivery: &Arc<Delivery>) {
         self.quiet_count += 1;
         self.quiet_bytes += cost(delivery);
-        while self.quiet_count > MAX_QUIET || self.quiet_bytes > quiet_bytes {
+    }
+
+    /// Forgets quiet channels that are too many, `most` of them; true when there may be more.
+    pub(super) fn trim(&mut self, quiet_bytes: usize, most: usize) -> bool {
+        for _ in 0..most {
+            if self.quiet_count <= MAX_QUIET && self.quiet_bytes <= quiet_bytes {
+                return false;
+            }
             self.forget_one();
         }
+        true
     }
 
     /// Whether a quiet channel with this newest message would have been forgotten by now.
@@ -202,7 +211,7 @@ mod tests {
             })
             .collect();
         deliveries.iter().for_each(|delivery| channels.push(delivery));
-        deliveries.iter().for_each(|delivery| channels.evict(delivery, usize::MAX));
+        deliveries.iter().for_each(|delivery| channels.evict(delivery));
         let channel = channels.by_name.get("a").unwrap();
         assert!(channel.offsets.is_empty() && channel.offsets.capacity() <= 32);
         assert_eq!((channels.lasts.len(), channels.dropped("a")), (1, 10_000));

@@ -19,6 +19,10 @@ const MAX_COMPARED: usize = 4_096;
 /// Most messages in one chunk.
 const MAX_CHUNK: usize = 256;
 
+/// Messages and last values dropped in one go, about half a millisecond under the lock: more are dropped at once only after
+/// the bounds were lowered, or when a silent stream's messages have grown too old together.
+const MAX_TRIMMED: usize = 4_096;
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
@@ -74,21 +78,41 @@ impl Ring {
         self.bytes += cost(delivery);
         self.messages.push_back(Arc::clone(delivery));
         self.channels.push(delivery);
+        self.trim(now_ms);
+    }
+
+    /// How much is kept.
+    pub(super) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Keeps so much from now on; see [`Ring::trim`] for what is beyond.
+    pub(super) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    /// Drops some of what is beyond the bounds; true when there may be more.
+    pub(super) fn trim(&mut self, now_ms: i64) -> bool {
         let oldest = now_ms.saturating_sub(self.bounds.age_ms);
-        while let Some(first) = self.messages.front()
-            && (self.messages.len() > self.bounds.messages
-                || self.bytes > self.bounds.bytes
-                || first.ts < oldest)
-        {
+        for _ in 0..MAX_TRIMMED {
+            let is_beyond = self.messages.front().is_some_and(|first| {
+                self.messages.len() > self.bounds.messages
+                    || self.bytes > self.bounds.bytes
+                    || first.ts < oldest
+            });
+            if !is_beyond {
+                return self.channels.trim(self.bounds.quiet_bytes(), MAX_TRIMMED);
+            }
             self.evict();
         }
+        true
     }
 
     fn evict(&mut self) {
         let Some(first) = self.messages.pop_front() else { return };
         self.bytes -= cost(&first);
         self.floor = first.offset;
-        self.channels.evict(&first, self.bounds.quiet_bytes());
+        self.channels.evict(&first);
         while let Some((_, to)) = self.holes.front().filter(|(_, to)| *to <= self.floor) {
             self.lost_until = self.lost_until.max(*to);
             self.holes.pop_front();

@@ -57,7 +57,8 @@ impl Door {
     /// Judges everything that was read of a socket so far.
     pub(super) fn judge(&self, read: &[u8]) -> Verdict {
         let Some(site) = &self.site else { return Verdict::Http };
-        match head(read, &site.protocols, site.default_protocol, site.compression) {
+        let terms = site.terms.get();
+        match head(read, &terms.protocols, terms.default_protocol, terms.compression) {
             Head::Partial => Verdict::Wait,
             // Clients of earlier systems know no path.
             Head::Upgrade { path, accepted, len, .. } if path == site.path || path == "/" => {

@@ -178,13 +178,16 @@ fn render_stats(site: &Site) -> Value {
 
 pub(super) async fn status(State(site): State<Arc<Site>>) -> Json<Value> {
     let source = site.status.snapshot();
-    let draining = site.admission.is_closed();
+    let (draining, config) = (site.admission.is_closed(), site.config.get());
     Json(json!({
         "ready": !source.epoch.is_empty() && !draining,
         "draining": draining,
         "connections": site.admission.taken(),
         "capacity": site.admission.capacity(),
-        "configHash": site.config_hash,
+        "configHash": config.hash,
+        "liveHash": config.live_hash,
+        "configProblem": config.problem,
+        "unknownKeys": config.unknown,
         "source": source,
     }))
 }

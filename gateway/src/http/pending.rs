@@ -7,7 +7,7 @@
 mod table;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Places {
     table: Mutex<Table<Arc<Notify>>>,
-    keep_alive: Duration,
+    /// In milliseconds.
+    keep_alive: AtomicU64,
     metrics: PendingMetrics,
 }
 
@@ -125,7 +126,18 @@ impl Phase {
 impl Places {
     /// So many places, and the time for which a connection is kept between requests.
     pub(crate) fn new(limit: usize, keep_alive: Duration, metrics: PendingMetrics) -> Arc<Self> {
+        let keep_alive = AtomicU64::new(millis(keep_alive));
         Arc::new(Self { table: Mutex::new(Table::new(limit)), keep_alive, metrics })
+    }
+
+    /// Has so many places, and keeps connections for so long, from now on. Nobody leaves for it at once.
+    pub(crate) fn resize(&self, limit: usize, keep_alive: Duration) {
+        self.table().resize(limit);
+        self.keep_alive.store(millis(keep_alive), Ordering::Relaxed);
+    }
+
+    fn keep_alive(&self) -> Duration {
+        Duration::from_millis(self.keep_alive.load(Ordering::Relaxed))
     }
 
     /// Takes a place, from another connection if none is free.
@@ -172,6 +184,10 @@ impl Places {
     fn table(&self) -> MutexGuard<'_, Table<Arc<Notify>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Pending {
@@ -255,7 +271,7 @@ impl Pending {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.state().phase.deadline(self.places.keep_alive)
+        self.state().phase.deadline(self.places.keep_alive())
     }
 
     fn step(&self, phase: Phase) {

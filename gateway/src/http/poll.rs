@@ -52,7 +52,7 @@ pub(super) async fn poll(
 ) -> Response {
     let checked = Query::read(query).and_then(|query| {
         let wait = Duration::from_secs(query.wait.unwrap_or(WAIT).min(MOST_WAIT));
-        Ok((query.check(None, site.command_bytes)?, wait))
+        Ok((query.check(None, site.terms.get().command_bytes)?, wait))
     });
     let (wish, wait) = match checked {
         Ok(checked) => checked,

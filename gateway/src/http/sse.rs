@@ -44,7 +44,8 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let wish = match Query::read(query).and_then(|query| query.check(last, site.command_bytes)) {
+    let command_bytes = site.terms.get().command_bytes;
+    let wish = match Query::read(query).and_then(|query| query.check(last, command_bytes)) {
         Ok(wish) => wish,
         Err(refusal) => return *refusal,
     };

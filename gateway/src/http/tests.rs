@@ -13,6 +13,7 @@ use super::{Places, Shortage, client_routes, paths, serve};
 use crate::app::{self, Options, Running};
 use crate::hub::shard::commands::Commands;
 use crate::metrics::{PendingMetrics, Rejections};
+use crate::reload::Given;
 
 /// How long anything may take on a machine that compiles at the same time.
 const SOON: Duration = Duration::from_secs(60);
@@ -39,8 +40,9 @@ fn crowded(places: usize) -> Crowded {
     let mut routes = None;
     let keep = |site: &_| routes.insert(client_routes(site)).clone();
     let options = Options { pod: "p".to_owned() };
+    let given = Given::of(config("/ws")).unwrap();
     let gateway =
-        app::start_with(config("/ws"), options, |settings| (settings, &Commands), keep).unwrap();
+        app::start_with(given, options, |settings| (settings, &Commands), keep).unwrap();
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();

@@ -19,13 +19,14 @@ use crate::source::status::State as SourceState;
 
 /// Route of the WebSocket endpoint, for every method.
 pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request) -> Response {
+    let terms = site.terms.get();
     let checked = handshake::check(
         request.method(),
         request.version(),
         request.headers(),
-        &site.protocols,
-        site.default_protocol,
-        site.compression,
+        &terms.protocols,
+        terms.default_protocol,
+        terms.compression,
     );
     let accepted = match checked {
         Ok(accepted) => accepted,

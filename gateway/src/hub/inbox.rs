@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::arrivals::{Arrivals, Handover};
+use super::shard::Settings;
 use crate::encode::Delivery;
 use crate::history::archive::{Asker, Fetched, Query};
 
@@ -33,6 +34,8 @@ pub(crate) enum Entry {
     Fetched { query: Query, fetched: Fetched },
     /// Ask every connection to reconnect, evenly spread over the window.
     Drain { window: Duration, reason: &'static str },
+    /// Work with other settings from now on.
+    Configure(Arc<Settings>),
     /// End the thread.
     Stop,
 }

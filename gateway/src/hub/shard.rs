@@ -277,8 +277,18 @@ impl Shard {
                 self.drain = Some(Drain::new(&live.clients, window, reason));
                 self.continue_drain();
             }
+            Entry::Configure(settings) => self.configure(&settings),
             Entry::Stop => self.stopping = true,
         }
+    }
+
+    /// Takes up other settings, for connections that are there and for those that come.
+    fn configure(&mut self, settings: &Settings) {
+        self.input.configure(settings.input);
+        let Parts { live, sessions, .. } = &mut self.parts;
+        live.clients.reconfigure(settings.clients);
+        live.index.set_budget(settings.name_bytes);
+        sessions.configure(&settings.session);
     }
 
     /// The source is live at `position`. If it is another stream than before, its offsets mean nothing to the

@@ -68,8 +68,6 @@ pub(crate) const SEEDS: usize = 2;
 /// How a reader starts.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// Messages read back of a stream that is new.
-    pub warmup: u64,
     /// Shared with those who look up what is older.
     pub life: Life,
     /// Where to ask for the last values from before those.
@@ -80,7 +78,7 @@ pub(crate) struct Start {
 pub(crate) async fn run(
     source: JetStreamSource,
     name: String,
-    Start { warmup, life, seeds }: Start,
+    Start { life, seeds }: Start,
     sink: Sink,
     stop: CancellationToken,
 ) {
@@ -94,7 +92,6 @@ pub(crate) async fn run(
         dialer,
         consumer: Consumer::new(&name),
         source,
-        warmup,
         seeds,
         sink,
         cursor: None,
@@ -111,7 +108,6 @@ struct Reader {
     api: Api,
     dialer: Dialer,
     source: JetStreamSource,
-    warmup: u64,
     seeds: mpsc::Sender<Asked>,
     sink: Sink,
     cursor: Option<Cursor>,

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
+    Capabilities, ConfigMapProjection, Container, ContainerPort, EnvVar, EnvVarSource,
     HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSecurityContext,
     PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
     SecretProjection, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
@@ -16,17 +16,17 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
-use wsgateway_config::GatewayConfig;
+use wsgateway_config::{GatewayConfig, Parts};
 use wsgateway_crds::{
     ADMIN_PORT, NATS_FOLDER, REDIS_FOLDER, SecretFile, ValidGateway, ValidSource,
 };
 
-use super::config_map::FILE;
-use super::meta::{child_name, config_name, label_selector, labels, labels_of, metadata};
+use super::config_map::{FILE, LIVE_FILE, version};
+use super::meta::{
+    CONFIG_LABEL, child_name, config_name, label_selector, labels, live_name, metadata,
+};
 use super::services::{ADMIN, CLIENTS};
 
-/// A change of this annotation rolls the pods.
-const CONFIG_HASH: &str = "wsgateway.dev/config-hash";
 const CONFIG_FOLDER: &str = "/etc/wsgateway";
 /// The volumes.
 const CONFIG: &str = "config";
@@ -46,17 +46,17 @@ const CPU_REQUEST: &str = "250m";
 pub(super) fn build(
     gateway: &ValidGateway,
     config: &GatewayConfig,
-    text: &str,
+    parts: &Parts,
     default_image: &str,
 ) -> Deployment {
     let grace = Duration::from(config.drain.window) + GRACE_MARGIN;
+    // Only what needs a new process is in the template: nothing of the live part.
+    let version = version(parts);
+    let mut labels = labels(&gateway.name);
+    labels.insert(CONFIG_LABEL.to_owned(), version.clone());
     let template = PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(labels(&gateway.name)),
-            annotations: Some(labels_of([(CONFIG_HASH, &hash(text))])),
-            ..ObjectMeta::default()
-        }),
-        spec: Some(pod(gateway, default_image, grace)),
+        metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
+        spec: Some(pod(gateway, &version, default_image, grace)),
     };
     Deployment {
         metadata: metadata(gateway, child_name(&gateway.name)),
@@ -80,7 +80,8 @@ pub(super) fn build(
     }
 }
 
-fn pod(gateway: &ValidGateway, default_image: &str, grace: Duration) -> PodSpec {
+fn pod(gateway: &ValidGateway, version: &str, default_image: &str, grace: Duration) -> PodSpec {
+    let volumes = volumes(gateway, version);
     let secrets: Vec<LocalObjectReference> = gateway
         .pod
         .image_pull_secrets
@@ -107,8 +108,8 @@ fn pod(gateway: &ValidGateway, default_image: &str, grace: Duration) -> PodSpec 
             spread(&gateway.name, "topology.kubernetes.io/zone"),
             spread(&gateway.name, "kubernetes.io/hostname"),
         ]),
-        containers: vec![container(gateway, default_image)],
-        volumes: Some(volumes(gateway)),
+        containers: vec![container(gateway, default_image, &volumes)],
+        volumes: Some(volumes),
         ..PodSpec::default()
     }
 }
@@ -124,12 +125,12 @@ fn spread(gateway: &str, over: &str) -> TopologySpreadConstraint {
     }
 }
 
-fn container(gateway: &ValidGateway, default_image: &str) -> Container {
+fn container(gateway: &ValidGateway, default_image: &str, volumes: &[Volume]) -> Container {
     Container {
         name: "gateway".to_owned(),
         image: Some(gateway.pod.image.clone().unwrap_or_else(|| default_image.to_owned())),
         image_pull_policy: gateway.pod.image_pull_policy.map(|policy| policy.as_str().to_owned()),
-        args: Some(vec!["--config".to_owned(), format!("{CONFIG_FOLDER}/{FILE}")]),
+        args: Some(arguments()),
         env: Some(vec![EnvVar {
             name: "WSGATEWAY_POD".to_owned(),
             value_from: Some(EnvVarSource {
@@ -168,19 +169,25 @@ fn container(gateway: &ValidGateway, default_image: &str) -> Container {
             }),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(volumes(gateway).iter().map(mount).collect()),
+        volume_mounts: Some(volumes.iter().map(mount).collect()),
         ..Container::default()
     }
 }
 
-/// The configuration, and what Secrets hold for the connection to NATS or Redis: files, which the kubelet exchanges when a Secret
-/// changes. Only another set of files is another volume, so that only that rolls the pods.
-fn volumes(gateway: &ValidGateway) -> Vec<Volume> {
+fn arguments() -> Vec<String> {
+    let file = |name: &str| format!("{CONFIG_FOLDER}/{name}");
+    ["--config".to_owned(), file(FILE), "--live".to_owned(), file(LIVE_FILE)].into()
+}
+
+/// The configuration, and what Secrets hold for the connection to NATS or Redis: files, which the kubelet exchanges when
+/// a ConfigMap or a Secret changes. Only another set of files is another volume, so that only that rolls the pods.
+fn volumes(gateway: &ValidGateway, version: &str) -> Vec<Volume> {
+    let maps = [config_name(&gateway.name, version), live_name(&gateway.name)];
     let config = Volume {
         name: CONFIG.to_owned(),
-        config_map: Some(ConfigMapVolumeSource {
-            name: config_name(&gateway.name),
-            ..ConfigMapVolumeSource::default()
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(maps.map(map).into()),
+            ..ProjectedVolumeSource::default()
         }),
         ..Volume::default()
     };
@@ -189,6 +196,13 @@ fn volumes(gateway: &ValidGateway) -> Vec<Volume> {
         ValidSource::Redis(redis) => files(REDIS, redis.files()),
     };
     [Some(config), source].into_iter().flatten().collect()
+}
+
+fn map(name: String) -> VolumeProjection {
+    VolumeProjection {
+        config_map: Some(ConfigMapProjection { name, ..ConfigMapProjection::default() }),
+        ..VolumeProjection::default()
+    }
 }
 
 /// One volume for all, so that a certificate and its key change together.
@@ -276,12 +290,4 @@ fn resources(gateway: &ValidGateway) -> ResourceRequirements {
         limits: Some([memory(gateway.derived.memory_limit)].into()),
         ..ResourceRequirements::default()
     }
-}
-
-/// FNV-1a, 64 bits: it must be the same in every build of the operator, and proves nothing.
-fn hash(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{hash:016x}")
 }

@@ -14,8 +14,30 @@ pub(crate) fn child_name(gateway: &str) -> String {
     format!("{gateway}-gateway")
 }
 
-pub(super) fn config_name(gateway: &str) -> String {
-    format!("{gateway}-config")
+/// On the ConfigMap of a restart part, and on the pods and ReplicaSets that mount it: its version.
+pub(crate) const CONFIG_LABEL: &str = "wsgateway.dev/config";
+
+/// Name of the ConfigMap with a version of the restart part.
+pub(super) fn config_name(gateway: &str, version: &str) -> String {
+    format!("{gateway}-config-{version}")
+}
+
+/// Name of the ConfigMap with the live part.
+pub(super) fn live_name(gateway: &str) -> String {
+    format!("{gateway}-live")
+}
+
+/// Whether a ConfigMap of this name holds some version of the restart part; earlier operators had one without a version.
+pub(crate) fn is_config_name(gateway: &str, name: &str) -> bool {
+    let rest = name.strip_prefix(gateway).and_then(|rest| rest.strip_prefix("-config"));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// Whether an object of this name is one that is made for a WsGateway.
+pub(crate) fn is_child_name(gateway: &str, name: &str) -> bool {
+    let names =
+        [gateway.to_owned(), format!("{gateway}-admin"), live_name(gateway), child_name(gateway)];
+    names.iter().any(|child| child == name) || is_config_name(gateway, name)
 }
 
 /// Labels by which the pods are found. A Deployment's selector cannot change: neither can these.

@@ -23,7 +23,8 @@ fn text(objects: &Objects) -> String {
     let mut text = String::new();
     let mut add = |object: &dyn erased::Yaml| writeln!(text, "---\n{}", object.yaml()).unwrap();
     add(&objects.service_account);
-    add(&objects.config_map);
+    add(&objects.config);
+    add(&objects.live);
     add(&objects.deployment);
     add(&objects.clients);
     add(&objects.admin);
@@ -64,7 +65,7 @@ fn secrets_of_redis_are_files_where_the_configuration_looks_for_them() {
     let manifest =
         manifest.replace("# caSecret:", "caSecret:").replace("redis://redis", "rediss://redis");
     let objects = built(&manifest, false);
-    let config = objects.config_map.data.unwrap().remove("gateway.yaml").unwrap();
+    let config = objects.config.data.unwrap().remove("gateway.yaml").unwrap();
     let pod = objects.deployment.spec.unwrap().template.spec.unwrap();
     let (volumes, mounts) =
         (pod.volumes.unwrap(), pod.containers[0].volume_mounts.clone().unwrap());
@@ -97,13 +98,60 @@ fn the_number_of_pods_stays_within_the_autoscalers_bounds_and_zero_stops_them() 
 }
 
 #[test]
-fn a_change_of_the_configuration_changes_the_pod_template_and_a_change_of_scale_does_not() {
-    let template = |manifest: &str| built(manifest, true).deployment.spec.unwrap().template;
-    assert_ne!(
-        template(FULL),
-        template(&FULL.replace("connectionsPerPod: 500", "connectionsPerPod: 501"))
-    );
-    assert_eq!(template(FULL), template(&FULL.replace("replicas: 4 #", "replicas: 5 #")));
+fn only_what_needs_a_new_process_changes_the_pod_template() {
+    let objects = |manifest: &str| built(manifest, true);
+    let template = |objects: &Objects| objects.deployment.spec.clone().unwrap().template;
+    let before = objects(FULL);
+    for (from, to) in [
+        ("perSecond: 3", "perSecond: 4"),
+        ("grace: 1500ms", "grace: 2s"),
+        ("connectionsPerPod: 500", "connectionsPerPod: 501"),
+        ("statusPages: false", "statusPages: true"),
+        ("replicas: 4 #", "replicas: 5 #"),
+    ] {
+        assert!(FULL.contains(from), "{from}");
+        let after = objects(&FULL.replace(from, to));
+        assert_eq!(template(&after), template(&before), "{from}");
+        assert_eq!(after.config, before.config, "{from}");
+        let same = after.live == before.live && after.live_hash == before.live_hash;
+        assert_eq!(same, from.starts_with("replicas"), "{from}");
+    }
+    for (from, to) in [("port: 8443", "port: 8444"), ("tls://a:4222", "tls://c:4222")] {
+        assert!(FULL.contains(from), "{from}");
+        let after = objects(&FULL.replace(from, to));
+        assert_ne!(template(&after), template(&before), "{from}");
+        assert_ne!(after.config.metadata.name, before.config.metadata.name, "{from}");
+        assert_eq!((&after.live, &after.live_hash), (&before.live, &before.live_hash), "{from}");
+    }
+}
+
+#[test]
+fn the_files_of_the_configuration_are_mounted_where_the_gateway_is_told_to_look() {
+    let objects = built(SAMPLE, false);
+    let pod = objects.deployment.spec.unwrap().template.spec.unwrap();
+    let volumes = pod.volumes.unwrap();
+    let volume = volumes.iter().find(|volume| volume.name == "config").unwrap();
+    let sources = volume.projected.as_ref().unwrap().sources.clone().unwrap();
+    let mounted: Vec<_> = sources.into_iter().map(|source| source.config_map.unwrap().name).collect();
+    let maps = [&objects.config, &objects.live];
+    assert_eq!(mounted, maps.map(|map| map.metadata.name.clone().unwrap()));
+    let mounts = pod.containers[0].volume_mounts.clone().unwrap();
+    let folder = &mounts.iter().find(|mount| mount.name == "config").unwrap().mount_path;
+    let keys = maps.map(|map| map.data.as_ref().unwrap().keys().next().unwrap());
+    let arguments = pod.containers[0].args.clone().unwrap();
+    assert_eq!(arguments, ["--config", &format!("{folder}/{}", keys[0]), "--live", &format!("{folder}/{}", keys[1])]);
+    assert_eq!((objects.config.immutable, objects.live.immutable), (Some(true), None));
+}
+
+#[test]
+fn names_of_one_wsgateway_are_told_from_those_of_others() {
+    use super::meta::is_child_name;
+    for name in ["a", "a-admin", "a-gateway", "a-live", "a-config", "a-config-0123abcd"] {
+        assert!(is_child_name("a", name), "{name}");
+    }
+    for name in ["ab", "a-configs", "b-a-live", "a-other", "b-config-0123abcd"] {
+        assert!(!is_child_name("a", name), "{name}");
+    }
 }
 
 #[test]
@@ -111,7 +159,7 @@ fn each_file_that_the_configuration_names_is_mounted_where_it_says() {
     use wsgateway_config::{GatewayConfig, NatsAuth, NatsUser, Source};
 
     let objects = built(FULL, true);
-    let text = &objects.config_map.data.as_ref().unwrap()["gateway.yaml"];
+    let text = &objects.config.data.as_ref().unwrap()["gateway.yaml"];
     let Source::JetStream(source) = GatewayConfig::parse(text).unwrap().source else { panic!() };
     let (auth, tls) = (source.auth.unwrap(), source.tls.unwrap());
     let NatsAuth::Password { user: NatsUser::File(user), password } = auth else { panic!() };

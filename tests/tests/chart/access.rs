@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use harness::{ControlPlane, wait_until};
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    core::v1::{ConfigMap, Namespace, Secret},
+    core::v1::{ConfigMap, Namespace, Secret, Service},
 };
 use kube::{
     Api, Client,
@@ -26,14 +26,15 @@ const NEEDED: &[(&str, &str)] = &[
     ("list watch patch", "wsgateway.dev/wsgateways"),
     ("patch", "wsgateway.dev/wsgateways/status"),
     ("update", "wsgateway.dev/wsgateways/finalizers"),
-    ("get list watch create patch", "/configmaps"),
+    ("get list watch create patch delete", "/configmaps"),
     ("get list watch create patch", "/services"),
     ("get list watch create patch", "/serviceaccounts"),
     ("get list watch create patch", "apps/deployments"),
     ("get list watch create patch", "policy/poddisruptionbudgets"),
     ("get list watch create patch delete", "autoscaling/horizontalpodautoscalers"),
     ("get create patch delete", "monitoring.coreos.com/servicemonitors"),
-    ("list", "/pods"),
+    ("list patch", "/pods"),
+    ("list", "apps/replicasets"),
     ("get", "/secrets"),
     ("create patch", "events.k8s.io/events"),
 ];
@@ -42,7 +43,8 @@ const NEEDED: &[(&str, &str)] = &[
 const DENIED: &[(&str, &str)] = &[
     ("list watch create patch update delete", "/secrets"),
     ("get list create delete patch", "/namespaces"),
-    ("create delete patch update", "/pods"),
+    ("create delete update", "/pods"),
+    ("create delete patch update", "apps/replicasets"),
     ("create get", "/pods/exec"),
     ("get", "/pods/log"),
     ("create", "/serviceaccounts/token"),
@@ -55,7 +57,7 @@ const DENIED: &[(&str, &str)] = &[
     ("get create patch delete", "apiextensions.k8s.io/customresourcedefinitions"),
     ("create patch", "admissionregistration.k8s.io/validatingwebhookconfigurations"),
     ("impersonate", "/users"),
-    ("delete deletecollection update", "/configmaps"),
+    ("deletecollection update", "/configmaps"),
     ("delete deletecollection", "apps/deployments"),
 ];
 
@@ -151,7 +153,7 @@ async fn with_a_watched_namespace_the_operator_has_no_rights_elsewhere() -> Resu
 }
 
 #[tokio::test]
-async fn the_operator_makes_a_config_map_but_lists_no_secrets_and_deletes_no_namespace()
+async fn the_operator_makes_a_config_map_but_deletes_no_service_lists_no_secrets_and_deletes_no_namespace()
 -> Result<()> {
     let plane = plane().await?;
     let namespace = plane.namespace("calls").await?;
@@ -162,7 +164,9 @@ async fn the_operator_makes_a_config_map_but_lists_no_secrets_and_deletes_no_nam
     let map = ConfigMap { metadata, ..ConfigMap::default() };
     let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
     maps.create(&PostParams::default(), &map).await?;
-    forbidden(maps.delete("made", &DeleteParams::default()).await.err())?;
+    maps.delete("made", &DeleteParams::default()).await?;
+    let services = Api::<Service>::namespaced(client.clone(), &namespace);
+    forbidden(services.delete("any", &DeleteParams::default()).await.err())?;
 
     let secrets = Api::<Secret>::namespaced(client.clone(), &namespace);
     forbidden(secrets.list(&ListParams::default()).await.err())?;

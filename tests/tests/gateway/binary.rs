@@ -72,7 +72,7 @@ async fn a_bad_configuration_is_refused_with_code_1_and_the_path_of_the_field() 
     let good = "name: a\nsource: { jetStream: { servers: ['nats://n:4222'], stream: S } }\n";
     for (more, path) in [
         ("capacity: { connections: 0 }", "capacity.connections"),
-        ("capacity: { conections: 1 }", "capacity.conections"),
+        ("history: { messages: 0 }", "history.messages"),
         ("listener: { port: 70000 }", "listener.port"),
         ("heartbeat: { interval: fast }", "heartbeat.interval"),
     ] {

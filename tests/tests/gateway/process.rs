@@ -1,7 +1,7 @@
 //! The real program, as a child process.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -25,7 +25,7 @@ pub(super) struct Process {
     log: Lines<BufReader<ChildStderr>>,
     pub client_addr: SocketAddr,
     pub admin_addr: SocketAddr,
-    _scratch: Scratch,
+    _scratch: Option<Scratch>,
 }
 
 impl Process {
@@ -49,6 +49,16 @@ impl Process {
         Self::spawn(config, shell, &[]).await
     }
 
+    /// The same with files of the caller's: the configuration, and its live part if that is in a file of its own.
+    pub(super) async fn start_with_files(config: &Path, live: Option<&Path>) -> Result<Self> {
+        let mut command = Command::new(binary()?);
+        command.arg("--config").arg(config);
+        if let Some(live) = live {
+            command.arg("--live").arg(live);
+        }
+        Self::run(command, &[], None).await
+    }
+
     async fn spawn(
         config: &GatewayConfig,
         mut command: Command,
@@ -56,9 +66,16 @@ impl Process {
     ) -> Result<Self> {
         let scratch = Scratch::new("gateway")?;
         let file = scratch.write("gateway.yaml", config.render()?)?;
+        command.arg("--config").arg(file);
+        Self::run(command, environment, Some(scratch)).await
+    }
+
+    async fn run(
+        mut command: Command,
+        environment: &[(&str, &str)],
+        scratch: Option<Scratch>,
+    ) -> Result<Self> {
         let mut child = command
-            .arg("--config")
-            .arg(file)
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .env("WSGATEWAY_LOG_FORMAT", "json")
             .env_remove("RUST_LOG")

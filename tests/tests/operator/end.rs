@@ -61,7 +61,9 @@ async fn every_object_belongs_to_the_wsgateway_and_goes_with_it() -> Result<()> 
     let autoscaled = json!({ "spec": { "autoscaling": { "minReplicas": 1, "maxReplicas": 2 } } });
     let uid = world.create(&autoscaled).await?.uid();
     let uid = uid.as_deref();
-    owned::<ConfigMap>(&world, "odin-config", uid).await?;
+    let [restart, live] = world.files(|_| true).await?.maps;
+    owned::<ConfigMap>(&world, &restart, uid).await?;
+    owned::<ConfigMap>(&world, &live, uid).await?;
     owned::<ServiceAccount>(&world, "odin-gateway", uid).await?;
     owned::<Service>(&world, "odin", uid).await?;
     owned::<Service>(&world, "odin-admin", uid).await?;
@@ -72,7 +74,8 @@ async fn every_object_belongs_to_the_wsgateway_and_goes_with_it() -> Result<()> 
 
     world.delete(ODIN).await?;
 
-    world.gone::<ConfigMap>("odin-config").await?;
+    world.gone::<ConfigMap>(&restart).await?;
+    world.gone::<ConfigMap>(&live).await?;
     world.gone::<ServiceAccount>("odin-gateway").await?;
     world.gone::<Service>("odin").await?;
     world.gone::<Service>("odin-admin").await?;

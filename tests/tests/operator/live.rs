@@ -3,10 +3,8 @@
 use anyhow::{Context as _, Result};
 use futures_util::{SinkExt as _, StreamExt as _};
 use harness::wait_until;
-use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
-use wsgateway_config::GatewayConfig;
 
 use crate::world::{ODIN, SOON, World, pod_address};
 
@@ -15,8 +13,7 @@ async fn from_manifest_to_live_messages_and_a_status_that_counts_connections() -
     let world = World::new("live").await?;
     world.create(&json!({ "spec": { "capacity": { "connectionsPerPod": 4 } } })).await?;
     let pod = pod_address(3);
-    let map = world.object::<ConfigMap>("odin-config", |_| true).await?;
-    let mut config = GatewayConfig::parse(&map.data.context("a file")?["gateway.yaml"])?;
+    let mut config = world.config().await?;
     (config.listener.address, config.listener.port, config.admin.address) = (pod, 0, pod);
     let gateway = gateway::app::start(config, gateway::app::Options { pod: "odin-0".to_owned() })?;
     world.stream_ready().await?;

@@ -3,20 +3,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use gateway::app::{self, Running};
 use harness::wait_until;
-use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 use wsgateway_client::{Client, ClientOptions};
-use wsgateway_config::GatewayConfig;
 
 use crate::world::{ODIN, SOON, World, pod_address};
 
 /// Runs a gateway as its pod would.
 async fn run(world: &World, pod: &str, address: IpAddr) -> Result<Running> {
-    let map = world.object::<ConfigMap>("odin-config", |_| true).await?;
-    let mut config = GatewayConfig::parse(&map.data.context("no data")?["gateway.yaml"])?;
+    let mut config = world.config().await?;
     (config.admin.address, config.listener.address, config.listener.port) = (address, address, 0);
     let gateway = app::start(config, app::Options { pod: pod.to_owned() })?;
     wait_until(SOON, "a ready gateway", async || gateway.is_ready()).await?;

@@ -11,7 +11,7 @@ use kube::ResourceExt as _;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
-use wsgateway_config::{Delivery, GatewayConfig, Millis, Rule};
+use wsgateway_config::{Delivery, Millis, Rule};
 
 use crate::world::{ODIN, SOON, World};
 
@@ -20,8 +20,7 @@ async fn the_sample_becomes_stream_objects_and_true_conditions() -> Result<()> {
     let world = World::new("sample").await?;
     world.create(&json!({})).await?;
 
-    let config_map = world.object::<ConfigMap>("odin-config", |_| true).await?;
-    let config = GatewayConfig::parse(&config_map.data.unwrap_or_default()["gateway.yaml"])?;
+    let config = world.config().await?;
     assert_eq!(config.name, format!("{}/odin", world.namespace));
     world.object::<ServiceAccount>("odin-gateway", |_| true).await?;
     world.object::<Service>("odin", |_| true).await?;
@@ -58,11 +57,7 @@ async fn a_changed_specification_reaches_stream_config_and_pods() -> Result<()> 
         .await?;
 
     world.stream_becomes("an age of a minute", |info| info.config.max_age.as_secs() == 60).await?;
-    world
-        .object::<ConfigMap>("odin-config", |map| {
-            map.data.as_ref().is_some_and(|data| data["gateway.yaml"].contains("connections: 77"))
-        })
-        .await?;
+    world.files(|files| files.live.contains("connections: 77")).await?;
     let template =
         |deployment: &Deployment| deployment.spec.as_ref().map(|spec| spec.template.clone());
     world
@@ -85,8 +80,7 @@ async fn rules_and_limits_reach_the_pods_file_and_their_memory() -> Result<()> {
         }}))
         .await?;
 
-    let config_map = world.object::<ConfigMap>("odin-config", |_| true).await?;
-    let config = GatewayConfig::parse(&config_map.data.unwrap_or_default()["gateway.yaml"])?;
+    let config = world.config().await?;
     let rule = Rule {
         r#match: "*.price".to_owned(),
         delivery: Delivery::Latest,
@@ -138,10 +132,10 @@ async fn a_deleted_or_altered_object_is_repaired() -> Result<()> {
     let unlabel = json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": null } } });
     world
         .api::<ConfigMap>()
-        .patch("odin-config", &PatchParams::default(), &Patch::Merge(&unlabel))
+        .patch("odin-live", &PatchParams::default(), &Patch::Merge(&unlabel))
         .await?;
     world
-        .object::<ConfigMap>("odin-config", |map| {
+        .object::<ConfigMap>("odin-live", |map| {
             map.labels().contains_key("app.kubernetes.io/managed-by")
         })
         .await?;
@@ -160,7 +154,7 @@ async fn nothing_is_written_at_rest() -> Result<()> {
             world.api::<wsgateway_crds::WsGateway>().get(ODIN).await?.resource_version(),
             world.api::<Service>().get("odin").await?.resource_version(),
             world.api::<Deployment>().get("odin-gateway").await?.resource_version(),
-            world.api::<ConfigMap>().get("odin-config").await?.resource_version(),
+            world.api::<ConfigMap>().get("odin-live").await?.resource_version(),
         ])
     };
 

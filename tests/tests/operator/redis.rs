@@ -2,10 +2,9 @@
 
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use wsgateway_config::{GatewayConfig, Source};
+use wsgateway_config::Source;
 use wsgateway_crds::WsGateway;
 
 use crate::world::{ODIN, World};
@@ -31,8 +30,7 @@ async fn redis_needs_no_stream_no_nats_and_no_finalizer() -> Result<()> {
     world.nats.stop().await?;
     world.create(&with_redis()).await?;
 
-    let config_map = world.object::<ConfigMap>("odin-config", |_| true).await?;
-    let config = GatewayConfig::parse(&config_map.data.unwrap_or_default()["gateway.yaml"])?;
+    let config = world.config().await?;
     let Source::Redis(source) = config.source else { panic!("{:?}", config.source) };
     assert_eq!(source.channels, ["channel:trade:*"]);
     let deployment = world.object::<Deployment>("odin-gateway", |_| true).await?;

@@ -83,6 +83,24 @@ fn number_bytes_and_age_are_bounds() {
 }
 
 #[test]
+fn lowered_bounds_are_reached_in_parts_and_raised_ones_with_what_follows() {
+    let messages: Vec<_> = (1..=10_000).map(|offset| (offset, "a")).collect();
+    let wide = Bounds { messages: 20_000, bytes: 64 << 20, ..LARGE };
+    let mut ring = ring(wide, 0, &messages);
+    ring.set_bounds(Bounds { messages: 10, ..wide });
+    assert!(ring.trim(0));
+    assert_eq!(ring.size().0, 10_000 - MAX_TRIMMED);
+    while ring.trim(0) {}
+    assert_eq!((ring.size().0, ring.floor()), (10, 9_990));
+    ring.set_bounds(wide);
+    let mut encoder = encoder();
+    for offset in 10_001..=10_020 {
+        ring.push(&delivery(&mut encoder, "a", offset, 0), 0);
+    }
+    assert_eq!((ring.size().0, ring.floor()), (30, 9_990));
+}
+
+#[test]
 fn a_channel_whose_messages_are_all_here_reaches_back_further_than_the_ring() {
     let bounds = Bounds { messages: 2, ..LARGE };
     let ring = ring(bounds, 0, &[(1, "quiet"), (2, "busy"), (3, "busy"), (4, "busy")]);

@@ -60,6 +60,15 @@ impl<T> Table<T> {
         }
     }
 
+    /// Has so many places from now on. If more are taken, each newcomer takes the place of another.
+    pub(super) fn resize(&mut self, limit: usize) {
+        self.limit = limit.max(1);
+        self.share = self.limit.div_ceil(SHARES);
+        let share = self.share;
+        let greedy = self.peers.iter().filter(|(_, tickets)| tickets.len() > share);
+        self.greedy = greedy.map(|(peer, _)| *peer).collect();
+    }
+
     /// Takes a place. If that takes one place too many, also returns who has to leave.
     pub(super) fn enter(&mut self, peer: Peer, connection: T) -> (Ticket, Option<T>) {
         let evicted = if self.is_full() { self.evict() } else { None };
@@ -150,6 +159,20 @@ mod tests {
         assert!(table.step(quiet).is_some(), "one connection of another address was evicted");
         let (_, evicted) = table.enter(ONE, -1);
         assert_eq!(evicted, Some(1_000 - 63));
+    }
+
+    #[test]
+    fn a_table_that_was_made_smaller_grows_no_more_and_sends_nobody_away_by_itself() {
+        let mut table = Table::new(8);
+        let tickets: Vec<_> = (0..8).map(|n| table.enter(Peer::V4(n), n).0).collect();
+        table.resize(2);
+        assert!(table.is_full() && table.is_pressed() && table.len() == 8);
+        assert_eq!(table.enter(Peer::V4(9), 9).1, Some(0));
+        assert_eq!(table.len(), 8);
+        for ticket in &tickets[1..8] {
+            assert!(table.leave(*ticket).is_some());
+        }
+        assert_eq!(table.enter(Peer::V4(10), 10).1, None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wsgateway_config::{Channels, GatewayConfig, MemorySource, Source};
+use wsgateway_config::{Channels, GatewayConfig, MemorySource, Millis, Source};
 use wsgateway_proto::decoder::{Decoder, Event, Limits};
 use wsgateway_proto::frame::{self, Opcode, Role};
 
@@ -101,6 +101,15 @@ impl Rig {
         rig
     }
 
+    /// Has the shard work with other settings.
+    fn configure(&mut self, change: impl FnOnce(&mut GatewayConfig)) {
+        let mut config = GatewayConfig::new("test/idle", Source::Memory(MemorySource::default()));
+        change(&mut config);
+        let settings = Settings::new(&config, 1, "pod", 0);
+        self.inbox.push(Entry::Configure(Arc::new(settings)));
+        self.turn();
+    }
+
     fn adopt(&self) -> Client {
         let (socket, theirs) = UnixStream::pair().unwrap();
         for end in [&socket, &theirs] {
@@ -170,6 +179,41 @@ fn a_client_that_never_answers_is_closed_within_interval_and_timeout_of_its_last
             assert!(!open[number] || tick < heard + INTERVAL + TIMEOUT, "closed by now");
         }
     }
+}
+
+#[test]
+fn another_heartbeat_begins_anew_for_everybody_and_ends_nobody_at_once() {
+    const CLIENTS: usize = 50;
+    let (interval, timeout) = (100, 10);
+    let mut rig = Rig::new(CLIENTS);
+    rig.pass(STEP * INTERVAL);
+    while rig.shard.clients().has_late_timers() {
+        rig.turn();
+    }
+    assert_eq!(rig.pings(), CLIENTS, "nobody has answered");
+    rig.pass(STEP * (TIMEOUT / 2));
+    rig.configure(|config| {
+        (config.heartbeat.interval, config.heartbeat.timeout) = (Millis(10_000), Millis(1_000));
+    });
+    let changed = rig.shard.clients().clock.tick;
+    let (mut pinged, mut open) = ([None; CLIENTS], CLIENTS);
+    while open > 0 {
+        let tick = rig.pass(STEP);
+        for (number, got) in rig.read().into_iter().enumerate() {
+            if got.pings > 0 {
+                assert!(tick >= changed + interval / 2 && tick <= changed + interval + 1, "{tick}");
+                assert_eq!(pinged[number].replace(tick), None, "pinged twice");
+            }
+            if got.close_code.is_some() {
+                let asked = pinged[number].expect("a ping by the new heartbeat");
+                assert!(tick >= asked + timeout, "it has its time to answer");
+                open -= 1;
+            }
+        }
+        assert!(open == 0 || tick < changed + interval + 2 * timeout, "closed by now");
+    }
+    let ticks: std::collections::BTreeSet<_> = pinged.iter().flatten().collect();
+    assert!(ticks.len() > 3, "spread over the interval: {ticks:?}");
 }
 
 #[test]

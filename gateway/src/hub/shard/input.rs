@@ -77,6 +77,11 @@ impl Input {
         Self { settings, buffer: vec![0; BUFFER], unread: Vec::new(), inflater: None }
     }
 
+    /// Takes up other settings.
+    pub(super) fn configure(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Whether no socket is known to have more to read.
     pub(super) fn is_idle(&self) -> bool {
         self.unread.is_empty()

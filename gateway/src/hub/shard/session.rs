@@ -40,6 +40,11 @@ impl Sessions {
         Self { settings, number, replays }
     }
 
+    /// Takes up other settings, for what is asked from now on.
+    pub(super) fn configure(&mut self, settings: &Arc<SessionSettings>) {
+        self.settings = Arc::clone(settings);
+    }
+
     /// Acts on one command, in the protocol of the connection.
     pub(super) fn command(&mut self, live: &mut Live, conn: u32, text: &str) {
         match protocol(live, conn) {

@@ -87,7 +87,9 @@ impl Reader {
         });
         let mut guess = self.identity.guess(info.epoch.clone(), comparable);
         let observed = Observed { epoch: &guess.epoch, first, last };
-        let plan = begin(self.cursor.as_ref(), observed, self.warmup);
+        // As much is read back of a stream that is new as the history keeps.
+        let warmup = self.sink.history.bounds().messages as u64;
+        let plan = begin(self.cursor.as_ref(), observed, warmup);
         if plan.regressed {
             guess.epoch = self.identity.rename(&guess, self.cursor.as_ref(), last);
         }

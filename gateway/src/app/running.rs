@@ -1,0 +1,131 @@
+//! A gateway that runs: what it is asked, told and given by those who started it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use wsgateway_runtime::admin::AdminServer;
+use wsgateway_runtime::readiness::{Gate, Readiness};
+
+use super::controls::{Controls, ReloadError};
+use super::threads::Thread;
+use crate::admission::Admission;
+use crate::hub::{Hub, Threads};
+use crate::reload::Given;
+use crate::source::memory::MemoryPublisher;
+
+/// A gateway that runs until told otherwise. Dropped, it stops at once.
+#[derive(Debug)]
+pub struct Running {
+    /// The client port as bound.
+    pub client_addr: SocketAddr,
+    /// The admin port as bound.
+    pub admin_addr: SocketAddr,
+    pub(super) memory: Option<MemoryPublisher>,
+    pub(super) hub: Hub,
+    pub(super) parts: Option<Parts>,
+    pub(super) readiness: Readiness,
+    pub(super) window: Duration,
+    pub(super) controls: Controls,
+}
+
+/// What a gateway is doing, for those who run it in their own process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Connections held now.
+    pub connections: u64,
+    /// Frames handed to clients since the start, one per message and receiver.
+    pub deliveries: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) admission: Admission,
+    pub(super) serving: Gate,
+    pub(super) threads: Threads,
+    pub(super) http: Thread,
+    pub(super) source: Vec<Thread>,
+    /// Of the client port, and of the source.
+    pub(super) stops: (CancellationToken, CancellationToken),
+    pub(super) _admin: AdminServer,
+}
+
+impl Running {
+    /// Publishes into the in-process source; None when the source is another one.
+    pub fn memory(&self) -> Option<MemoryPublisher> {
+        self.memory.clone()
+    }
+
+    /// Connections and deliveries, as the shards last published them.
+    pub fn traffic(&self) -> Traffic {
+        let totals = self.hub.totals();
+        Traffic { connections: totals.connections, deliveries: totals.deliveries }
+    }
+
+    /// Whether the source is live and clients are served.
+    pub fn is_ready(&self) -> bool {
+        self.readiness.is_ready()
+    }
+
+    /// Names of threads that ended without having been told to: the gateway is broken and must be started anew.
+    pub fn dead(&self) -> Vec<&'static str> {
+        self.readiness.dead()
+    }
+
+    /// Takes up another configuration, or nothing of it; no client notices. Returns the fields that changed, as paths.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; what ran before goes on, and `/status` has the reason.
+    pub fn reload(&self, given: Given) -> Result<Vec<String>, ReloadError> {
+        let unknown = given.unknown.clone();
+        let fields = self.controls.reload(given).inspect_err(|error| {
+            self.refuse(&error.to_string());
+        })?;
+        for key in unknown {
+            tracing::warn!(key, "the configuration has a key that this version does not know");
+        }
+        tracing::info!(?fields, "the configuration was taken up");
+        Ok(fields)
+    }
+
+    /// Reports, in the log, in `/status` and in metrics, why the configuration's files are not what runs.
+    pub fn refuse(&self, problem: &str) {
+        tracing::error!(problem, "the configuration was refused: what ran before goes on");
+        self.controls.refuse(problem);
+    }
+
+    /// Turns unready, asks every client to reconnect elsewhere over the drain window, then stops. Blocks until done.
+    pub fn shutdown(mut self) {
+        if let Some(parts) = self.parts.take() {
+            let window = self.window;
+            parts.stop(|threads| threads.drain_and_stop(window, "restart"));
+        }
+    }
+
+    /// Stops at once; connections are dropped as they are.
+    pub fn abort(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            parts.stop(Threads::stop);
+        }
+    }
+}
+
+impl Parts {
+    fn stop(self, end_shards: impl FnOnce(Threads)) {
+        self.serving.close();
+        self.admission.close();
+        // Deliveries go on until the last client has left; the port stays open to say "draining".
+        end_shards(self.threads);
+        let (http, source) = self.stops;
+        http.cancel();
+        source.cancel();
+        self.http.join();
+        self.source.into_iter().for_each(Thread::join);
+    }
+}
