@@ -34,8 +34,10 @@ mod valid;
 pub use check::{FieldError, validate};
 pub use derived::{ADMIN_PORT, Derived};
 pub use manifest::{CRD_NAME, crd_yaml, parse};
-pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec};
-pub use secrets::{NATS_FOLDER, REDIS_FOLDER, SecretFile, SecretKey, ValidCredentials, ValidTls};
+pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec, is_class_name};
+pub use secrets::{
+    NATS_FOLDER, REDIS_FOLDER, SECRET_ALLOW, SecretFile, SecretKey, ValidCredentials, ValidTls,
+};
 pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
     CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Heartbeat, ImagePullPolicy,

@@ -5,6 +5,7 @@ use std::hash::Hash;
 
 use std::future::{Ready, ready};
 
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -19,6 +20,8 @@ use serde::de::DeserializeOwned;
 
 use crate::backoff::WatchBackoff;
 use crate::build::MANAGED_BY;
+use crate::scope::Scope;
+use crate::watches;
 
 /// Stores of all kinds that we make. Metadata is enough but for Deployments, whose status is needed.
 #[derive(Clone, Debug)]
@@ -31,18 +34,6 @@ pub(crate) struct Children {
     pub(crate) deployments: Store<Deployment>,
 }
 
-/// An `Api` of the watched namespace, or of all.
-pub(crate) fn api<K>(client: &Client, namespace: &str) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    if namespace.is_empty() {
-        Api::all(client.clone())
-    } else {
-        Api::namespaced(client.clone(), namespace)
-    }
-}
-
 fn ours() -> watcher::Config {
     watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"))
 }
@@ -51,7 +42,7 @@ fn ours() -> watcher::Config {
 /// is sent.
 pub(crate) fn watch<K>(
     client: &Client,
-    namespace: &str,
+    scope: &Scope,
     writer: Writer<K>,
 ) -> impl Stream<Item = watcher::Result<K>> + Send + 'static
 where
@@ -63,12 +54,34 @@ where
         + Sync
         + 'static,
 {
-    watcher(api::<K>(client, namespace), ours())
-        .backoff(WatchBackoff::default())
+    events::<K>(client, scope, &ours(), writer.as_reader())
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .touched_objects()
         .filter_map(good)
+}
+
+/// What happens to objects in all namespaces of `scope`, for the store that `known` reads. Each watch comes back by
+/// itself.
+pub(crate) fn events<K>(
+    client: &Client,
+    scope: &Scope,
+    which: &watcher::Config,
+    known: Store<K>,
+) -> BoxStream<'static, watcher::Result<watcher::Event<K>>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let watch = |(namespace, api): (String, Api<K>)| {
+        (namespace, watcher(api, which.clone()).backoff(WatchBackoff::default()).boxed())
+    };
+    watches::merged(scope.apis::<K>(client).into_iter().map(watch).collect(), known)
 }
 
 /// Keeps trouble of one watch from the controller, which would pause all of them for it. The watch itself goes on, with

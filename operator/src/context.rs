@@ -7,13 +7,17 @@ use crate::Options;
 use crate::apply::Written;
 use crate::backoff::Backoff;
 use crate::children::Children;
+use crate::election::Lead;
 use crate::events::Events;
 use crate::fleet::Asker;
 use crate::metrics::Metrics;
 use crate::nats::Links;
 
 pub(crate) struct Context {
+    /// Writes only while this process leads.
     pub(crate) client: Client,
+    /// Says whether this process leads: for what is written elsewhere, and for tasks of their own.
+    pub(crate) lead: Lead,
     pub(crate) options: Options,
     pub(crate) children: Children,
     pub(crate) metrics: Metrics,
