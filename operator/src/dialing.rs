@@ -10,8 +10,15 @@ use wsgateway_nats::{EXPIRED, Failure, FailureKind};
 /// Where the rest is.
 const DETAILS: &str = "the log of the operator has the details";
 
-/// The failure in the words of a status.
-pub(crate) fn in_status(failure: &Failure, nats: &ValidNats) -> String {
+/// Reason and message for a status. Without a failure yet: that the first attempt takes long says something, too.
+pub(crate) fn in_status(failure: Option<&Failure>, nats: &ValidNats) -> (&'static str, String) {
+    let Some(failure) = failure else {
+        return (FailureKind::Unreachable.reason(), unreachable(nats));
+    };
+    (failure.kind.reason(), message(failure, nats))
+}
+
+fn message(failure: &Failure, nats: &ValidNats) -> String {
     match failure.kind {
         // About our own files and values, found before any connection.
         FailureKind::Credentials => failure.message.clone(),
@@ -100,7 +107,7 @@ mod tests {
                 "TLS: the certificate of nats://inner:22 is for other names: db.internal",
             ]
             .into_iter()
-            .map(|message| in_status(&Failure { kind, message: message.to_owned() }, &nats))
+            .map(|text| message(&Failure { kind, message: text.to_owned() }, &nats))
             .collect();
             assert_eq!(said.len(), 1, "{said:?}");
             let text = said.first().unwrap();
@@ -109,21 +116,28 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_has_not_answered_yet_is_one_that_does_not() {
+        let nats = nats("domain: hub");
+        let failure = Failure { kind: FailureKind::Unreachable, message: "refused".to_owned() };
+        assert_eq!(in_status(None, &nats), in_status(Some(&failure), &nats));
+    }
+
+    #[test]
     fn the_message_names_the_field_to_set_by_what_is_set_already() {
         let failure = |kind| Failure { kind, message: "unsaid".to_owned() };
         let tls = failure(FailureKind::Tls);
-        let bare = in_status(&tls, &nats("domain: hub"));
+        let bare = message(&tls, &nats("domain: hub"));
         assert!(bare.contains("set spec.nats.tls.caSecret") && bare.contains("set spec.nats.tls.clientSecret"));
-        let full = in_status(&tls, &nats("tls: {caSecret: {name: a}, clientSecret: {name: b}}"));
+        let full = message(&tls, &nats("tls: {caSecret: {name: a}, clientSecret: {name: b}}"));
         assert!(full.contains("check spec.nats.tls.caSecret") && full.contains("check spec.nats.tls.clientSecret"));
         let user = failure(FailureKind::Authorization);
-        assert!(in_status(&user, &nats("domain: hub")).contains("set spec.nats.credentials"));
+        assert!(message(&user, &nats("domain: hub")).contains("set spec.nats.credentials"));
         let creds = nats("credentials: {name: s}");
-        assert!(in_status(&user, &creds).contains("check spec.nats.credentials"));
+        assert!(message(&user, &creds).contains("check spec.nats.credentials"));
         let expired = Failure { message: format!("unsaid{EXPIRED}"), ..user };
-        assert!(in_status(&expired, &creds).contains("its JWT has expired"));
+        assert!(message(&expired, &creds).contains("its JWT has expired"));
         let silent = failure(FailureKind::Unreachable);
-        assert!(in_status(&silent, &nats("tls: {}")).contains("set spec.nats.tls.handshakeFirst"));
-        assert!(!in_status(&silent, &nats("domain: hub")).contains("handshakeFirst"));
+        assert!(message(&silent, &nats("tls: {}")).contains("set spec.nats.tls.handshakeFirst"));
+        assert!(!message(&silent, &nats("domain: hub")).contains("handshakeFirst"));
     }
 }

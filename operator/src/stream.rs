@@ -164,8 +164,9 @@ fn problem(error: &StreamError, trouble: &Trouble, nats: &ValidNats) -> Verdict 
                 ),
             )
         }
-        (StreamError::Unreachable, Trouble { failure: Some(failure), .. }) => {
-            Verdict::no(failure.kind.reason(), dialing::in_status(failure, nats))
+        (StreamError::Unreachable, Trouble { failure, .. }) => {
+            let (reason, message) = dialing::in_status(failure.as_ref(), nats);
+            Verdict::no(reason, message)
         }
         _ => Verdict::no(error.reason(), error.to_string()),
     }
