@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
+use kube::{Api, Client};
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,7 @@ use wsgateway_runtime::admin::{self, AdminError, AdminServer};
 use wsgateway_runtime::readiness::{Gate, Readiness};
 
 use crate::Options;
+use crate::build::NetworkRules;
 use crate::context::Context;
 use crate::controller::{self, Triggers};
 use crate::election::{self, Elector, Lead, NoElector};
@@ -83,14 +84,17 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let metrics = Metrics::new(&registry)?;
     let readiness = Readiness::new();
     let watching = readiness.gate("watch");
+    let home = home(&options, &client);
     let (elector, lead) = if options.election.leader_elect {
         // The Lease is what gives the right to write: it is written without the fence.
+        let leases = Api::namespaced(client.clone(), &home);
         let reached = readiness.gate("lease");
-        let (elector, lead) = Elector::new(client.clone(), &options.election, &registry, reached)?;
+        let (elector, lead) = Elector::new(leases, &options.election, &registry, reached)?;
         (Some(elector), lead)
     } else {
         (None, Lead::alone())
     };
+    let network = network_rules(&options, home);
     let client = election::fenced(client, lead.clone());
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
     let (monitors, known) = watch::channel(false);
@@ -101,6 +105,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         client,
         lead,
         options,
+        network,
         children: triggers.children.clone(),
         metrics,
         monitors: known,
@@ -110,6 +115,17 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         backoff: crate::backoff::Backoff::default(),
     });
     Ok(App { admin, triggers, context, elector, monitors, watching })
+}
+
+/// The operator's own namespace.
+fn home(options: &Options, client: &Client) -> String {
+    let given = options.election.own_namespace.clone().filter(|name| !name.is_empty());
+    given.unwrap_or_else(|| client.default_namespace().to_owned())
+}
+
+fn network_rules(options: &Options, operator_namespace: String) -> Option<NetworkRules> {
+    let monitoring = options.network.monitoring_namespaces.iter().cloned().collect();
+    options.network.network_policies.then_some(NetworkRules { operator_namespace, monitoring })
 }
 
 impl From<NoElector> for StartError {

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
@@ -82,17 +82,8 @@ impl Applier<'_> {
         self.one(&known.services, &objects.admin).await?;
         self.one(&known.disruptions, &objects.disruption).await?;
         let deployment = self.one(&known.deployments, &objects.deployment).await?;
-        match &objects.autoscaler {
-            Some(autoscaler) => drop(self.one(&known.autoscalers, autoscaler).await?),
-            None => {
-                let name = child_name(&self.gateway.name);
-                if let Some(autoscaler) = seen(&known.autoscalers, &self.gateway.namespace, &name) {
-                    let api: Api<k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler> =
-                        self.api();
-                    self.prune(&api, "HorizontalPodAutoscaler", &autoscaler.metadata).await?;
-                }
-            }
-        }
+        self.optional(&known.autoscalers, objects.autoscaler.as_ref()).await?;
+        self.optional(&known.network_policies, objects.network_policy.as_ref()).await?;
         self.monitor(objects.monitor.as_ref()).await?;
         match deployment {
             Some(deployment) => Ok(deployment),
@@ -108,6 +99,29 @@ impl Applier<'_> {
 
     fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.gateway.namespace)
+    }
+
+    /// One that may be unwanted, under the name of most of them: applied, or removed.
+    async fn optional<K>(
+        &self,
+        store: &Store<PartialObjectMeta<K>>,
+        desired: Option<&K>,
+    ) -> Result<(), Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned
+            + 'static,
+    {
+        if let Some(desired) = desired {
+            return self.one(store, desired).await.map(drop);
+        }
+        match seen(store, &self.gateway.namespace, &child_name(&self.gateway.name)) {
+            Some(object) => self.prune(&self.api::<K>(), &K::kind(&()), &object.metadata).await,
+            None => Ok(()),
+        }
     }
 
     /// `None`: it was as desired and has not been touched.

@@ -67,6 +67,44 @@ pub struct Options {
     /// Which of several operators works.
     #[command(flatten)]
     pub election: ElectionOptions,
+    /// Who may connect to the gateways.
+    #[command(flatten)]
+    pub network: NetworkOptions,
+}
+
+/// NetworkPolicies of the gateways.
+#[derive(Args, Clone, Debug)]
+pub struct NetworkOptions {
+    /// Make a NetworkPolicy for each WsGateway: clients from everywhere, and to the admin port only this operator and the
+    /// namespaces that monitor.
+    #[arg(
+        long,
+        env = "WSGATEWAY_NETWORK_POLICIES",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+    )]
+    pub network_policies: bool,
+    /// Labels of the namespaces that monitor, such as kubernetes.io/metadata.name=monitoring; all of them must match.
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        env = "WSGATEWAY_MONITORING_NAMESPACES",
+        value_delimiter = ',',
+        value_parser = label,
+    )]
+    pub monitoring_namespaces: Vec<(String, String)>,
+}
+
+fn label(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if key.is_empty() || !key.chars().all(plain) || !value.chars().all(|c| plain(c) && c != '/') {
+        return Err("write a label, such as kubernetes.io/metadata.name=monitoring");
+    }
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Leader election: of several operators with the same Lease, one works.
@@ -150,6 +188,18 @@ mod tests {
     fn namespaces_are_repeated_or_a_list() {
         assert!(parsed(&[]).namespaces.is_empty());
         assert_eq!(parsed(&["--namespace", "a", "--namespace", "b,c"]).namespaces, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn labels_are_pairs() {
+        let options = parsed(&["--network-policies", "--monitoring-namespaces=a.b/c=d,e="]).network;
+        assert!(options.network_policies);
+        let pairs = [("a.b/c", "d"), ("e", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(options.monitoring_namespaces, pairs);
+        for bad in ["a", "=b", "a=b c"] {
+            let argument = format!("--monitoring-namespaces={bad}");
+            assert!(Cli::try_parse_from(["operator", &argument]).is_err(), "{bad}");
+        }
     }
 
     #[test]

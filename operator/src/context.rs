@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use crate::Options;
 use crate::apply::Written;
 use crate::backoff::Backoff;
+use crate::build::NetworkRules;
 use crate::children::Children;
 use crate::election::Lead;
 use crate::events::Events;
@@ -19,6 +20,8 @@ pub(crate) struct Context {
     /// Says whether this process leads: for what is written elsewhere, and for tasks of their own.
     pub(crate) lead: Lead,
     pub(crate) options: Options,
+    /// For NetworkPolicies, if there are to be any.
+    pub(crate) network: Option<NetworkRules>,
     pub(crate) children: Children,
     pub(crate) metrics: Metrics,
     pub(crate) events: Events,

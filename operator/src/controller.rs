@@ -66,6 +66,7 @@ pub(crate) fn triggers(
     let (services, service_writer) = pair();
     let (autoscalers, autoscaler_writer) = pair();
     let (disruptions, disruption_writer) = pair();
+    let (network_policies, network_policy_writer) = pair();
     let (deployments, deployment_writer) = pair();
     // A kind came or went, a NATS is back: all look again.
     let look_again = stream::select(changes_of(monitors.clone()), changes_of(connected));
@@ -77,10 +78,18 @@ pub(crate) fn triggers(
         .owns_stream(children::watch(client, scope, service_writer))
         .owns_stream(children::watch(client, scope, autoscaler_writer))
         .owns_stream(children::watch(client, scope, disruption_writer))
+        .owns_stream(children::watch(client, scope, network_policy_writer))
         .owns_stream(children::watch(client, scope, deployment_writer))
         .reconcile_all_on(look_again);
-    let children =
-        Children { service_accounts, config_maps, services, autoscalers, disruptions, deployments };
+    let children = Children {
+        service_accounts,
+        config_maps,
+        services,
+        autoscalers,
+        disruptions,
+        network_policies,
+        deployments,
+    };
     Triggers { controller, listed, children }
 }
 

@@ -16,7 +16,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client};
+use kube::Api;
 use prometheus::{IntGauge, Registry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ impl Trouble {
 impl Elector {
     /// A candidate, and what tells the rest of the process how it stands. Nothing is requested before [`Elector::run`].
     pub(crate) fn new(
-        client: Client,
+        api: Api<Lease>,
         options: &ElectionOptions,
         registry: &Registry,
         reached: Gate,
@@ -80,13 +80,11 @@ impl Elector {
         let leading =
             IntGauge::new("wsgateway_operator_leader", "1 while this process holds the Lease.")?;
         registry.register(Box::new(leading.clone()))?;
-        let own = client.default_namespace().to_owned();
-        let namespace = options.own_namespace.clone().filter(|name| !name.is_empty()).unwrap_or(own);
         // Of its own in each process: a container that was started anew is another candidate.
         let identity = format!("{}_{:016x}", options.pod, fastrand::u64(..));
         let (standing, lead) = Lead::of_a_candidate();
         let elector = Self {
-            api: Api::namespaced(client, &namespace),
+            api,
             name: options.lease_name.clone(),
             timing,
             election: Election::new(identity, timing),

@@ -40,7 +40,7 @@ mod watches;
 
 pub mod app;
 
-pub use cli::{Cli, Command, ElectionOptions, Options};
+pub use cli::{Cli, Command, ElectionOptions, NetworkOptions, Options};
 
 /// Who writes the fields that we apply.
 pub const FIELD_MANAGER: &str = "wsgateway-operator";

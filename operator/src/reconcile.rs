@@ -149,7 +149,8 @@ async fn deploy(
     world: &World,
     context: &Context,
 ) -> Result<Deployed, Error> {
-    let objects = objects(valid, &context.options.gateway_image, world.monitors)
+    let network = context.network.as_ref();
+    let objects = objects(valid, &context.options.gateway_image, world.monitors, network)
         .map_err(|error| Error::new(Stage::Build, "ConfigNotRendered", error.to_string()))?;
     if let Some(verdict) = secrets_withheld(&objects.deployment, valid, world, context).await {
         return Ok(Err(verdict));

@@ -19,6 +19,8 @@ mod live;
 mod load;
 #[path = "operator/namespaces.rs"]
 mod namespaces;
+#[path = "operator/network.rs"]
+mod network;
 #[path = "operator/objects.rs"]
 mod objects;
 #[path = "operator/pods.rs"]

@@ -63,3 +63,12 @@ was one name.
 {{- define "wsgateway.inNamespace" -}}
 {{- with (include "wsgateway.watched" . | fromJson).names -}}-n {{ first . }} {{ end -}}
 {{- end -}}
+
+{{/* KEY=VALUE,KEY=VALUE of a map. */}}
+{{- define "wsgateway.pairs" -}}
+{{- $pairs := list -}}
+{{- range $key, $value := . -}}
+{{- $pairs = append $pairs (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- join "," $pairs -}}
+{{- end -}}

@@ -16,7 +16,24 @@ fn built(manifest: &str, monitors: bool) -> Objects {
     let mut gateway = parse(manifest).unwrap();
     gateway.metadata.uid = Some("11111111-2222-3333-4444-555555555555".into());
     let valid = validate(&gateway).unwrap();
-    objects(&valid, "registry.example.com/gateway:1", monitors).unwrap()
+    objects(&valid, "registry.example.com/gateway:1", monitors, None).unwrap()
+}
+
+#[test]
+fn a_network_policy_lets_clients_in_everywhere_and_to_the_admin_port_only_operator_and_monitoring() {
+    let valid = validate(&parse(SAMPLE).unwrap()).unwrap();
+    let policy = |monitoring: &[(&str, &str)]| {
+        let pairs = monitoring.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let rules = NetworkRules {
+            operator_namespace: "wsgateway-system".to_owned(),
+            monitoring: pairs.collect(),
+        };
+        objects(&valid, "gateway", false, Some(&rules)).unwrap().network_policy.unwrap()
+    };
+    insta::assert_snapshot!(yaml::to_string(&policy(&[("team", "watchers")])).unwrap());
+    let admin = policy(&[]).spec.unwrap().ingress.unwrap().remove(1);
+    // An empty list of peers would be everybody.
+    assert_eq!(admin.from.unwrap().len(), 1);
 }
 
 fn text(objects: &Objects) -> String {

@@ -15,6 +15,8 @@ pub(super) const SETTINGS: &[&[&str]] = &[
     &["watchNamespaces={default,kube-system}", "operator.class=internal"],
     &["operator.replicas=3", "operator.leaderElection.leaseSeconds=30"],
     &["operator.replicas=1", "operator.leaderElection.enabled=false"],
+    &["networkPolicies.enabled=true"],
+    &["networkPolicies.enabled=true", "networkPolicies.monitoringNamespaces=null"],
     &[
         "crds.install=false",
         "rbac.create=false",
@@ -154,6 +156,31 @@ fn two_operators_elect_a_leader_and_are_never_drained_at_once() -> Result<()> {
     let without = rendered(&["operator.replicas=1", "operator.leaderElection.enabled=false"])?;
     assert_eq!(of_kind(&without, "Deployment")?["spec"]["strategy"]["type"], "Recreate");
     assert!(of_kind(&without, "Role").is_err());
+    Ok(())
+}
+
+#[test]
+fn with_network_policies_the_operator_makes_those_of_gateways_and_its_own_port_is_for_monitoring()
+-> Result<()> {
+    let on = "networkPolicies.enabled=true";
+    let team = "networkPolicies.monitoringNamespaces.team=watchers";
+    let documents = rendered(&[on, team])?;
+    let environment_of = environment(&documents)?;
+    assert_eq!(environment_of["WSGATEWAY_NETWORK_POLICIES"], "true");
+    let labels = "kubernetes.io/metadata.name=monitoring,team=watchers";
+    assert_eq!(environment_of["WSGATEWAY_MONITORING_NAMESPACES"], labels);
+    let policy = &of_kind(&documents, "NetworkPolicy")?["spec"];
+    let deployment = &of_kind(&documents, "Deployment")?["spec"];
+    assert_eq!(policy["podSelector"], deployment["selector"]);
+    let selector = &policy["ingress"][0]["from"][0]["namespaceSelector"]["matchLabels"];
+    assert_eq!(selector, &json!({ "kubernetes.io/metadata.name": "monitoring", "team": "watchers" }));
+
+    let nobody = rendered(&[on, "networkPolicies.monitoringNamespaces=null"])?;
+    assert_eq!(of_kind(&nobody, "NetworkPolicy")?["spec"]["ingress"], json!([]));
+    assert!(!environment(&nobody)?.contains_key("WSGATEWAY_MONITORING_NAMESPACES"));
+    let off = rendered(&[])?;
+    assert!(of_kind(&off, "NetworkPolicy").is_err());
+    assert!(!environment(&off)?.contains_key("WSGATEWAY_NETWORK_POLICIES"));
     Ok(())
 }
 
