@@ -5,6 +5,7 @@ mod errors;
 mod fleet;
 mod limits;
 mod nats;
+mod network;
 mod protocols;
 mod redis;
 mod stream;
@@ -71,6 +72,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         limits,
         autoscaling,
         monitoring: fleet::monitoring(&spec.monitoring, &mut errors),
+        network: network::network(&spec.network, &mut errors),
         pod: fleet::pod(&spec.pod, &mut errors),
     };
     errors.finish(valid)

@@ -41,7 +41,7 @@ pub use secrets::{
 pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
     CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Heartbeat, ImagePullPolicy,
-    Listener, Monitoring, Nats, NatsTls, NkeySecret, Odin, Pod, Protocol, RateLimits, Redis,
+    Listener, Monitoring, Nats, NatsTls, Network, NkeySecret, Odin, Pod, Protocol, RateLimits, Redis,
     RedisSecret, Resources, SecretName, ServiceMonitorMode, SlowConsumer, Storage, Stream, Symbols,
     TokenSecret, UserPasswordSecret,
 };
@@ -49,6 +49,6 @@ pub use status::{Ownership, StreamStatus, WsGatewayStatus};
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
-    ValidAutoscaling, ValidGateway, ValidLimits, ValidMonitoring, ValidNats, ValidPod,
+    ValidAutoscaling, ValidGateway, ValidLimits, ValidMonitoring, ValidNats, ValidNetwork, ValidPod,
     ValidProtocols, ValidRedis, ValidSource,
 };

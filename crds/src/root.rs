@@ -4,8 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    Autoscaling, Capacity, Channels, History, Listener, Monitoring, Nats, Odin, Pod, RateLimits,
-    Redis, SlowConsumer, Stream, Symbols,
+    Autoscaling, Capacity, Channels, History, Listener, Monitoring, Nats, Network, Odin, Pod,
+    RateLimits, Redis, SlowConsumer, Stream, Symbols,
 };
 use crate::status::WsGatewayStatus;
 
@@ -161,6 +161,9 @@ pub struct WsGatewaySpec {
     /// What Prometheus sees.
     #[serde(default)]
     pub monitoring: Monitoring,
+    /// Who may connect, where the operator makes NetworkPolicies.
+    #[serde(default)]
+    pub network: Network,
     /// The gateway's pods.
     #[serde(default)]
     pub pod: Pod,

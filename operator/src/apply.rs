@@ -1,8 +1,9 @@
 //! Stage: apply. Server-side apply of what should exist, removal of what we made and no longer want.
 //!
 //! Nothing is written at rest: an object whose desired state and resource version are those of our last write is left
-//! alone, and so is one that an operator before us has written and nobody has changed since (`unchanged.rs`). Whatever changes it moves the version, wakes us through the watch, and is repaired. An object of somebody else
-//! under a name that we need is never taken over.
+//! alone, and so is one that an operator before us has written and nobody has changed since (`unchanged.rs`). Whatever
+//! changes it moves the version, wakes us through the watch, and is repaired. An object of somebody else under a name that
+//! we need is never taken over.
 
 use std::collections::HashMap;
 use std::fmt::Debug;

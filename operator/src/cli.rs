@@ -75,8 +75,8 @@ pub struct Options {
 /// NetworkPolicies of the gateways.
 #[derive(Args, Clone, Debug)]
 pub struct NetworkOptions {
-    /// Make a NetworkPolicy for each WsGateway: clients from everywhere, and to the admin port only this operator and the
-    /// namespaces that monitor.
+    /// Make a NetworkPolicy for each WsGateway: clients from everywhere or as spec.network says, and to the admin port only
+    /// this operator and the namespaces that monitor.
     #[arg(
         long,
         env = "WSGATEWAY_NETWORK_POLICIES",

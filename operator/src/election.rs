@@ -59,7 +59,8 @@ enum Trouble {
 impl Trouble {
     /// Whether another write came first: the next look shows whose.
     fn is_race(&self) -> bool {
-        matches!(self, Self::Api(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() || status.is_not_found())
+        let Self::Api(kube::Error::Api(status)) = self else { return false };
+        status.is_conflict() || status.is_already_exists() || status.is_not_found()
     }
 }
 

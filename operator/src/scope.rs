@@ -58,14 +58,6 @@ impl Scope {
                 .collect(),
         }
     }
-
-    /// For the log.
-    pub(crate) fn words(&self) -> String {
-        match self {
-            Self::Cluster => "all".to_owned(),
-            Self::Namespaces(names) => names.join(", "),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -20,9 +20,9 @@ fn built(manifest: &str, monitors: bool) -> Objects {
 }
 
 #[test]
-fn a_network_policy_lets_clients_in_everywhere_and_to_the_admin_port_only_operator_and_monitoring() {
-    let valid = validate(&parse(SAMPLE).unwrap()).unwrap();
-    let policy = |monitoring: &[(&str, &str)]| {
+fn a_network_policy_lets_clients_in_as_given_and_to_the_admin_port_only_operator_and_monitoring() {
+    let policy = |manifest: &str, monitoring: &[(&str, &str)]| {
+        let valid = validate(&parse(manifest).unwrap()).unwrap();
         let pairs = monitoring.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let rules = NetworkRules {
             operator_namespace: "wsgateway-system".to_owned(),
@@ -30,8 +30,11 @@ fn a_network_policy_lets_clients_in_everywhere_and_to_the_admin_port_only_operat
         };
         objects(&valid, "gateway", false, Some(&rules)).unwrap().network_policy.unwrap()
     };
-    insta::assert_snapshot!(yaml::to_string(&policy(&[("team", "watchers")])).unwrap());
-    let admin = policy(&[]).spec.unwrap().ingress.unwrap().remove(1);
+    let full = policy(FULL, &[("team", "watchers")]);
+    insta::assert_snapshot!(yaml::to_string(&full).unwrap());
+    let mut rules = policy(SAMPLE, &[]).spec.unwrap().ingress.unwrap();
+    let (admin, clients) = (rules.remove(1), rules.remove(0));
+    assert_eq!(clients.from, None);
     // An empty list of peers would be everybody.
     assert_eq!(admin.from.unwrap().len(), 1);
 }
