@@ -72,8 +72,11 @@ where
     ) -> Vec<Item<K>> {
         let (event, trouble) = match item {
             Ok(event) => (event, None),
-            // A namespace that cannot be listed must not keep the others from being served. Its watch goes on trying.
-            Err(error) if self.waiting.contains(&from) => (Event::InitDone, Some(error)),
+            // A namespace that we may not list must not keep the others from being served. Its watch goes on trying. An API
+            // server that does not answer has nothing to say of any of them.
+            Err(error) if self.waiting.contains(&from) && is_denied(&error) => {
+                (Event::InitDone, Some(error))
+            }
             Err(error) => return vec![Err(error)],
         };
         let events = if self.waiting.is_empty() {
@@ -130,6 +133,11 @@ where
     }
 }
 
+fn is_denied(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status))
+        if status.is_forbidden() || status.is_not_found())
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
@@ -147,8 +155,10 @@ mod tests {
         ConfigMap { metadata, ..ConfigMap::default() }
     }
 
-    fn trouble() -> watcher::Error {
-        watcher::Error::NoResourceVersion
+    fn denied() -> watcher::Error {
+        let status = serde_json::json!({ "code": 403, "reason": "Forbidden" });
+        let status = serde_json::from_value(status).unwrap();
+        watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
     }
 
     /// Names in the store after these events of watches 0 (namespace `a`) and 1 (namespace `b`); `None`: it is not ready.
@@ -217,7 +227,9 @@ mod tests {
     fn a_namespace_that_cannot_be_listed_does_not_hold_up_the_others_and_comes_later() {
         let mut items = list(0, "a", &["x"]);
         items.push((1, Ok(Event::Init)));
-        items.push((1, Err(trouble())));
+        items.push((1, Err(watcher::Error::NoResourceVersion)));
+        assert_eq!(stored(items.clone_items()), None, "nothing is known of it yet");
+        items.push((1, Err(denied())));
         assert_eq!(stored(items.clone_items()).unwrap(), ["a/x"]);
         items.extend(list(1, "b", &["late"]));
         assert_eq!(stored(items).unwrap(), ["a/x", "b/late"]);
@@ -227,7 +239,7 @@ mod tests {
     fn trouble_is_passed_on() {
         let mut merge = Merge::<ConfigMap>::new(vec!["a".to_owned(), "b".to_owned()]);
         for from in [0, 1, 1] {
-            let events = merge.take(from, Err(trouble()), |_| Vec::new());
+            let events = merge.take(from, Err(denied()), |_| Vec::new());
             assert!(events.last().is_some_and(Result::is_err), "{from}");
         }
     }
@@ -239,7 +251,11 @@ mod tests {
 
     impl CloneItems for Vec<(usize, Item<ConfigMap>)> {
         fn clone_items(&self) -> Self {
-            let item = |item: &Item<ConfigMap>| item.as_ref().map(Clone::clone).map_err(|_| trouble());
+            let error = |error: &watcher::Error| match error {
+                watcher::Error::NoResourceVersion => watcher::Error::NoResourceVersion,
+                _ => denied(),
+            };
+            let item = |item: &Item<ConfigMap>| item.as_ref().map(Clone::clone).map_err(error);
             self.iter().map(|(from, one)| (*from, item(one))).collect()
         }
     }
