@@ -134,8 +134,7 @@ where
 }
 
 fn is_denied(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status))
-        if status.is_forbidden() || status.is_not_found())
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_forbidden())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Operators of several classes over the same namespace: each keeps its own WsGateways, and one can be handed over.
 
 use anyhow::{Result, ensure};
-use harness::{Identity, wait_until};
+use harness::{AuditEvent, Identity, wait_until};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
 use operator::app::{self, Ended};
@@ -37,14 +37,18 @@ impl Operator {
     }
 }
 
+/// All that an operator has written so far.
+async fn writes(world: &World, operator: &Operator) -> Result<Vec<AuditEvent>> {
+    let mut events = world.plane.audit_until_now(&[&operator.user]).await?;
+    events.retain(AuditEvent::is_write);
+    Ok(events)
+}
+
 /// Names of the WsGateways, and of what was made for them, that an operator has written.
 async fn written(world: &World, operator: &Operator) -> Result<Vec<String>> {
-    let events = world.plane.audit_until_now(&[&operator.user]).await?;
-    let mut names: Vec<String> = events
-        .into_iter()
-        .filter(|event| event.is_write() && event.resource != "events")
-        .map(|event| event.name)
-        .collect();
+    let mut events = writes(world, operator).await?;
+    events.retain(|event| event.resource != "events");
+    let mut names: Vec<String> = events.into_iter().map(|event| event.name).collect();
     names.sort();
     names.dedup();
     Ok(names)
@@ -108,15 +112,14 @@ async fn a_wsgateway_is_handed_over_with_all_that_was_made_for_it() -> Result<()
     assert_eq!((before.uid(), pods), (after.uid(), world.pods(1).await?));
 
     // From here on the first one has nothing to do with it, also not with its end.
-    let first = world.plane.audit_until_now(&[&plain.user]).await?.len();
+    let before_that = writes(&world, &plain).await?.len();
     world.edit(&json!({ "spec": { "capacity": { "connectionsPerPod": 77 } } })).await?;
     let template = |deployment: &Deployment| deployment.spec.as_ref().map(|spec| spec.template.clone());
     world.object::<Deployment>("odin-gateway", |now| template(now) != template(&before)).await?;
     world.delete(ODIN).await?;
     world.gone::<WsGateway>(ODIN).await?;
     assert!(world.stream().await.is_err(), "the stream is still there");
-    let events = world.plane.audit_until_now(&[&plain.user]).await?;
-    let late: Vec<_> = events[first..].iter().filter(|event| event.is_write()).collect();
+    let late = writes(&world, &plain).await?.split_off(before_that);
     assert!(late.is_empty(), "{late:#?}");
     plain.stop().await?;
     internal.stop().await
