@@ -5,6 +5,7 @@ mod errors;
 mod fleet;
 mod limits;
 mod nats;
+mod network;
 mod protocols;
 mod redis;
 mod stream;
@@ -14,7 +15,9 @@ use wsgateway_config::{Log, Protocol};
 
 pub use errors::FieldError;
 
-use crate::{Derived, ValidGateway, ValidNats, ValidSource, WsGateway, WsGatewaySpec};
+use crate::{
+    Derived, ValidGateway, ValidNats, ValidSource, WsGateway, WsGatewaySpec, is_class_name,
+};
 use errors::Errors;
 
 /// Checks a WsGateway as a whole.
@@ -30,6 +33,12 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         "metadata.name",
         "becomes the name of Services: use up to 50 lower-case letters, digits and dashes, beginning with a letter and \
          not ending with a dash",
+    );
+    errors.ensure(
+        spec.class.is_empty() || is_class_name(&spec.class),
+        "spec.class",
+        "is the name that an operator was given with --class: use up to 63 lower-case letters, digits and dashes, beginning \
+         and ending with a letter or digit, or leave it out",
     );
     let connections = errors.number(
         "spec.capacity.connectionsPerPod",
@@ -64,6 +73,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         log: Log { level: spec.log_level.into() },
         autoscaling,
         monitoring: fleet::monitoring(&spec.monitoring, &mut errors),
+        network: network::network(&spec.network, &mut errors),
         pod: fleet::pod(&spec.pod, &mut errors),
     };
     errors.finish(valid)

@@ -34,12 +34,14 @@ mod valid;
 pub use check::{FieldError, validate};
 pub use derived::{ADMIN_PORT, Derived};
 pub use manifest::{CRD_NAME, crd_yaml, parse};
-pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec};
-pub use secrets::{NATS_FOLDER, REDIS_FOLDER, SecretFile, SecretKey, ValidCredentials, ValidTls};
+pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec, is_class_name};
+pub use secrets::{
+    NATS_FOLDER, REDIS_FOLDER, SECRET_ALLOW, SecretFile, SecretKey, ValidCredentials, ValidTls,
+};
 pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
     CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Heartbeat, ImagePullPolicy,
-    Listener, LogLevel, Monitoring, Nats, NatsTls, NkeySecret, Odin, Pod, Protocol, RateLimits, Redis,
+    Listener, LogLevel, Monitoring, Nats, NatsTls, Network, NkeySecret, Odin, Pod, Protocol, RateLimits, Redis,
     RedisSecret, Resources, SecretName, ServiceMonitorMode, SlowConsumer, Storage, Stream, Symbols,
     TokenSecret, UserPasswordSecret,
 };
@@ -47,6 +49,6 @@ pub use status::{Ownership, StreamStatus, WsGatewayStatus};
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
-    ValidAutoscaling, ValidGateway, ValidLimits, ValidMonitoring, ValidNats, ValidPod,
+    ValidAutoscaling, ValidGateway, ValidLimits, ValidMonitoring, ValidNats, ValidNetwork, ValidPod,
     ValidProtocols, ValidRedis, ValidSource,
 };

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    Autoscaling, Capacity, Channels, History, Listener, LogLevel, Monitoring, Nats, Odin, Pod,
+    Autoscaling, Capacity, Channels, History, Listener, LogLevel, Monitoring, Nats, Network, Odin, Pod,
     RateLimits, Redis, SlowConsumer, Stream, Symbols,
 };
 use crate::status::WsGatewayStatus;
@@ -106,6 +106,16 @@ pub const VERSION: &str = "v1alpha1";
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WsGatewaySpec {
+    /// Class of the operator that keeps this WsGateway, as with Ingresses: one that was started with that --class. Default
+    /// empty: the operators without a class. A change hands the WsGateway over to the other operator as it is; while no
+    /// operator has its class, nothing happens to it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self == '' || self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message(
+        "class is the name that an operator was given with --class: use up to 63 lower-case letters, digits and dashes, \
+         beginning and ending with a letter or digit, or leave it out"
+    ))]
+    pub class: String,
     /// Gateway pods wanted. Written by `kubectl scale` and, with `autoscaling`, by the HorizontalPodAutoscaler: leave it
     /// out of Git then. With `autoscaling` it is kept between minReplicas and maxReplicas; 0 stops all pods and the
     /// autoscaler. Default 1.
@@ -154,9 +164,21 @@ pub struct WsGatewaySpec {
     /// What Prometheus sees.
     #[serde(default)]
     pub monitoring: Monitoring,
+    /// Who may connect, where the operator makes NetworkPolicies.
+    #[serde(default)]
+    pub network: Network,
     /// The gateway's pods.
     #[serde(default)]
     pub pod: Pod,
+}
+
+/// Whether a text can be a class: a label of DNS.
+pub fn is_class_name(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&text.len())
+        && text.chars().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 fn one() -> i32 {

@@ -159,6 +159,34 @@ fn addresses(pattern: &str, message: &str) -> Schema {
     })
 }
 
+/// Networks in CIDR notation; whether an address is one is checked by the operator.
+pub(crate) fn networks(_: &mut SchemaGenerator) -> Schema {
+    set_of(matching(
+        r"^([0-9]{1,3}([.][0-9]{1,3}){3}/[0-9]{1,2}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/[0-9]{1,3})$",
+        64,
+        "write an address, a slash and a number of bits, such as 10.0.0.0/8 or fd00::/8",
+    ))
+}
+
+/// Names of namespaces.
+pub(crate) fn namespaces(_: &mut SchemaGenerator) -> Schema {
+    set_of(matching(
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        63,
+        "write the name of a namespace, such as ingress-nginx",
+    ))
+}
+
+/// Up to 32 different ones.
+fn set_of(item: Schema) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "items": item,
+        "x-kubernetes-list-type": "set",
+    })
+}
+
 /// A JetStream domain: one token of a subject.
 pub(crate) fn jetstream_domain(_: &mut SchemaGenerator) -> Schema {
     matching("^[-_A-Za-z0-9]+$", 64, "write letters, digits, - and _, such as hub")

@@ -12,6 +12,10 @@ pub const NATS_FOLDER: &str = "/etc/wsgateway-nats";
 /// Folder in a gateway's pod with what is needed to connect to Redis.
 pub const REDIS_FOLDER: &str = "/etc/wsgateway-redis";
 
+/// Label of a Secret that WsGateways of its namespace may use, with the value `true`. Whoever may write a WsGateway chooses
+/// the servers that get what is in the Secrets that it names; so whoever may write a Secret says whether it is for that.
+pub const SECRET_ALLOW: &str = "wsgateway.dev/allow";
+
 /// A key of a Secret in the namespace of the WsGateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretKey {

@@ -8,6 +8,7 @@ mod listener;
 mod log;
 mod monitoring;
 mod nats;
+mod network;
 mod pod;
 mod protocols;
 mod redis;
@@ -23,6 +24,7 @@ pub use monitoring::{Monitoring, ServiceMonitorMode};
 pub use nats::{
     CaSecret, ClientSecret, Credentials, Nats, NatsTls, NkeySecret, TokenSecret, UserPasswordSecret,
 };
+pub use network::Network;
 pub use pod::{ImagePullPolicy, Pod, Resources, SecretName};
 pub use protocols::{Odin, Protocol, Symbols};
 pub use redis::{Redis, RedisSecret};

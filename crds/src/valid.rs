@@ -49,8 +49,19 @@ pub struct ValidGateway {
     pub autoscaling: Option<ValidAutoscaling>,
     /// What Prometheus sees.
     pub monitoring: ValidMonitoring,
+    /// Who may connect.
+    pub network: ValidNetwork,
     /// The pods.
     pub pod: ValidPod,
+}
+
+/// Who may connect to the clients' port; nothing in it: everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ValidNetwork {
+    /// Networks in CIDR notation.
+    pub client_networks: Vec<String>,
+    /// Namespaces of clients that are pods.
+    pub client_namespaces: Vec<String>,
 }
 
 /// What is spoken with clients.

@@ -100,6 +100,10 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
 
 #[rstest]
 #[case::as_it_is(json!({}))]
+#[case::a_class(json!({ "spec": { "class": "internal-2" } }))]
+#[case::no_class(json!({ "spec": { "class": "" } }))]
+#[case::clients_of_some_networks(json!({ "spec": { "network": { "clientNetworks": ["10.0.0.0/8", "fd00::/8", "::/0"],
+    "clientNamespaces": ["ingress-nginx", "default"] } } }))]
 #[case::no_limits(json!({ "spec": { "stream": { "maxAge": "0", "maxMessages": 0, "maxBytes": "0", "maxMessageSize": "0" } } }))]
 #[case::a_short_age_without_a_window(json!({ "spec": { "stream": { "maxAge": "100ms", "duplicateWindow": null } } }))]
 #[case::a_window_without_an_age(json!({ "spec": { "stream": { "maxAge": "0", "duplicateWindow": "24h" } } }))]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
+use kube::{Api, Client};
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -12,11 +12,14 @@ use wsgateway_runtime::admin::{self, AdminError, AdminServer};
 use wsgateway_runtime::readiness::{Gate, Readiness};
 
 use crate::Options;
+use crate::build::NetworkRules;
 use crate::context::Context;
 use crate::controller::{self, Triggers};
+use crate::election::{self, Elector, Lead, NoElector};
 use crate::events::Events;
 use crate::fleet::Asker;
 use crate::metrics::Metrics;
+use crate::scope::Scope;
 use crate::{discovery, nats};
 
 /// Reconciliations that still run after this long are abandoned: each of their steps may be repeated.
@@ -34,6 +37,20 @@ pub enum StartError {
     /// Two metrics of one name.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// Options that exclude each other, or mean nothing.
+    #[error("{0}")]
+    Options(String),
+}
+
+/// How the operator ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// The Lease is lost: another operator may lead, so this one writes nothing any more. The process has to end; what it
+    /// held in memory is of the time before.
+    LeaseLost,
 }
 
 /// A client for the cluster that KUBECONFIG or the pod's service account names.
@@ -51,6 +68,7 @@ pub struct App {
     admin: AdminServer,
     triggers: Triggers,
     context: Arc<Context>,
+    elector: Option<Elector>,
     monitors: watch::Sender<bool>,
     watching: Gate,
 }
@@ -58,20 +76,36 @@ pub struct App {
 /// Binds the admin port and sets up the watches.
 ///
 /// # Errors
-/// When the port is taken.
+/// When the port is taken, or the options mean nothing.
 pub fn start(options: Options, client: Client) -> Result<App, StartError> {
+    let scope = Scope::new(&options.namespaces)
+        .map_err(|error| StartError::Options(error.to_string()))?;
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let readiness = Readiness::new();
     let watching = readiness.gate("watch");
+    let home = home(&options, &client);
+    let (elector, lead) = if options.election.leader_elect {
+        // The Lease is what gives the right to write: it is written without the fence.
+        let leases = Api::namespaced(client.clone(), &home);
+        let reached = readiness.gate("lease");
+        let (elector, lead) = Elector::new(leases, &options.election, &registry, reached)?;
+        (Some(elector), lead)
+    } else {
+        (None, Lead::alone())
+    };
+    let network = network_rules(&options, home);
+    let client = election::fenced(client, lead.clone());
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
     let (monitors, known) = watch::channel(false);
     let links = nats::Links::default();
-    let triggers = controller::triggers(&client, &options, &known, links.connected());
+    let triggers = controller::triggers(&client, &options, &scope, &known, links.connected());
     let context = Arc::new(Context {
         events: Events::new(client.clone()),
         client,
+        lead,
         options,
+        network,
         children: triggers.children.clone(),
         metrics,
         monitors: known,
@@ -82,7 +116,27 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         spread: crate::live::Spread::default(),
         backoff: crate::backoff::Backoff::default(),
     });
-    Ok(App { admin, triggers, context, monitors, watching })
+    Ok(App { admin, triggers, context, elector, monitors, watching })
+}
+
+/// The operator's own namespace.
+fn home(options: &Options, client: &Client) -> String {
+    let given = options.election.own_namespace.clone().filter(|name| !name.is_empty());
+    given.unwrap_or_else(|| client.default_namespace().to_owned())
+}
+
+fn network_rules(options: &Options, operator_namespace: String) -> Option<NetworkRules> {
+    let monitoring = options.network.monitoring_namespaces.iter().cloned().collect();
+    options.network.network_policies.then_some(NetworkRules { operator_namespace, monitoring })
+}
+
+impl From<NoElector> for StartError {
+    fn from(error: NoElector) -> Self {
+        match error {
+            NoElector::Metrics(error) => Self::Metrics(error),
+            NoElector::Timing(error) => Self::Options(error.to_string()),
+        }
+    }
 }
 
 impl App {
@@ -91,12 +145,15 @@ impl App {
         self.admin.address
     }
 
-    /// Reconciles until `stop` is cancelled: unready at once, running reconciliations end, the rest is dropped.
-    pub async fn run(self, stop: CancellationToken) {
-        let Self { admin, triggers, context, monitors, watching } = self;
+    /// Keeps its watches running, and reconciles while it leads, until `stop` is cancelled: unready at once, running
+    /// reconciliations end, the rest is dropped, then the Lease is released. Ends earlier when the Lease is lost, with
+    /// everything dropped where it stands.
+    pub async fn run(self, stop: CancellationToken) -> Ended {
+        let Self { admin, triggers, context, elector, monitors, watching } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            namespace = context.options.namespace,
+            namespaces = context.options.namespaces.join(","),
+            class = context.options.class,
             gateway_image = context.options.gateway_image,
             cluster = context.options.cluster,
             "operator starts"
@@ -104,32 +161,59 @@ impl App {
         let every = Duration::from_secs(u64::from(context.options.discovery_seconds.get()));
         let looking =
             tokio::spawn(discovery::keep_looking(context.client.clone(), every, monitors));
-        let mut listed = triggers.listed.clone();
-        let ready_stop = stop.clone();
-        let ready = tokio::spawn(async move {
-            // Closes again when dropped.
-            if listed.wait_for(|listed| *listed).await.is_ok() {
-                watching.open();
-                tracing::info!("watching");
-                ready_stop.cancelled().await;
+        let ready = tokio::spawn(ready_when(triggers.listed.clone(), watching, stop.clone()));
+        // The Lease is kept until the last reconciliation has ended.
+        let resign = CancellationToken::new();
+        let mut candidacy = tokio::spawn(candidacy(elector, resign.clone()));
+        let work = async {
+            tokio::select! {
+                () = controller::run(triggers, context, stop.clone()) => {}
+                () = too_late(&stop) => tracing::warn!("reconciliations did not end in time"),
             }
-        });
-        let forced = async {
-            stop.cancelled().await;
-            tokio::time::sleep(LAST_WORK).await;
         };
-        tokio::select! {
-            () = controller::run(triggers, context, stop.clone()) => {}
-            () = forced => tracing::warn!("reconciliations did not end in time"),
+        let ended = tokio::select! {
+            biased;
+            // Only a Lease that is lost ends it before it is told to resign.
+            _ = &mut candidacy => Ended::LeaseLost,
+            () = work => Ended::Stopped,
+        };
+        if ended == Ended::Stopped {
+            resign.cancel();
+            // Bounded by the time-out of a request.
+            drop(candidacy.await);
         }
         looking.abort();
         ready.abort();
         drop(admin);
         tracing::info!("operator stopped");
+        ended
     }
 }
 
-/// Starts, and runs until stopped.
+/// Opens the gate once everything is listed, and closes it when told to stop.
+async fn ready_when(mut listed: watch::Receiver<bool>, gate: Gate, stop: CancellationToken) {
+    if listed.wait_for(|listed| *listed).await.is_ok() {
+        gate.open();
+        tracing::info!("watching");
+        // Closes again when dropped.
+        stop.cancelled().await;
+    }
+}
+
+async fn too_late(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_WORK).await;
+}
+
+/// Without an elector it ends when it is told to, as with one.
+async fn candidacy(elector: Option<Elector>, resign: CancellationToken) {
+    match elector {
+        Some(elector) => elector.run(resign).await,
+        None => resign.cancelled().await,
+    }
+}
+
+/// Starts, and runs until stopped or until the Lease is lost.
 ///
 /// # Errors
 /// When it cannot start.
@@ -137,7 +221,6 @@ pub async fn run(
     options: Options,
     client: Client,
     stop: CancellationToken,
-) -> Result<(), StartError> {
-    start(options, client)?.run(stop).await;
-    Ok(())
+) -> Result<Ended, StartError> {
+    Ok(start(options, client)?.run(stop).await)
 }

@@ -1,8 +1,9 @@
 //! Stage: apply. Server-side apply of what should exist, removal of what we made and no longer want.
 //!
 //! Nothing is written at rest: an object whose desired state and resource version are those of our last write is left
-//! alone. Whatever changes it moves the version, wakes us through the watch, and is repaired. An object of somebody else
-//! under a name that we need is never taken over.
+//! alone, and so is one that an operator before us has written and nobody has changed since (`unchanged.rs`). Whatever
+//! changes it moves the version, wakes us through the watch, and is repaired. An object of somebody else under a name that
+//! we need is never taken over.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -12,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
@@ -25,6 +26,7 @@ use crate::children::{Children, seen};
 use crate::discovery::service_monitor_resource;
 use crate::error::{Error, Stage};
 use crate::metrics::{Deed, Metrics};
+use crate::unchanged;
 
 /// Kind, namespace and name.
 type Key = (String, String, String);
@@ -37,6 +39,10 @@ impl Written {
     fn matches(&self, key: &Key, hash: u64, version: &str) -> bool {
         let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         written.get(key).is_some_and(|(last, at)| *last == hash && at == version)
+    }
+
+    fn knows(&self, key: &Key) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
     }
 
     fn note(&self, key: Key, hash: u64, version: String) {
@@ -72,17 +78,8 @@ impl Applier<'_> {
         self.one(&known.services, &objects.admin).await?;
         self.one(&known.disruptions, &objects.disruption).await?;
         let deployment = self.one(&known.deployments, &objects.deployment).await?;
-        match &objects.autoscaler {
-            Some(autoscaler) => drop(self.one(&known.autoscalers, autoscaler).await?),
-            None => {
-                let name = child_name(&self.gateway.name);
-                if let Some(autoscaler) = seen(&known.autoscalers, &self.gateway.namespace, &name) {
-                    let api: Api<k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler> =
-                        self.api();
-                    self.prune(&api, "HorizontalPodAutoscaler", &autoscaler.metadata).await?;
-                }
-            }
-        }
+        self.optional(&known.autoscalers, objects.autoscaler.as_ref()).await?;
+        self.optional(&known.network_policies, objects.network_policy.as_ref()).await?;
         self.monitor(objects.monitor.as_ref()).await?;
         match deployment {
             Some(deployment) => Ok(deployment),
@@ -100,6 +97,29 @@ impl Applier<'_> {
         &self,
     ) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.gateway.namespace)
+    }
+
+    /// One that may be unwanted, under the name of most of them: applied, or removed.
+    async fn optional<K>(
+        &self,
+        store: &Store<PartialObjectMeta<K>>,
+        desired: Option<&K>,
+    ) -> Result<(), Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned
+            + 'static,
+    {
+        if let Some(desired) = desired {
+            return self.one(store, desired).await.map(drop);
+        }
+        match seen(store, &self.gateway.namespace, &child_name(&self.gateway.name)) {
+            Some(object) => self.prune(&self.api::<K>(), &K::kind(&()), &object.metadata).await,
+            None => Ok(()),
+        }
     }
 
     /// `None`: it was as desired and has not been touched.
@@ -154,6 +174,7 @@ impl Applier<'_> {
     {
         let name = desired.meta().name.clone().unwrap_or_default();
         let key = (kind.to_owned(), self.gateway.namespace.clone(), name.clone());
+        let desired = &marked(desired)?;
         let hash = hash_of(desired)?;
         if let Some(existing) = existing {
             if !self.is_ours(existing) {
@@ -171,6 +192,12 @@ impl Applier<'_> {
                 hash,
                 existing.resource_version.as_deref().unwrap_or_default(),
             ) {
+                return Ok(None);
+            }
+            if !self.written.knows(&key)
+                && let Some(version) = found_as(api, kind, existing, desired).await?
+            {
+                self.written.note(key, hash, version);
                 return Ok(None);
             }
         }
@@ -224,6 +251,42 @@ where
         Ok(object) => Ok(object.map(|object| object.metadata)),
         Err(error) => Err(Error::kube(Stage::Apply, &format!("{kind} {name}"), &error)),
     }
+}
+
+/// The desired object with the mark of its content.
+fn marked<K: Resource + Clone + Serialize>(desired: &K) -> Result<K, Error> {
+    let mark = unchanged::mark(&json_of(desired)?);
+    let mut marked = desired.clone();
+    let annotations = marked.meta_mut().annotations.get_or_insert_default();
+    annotations.insert(unchanged::APPLIED.to_owned(), mark);
+    Ok(marked)
+}
+
+/// The version of an object that another operator has left exactly as we want it.
+async fn found_as<K>(
+    api: &Api<K>,
+    kind: &str,
+    existing: &ObjectMeta,
+    desired: &K,
+) -> Result<Option<String>, Error>
+where
+    K: Resource + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let mark = |meta: &ObjectMeta| meta.annotations.as_ref()?.get(unchanged::APPLIED).cloned();
+    if mark(existing) != mark(desired.meta()) {
+        return Ok(None);
+    }
+    let name = desired.meta().name.clone().unwrap_or_default();
+    let live = api.get_opt(&name).await;
+    let live = live.map_err(|error| Error::kube(Stage::Apply, &format!("{kind} {name}"), &error))?;
+    let Some(live) = live else { return Ok(None) };
+    let same = unchanged::is_as(&json_of(desired)?, &json_of(&live)?);
+    Ok(live.meta().resource_version.clone().filter(|_| same))
+}
+
+fn json_of(object: &impl Serialize) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(object)
+        .map_err(|error| Error::new(Stage::Build, "NotSerializable", error.to_string()))
 }
 
 fn hash_of(object: &impl Serialize) -> Result<u64, Error> {

@@ -6,12 +6,14 @@ mod deployment;
 mod disruption;
 mod meta;
 mod monitor;
+mod network_policy;
 mod service_account;
 mod services;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DynamicObject;
 use wsgateway_config::{ConfigError, fingerprint};
@@ -20,6 +22,7 @@ use wsgateway_crds::{ValidGateway, gateway_config};
 pub(crate) use meta::{
     CONFIG_LABEL, MANAGED_BY, child_name, is_child_name, is_config_name, selector_text,
 };
+pub(crate) use network_policy::NetworkRules;
 
 /// Everything that should exist for a WsGateway; what should not is `None`.
 #[derive(Debug)]
@@ -35,15 +38,17 @@ pub(crate) struct Objects {
     pub(crate) admin: Service,
     pub(crate) autoscaler: Option<HorizontalPodAutoscaler>,
     pub(crate) disruption: PodDisruptionBudget,
+    pub(crate) network_policy: Option<NetworkPolicy>,
     pub(crate) monitor: Option<DynamicObject>,
 }
 
 /// Builds them. `default_image` runs when the WsGateway names no image; `monitors` says whether the cluster knows
-/// ServiceMonitors.
+/// ServiceMonitors; without `network` there is no NetworkPolicy.
 pub(crate) fn objects(
     gateway: &ValidGateway,
     default_image: &str,
     monitors: bool,
+    network: Option<&NetworkRules>,
 ) -> Result<Objects, ConfigError> {
     let config = gateway_config(gateway);
     let parts = config.parts()?;
@@ -57,6 +62,7 @@ pub(crate) fn objects(
         admin: services::admin(gateway),
         autoscaler: autoscaler::build(gateway),
         disruption: disruption::build(gateway),
+        network_policy: network_policy::build(gateway, network),
         monitor: monitor::build(gateway, monitors),
     })
 }

@@ -5,11 +5,13 @@ use std::hash::Hash;
 
 use std::future::{Ready, ready};
 
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
@@ -19,6 +21,8 @@ use serde::de::DeserializeOwned;
 
 use crate::backoff::WatchBackoff;
 use crate::build::MANAGED_BY;
+use crate::scope::Scope;
+use crate::watches;
 
 /// Stores of all kinds that we make. Metadata is enough but for Deployments, whose status is needed.
 #[derive(Clone, Debug)]
@@ -28,19 +32,8 @@ pub(crate) struct Children {
     pub(crate) services: Store<PartialObjectMeta<Service>>,
     pub(crate) autoscalers: Store<PartialObjectMeta<HorizontalPodAutoscaler>>,
     pub(crate) disruptions: Store<PartialObjectMeta<PodDisruptionBudget>>,
+    pub(crate) network_policies: Store<PartialObjectMeta<NetworkPolicy>>,
     pub(crate) deployments: Store<Deployment>,
-}
-
-/// An `Api` of the watched namespace, or of all.
-pub(crate) fn api<K>(client: &Client, namespace: &str) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    if namespace.is_empty() {
-        Api::all(client.clone())
-    } else {
-        Api::namespaced(client.clone(), namespace)
-    }
 }
 
 fn ours() -> watcher::Config {
@@ -51,7 +44,7 @@ fn ours() -> watcher::Config {
 /// is sent.
 pub(crate) fn watch<K>(
     client: &Client,
-    namespace: &str,
+    scope: &Scope,
     writer: Writer<K>,
 ) -> impl Stream<Item = watcher::Result<K>> + Send + 'static
 where
@@ -63,12 +56,34 @@ where
         + Sync
         + 'static,
 {
-    watcher(api::<K>(client, namespace), ours())
-        .backoff(WatchBackoff::default())
+    events::<K>(client, scope, &ours(), writer.as_reader())
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
         .touched_objects()
         .filter_map(good)
+}
+
+/// What happens to objects in all namespaces of `scope`, for the store that `known` reads. Each watch comes back by
+/// itself.
+pub(crate) fn events<K>(
+    client: &Client,
+    scope: &Scope,
+    which: &watcher::Config,
+    known: Store<K>,
+) -> BoxStream<'static, watcher::Result<watcher::Event<K>>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let watch = |(namespace, api): (String, Api<K>)| {
+        (namespace, watcher(api, which.clone()).backoff(WatchBackoff::default()).boxed())
+    };
+    watches::merged(scope.apis::<K>(client).into_iter().map(watch).collect(), known)
 }
 
 /// Keeps trouble of one watch from the controller, which would pause all of them for it. The watch itself goes on, with

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 /// Keeps WsGateways as specified: JetStream stream, gateway pods, Services, autoscaler, monitoring.
 ///
@@ -35,9 +35,17 @@ pub struct Options {
     /// Image of the gateway pods of WsGateways that name none.
     #[arg(long, env = "WSGATEWAY_GATEWAY_IMAGE", default_value = concat!("ghcr.io/wsgateway/gateway:", env!("CARGO_PKG_VERSION")))]
     pub gateway_image: String,
-    /// Look only at WsGateways of this namespace; empty for all.
-    #[arg(long, env = "WSGATEWAY_WATCH_NAMESPACE", default_value = "")]
-    pub namespace: String,
+    /// Keep only WsGateways of this namespace; repeat it for several, at most 64. Without it: of all namespaces.
+    #[arg(
+        long = "namespace",
+        value_name = "NAMESPACE",
+        env = "WSGATEWAY_WATCH_NAMESPACES",
+        value_delimiter = ','
+    )]
+    pub namespaces: Vec<String>,
+    /// Keep the WsGateways of this class (spec.class), and no others. Without it: those without a class.
+    #[arg(long, env = "WSGATEWAY_CLASS", default_value = "", value_parser = class_name)]
+    pub class: String,
     /// Address of /metrics, /livez and /readyz; port 0 picks a free one.
     #[arg(long, env = "WSGATEWAY_ADMIN", default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8081)))]
     pub admin: SocketAddr,
@@ -56,6 +64,88 @@ pub struct Options {
     /// Seconds between two looks for optional kinds, such as ServiceMonitor.
     #[arg(long, env = "WSGATEWAY_DISCOVERY_SECONDS", default_value = "60")]
     pub discovery_seconds: NonZeroU32,
+    /// Which of several operators works.
+    #[command(flatten)]
+    pub election: ElectionOptions,
+    /// Who may connect to the gateways.
+    #[command(flatten)]
+    pub network: NetworkOptions,
+}
+
+/// NetworkPolicies of the gateways.
+#[derive(Args, Clone, Debug)]
+pub struct NetworkOptions {
+    /// Make a NetworkPolicy for each WsGateway: clients from everywhere or as spec.network says, and to the admin port only
+    /// this operator and the namespaces that monitor.
+    #[arg(
+        long,
+        env = "WSGATEWAY_NETWORK_POLICIES",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+    )]
+    pub network_policies: bool,
+    /// Labels of the namespaces that monitor, such as kubernetes.io/metadata.name=monitoring; all of them must match.
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        env = "WSGATEWAY_MONITORING_NAMESPACES",
+        value_delimiter = ',',
+        value_parser = label,
+    )]
+    pub monitoring_namespaces: Vec<(String, String)>,
+}
+
+fn label(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if key.is_empty() || !key.chars().all(plain) || !value.chars().all(|c| plain(c) && c != '/') {
+        return Err("write a label, such as kubernetes.io/metadata.name=monitoring");
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Leader election: of several operators with the same Lease, one works.
+#[derive(Args, Clone, Debug)]
+pub struct ElectionOptions {
+    /// Work only while holding the Lease. `false` is for an operator that is certainly the only one.
+    #[arg(
+        long,
+        env = "WSGATEWAY_LEADER_ELECT",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+    )]
+    pub leader_elect: bool,
+    /// Name of the Lease. Operators of different classes in one namespace need different ones.
+    #[arg(long, env = "WSGATEWAY_LEASE_NAME", default_value = "wsgateway-operator")]
+    pub lease_name: String,
+    /// Namespace of the operator and its Lease. Without it: the service account's, or that of the kubeconfig.
+    #[arg(long, env = "WSGATEWAY_NAMESPACE")]
+    pub own_namespace: Option<String>,
+    /// Name of this pod, by which people find the holder of the Lease.
+    #[arg(long, env = "WSGATEWAY_POD", default_value = "operator")]
+    pub pod: String,
+    /// Seconds without a renewal after which another operator takes over.
+    #[arg(long, env = "WSGATEWAY_LEASE_SECONDS", default_value_t = 15)]
+    pub lease_seconds: u16,
+    /// Seconds without a confirmed renewal after which the holder stops; less than --lease-seconds.
+    #[arg(long, env = "WSGATEWAY_RENEW_SECONDS", default_value_t = 10)]
+    pub renew_seconds: u16,
+    /// Seconds between two renewals, or two attempts; less than --renew-seconds.
+    #[arg(long, env = "WSGATEWAY_RETRY_SECONDS", default_value_t = 2)]
+    pub retry_seconds: u16,
+}
+
+fn class_name(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || wsgateway_crds::is_class_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("use up to 63 lower-case letters, digits and dashes, beginning and ending with a letter or digit")
 }
 
 fn cluster_name(text: &str) -> Result<String, &'static str> {
@@ -81,5 +171,42 @@ mod tests {
             Cli::try_parse_from(["operator", "--concurrency", "0"]).is_err(),
             "0 would mean unbounded"
         );
+    }
+
+    fn parsed(arguments: &[&str]) -> Options {
+        Cli::parse_from(["operator"].iter().chain(arguments)).options
+    }
+
+    #[test]
+    fn an_operator_takes_part_in_the_election_unless_it_is_told_not_to() {
+        assert!(parsed(&[]).election.leader_elect);
+        assert!(parsed(&["--leader-elect"]).election.leader_elect);
+        assert!(!parsed(&["--leader-elect=false"]).election.leader_elect);
+    }
+
+    #[test]
+    fn namespaces_are_repeated_or_a_list() {
+        assert!(parsed(&[]).namespaces.is_empty());
+        assert_eq!(parsed(&["--namespace", "a", "--namespace", "b,c"]).namespaces, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn labels_are_pairs() {
+        let options = parsed(&["--network-policies", "--monitoring-namespaces=a.b/c=d,e="]).network;
+        assert!(options.network_policies);
+        let pairs = [("a.b/c", "d"), ("e", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(options.monitoring_namespaces, pairs);
+        for bad in ["a", "=b", "a=b c"] {
+            let argument = format!("--monitoring-namespaces={bad}");
+            assert!(Cli::try_parse_from(["operator", &argument]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_class_is_a_name() {
+        assert_eq!(parsed(&["--class", "internal"]).class, "internal");
+        for bad in ["Internal", "a/b", "-a", "a-"] {
+            assert!(Cli::try_parse_from(["operator", &format!("--class={bad}")]).is_err(), "{bad}");
+        }
     }
 }

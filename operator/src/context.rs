@@ -6,8 +6,10 @@ use tokio::sync::watch;
 use crate::Options;
 use crate::apply::Written;
 use crate::backoff::Backoff;
+use crate::build::NetworkRules;
 use crate::children::Children;
 use crate::configs::Looks;
+use crate::election::Lead;
 use crate::events::Events;
 use crate::fleet::Asker;
 use crate::live::Spread;
@@ -15,8 +17,13 @@ use crate::metrics::Metrics;
 use crate::nats::Links;
 
 pub(crate) struct Context {
+    /// Writes only while this process leads.
     pub(crate) client: Client,
+    /// Says whether this process leads: for what is written elsewhere, and for tasks of their own.
+    pub(crate) lead: Lead,
     pub(crate) options: Options,
+    /// For NetworkPolicies, if there are to be any.
+    pub(crate) network: Option<NetworkRules>,
     pub(crate) children: Children,
     pub(crate) metrics: Metrics,
     pub(crate) events: Events,

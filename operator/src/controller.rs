@@ -1,4 +1,5 @@
-//! Triggers: which change in the cluster wakes which WsGateway.
+//! Triggers: which change in the cluster wakes which WsGateway, of which only those of our class are kept, and only while
+//! this process leads.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,18 +7,21 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Config, Controller};
+use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::{Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
-use kube::{Client, Resource as _};
+use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wsgateway_crds::WsGateway;
 
 use crate::Options;
-use crate::backoff::WatchBackoff;
 use crate::children::{self, Children, pair};
+use crate::class;
 use crate::context::Context;
+use crate::election::Waited;
+use crate::error::Error;
 use crate::reconcile::{after_error, reconcile};
+use crate::scope::Scope;
 
 /// Changes that come in a burst (a Deployment's status while pods start) are one look.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -34,17 +38,16 @@ pub(crate) struct Triggers {
 pub(crate) fn triggers(
     client: &Client,
     options: &Options,
+    scope: &Scope,
     monitors: &watch::Receiver<bool>,
     connected: watch::Receiver<u64>,
 ) -> Triggers {
-    let namespace = options.namespace.as_str();
     let (gateways, writer) = pair::<DeserializeGuard<WsGateway>>();
     // The status is ours: its changes wake nobody. One unreadable object must not blind us for the others.
     let changes =
         predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
     let (tell, listed) = watch::channel(false);
-    let main = watcher(children::api(client, namespace), watcher::Config::default())
-        .backoff(WatchBackoff::default())
+    let main = children::events(client, scope, &watcher::Config::default(), gateways.clone())
         .modify(|gateway: &mut DeserializeGuard<WsGateway>| {
             gateway.meta_mut().managed_fields = None
         })
@@ -63,21 +66,30 @@ pub(crate) fn triggers(
     let (services, service_writer) = pair();
     let (autoscalers, autoscaler_writer) = pair();
     let (disruptions, disruption_writer) = pair();
+    let (network_policies, network_policy_writer) = pair();
     let (deployments, deployment_writer) = pair();
     // A kind came or went, a NATS is back: all look again.
     let look_again = stream::select(changes_of(monitors.clone()), changes_of(connected));
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
     let controller = Controller::for_stream(main, gateways)
         .with_config(config)
-        .owns_stream(children::watch(client, namespace, service_account_writer))
-        .owns_stream(children::watch(client, namespace, config_map_writer))
-        .owns_stream(children::watch(client, namespace, service_writer))
-        .owns_stream(children::watch(client, namespace, autoscaler_writer))
-        .owns_stream(children::watch(client, namespace, disruption_writer))
-        .owns_stream(children::watch(client, namespace, deployment_writer))
+        .owns_stream(children::watch(client, scope, service_account_writer))
+        .owns_stream(children::watch(client, scope, config_map_writer))
+        .owns_stream(children::watch(client, scope, service_writer))
+        .owns_stream(children::watch(client, scope, autoscaler_writer))
+        .owns_stream(children::watch(client, scope, disruption_writer))
+        .owns_stream(children::watch(client, scope, network_policy_writer))
+        .owns_stream(children::watch(client, scope, deployment_writer))
         .reconcile_all_on(look_again);
-    let children =
-        Children { service_accounts, config_maps, services, autoscalers, disruptions, deployments };
+    let children = Children {
+        service_accounts,
+        config_maps,
+        services,
+        autoscalers,
+        disruptions,
+        network_policies,
+        deployments,
+    };
     Triggers { controller, listed, children }
 }
 
@@ -97,10 +109,11 @@ pub(crate) fn run(
     context: Arc<Context>,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
+    let stopping = stop.clone();
     triggers
         .controller
         .graceful_shutdown_on(async move { stop.cancelled().await })
-        .run(reconcile, after_error, context)
+        .run(move |gateway, context| keep(gateway, context, stopping.clone()), after_error, context)
         .for_each(|result| {
             if let Err(error) = result {
                 // Those of reconciliations are logged where they are counted.
@@ -109,4 +122,34 @@ pub(crate) fn run(
             std::future::ready(())
         })
         .boxed()
+}
+
+/// Reconciles a WsGateway of our class, once this process leads. Until then the watches go on and a few reconciliations
+/// wait here.
+async fn keep(
+    gateway: Arc<DeserializeGuard<WsGateway>>,
+    context: Arc<Context>,
+    stop: CancellationToken,
+) -> Result<Action, Error> {
+    let waited = tokio::select! {
+        waited = context.lead.wait() => waited,
+        () = stop.cancelled() => Waited::InVain,
+    };
+    match waited {
+        Waited::No => {}
+        // The WsGateway may have changed since.
+        Waited::Yes => return Ok(Action::requeue(Duration::ZERO)),
+        Waited::InVain => return Ok(Action::await_change()),
+    }
+    // One that cannot be read has no class that we know of.
+    if let Ok(readable) = &gateway.0
+        && !class::keeps(&context.options.class, readable)
+    {
+        // It may have been ours.
+        let (namespace, name) = (readable.namespace().unwrap_or_default(), readable.name_any());
+        context.written.forget(&namespace, &name);
+        context.backoff.succeeded(&namespace, &name);
+        return Ok(Action::await_change());
+    }
+    reconcile(gateway, context).await
 }

@@ -131,10 +131,13 @@ async fn end_stream(
             .map_err(|error| error.to_string())?,
     };
     let streams = Streams::new(link.client.clone(), nats_spec.given_api_prefix().as_deref());
-    let ending = match stream.deletion_policy {
-        DeletionPolicy::Delete => streams.delete_if_owned(&stream.name, &owner).await,
-        DeletionPolicy::Retain => streams.release(&stream.name, &owner).await,
-    };
+    let ending = context.lead.while_held(async {
+        match stream.deletion_policy {
+            DeletionPolicy::Delete => streams.delete_if_owned(&stream.name, &owner).await,
+            DeletionPolicy::Retain => streams.release(&stream.name, &owner).await,
+        }
+    });
+    let ending = ending.await.map_err(|error| error.to_string())?;
     match ending {
         Ok(Ending::Deleted) => context.metrics.stream(Deed::StreamDeleted),
         Ok(Ending::Released) => context.metrics.stream(Deed::StreamReleased),

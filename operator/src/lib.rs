@@ -4,6 +4,8 @@
 //! watch ─ dereference ─ validate ─ stream ─ build ─ apply ─ status
 //! ```
 //!
+//! Of several operators one leads (`election.rs`); of several classes each has its own WsGateways (`class.rs`).
+//!
 //! In: WsGateways, the Secrets they name and the objects made for them, a NATS server, the gateways' admin ports. Out: a stream, the objects
 //! of the gateway, a status that tells the truth. `reconcile.rs` reads top to bottom as the stages, each a file; `build/`
 //! has a file per object. Judgement (validate, build, the status, the stream's plan) is pure; the rest is a thin shell.
@@ -14,12 +16,15 @@ mod apply;
 mod backoff;
 mod build;
 mod children;
+mod class;
 mod cli;
 mod configs;
 mod context;
 mod controller;
 mod dereference;
+mod dialing;
 mod discovery;
+mod election;
 mod error;
 mod events;
 mod finalize;
@@ -28,13 +33,16 @@ mod live;
 mod metrics;
 mod nats;
 mod reconcile;
+mod scope;
 mod secrets;
 mod status;
 mod stream;
+mod unchanged;
+mod watches;
 
 pub mod app;
 
-pub use cli::{Cli, Command, Options};
+pub use cli::{Cli, Command, ElectionOptions, NetworkOptions, Options};
 
 /// Who writes the fields that we apply.
 pub const FIELD_MANAGER: &str = "wsgateway-operator";

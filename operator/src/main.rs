@@ -2,9 +2,16 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
-use operator::{Cli, Command, Options, app};
+use operator::app::{self, Ended};
+use operator::{Cli, Command, Options};
+
+/// The Lease is lost (EX_TEMPFAIL): start it anew, as Kubernetes does.
+const LEASE_LOST: u8 = 75;
+/// At the end nothing is waited for: what may be written is fenced.
+const LAST_BREATH: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -13,7 +20,7 @@ fn main() -> ExitCode {
         Some(Command::Run) | None => run(cli.options),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             drop(writeln!(std::io::stderr(), "operator: {error}"));
             ExitCode::FAILURE
@@ -21,17 +28,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_crd() -> Result<(), Box<dyn std::error::Error>> {
-    Ok(std::io::stdout().write_all(wsgateway_crds::crd_yaml()?.as_bytes())?)
+fn print_crd() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    std::io::stdout().write_all(wsgateway_crds::crd_yaml()?.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+fn run(options: Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
     wsgateway_runtime::logs::init("operator");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let stop = wsgateway_runtime::shutdown::watch()?;
         let client = app::client().await?;
-        Ok(app::run(options, client, stop).await?)
+        Ok::<_, Box<dyn std::error::Error>>(app::run(options, client, stop).await?)
+    });
+    runtime.shutdown_timeout(LAST_BREATH);
+    Ok(match ended? {
+        Ended::Stopped => ExitCode::SUCCESS,
+        Ended::LeaseLost => ExitCode::from(LEASE_LOST),
     })
 }

@@ -1,5 +1,6 @@
 //! The pipeline, top to bottom.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use crate::dereference::World;
 use crate::error::{Error, Stage};
 use crate::status::{self, Findings, Verdict};
 use crate::stream::Outcome;
-use crate::{configs, dereference, finalize, fleet, live, stream};
+use crate::{configs, dereference, finalize, fleet, live, secrets, stream};
 
 /// While something is not ready, the next look comes this early.
 const NOT_READY: Duration = Duration::from_secs(5);
@@ -87,13 +88,13 @@ async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, boo
     let stream = make_stream(&valid, &world, context).await;
     let deployed = if stream.refused && !world.deployed {
         // Somebody else's stream: its gateways are not ours to start.
-        Ok(None)
+        Ok(Err(Verdict::no("WaitingForStream", "gateways start once the stream is ours")))
     } else {
-        deploy(&valid, &world, context).await.map(Some)
+        deploy(&valid, &world, context).await
     };
     let findings = findings(&valid, &world, &stream, &deployed, context).await;
     let ready = report(gateway, findings, context).await?;
-    deployed?;
+    drop(deployed?);
     Ok((next_look(&valid, ready, stream.retry, context), ready))
 }
 
@@ -125,7 +126,7 @@ async fn make_stream(valid: &ValidGateway, world: &World, context: &Context) -> 
             let owner =
                 stream::owner(&context.options.cluster, &valid.namespace, &valid.name, &valid.uid);
             let pods = stream::most_pods(valid);
-            stream::reconcile(nats, pods, &owner, link, &context.metrics).await
+            stream::reconcile(nats, pods, &owner, link, context).await
         }
         (Some(_), Some(Err(error))) => {
             context.metrics.problem("dereference", error.reason());
@@ -140,13 +141,20 @@ async fn make_stream(valid: &ValidGateway, world: &World, context: &Context) -> 
     }
 }
 
+/// The gateways' Deployment, or why nothing of theirs is changed.
+type Deployed = Result<Deployment, Verdict>;
+
 async fn deploy(
     valid: &ValidGateway,
     world: &World,
     context: &Context,
-) -> Result<Deployment, Error> {
-    let objects = objects(valid, &context.options.gateway_image, world.monitors)
+) -> Result<Deployed, Error> {
+    let network = context.network.as_ref();
+    let objects = objects(valid, &context.options.gateway_image, world.monitors, network)
         .map_err(|error| Error::new(Stage::Build, "ConfigNotRendered", error.to_string()))?;
+    if let Some(verdict) = secrets_withheld(&objects.deployment, valid, world, context).await {
+        return Ok(Err(verdict));
+    }
     let applier = Applier {
         client: &context.client,
         children: &context.children,
@@ -158,7 +166,25 @@ async fn deploy(
     let deployment = applier.all(&objects).await?;
     configs::prune(&applier, &objects.config, context).await;
     live::spread(valid, &objects.live_hash, context).await;
-    Ok(deployment)
+    Ok(Ok(deployment))
+}
+
+/// Pods get a Secret only if it is for WsGateways: they send it to whatever servers the WsGateway names.
+async fn secrets_withheld(
+    deployment: &Deployment,
+    valid: &ValidGateway,
+    world: &World,
+    context: &Context,
+) -> Option<Verdict> {
+    let template = &deployment.spec.as_ref()?.template;
+    let proven = match (&world.link, valid.source.nats()) {
+        (Some(Ok(_)), Some(nats)) => nats.files().into_iter().map(|file| file.source.name).collect(),
+        _ => BTreeSet::new(),
+    };
+    let trouble = secrets::withheld(template, &proven, &valid.namespace, context).await?;
+    context.metrics.problem("dereference", trouble.reason);
+    let kept = if world.deployed { "; the pods that run stay as they are" } else { "" };
+    Some(Verdict::no(trouble.reason, format!("{trouble}{kept}")))
 }
 
 /// Connections are told when they can be had: their absence keeps nobody from the rest of the status.
@@ -175,20 +201,18 @@ async fn findings(
     valid: &ValidGateway,
     world: &World,
     stream: &Outcome,
-    deployed: &Result<Option<Deployment>, Error>,
+    deployed: &Result<Deployed, Error>,
     context: &Context,
 ) -> Findings {
     let (gateway, fleet) = match deployed {
-        Ok(Some(deployment)) => {
+        Ok(Ok(deployment)) => {
             let load = load(valid, context).await;
             (
                 fleet::verdict(deployment, valid.effective_replicas()),
                 Some(fleet::count(deployment, load)),
             )
         }
-        Ok(None) => {
-            (Verdict::no("WaitingForStream", "gateways start once the stream is ours"), None)
-        }
+        Ok(Err(verdict)) => (verdict.clone(), None),
         Err(error) => (Verdict::no(error.reason, error.message.clone()), None),
     };
     let monitor_missing =

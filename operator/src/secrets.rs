@@ -1,15 +1,20 @@
 //! Secrets that a WsGateway names, read for the operator's own connection to NATS.
 //!
 //! In: a checked WsGateway. Out: an [`Access`] with the values, or what is missing, by name. What a Secret holds goes
-//! nowhere else: pods get theirs from the kubelet. Changes are noticed by a watch of metadata (`controller.rs`).
+//! nowhere else: pods get theirs from the kubelet.
+//!
+//! Whoever writes a WsGateway chooses the addresses that its Secrets are sent to. So a Secret is used, by the operator and
+//! by the pods that it makes, only if it has the label [`SECRET_ALLOW`]; and a status says of a Secret only what the
+//! WsGateway itself names ([ADR 0026](../../docs/adr/0026-who-may-use-what.md)).
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Secret};
 use kube::Api;
-use wsgateway_crds::{SecretKey, ValidCredentials, ValidNats};
+use kube::api::ObjectMeta;
+use wsgateway_crds::{SECRET_ALLOW, SecretKey, ValidCredentials, ValidNats};
 use wsgateway_nats::{Access, Auth, Material, Tls};
 
 use crate::context::Context;
@@ -43,19 +48,88 @@ pub(crate) async fn access(
 }
 
 async fn fetch(api: &Api<Secret>, name: &str, namespace: &str) -> Result<Data, SecretTrouble> {
-    match api.get_opt(name).await {
-        Ok(Some(secret)) => Ok(secret.data.unwrap_or_default()),
+    let secret = found(api.get_opt(name).await, name, namespace)?;
+    check(&secret.metadata, name, namespace)?;
+    Ok(secret.data.unwrap_or_default())
+}
+
+/// Which of the Secrets that pods would get must not, or cannot, be given to them: the first, with what to do. `proven`
+/// are names that need not be asked for again.
+pub(crate) async fn withheld(
+    template: &PodTemplateSpec,
+    proven: &BTreeSet<String>,
+    namespace: &str,
+    context: &Context,
+) -> Option<SecretTrouble> {
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    for name in template.spec.iter().flat_map(mounted).filter(|name| !proven.contains(name)) {
+        let checked = match found(api.get_metadata_opt(&name).await, &name, namespace) {
+            Ok(secret) => check(&secret.metadata, &name, namespace),
+            Err(trouble) => Err(trouble),
+        };
+        if let Err(trouble) = checked {
+            return Some(trouble);
+        }
+    }
+    None
+}
+
+/// Names of all Secrets whose content reaches the containers of a pod, by whatever way. Those for pulling images do not:
+/// the kubelet sends each to its own registry.
+fn mounted(pod: &PodSpec) -> BTreeSet<String> {
+    let volumes = pod.volumes.iter().flatten().flat_map(|volume| {
+        let whole = volume.secret.iter().filter_map(|secret| secret.secret_name.clone());
+        let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        let parts = sources.filter_map(|source| Some(source.secret.as_ref()?.name.clone()));
+        let driver = volume.csi.iter().filter_map(|csi| csi.node_publish_secret_ref.as_ref());
+        whole.chain(parts).chain(driver.map(|secret| secret.name.clone()))
+    });
+    let containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
+    volumes.chain(containers.flat_map(in_environment)).collect()
+}
+
+fn in_environment(container: &Container) -> impl Iterator<Item = String> {
+    let whole = container.env_from.iter().flatten().filter_map(|from| from.secret_ref.as_ref());
+    let keys = container.env.iter().flatten().filter_map(|variable| {
+        variable.value_from.as_ref()?.secret_key_ref.as_ref().map(|key| key.name.clone())
+    });
+    whole.map(|secret| secret.name.clone()).chain(keys)
+}
+
+fn check(secret: &ObjectMeta, name: &str, namespace: &str) -> Result<(), SecretTrouble> {
+    let label = secret.labels.as_ref().and_then(|labels| labels.get(SECRET_ALLOW));
+    if label.is_some_and(|value| value == "true") {
+        return Ok(());
+    }
+    Err(SecretTrouble {
+        reason: "SecretNotAllowed",
+        message: format!(
+            "Secret {name} is not for WsGateways: whoever may change it allows all WsGateways of its namespace to use it, \
+             and to send it to the servers that they name, with: kubectl -n {namespace} label secret {name} \
+             {SECRET_ALLOW}=true"
+        ),
+    })
+}
+
+/// What the API server answered when it was asked for a Secret.
+fn found<T>(
+    answer: kube::Result<Option<T>>,
+    name: &str,
+    namespace: &str,
+) -> Result<T, SecretTrouble> {
+    match answer {
+        Ok(Some(secret)) => Ok(secret),
         Ok(None) => Err(SecretTrouble {
             reason: "SecretMissing",
             message: format!(
-                "there is no Secret {name} in namespace {namespace}: create it there (see \"Connecting to NATS\" in \
-                 docs/configuration.md), or correct spec.nats; it is looked for again"
+                "there is no Secret {name} in namespace {namespace}: create it there, with the label {SECRET_ALLOW}=true (see \
+                 \"Connecting to NATS\" in docs/configuration.md), or name another one; it is looked for again"
             ),
         }),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Err(SecretTrouble {
             reason: "SecretForbidden",
             message: format!(
-                "the operator may not read Secret {name}: let it get, list and watch Secrets, as its chart does"
+                "the operator may not read Secret {name}: let it get Secrets of namespace {namespace}, as its chart does"
             ),
         }),
         // The error could hold the object.
@@ -71,14 +145,12 @@ fn assemble(nats: &ValidNats, found: &BTreeMap<String, Data>) -> Result<Access, 
     let value = |at: &SecretKey| {
         let SecretKey { name, key } = at;
         let data = found.get(name);
-        let bytes = data.and_then(|data| data.get(key)).ok_or_else(|| {
-            let keys: Vec<&str> = data.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-            SecretTrouble {
-                reason: "SecretMissing",
-                message: format!(
-                    "Secret {name} has no key {key}, only {keys:?}: add it, or name another key in spec.nats"
-                ),
-            }
+        // The names of its other keys are not for everybody who may read the WsGateway.
+        let bytes = data.and_then(|data| data.get(key)).ok_or_else(|| SecretTrouble {
+            reason: "SecretMissing",
+            message: format!(
+                "Secret {name} has no key {key}: add it, or name another key in spec.nats"
+            ),
         })?;
         Ok(Material::Value {
             name: format!("key {key} of Secret {name}"),
@@ -135,12 +207,52 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_missing_is_named_beside_those_that_are_there_and_no_value_is_told() {
+    fn a_key_that_is_missing_is_named_and_nothing_else_of_the_secret_is() {
         let gateway = gateway("credentials: {name: s, key: nats.creds}");
-        let trouble = assemble(&gateway, &secrets(&[("creds", "hidden")])).unwrap_err();
+        let trouble = assemble(&gateway, &secrets(&[("unsaid", "hidden")])).unwrap_err();
         assert_eq!(trouble.reason, "SecretMissing");
-        assert!(trouble.message.contains("no key nats.creds, only [\"creds\"]"), "{trouble}");
-        assert!(!trouble.message.contains("hidden"), "{trouble}");
+        assert!(trouble.message.contains("Secret s has no key nats.creds:"), "{trouble}");
+        for secret in ["hidden", "unsaid"] {
+            assert!(!trouble.message.contains(secret), "{trouble}");
+        }
+    }
+
+    fn labelled(labels: &[(&str, &str)]) -> ObjectMeta {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        ObjectMeta { labels: Some(labels.collect()), ..ObjectMeta::default() }
+    }
+
+    #[test]
+    fn a_secret_needs_the_label_and_the_message_is_the_command_that_sets_it() {
+        assert_eq!(check(&labelled(&[("wsgateway.dev/allow", "true")]), "s", "trading"), Ok(()));
+        for labels in [&[][..], &[("wsgateway.dev/allow", "false")], &[("wsgateway.dev/allow", "")]] {
+            let trouble = check(&labelled(labels), "s", "trading").unwrap_err();
+            assert_eq!(trouble.reason, "SecretNotAllowed");
+            let command = "kubectl -n trading label secret s wsgateway.dev/allow=true";
+            assert!(trouble.message.ends_with(command), "{trouble}");
+        }
+        assert!(check(&ObjectMeta::default(), "s", "trading").is_err());
+    }
+
+    #[test]
+    fn every_way_by_which_a_pod_gets_a_secret_is_known() {
+        let pod: PodSpec = serde_json::from_value(serde_json::json!({
+            "imagePullSecrets": [{ "name": "registry" }],
+            "volumes": [
+                { "name": "a", "secret": { "secretName": "whole" } },
+                { "name": "b", "projected": { "sources": [
+                    { "secret": { "name": "part" } }, { "configMap": { "name": "map" } }] } },
+                { "name": "c", "csi": { "driver": "d", "nodePublishSecretRef": { "name": "driver" } } },
+                { "name": "d", "emptyDir": {} },
+            ],
+            "initContainers": [{ "name": "i", "envFrom": [{ "secretRef": { "name": "environment" } }] }],
+            "containers": [{ "name": "c", "env": [
+                { "name": "X", "value": "x" },
+                { "name": "Y", "valueFrom": { "secretKeyRef": { "name": "variable", "key": "k" } } }] }],
+        }))
+        .unwrap();
+        let names: Vec<String> = mounted(&pod).into_iter().collect();
+        assert_eq!(names, ["driver", "environment", "part", "variable", "whole"]);
     }
 
     #[test]

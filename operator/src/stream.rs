@@ -5,9 +5,11 @@ use std::time::SystemTime;
 
 use wsgateway_crds::{AdoptionPolicy, Ownership, StreamStatus, ValidGateway, ValidNats};
 use wsgateway_nats::{
-    Adoption, FailureKind, Observed, Owner, Plan, StreamError, Streams, fresh_epoch, plan,
+    Adoption, Observed, Owner, Plan, StreamError, Streams, fresh_epoch, plan,
 };
 
+use crate::context::Context;
+use crate::dialing;
 use crate::metrics::{Deed, Metrics};
 use crate::nats::{Link, Trouble};
 use crate::status::Verdict;
@@ -49,12 +51,13 @@ pub(crate) async fn reconcile(
     pods: u64,
     owner: &Owner,
     link: &Link,
-    metrics: &Metrics,
+    context: &Context,
 ) -> Outcome {
-    match converge(nats, owner, link, metrics).await {
+    let metrics = &context.metrics;
+    match converge(nats, owner, link, context).await {
         Ok(outcome) => enough_consumers(outcome, pods, metrics),
         Err(error) => {
-            let verdict = problem(&error, &link.trouble());
+            let verdict = problem(&error, &link.trouble(), nats);
             metrics.problem("stream", verdict.reason);
             let retry = error.retry();
             Outcome { status: None, verdict, refused: false, retry, max_consumers: None }
@@ -66,8 +69,9 @@ async fn converge(
     nats: &ValidNats,
     owner: &Owner,
     link: &Link,
-    metrics: &Metrics,
+    context: &Context,
 ) -> Result<Outcome, StreamError> {
+    let metrics = &context.metrics;
     let desired = &nats.stream;
     let adoption = match nats.adoption {
         AdoptionPolicy::Fail => Adoption::Fail,
@@ -88,7 +92,8 @@ async fn converge(
             max_consumers: None,
         });
     }
-    let applied = streams.apply(&plan).await?;
+    let applied = context.lead.while_held(streams.apply(&plan)).await;
+    let applied = applied.map_err(|error| StreamError::Temporary { answer: error.to_string() })??;
     count(&plan, &desired.name, metrics);
     let verdict = match adoption {
         Adoption::Observe => {
@@ -146,7 +151,7 @@ fn enough_consumers(outcome: Outcome, pods: u64, metrics: &Metrics) -> Outcome {
 }
 
 /// A missing permission shows as silence; the server's complaint tells.
-fn problem(error: &StreamError, trouble: &Trouble) -> Verdict {
+fn problem(error: &StreamError, trouble: &Trouble, nats: &ValidNats) -> Verdict {
     match (error, trouble) {
         (StreamError::NoAnswer, Trouble { complaint: Some(complaint), .. })
             if complaint.to_ascii_lowercase().contains("permissions") =>
@@ -159,12 +164,9 @@ fn problem(error: &StreamError, trouble: &Trouble) -> Verdict {
                 ),
             )
         }
-        (StreamError::Unreachable, Trouble { failure: Some(failure), .. }) => {
-            let message = match failure.kind {
-                FailureKind::Unreachable => format!("{error}; last seen: {}", failure.message),
-                _ => failure.message.clone(),
-            };
-            Verdict::no(failure.kind.reason(), message)
+        (StreamError::Unreachable, Trouble { failure, .. }) => {
+            let (reason, message) = dialing::in_status(failure.as_ref(), nats);
+            Verdict::no(reason, message)
         }
         _ => Verdict::no(error.reason(), error.to_string()),
     }
@@ -189,9 +191,15 @@ fn report(observed: &Observed, owner: &Owner) -> StreamStatus {
 
 #[cfg(test)]
 mod tests {
-    use wsgateway_nats::Failure;
+    use wsgateway_crds::{parse, validate};
+    use wsgateway_nats::{Failure, FailureKind};
 
     use super::*;
+
+    fn nats() -> ValidNats {
+        let sample = include_str!("../../manifests/samples/odin.yaml");
+        validate(&parse(sample).unwrap()).unwrap().source.nats().unwrap().clone()
+    }
 
     fn outcome(max_consumers: Option<u64>) -> Outcome {
         let verdict = Verdict::yes("StreamAsSpecified", "");
@@ -212,23 +220,23 @@ mod tests {
     fn a_missing_permission_is_told_from_silence() {
         let complaint = "Permissions Violation for Publish to \"$JS.API.STREAM.INFO.X\"".to_owned();
         let trouble = Trouble { complaint: Some(complaint), ..Trouble::default() };
-        assert_eq!(problem(&StreamError::NoAnswer, &trouble).reason, "NatsPermissionDenied");
+        assert_eq!(problem(&StreamError::NoAnswer, &trouble, &nats()).reason, "NatsPermissionDenied");
         let none = Trouble::default();
-        assert_eq!(problem(&StreamError::NoAnswer, &none).reason, "JetStreamNoAnswer");
+        assert_eq!(problem(&StreamError::NoAnswer, &none, &nats()).reason, "JetStreamNoAnswer");
     }
 
     #[test]
     fn a_connection_that_is_refused_is_no_server_that_is_away() {
         let trouble = |kind| {
-            let failure = Failure { kind, message: "set spec.nats.credentials".to_owned() };
+            let failure = Failure { kind, message: "unsaid".to_owned() };
             Trouble { failure: Some(failure), ..Trouble::default() }
         };
-        let refused = problem(&StreamError::Unreachable, &trouble(FailureKind::Authorization));
-        assert_eq!(
-            (refused.reason, refused.message.as_str()),
-            ("NatsUnauthorized", "set spec.nats.credentials")
-        );
-        let away = problem(&StreamError::Unreachable, &trouble(FailureKind::Unreachable));
+        let (error, nats) = (StreamError::Unreachable, nats());
+        let refused = problem(&error, &trouble(FailureKind::Authorization), &nats);
+        assert_eq!(refused.reason, "NatsUnauthorized");
+        assert!(refused.message.contains("set spec.nats.credentials"), "{refused:?}");
+        let away = problem(&error, &trouble(FailureKind::Unreachable), &nats);
         assert_eq!(away.reason, "NatsUnreachable");
+        assert!(!away.message.contains("unsaid"), "{away:?}");
     }
 }

@@ -8,6 +8,7 @@
 //! The HPA controller looks kinds up once in 30 s: a CRD applied later than the controller's start is
 //! unknown to it for up to that long. Wait for the HPA's condition.
 
+mod audit;
 mod objects;
 mod pki;
 mod servers;
@@ -20,6 +21,7 @@ use serde_json::json;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::{Guarded, Scratch, init_tls, wait_until};
+pub use audit::AuditEvent;
 use pki::Pki;
 use servers::Layout;
 
@@ -89,12 +91,13 @@ impl ControlPlane {
         init_tls();
         let scratch = Scratch::new("control-plane")?;
         let layout = Layout::new(scratch.path())?;
+        scratch.write("audit-policy.yaml", audit::POLICY)?;
         let pki = Pki::make(&layout)?;
         let etcd = layout.start("etcd", &layout.etcd_arguments())?;
         let apiserver = layout.start("kube-apiserver", &layout.apiserver_arguments())?;
-        let admin = kubeconfig(&scratch, &layout, &pki, &Identity::admin())?;
+        let admin = kubeconfig(&scratch, &layout, (&pki, &Identity::admin()), &layout.server())?;
         let manager = Identity::new("system:kube-controller-manager", &[]);
-        let manager = kubeconfig(&scratch, &layout, &pki, &manager)?;
+        let manager = kubeconfig(&scratch, &layout, (&pki, &manager), &layout.server())?;
         wait_ready(&admin, &[&etcd, &apiserver]).await?;
         let controllers =
             layout.start("kube-controller-manager", &layout.controllers_arguments(&manager))?;
@@ -113,7 +116,21 @@ impl ControlPlane {
     /// # Errors
     /// When the certificate cannot be made.
     pub fn kubeconfig_as(&self, identity: &Identity) -> Result<PathBuf> {
-        kubeconfig(&self.scratch, &self.layout, &self.pki, identity)
+        self.kubeconfig_via(identity, &self.layout.server())
+    }
+
+    /// The same, for another way to the API server, such as a [`crate::Cable`] to [`ControlPlane::address`].
+    ///
+    /// # Errors
+    /// When the certificate cannot be made.
+    pub fn kubeconfig_via(&self, identity: &Identity, server: &str) -> Result<PathBuf> {
+        kubeconfig(&self.scratch, &self.layout, (&self.pki, identity), server)
+    }
+
+    /// Where the API server listens.
+    #[must_use]
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.layout.address()
     }
 
     /// The administrator's client, for the current runtime.
@@ -194,14 +211,19 @@ async fn ready(client: &kube::Client) -> bool {
 }
 
 /// Writes a kubeconfig that refers to the certificate files beside it.
-fn kubeconfig(scratch: &Scratch, layout: &Layout, pki: &Pki, who: &Identity) -> Result<PathBuf> {
+fn kubeconfig(
+    scratch: &Scratch,
+    layout: &Layout,
+    (pki, who): (&Pki, &Identity),
+    server: &str,
+) -> Result<PathBuf> {
     let (certificate, key) = pki.client(who)?;
     let name = who.user.replace(':', ".");
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "test",
         "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
         "clusters": [{ "name": "test", "cluster": {
-            "server": layout.server(), "certificate-authority": layout.pki("ca.crt"),
+            "server": server, "certificate-authority": layout.pki("ca.crt"),
         } }],
         "users": [{ "name": "test", "user": { "client-certificate": certificate, "client-key": key } }],
     });

@@ -6,6 +6,7 @@
 //! - [`keeper`]: a stream that is created and kept as the operator does it.
 //! - [`Redis`]: a redis-server that keeps nothing.
 //! - [`ControlPlane`]: etcd, kube-apiserver and kube-controller-manager, with a small PKI of its own.
+//! - [`Cable`]: a connection to one of them that a test can cut.
 //! - [`Chromium`]: a headless browser, driven over its debugging protocol.
 //! - [`WsgwDev`]: our own `wsgw dev`, as a newcomer runs it.
 //! - [`frame`], [`head`]: WebSocket frames made by hand.
@@ -20,6 +21,7 @@
 //! Must hold: nothing is skipped. A missing binary is an error that says what to run.
 
 mod binary;
+mod cable;
 mod chromium;
 mod control_plane;
 mod frames;
@@ -36,8 +38,9 @@ mod wait;
 mod wsgw;
 
 pub use binary::{binary, built_beside};
+pub use cable::Cable;
 pub use chromium::{Chromium, Page, Viewport};
-pub use control_plane::{ControlPlane, Identity};
+pub use control_plane::{AuditEvent, ControlPlane, Identity};
 pub use frames::{frame, head};
 pub use guardian::{Guarded, Signal};
 pub use mounted::MountedSecret;

@@ -1,19 +1,28 @@
 //! The operator on a real API server with real controllers, and a real nats-server.
 //!
-//! Each test has a namespace, a NATS and an operator of its own, which looks at that namespace only. There is no node:
+//! Each test has a namespace, a NATS and an operator of its own, which looks at that namespace only; where two operators
+//! meet they are told apart by their users, in the API server's audit log. There is no node:
 //! pods are objects whose status a test sets where it matters.
 
 #[path = "operator/world.rs"]
 mod world;
 
+#[path = "operator/class.rs"]
+mod class;
 #[path = "operator/end.rs"]
 mod end;
 #[path = "operator/files.rs"]
 mod files;
+#[path = "operator/leader.rs"]
+mod leader;
 #[path = "operator/live.rs"]
 mod live;
 #[path = "operator/load.rs"]
 mod load;
+#[path = "operator/namespaces.rs"]
+mod namespaces;
+#[path = "operator/network.rs"]
+mod network;
 #[path = "operator/objects.rs"]
 mod objects;
 #[path = "operator/pods.rs"]

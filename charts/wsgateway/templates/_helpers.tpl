@@ -43,3 +43,32 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- printf "%s:%s" .image.repository (.image.tag | default .context.Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
+
+{{/*
+The namespaces to look at, as JSON: {"names": [...]}, empty for all. watchNamespace is what the list was called when it
+was one name.
+*/}}
+{{- define "wsgateway.watched" -}}
+{{- $names := .Values.watchNamespaces | default list -}}
+{{- with .Values.watchNamespace -}}
+{{- if $names -}}
+{{- fail "watchNamespace is the old name of watchNamespaces: write all namespaces into watchNamespaces, and leave watchNamespace out" -}}
+{{- end -}}
+{{- $names = list . -}}
+{{- end -}}
+{{- dict "names" $names | toJson -}}
+{{- end -}}
+
+{{/* -n NAMESPACE for the examples in the notes. */}}
+{{- define "wsgateway.inNamespace" -}}
+{{- with (include "wsgateway.watched" . | fromJson).names -}}-n {{ first . }} {{ end -}}
+{{- end -}}
+
+{{/* KEY=VALUE,KEY=VALUE of a map. */}}
+{{- define "wsgateway.pairs" -}}
+{{- $pairs := list -}}
+{{- range $key, $value := . -}}
+{{- $pairs = append $pairs (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- join "," $pairs -}}
+{{- end -}}

@@ -33,6 +33,9 @@ superfluous is deleted by the operator itself.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
 # Not watched: the cluster may not know the kind.
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
@@ -45,8 +48,8 @@ superfluous is deleted by the operator itself.
 - apiGroups: [apps]
   resources: [replicasets]
   verbs: [list]
-# The Secrets that WsGateways name in spec.nats, one by one, for its own connection to NATS: it can neither list nor
-# watch them.
+# The Secrets that WsGateways name, one by one: for its own connection to NATS, and to see whether they have the label
+# wsgateway.dev/allow. It can neither list nor watch them.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]

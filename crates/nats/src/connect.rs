@@ -28,6 +28,9 @@ const PING: Duration = Duration::from_secs(10);
 /// Longest wait for the answer to a request, such as stream info.
 const REQUEST: Duration = Duration::from_secs(5);
 
+/// End of the message of a refusal whose cause we can see ourselves.
+pub const EXPIRED: &str = "; its JWT has expired: have a new one made";
+
 /// A connection is impossible, whatever the state of the servers.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -275,7 +278,7 @@ pub(crate) enum LoadError {
 /// A refusal whose cause we can see ourselves: whether the JWT has `expired`.
 pub(crate) fn explained(mut failure: Failure, expired: bool) -> Failure {
     if failure.kind == FailureKind::Authorization && expired {
-        failure.message.push_str("; its JWT has expired: have a new one made");
+        failure.message.push_str(EXPIRED);
     }
     failure
 }

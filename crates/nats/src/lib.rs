@@ -20,7 +20,9 @@ mod unsuitable;
 pub use wsgateway_nats_wire as wire;
 
 pub use access::{Access, Auth, Material, MaterialError, Tls};
-pub use connect::{ConnectError, Connection, Failure, FailureKind, Notice, Renewal, connect};
+pub use connect::{
+    ConnectError, Connection, EXPIRED, Failure, FailureKind, Notice, Renewal, connect,
+};
 pub use epoch::{EPOCH_KEY, epoch, epoch_of_created, fresh_epoch};
 pub use error::StreamError;
 pub use owner::{OWNER_KEY, Owner, Ownership};

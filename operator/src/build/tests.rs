@@ -16,7 +16,27 @@ fn built(manifest: &str, monitors: bool) -> Objects {
     let mut gateway = parse(manifest).unwrap();
     gateway.metadata.uid = Some("11111111-2222-3333-4444-555555555555".into());
     let valid = validate(&gateway).unwrap();
-    objects(&valid, "registry.example.com/gateway:1", monitors).unwrap()
+    objects(&valid, "registry.example.com/gateway:1", monitors, None).unwrap()
+}
+
+#[test]
+fn a_network_policy_lets_clients_in_as_given_and_to_the_admin_port_only_operator_and_monitoring() {
+    let policy = |manifest: &str, monitoring: &[(&str, &str)]| {
+        let valid = validate(&parse(manifest).unwrap()).unwrap();
+        let pairs = monitoring.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let rules = NetworkRules {
+            operator_namespace: "wsgateway-system".to_owned(),
+            monitoring: pairs.collect(),
+        };
+        objects(&valid, "gateway", false, Some(&rules)).unwrap().network_policy.unwrap()
+    };
+    let full = policy(FULL, &[("team", "watchers")]);
+    insta::assert_snapshot!(yaml::to_string(&full).unwrap());
+    let mut rules = policy(SAMPLE, &[]).spec.unwrap().ingress.unwrap();
+    let (admin, clients) = (rules.remove(1), rules.remove(0));
+    assert_eq!(clients.from, None);
+    // An empty list of peers would be everybody.
+    assert_eq!(admin.from.unwrap().len(), 1);
 }
 
 fn text(objects: &Objects) -> String {

@@ -1,5 +1,6 @@
 //! The three servers: ports, files and flags.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -28,7 +29,17 @@ impl Layout {
 
     /// URL of the API server.
     pub(super) fn server(&self) -> String {
-        format!("https://127.0.0.1:{}", self.apiserver)
+        format!("https://{}", self.address())
+    }
+
+    /// Where the API server listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.apiserver).into()
+    }
+
+    /// What the API server notes of every request.
+    pub(super) fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
     }
 
     /// Path of a certificate or key.
@@ -74,6 +85,10 @@ impl Layout {
             ("client-ca-file", pki("ca.crt")),
             ("tls-cert-file", pki("apiserver.crt")),
             ("tls-private-key-file", pki("apiserver.key")),
+            ("audit-policy-file", self.folder.join("audit-policy.yaml").display().to_string()),
+            ("audit-log-path", self.audit_log().display().to_string()),
+            // Megabytes: one file for all.
+            ("audit-log-maxsize", text("2000")),
             ("service-account-issuer", text("https://kubernetes.default.svc")),
             ("service-account-key-file", pki("sa.pub")),
             ("service-account-signing-key-file", pki("sa.key")),

@@ -1,11 +1,13 @@
 //! What the chart's roles allow, asked of the API server as those whom they are bound to.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result};
+use futures_util::{StreamExt as _, stream};
 use harness::{ControlPlane, wait_until};
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+    coordination::v1::Lease,
     core::v1::{ConfigMap, Namespace, Secret, Service},
 };
 use kube::{
@@ -32,6 +34,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("get list watch create patch", "apps/deployments"),
     ("get list watch create patch", "policy/poddisruptionbudgets"),
     ("get list watch create patch delete", "autoscaling/horizontalpodautoscalers"),
+    ("get list watch create patch delete", "networking.k8s.io/networkpolicies"),
     ("get create patch delete", "monitoring.coreos.com/servicemonitors"),
     ("list patch", "/pods"),
     ("list", "apps/replicasets"),
@@ -142,14 +145,115 @@ async fn the_operator_may_do_its_work_and_nothing_else() -> Result<()> {
 }
 
 #[tokio::test]
-async fn with_a_watched_namespace_the_operator_has_no_rights_elsewhere() -> Result<()> {
+async fn with_watched_namespaces_the_operator_has_its_rights_in_each_and_none_elsewhere() -> Result<()> {
     let plane = plane().await?;
-    let (here, elsewhere) = (plane.namespace("here").await?, plane.namespace("elsewhere").await?);
-    grant(plane, &["fullnameOverride=narrow", &format!("watchNamespace={here}")]).await?;
+    let (here, there) = (plane.namespace("here").await?, plane.namespace("there").await?);
+    let elsewhere = plane.namespace("elsewhere").await?;
+    let list = format!("watchNamespaces={{{here},{there}}}");
+    grant(plane, &["fullnameOverride=narrow", &list]).await?;
+    for namespace in [&here, &there] {
+        let client = client_of(plane, "narrow-operator", namespace).await?;
+        assert_eq!(wrong(&client, NEEDED, true, namespace).await?, Vec::<String>::new());
+    }
     let client = client_of(plane, "narrow-operator", &here).await?;
-    assert_eq!(wrong(&client, NEEDED, true, &here).await?, Vec::<String>::new());
     assert_eq!(wrong(&client, NEEDED, false, &elsewhere).await?, Vec::<String>::new());
     Ok(())
+}
+
+/// The verbs that RBAC knows for objects.
+const VERBS: [&str; 8] =
+    ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+
+/// Every resource and subresource that the API server has, as group/resource/subresource.
+async fn resources(client: &Client) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for resource in client.list_core_api_resources("v1").await?.resources {
+        found.insert(format!("/{}", resource.name));
+    }
+    for group in client.list_api_groups().await?.groups {
+        for version in group.versions {
+            for resource in client.list_api_group_resources(&version.group_version).await?.resources {
+                found.insert(format!("{}/{}", group.name, resource.name));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Verbs that an account has and a table does not name.
+async fn beyond(
+    client: &Client,
+    all: &BTreeSet<String>,
+    tables: &[&[(&str, &str)]],
+    namespace: &str,
+) -> Result<Vec<String>> {
+    let named = |verb: &str, what: &str| {
+        let rows = tables.iter().flat_map(|table| table.iter());
+        rows.into_iter().any(|(verbs, row)| *row == what && verbs.split(' ').any(|one| one == verb))
+    };
+    let asked = all.iter().flat_map(|what| VERBS.map(|verb| (verb, what.as_str())));
+    let answers: Vec<Result<Option<String>>> = stream::iter(asked)
+        .filter(|(verb, what)| std::future::ready(!named(verb, what)))
+        .map(|(verb, what)| async move {
+            Ok(may(client, verb, what, namespace).await?.then(|| format!("{verb} {what}")))
+        })
+        .buffer_unordered(16)
+        .collect()
+        .await;
+    answers.into_iter().filter_map(Result::transpose).collect()
+}
+
+/// In its own namespace, for the election.
+const LEASE: &[(&str, &str)] = &[("create", "coordination.k8s.io/leases")];
+
+/// What everybody who is logged in may do, by the cluster's own roles.
+const EVERYBODY: &[(&str, &str)] = &[
+    ("create", "authorization.k8s.io/selfsubjectaccessreviews"),
+    ("create", "authorization.k8s.io/selfsubjectrulesreviews"),
+    ("create", "authentication.k8s.io/selfsubjectreviews"),
+];
+
+#[tokio::test]
+async fn every_other_verb_on_every_resource_of_the_api_server_is_denied() -> Result<()> {
+    let plane = plane().await?;
+    let (here, elsewhere) = (plane.namespace("every").await?, plane.namespace("other").await?);
+    let all = resources(&plane.client().await?).await?;
+    assert!(all.len() > 80 && all.contains("/secrets") && all.contains("apps/deployments/scale"));
+    grant(plane, &["fullnameOverride=every"]).await?;
+    let wide = client_of(plane, "every-operator", &here).await?;
+    let nothing = Vec::<String>::new();
+    assert_eq!(beyond(&wide, &all, &[NEEDED, EVERYBODY], &here).await?, nothing);
+    assert_eq!(beyond(&wide, &all, &[NEEDED, EVERYBODY, LEASE], NAMESPACE).await?, nothing);
+
+    grant(plane, &["fullnameOverride=few", &format!("watchNamespaces={{{here}}}")]).await?;
+    let narrow = client_of(plane, "few-operator", &here).await?;
+    assert_eq!(beyond(&narrow, &all, &[NEEDED, EVERYBODY], &here).await?, nothing);
+    assert_eq!(beyond(&narrow, &all, &[EVERYBODY], &elsewhere).await?, nothing);
+    assert_eq!(beyond(&narrow, &all, &[EVERYBODY, LEASE], NAMESPACE).await?, nothing);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_the_leases_an_operator_may_read_and_update_its_own_alone() -> Result<()> {
+    let plane = plane().await?;
+    let namespace = plane.namespace("leases").await?;
+    grant(plane, &["fullnameOverride=elected"]).await?;
+    let client = client_of(plane, "elected-operator", &namespace).await?;
+    let leases = Api::<Lease>::namespaced(client.clone(), NAMESPACE);
+    let lease = |name: &str| Lease {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        ..Lease::default()
+    };
+    let own = leases.create(&PostParams::default(), &lease("elected-operator")).await?;
+    leases.get("elected-operator").await?;
+    leases.replace("elected-operator", &PostParams::default(), &own).await?;
+    forbidden(leases.delete("elected-operator", &DeleteParams::default()).await.err())?;
+    forbidden(leases.list(&ListParams::default()).await.err())?;
+    forbidden(leases.get("kube-scheduler").await.err())?;
+    let others = lease("kube-scheduler");
+    forbidden(leases.replace("kube-scheduler", &PostParams::default(), &others).await.err())?;
+    let elsewhere = Api::<Lease>::namespaced(client, &namespace);
+    forbidden(elsewhere.create(&PostParams::default(), &lease("elected-operator")).await.err())
 }
 
 #[tokio::test]

@@ -1,15 +1,22 @@
 //! Helm alone: what the values render, and which values are refused.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use harness::repository;
 use serde_json::{Value, json};
 
-use super::helm::{chart, helm, of_kind, rendered, run};
+use super::helm::{NAMESPACE, chart, helm, of_kind, rendered, run};
 
 /// Value settings that a user would make, each valid.
 pub(super) const SETTINGS: &[&[&str]] = &[
     &[],
     &["watchNamespace=default"],
+    &["watchNamespaces={default,kube-system}", "operator.class=internal"],
+    &["operator.replicas=3", "operator.leaderElection.leaseSeconds=30"],
+    &["operator.replicas=1", "operator.leaderElection.enabled=false"],
+    &["networkPolicies.enabled=true"],
+    &["networkPolicies.enabled=true", "networkPolicies.monitoringNamespaces=null"],
     &[
         "crds.install=false",
         "rbac.create=false",
@@ -61,6 +68,9 @@ fn the_defaults_render_these_objects_and_no_others() -> Result<()> {
         "ClusterRoleBinding wsgateway-operator",
         "CustomResourceDefinition wsgateways.wsgateway.dev",
         "Deployment wsgateway-operator",
+        "PodDisruptionBudget wsgateway-operator",
+        "Role wsgateway-operator-lease",
+        "RoleBinding wsgateway-operator-lease",
         "Service wsgateway-operator-metrics",
         "ServiceAccount wsgateway-operator",
     ];
@@ -73,13 +83,123 @@ fn name(object: &Value) -> String {
     format!("{} {}", text(&object["kind"]), text(&object["metadata"]["name"]))
 }
 
+/// Namespaces of the objects of a kind and name.
+fn namespaces(documents: &[Value], kind: &str, name: &str) -> Vec<String> {
+    let named = documents
+        .iter()
+        .filter(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+    named
+        .map(|object| object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// Variables of the operator's container.
+fn environment(documents: &[Value]) -> Result<BTreeMap<String, Value>> {
+    let container = &of_kind(documents, "Deployment")?["spec"]["template"]["spec"]["containers"][0];
+    let variables = container["env"].as_array().cloned().unwrap_or_default();
+    let pair = |variable: Value| {
+        let value = variable.get("value").or(variable.get("valueFrom")).cloned();
+        (variable["name"].as_str().unwrap_or_default().to_owned(), value.unwrap_or_default())
+    };
+    Ok(variables.into_iter().map(pair).collect())
+}
+
 #[test]
-fn one_namespace_needs_no_right_beyond_it() -> Result<()> {
-    let documents = rendered(&["watchNamespace=trading", "rbac.aggregate=false"])?;
-    assert_eq!(of_kind(&documents, "Role")?["metadata"]["namespace"], "trading");
-    assert_eq!(of_kind(&documents, "RoleBinding")?["metadata"]["namespace"], "trading");
-    assert!(of_kind(&documents, "ClusterRole").is_err());
-    assert!(of_kind(&documents, "ClusterRoleBinding").is_err());
+fn each_watched_namespace_has_a_role_and_the_operator_no_right_beyond_them() -> Result<()> {
+    for (values, expected) in [
+        (&["watchNamespaces={trading,chat}", "rbac.aggregate=false"], &["trading", "chat"][..]),
+        // What the list was called when it was one name.
+        (&["watchNamespace=trading", "rbac.aggregate=false"], &["trading"]),
+    ] {
+        let documents = rendered(values)?;
+        for kind in ["Role", "RoleBinding"] {
+            assert_eq!(namespaces(&documents, kind, "wsgateway-operator"), expected);
+            assert_eq!(namespaces(&documents, kind, "wsgateway-operator-lease"), [NAMESPACE]);
+        }
+        assert!(of_kind(&documents, "ClusterRole").is_err());
+        assert!(of_kind(&documents, "ClusterRoleBinding").is_err());
+        let list = &environment(&documents)?["WSGATEWAY_WATCH_NAMESPACES"];
+        assert_eq!(list, &json!(expected.join(",")));
+    }
+    assert!(!environment(&rendered(&[])?)?.contains_key("WSGATEWAY_WATCH_NAMESPACES"));
+    Ok(())
+}
+
+#[test]
+fn two_operators_elect_a_leader_and_are_never_drained_at_once() -> Result<()> {
+    let documents = rendered(&["fullnameOverride=gw"])?;
+    let deployment = &of_kind(&documents, "Deployment")?["spec"];
+    assert_eq!((&deployment["replicas"], &deployment["strategy"]["type"]), (&json!(2), &json!("RollingUpdate")));
+    let environment_of = environment(&documents)?;
+    for (name, value) in [
+        ("WSGATEWAY_LEADER_ELECT", json!("true")),
+        ("WSGATEWAY_LEASE_NAME", json!("gw-operator")),
+        ("WSGATEWAY_NAMESPACE", json!({ "fieldRef": { "fieldPath": "metadata.namespace" } })),
+        ("WSGATEWAY_POD", json!({ "fieldRef": { "fieldPath": "metadata.name" } })),
+    ] {
+        assert_eq!(environment_of[name], value, "{name}");
+    }
+    let selector = &deployment["selector"];
+    let budget = &of_kind(&documents, "PodDisruptionBudget")?["spec"];
+    assert_eq!((&budget["maxUnavailable"], &budget["selector"]), (&json!(1), selector));
+    let spread = &deployment["template"]["spec"]["topologySpreadConstraints"];
+    assert_eq!(spread[1]["topologyKey"], "kubernetes.io/hostname");
+    assert_eq!(&spread[1]["labelSelector"], selector);
+    let leases = documents
+        .iter()
+        .find(|object| object["metadata"]["name"] == "gw-operator-lease" && object["kind"] == "Role");
+    assert_eq!(leases.map(|role| &role["rules"][1]["resourceNames"]), Some(&json!(["gw-operator"])));
+
+    // A budget for a single one would block every drain.
+    let alone = rendered(&["operator.replicas=1"])?;
+    assert!(of_kind(&alone, "PodDisruptionBudget").is_err());
+    let without = rendered(&["operator.replicas=1", "operator.leaderElection.enabled=false"])?;
+    assert_eq!(of_kind(&without, "Deployment")?["spec"]["strategy"]["type"], "Recreate");
+    assert!(of_kind(&without, "Role").is_err());
+    Ok(())
+}
+
+#[test]
+fn with_network_policies_the_operator_makes_those_of_gateways_and_its_own_port_is_for_monitoring()
+-> Result<()> {
+    let on = "networkPolicies.enabled=true";
+    let team = "networkPolicies.monitoringNamespaces.team=watchers";
+    let documents = rendered(&[on, team])?;
+    let environment_of = environment(&documents)?;
+    assert_eq!(environment_of["WSGATEWAY_NETWORK_POLICIES"], "true");
+    let labels = "kubernetes.io/metadata.name=monitoring,team=watchers";
+    assert_eq!(environment_of["WSGATEWAY_MONITORING_NAMESPACES"], labels);
+    let policy = &of_kind(&documents, "NetworkPolicy")?["spec"];
+    let deployment = &of_kind(&documents, "Deployment")?["spec"];
+    assert_eq!(policy["podSelector"], deployment["selector"]);
+    let selector = &policy["ingress"][0]["from"][0]["namespaceSelector"]["matchLabels"];
+    assert_eq!(selector, &json!({ "kubernetes.io/metadata.name": "monitoring", "team": "watchers" }));
+
+    let nobody = rendered(&[on, "networkPolicies.monitoringNamespaces=null"])?;
+    assert_eq!(of_kind(&nobody, "NetworkPolicy")?["spec"]["ingress"], json!([]));
+    assert!(!environment(&nobody)?.contains_key("WSGATEWAY_MONITORING_NAMESPACES"));
+    let off = rendered(&[])?;
+    assert!(of_kind(&off, "NetworkPolicy").is_err());
+    assert!(!environment(&off)?.contains_key("WSGATEWAY_NETWORK_POLICIES"));
+    Ok(())
+}
+
+#[test]
+fn the_notes_say_what_the_operator_keeps_and_explain_old_values() -> Result<()> {
+    let notes = |values: &[&str]| {
+        let chart = chart();
+        let mut arguments = vec!["install", "wsgateway", "--dry-run=client"];
+        let path = chart.to_string_lossy().into_owned();
+        arguments.extend([path.as_str(), "--namespace", NAMESPACE]);
+        arguments.extend(values.iter().flat_map(|value| ["--set", value]));
+        helm(&arguments, &[])
+    };
+    let old = notes(&["watchNamespace=trading"])?;
+    assert!(old.contains("write watchNamespaces: [trading] instead"), "{old}");
+    let new = notes(&["watchNamespaces={trading,chat}", "operator.class=internal"])?;
+    assert!(new.contains("trading, chat") && new.contains("spec.class: internal"), "{new}");
+    assert!(new.contains("  class: internal\n  nats:"), "{new}");
+    assert!(!new.contains("instead"), "{new}");
     Ok(())
 }
 
@@ -110,7 +230,13 @@ fn bad_values_are_refused_by_name() {
     let refused: &[(&[&str], &str)] = &[
         (&["replicas=3"], "'replicas' not allowed"),
         (&["crds.instal=true"], "'instal' not allowed"),
-        (&["operator.replicas=2"], "'replicas' not allowed"),
+        (&["operator.replicas=0"], "/operator/replicas"),
+        (&["operator.class=Internal"], "/operator/class"),
+        (&["operator.leaderElection.leaseSeconds=1"], "/operator/leaderElection/leaseSeconds"),
+        (&["operator.leaderElection.enabled=false"], "needs operator.leaderElection.enabled"),
+        (&["watchNamespaces={a,B}"], "/watchNamespaces/1"),
+        (&["watchNamespaces={a,a}"], "/watchNamespaces"),
+        (&["watchNamespace=a", "watchNamespaces={b}"], "is the old name of watchNamespaces"),
         (&["operator.image.pullPolicy=Sometimes"], "/operator/image/pullPolicy"),
         (&["operator.image.repository=operator:v1"], "/operator/image/repository"),
         (&["operator.image.digest=abc"], "/operator/image/digest"),

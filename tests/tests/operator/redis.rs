@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wsgateway_config::Source;
 use wsgateway_crds::WsGateway;
 
+use crate::secrets::put;
 use crate::world::{ODIN, World};
 
 /// Changes the sample to one with Redis.
@@ -28,6 +29,7 @@ async fn redis_needs_no_stream_no_nats_and_no_finalizer() -> Result<()> {
     let mut world = World::new("redis").await?;
     // Nothing is asked of it.
     world.nats.stop().await?;
+    put(&world, "redis", &[("password", "secret")]).await?;
     world.create(&with_redis()).await?;
 
     let config = world.config().await?;

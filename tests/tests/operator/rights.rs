@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use harness::{Identity, Nats, tool};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
@@ -14,7 +15,7 @@ use crate::secrets::put;
 use crate::world::{ODIN, World};
 
 /// Gives what the chart's template for the operator's rights renders to, and returns a client of the account it names.
-async fn granted(world: &World, values: &[&str]) -> Result<Client> {
+pub(crate) async fn granted(world: &World, values: &[&str]) -> Result<Client> {
     let namespace = world.namespace.as_str();
     let output = std::process::Command::new(tool("helm")?)
         .args(["template", &format!("rights-{namespace}"), "charts/wsgateway"])
@@ -35,6 +36,7 @@ async fn granted(world: &World, values: &[&str]) -> Result<Client> {
             None => Api::all_with(client, &resource),
         };
         api.create(&PostParams::default(), &object).await?;
+        // Bindings all name the same account.
         if let Some(name) = object.data["subjects"][0]["name"].as_str() {
             account = Some(name.to_owned());
         }
@@ -47,7 +49,12 @@ async fn granted(world: &World, values: &[&str]) -> Result<Client> {
 async fn the_chart_gives_the_operator_enough_rights_from_creation_to_deletion() -> Result<()> {
     let mut world = World::without_operator("rights").await?;
     let client = granted(&world, &[]).await?;
-    world.start_operator_with(crate::world::options(&world.namespace), client).await?;
+    let mut options = crate::world::options(&world.namespace);
+    options.election.leader_elect = true;
+    options.election.own_namespace = Some(world.namespace.clone());
+    options.election.lease_name = format!("rights-{}-wsgateway-operator", world.namespace);
+    let lease = options.election.lease_name.clone();
+    world.start_operator_with(options, client).await?;
 
     let autoscaled = json!({ "spec": { "autoscaling": { "minReplicas": 1, "maxReplicas": 2 } } });
     world.create(&autoscaled).await?;
@@ -68,7 +75,10 @@ async fn the_chart_gives_the_operator_enough_rights_from_creation_to_deletion() 
     );
     world.delete(ODIN).await?;
     world.gone::<WsGateway>(ODIN).await?;
-    world.stop_operator().await
+    world.stop_operator().await?;
+    let lease = world.api::<Lease>().get(&lease).await?;
+    assert_eq!(lease.spec.and_then(|spec| spec.holder_identity).as_deref(), Some(""), "not released");
+    Ok(())
 }
 
 #[tokio::test]

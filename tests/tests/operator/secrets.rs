@@ -1,24 +1,31 @@
 //! Credentials and certificates from Secrets: for the operator's own connection, and as files for the pods.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use async_nats::ConnectOptions;
 use async_nats::jetstream;
-use harness::{Authority, Certified, Nats, NatsOperator, Scratch};
+use harness::{Authority, Certified, Nats, NatsOperator, Scratch, wait_until};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 use wsgateway_crds::WsGateway;
 
-use crate::world::{ODIN, World};
+use crate::world::{ODIN, SOON, World};
 
-/// Makes or replaces a Secret.
+/// Makes or replaces a Secret that WsGateways may use.
 pub(crate) async fn put(world: &World, name: &str, data: &[(&str, &str)]) -> Result<()> {
+    put_with(world, name, data, &json!({ "wsgateway.dev/allow": "true" })).await
+}
+
+async fn put_with(world: &World, name: &str, data: &[(&str, &str)], labels: &Value) -> Result<()> {
     let data: serde_json::Map<String, Value> =
         data.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
     let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": data,
+        "apiVersion": "v1", "kind": "Secret", "stringData": data,
+        "metadata": { "name": name, "labels": labels },
     });
     let parameters = PatchParams::apply("test").force();
     world.api::<Secret>().patch(name, &parameters, &Patch::Apply(&secret)).await?;
@@ -44,7 +51,7 @@ async fn written(world: &World) -> Result<String> {
 }
 
 #[tokio::test]
-async fn creds_may_come_late_wrong_and_rotated_and_only_the_stream_waits_for_them() -> Result<()> {
+async fn creds_may_come_late_wrong_and_rotated_and_pods_are_not_rolled_for_them() -> Result<()> {
     let nats_operator = NatsOperator::new();
     let mut world = World::without_operator("creds").await?;
     world.nats = Nats::start_with(&nats_operator.server_config()?).await?;
@@ -54,6 +61,10 @@ async fn creds_may_come_late_wrong_and_rotated_and_only_the_stream_waits_for_the
 
     let message = world.condition(ODIN, "StreamReady", "False", "SecretMissing").await?;
     assert!(message.contains(&format!("no Secret odin-nats in namespace {}", world.namespace)));
+    // A Secret that comes later need not be for WsGateways.
+    world.condition(ODIN, "GatewayReady", "False", "SecretMissing").await?;
+
+    put(&world, "odin-nats", &[("other", "x")]).await?;
     let before = template(&world).await?;
     let pod = serde_json::to_value(&before)?["spec"].clone();
     assert_eq!(
@@ -66,7 +77,6 @@ async fn creds_may_come_late_wrong_and_rotated_and_only_the_stream_waits_for_the
         (&json!("/etc/wsgateway-nats"), &json!(true))
     );
 
-    put(&world, "odin-nats", &[("other", "x")]).await?;
     let message = world.condition(ODIN, "StreamReady", "False", "SecretMissing").await?;
     assert!(message.contains("odin-nats"), "{message}");
     put(&world, "odin-nats", &[("nats.creds", "half")]).await?;
@@ -92,6 +102,110 @@ async fn creds_may_come_late_wrong_and_rotated_and_only_the_stream_waits_for_the
     }
     world.delete(ODIN).await?;
     world.gone::<WsGateway>(ODIN).await
+}
+
+/// What kubectl does with the command in a message, which it ends with.
+async fn run_label_command(world: &World, message: &str) -> Result<()> {
+    let (_, command) = message.split_once("kubectl -n ").context("no command")?;
+    let words: Vec<&str> = command.split([' ', ';']).collect();
+    let [namespace, "label", "secret", name, label, ..] = words[..] else {
+        anyhow::bail!("no kubectl label: {command}");
+    };
+    let (key, value) = label.split_once('=').context("no label")?;
+    let change = json!({ "metadata": { "labels": { key: value } } });
+    let api = kube::Api::<Secret>::namespaced(world.client.clone(), namespace);
+    api.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_is_sent_nowhere_before_it_says_that_it_is_for_wsgateways() -> Result<()> {
+    let mut world = World::without_operator("label").await?;
+    // A NATS that would take anything and keep it.
+    world.nats =
+        Nats::start_with("authorization { users = [{ user: me, password: pass }] }").await?;
+    world.start_operator().await?;
+    let user = [("username", "me"), ("password", "pass"), ("unsaid", "x")];
+    put_with(&world, "odin-nats", &user, &json!({ "wsgateway.dev/allow": "no" })).await?;
+    let credentials = json!({ "userPassword": { "name": "odin-nats" } });
+    world.create(&json!({ "spec": { "nats": { "credentials": credentials } } })).await?;
+
+    world.condition(ODIN, "GatewayReady", "False", "SecretNotAllowed").await?;
+    let message = world.condition(ODIN, "StreamReady", "False", "SecretNotAllowed").await?;
+    assert!(world.api::<Deployment>().get_opt("odin-gateway").await?.is_none());
+    let written = written(&world).await?;
+    assert!(!written.contains("unsaid") && !written.contains("pass\""), "{written}");
+
+    run_label_command(&world, &message).await?;
+    world.stream_ready().await?;
+    let before = template(&world).await?;
+
+    // Another Secret, another label: the pods stay as they are, and scaling waits for it.
+    put_with(&world, "stranger", &user, &json!({})).await?;
+    let credentials = json!({ "userPassword": { "name": "stranger" } });
+    world.edit(&json!({ "spec": { "nats": { "credentials": credentials } } })).await?;
+    let message = world.condition(ODIN, "GatewayReady", "False", "SecretNotAllowed").await?;
+    assert!(message.contains("the pods that run stay as they are"), "{message}");
+    assert_eq!(template(&world).await?, before);
+    run_label_command(&world, &message).await?;
+    world.stream_ready().await?;
+    world.object::<Deployment>("odin-gateway", |deployment| {
+        deployment.spec.as_ref().is_some_and(|spec| spec.template != before)
+    })
+    .await
+    .map(drop)
+}
+
+#[tokio::test]
+async fn the_secrets_of_redis_need_the_label_too() -> Result<()> {
+    let world = World::new("redis-label").await?;
+    put_with(&world, "redis", &[("password", "x")], &json!({})).await?;
+    let redis = json!({
+        "servers": ["redis://127.0.0.1:1"], "channels": ["*"],
+        "passwordSecret": { "name": "redis", "key": "password" },
+    });
+    let spec = json!({ "nats": null, "stream": null, "channels": { "stripPrefix": "" }, "redis": redis });
+    world.create(&json!({ "spec": spec })).await?;
+
+    let message = world.condition(ODIN, "GatewayReady", "False", "SecretNotAllowed").await?;
+    assert!(world.api::<Deployment>().get_opt("odin-gateway").await?.is_none());
+    run_label_command(&world, &message).await?;
+    template(&world).await.map(drop)
+}
+
+#[tokio::test]
+async fn whatever_answers_at_an_address_the_status_says_the_same() -> Result<()> {
+    let world = World::new("ports").await?;
+    let closed = harness::free_port()?;
+    let silent = TcpListener::bind("127.0.0.1:0").await?;
+    let talks = TcpListener::bind("127.0.0.1:0").await?;
+    let (silent_port, talks_port) = (silent.local_addr()?.port(), talks.local_addr()?.port());
+    let talking = tokio::spawn(async move {
+        while let Ok((mut socket, _)) = talks.accept().await {
+            drop(socket.write_all(b"SSH-2.0-OpenSSH_9.6\r\n").await);
+        }
+    });
+    let mut told = std::collections::BTreeSet::new();
+    for (name, port) in [("closed", closed), ("silent", silent_port), ("talks", talks_port)] {
+        world
+            .create(&json!({
+                "metadata": { "name": name },
+                "spec": { "nats": { "servers": [format!("nats://127.0.0.1:{port}")] } },
+            }))
+            .await?;
+        let log_is_written = "the log of the operator";
+        world.condition(name, "StreamReady", "False", "NatsUnreachable").await?;
+        wait_until(SOON, "the failure in the status", async || {
+            let status = world.status(name).await.unwrap_or_default();
+            status.conditions.iter().any(|c| c.message.contains(log_is_written))
+        })
+        .await?;
+        told.insert(world.condition(name, "StreamReady", "False", "NatsUnreachable").await?);
+    }
+    talking.abort();
+    drop(silent);
+    assert_eq!(told.len(), 1, "{told:?}");
+    Ok(())
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, CustomResourceExt as _, Resource, ResourceExt as _};
 use operator::Options;
+use operator::app::Ended;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -37,10 +38,10 @@ pub(crate) struct World {
 struct Running {
     admin: SocketAddr,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Ended>,
 }
 
-/// A flag of the operator for tests: it looks again every second, and gives up soon.
+/// Options of an operator for tests: alone in its namespace, it looks again every second, and gives up soon.
 pub(crate) fn options(namespace: &str) -> Options {
     use clap::Parser as _;
     let arguments = [
@@ -55,6 +56,7 @@ pub(crate) fn options(namespace: &str) -> Options {
         "1",
         "--discovery-seconds",
         "1",
+        "--leader-elect=false",
     ];
     operator::Cli::parse_from(arguments).options
 }
@@ -106,7 +108,7 @@ impl World {
     pub(crate) async fn stop_operator(&mut self) -> Result<()> {
         if let Some(running) = self.operator.take() {
             running.stop.cancel();
-            running.task.await?;
+            anyhow::ensure!(running.task.await? == Ended::Stopped, "the operator lost its Lease");
         }
         Ok(())
     }

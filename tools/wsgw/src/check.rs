@@ -1,10 +1,11 @@
 //! `wsgw check`: is this manifest fine, and what does it amount to?
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
 use wsgateway_config::{Delivery, Millis, Rule};
-use wsgateway_crds::{ValidGateway, ValidSource};
+use wsgateway_crds::{SECRET_ALLOW, ValidGateway, ValidSource};
 
 use crate::cli::Check;
 use crate::error::Error;
@@ -47,6 +48,9 @@ fn summary(gateway: &ValidGateway) -> String {
         bytes(limits.history.bytes),
         time(limits.history.age),
     );
+    if let Some(line) = secrets(&gateway.source) {
+        text.push_str(&line);
+    }
     let width = gateway.rules.iter().map(|rule| rule.r#match.chars().count()).max();
     for (at, rule) in gateway.rules.iter().enumerate() {
         let label = if at == 0 { "rules" } else { "" };
@@ -55,6 +59,21 @@ fn summary(gateway: &ValidGateway) -> String {
         let _ = writeln!(text, "  {label:<7} {:<width$}  {}", rule.r#match, treatment(rule));
     }
     text
+}
+
+/// Which Secrets have to exist, and how they are allowed.
+fn secrets(source: &ValidSource) -> Option<String> {
+    let files = match source {
+        ValidSource::Nats(nats) => nats.files(),
+        ValidSource::Redis(redis) => redis.files(),
+    };
+    let names: BTreeSet<String> = files.into_iter().map(|file| file.source.name).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = names.into_iter().collect();
+    let names = names.join(" ");
+    Some(format!("  secrets {names}, which need a label: kubectl label secret {names} {SECRET_ALLOW}=true\n"))
 }
 
 fn treatment(rule: &Rule) -> String {
@@ -95,6 +114,17 @@ mod tests {
     #[test]
     fn limits_memory_and_rules_are_told() {
         insta::assert_snapshot!(of_sample("tickers"));
+    }
+
+    #[test]
+    fn secrets_are_named_with_the_command_that_allows_them() {
+        let told = of_sample("managed-nats");
+        let names = "odin-nats odin-nats-ca odin-nats-client";
+        let line = format!(
+            "  secrets {names}, which need a label: kubectl label secret {names} wsgateway.dev/allow=true\n"
+        );
+        assert!(told.contains(&line), "{told}");
+        assert!(!of_sample("odin").contains("secrets"));
     }
 
     #[test]
