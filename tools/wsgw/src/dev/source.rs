@@ -9,7 +9,7 @@ use wsgateway_config::{
 };
 use wsgateway_crds::{AdoptionPolicy, ValidGateway, ValidNats, ValidRedis, ValidSource};
 use wsgateway_nats::{
-    Access, Adoption, FailureKind, Notice, Owner, Plan, StreamError, Streams, fresh_epoch,
+    Access, Adoption, Claim, FailureKind, Notice, Owner, Plan, StreamError, Streams, fresh_epoch,
 };
 
 use super::given;
@@ -166,8 +166,8 @@ async fn make_stream(
     let streams = Streams::new(client.clone(), Some(&source.api_prefix));
     let observed = streams.observe(&desired.name).await.map_err(failed)?;
     let fresh = fresh_epoch(SystemTime::now(), fastrand::u64(..));
-    let plan = wsgateway_nats::plan(desired, &owner, adoption, observed.as_ref(), &fresh);
-    if let Plan::Refused(refusal) = plan {
+    let plan = wsgateway_nats::plan(desired, &Claim::new(&owner, adoption), observed.as_ref(), &fresh);
+    if let Plan::Refuse(refusal) = plan {
         return Err(Error::Refused { stream: desired.name.clone(), url, refusal });
     }
     streams.apply(&plan).await.map_err(failed)?;
