@@ -68,6 +68,17 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
     errors.finish(valid)
 }
 
+/// The NATS servers of a WsGateway with who we are to them, whatever is wrong elsewhere in it. `None` when there is none, or
+/// `spec.nats` itself cannot work. Of the stream only the name counts, and that is not checked.
+pub fn reachable(gateway: &WsGateway) -> Option<ValidNats> {
+    let mut errors = Errors::default();
+    let source = source(&gateway.spec, &mut errors)?;
+    match source {
+        ValidSource::Nats(nats) if !errors.within("spec.nats") => Some(*nats),
+        ValidSource::Nats(_) | ValidSource::Redis(_) => None,
+    }
+}
+
 /// The one source that is given; None, with the error noted, when it is none or more than one.
 fn source(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<ValidSource> {
     match (&spec.nats, &spec.stream, &spec.redis) {

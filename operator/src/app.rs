@@ -16,7 +16,10 @@ use crate::context::Context;
 use crate::controller::{self, Triggers};
 use crate::events::Events;
 use crate::fleet::Asker;
+use crate::identity::Identity;
 use crate::metrics::Metrics;
+use crate::stream::Records;
+use crate::wake::wakes;
 use crate::{discovery, nats};
 
 /// Reconciliations that still run after this long are abandoned: each of their steps may be repeated.
@@ -66,16 +69,19 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let watching = readiness.gate("watch");
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
     let (monitors, known) = watch::channel(false);
-    let links = nats::Links::default();
-    let triggers = controller::triggers(&client, &options, &known, links.connected());
+    let (wake, wakes) = wakes();
+    let triggers = controller::triggers(&client, &options, &known, wakes);
     let context = Arc::new(Context {
         events: Events::new(client.clone()),
+        links: nats::Links::new(wake.clone()),
+        records: Records::default(),
+        wake,
+        identity: Identity::new(options.cluster.as_deref()),
         client,
         options,
         children: triggers.children.clone(),
         metrics,
         monitors: known,
-        links,
         asker: Asker::default(),
         written: crate::apply::Written::default(),
         backoff: crate::backoff::Backoff::default(),

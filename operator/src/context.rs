@@ -9,8 +9,11 @@ use crate::backoff::Backoff;
 use crate::children::Children;
 use crate::events::Events;
 use crate::fleet::Asker;
+use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::nats::Links;
+use crate::stream::Records;
+use crate::wake::Wake;
 
 pub(crate) struct Context {
     pub(crate) client: Client,
@@ -21,6 +24,9 @@ pub(crate) struct Context {
     /// Whether the cluster knows ServiceMonitors.
     pub(crate) monitors: watch::Receiver<bool>,
     pub(crate) links: Links,
+    pub(crate) records: Records,
+    pub(crate) wake: Wake,
+    pub(crate) identity: Identity,
     pub(crate) asker: Asker,
     pub(crate) written: Written,
     pub(crate) backoff: Backoff,

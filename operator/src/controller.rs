@@ -8,8 +8,8 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::{Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
-use kube::{Client, Resource as _};
-use tokio::sync::watch;
+use kube::{Client, Resource as _, ResourceExt as _};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wsgateway_crds::WsGateway;
 
@@ -18,13 +18,19 @@ use crate::backoff::WatchBackoff;
 use crate::children::{self, Children, pair};
 use crate::context::Context;
 use crate::reconcile::{after_error, reconcile};
+use crate::wake::{Name, Wakes};
 
 /// Changes that come in a burst (a Deployment's status while pods start) are one look.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
+/// Deleted WsGateways that are looked after at the same time.
+const FAREWELLS: usize = 8;
+
 /// A controller before it runs, and what its watches know.
 pub(crate) struct Triggers {
     controller: Controller<DeserializeGuard<WsGateway>>,
+    /// WsGateways that were deleted, by UID and name.
+    deleted: mpsc::UnboundedReceiver<(String, Name)>,
     /// True from the end of the first list of WsGateways.
     pub(crate) listed: watch::Receiver<bool>,
     pub(crate) children: Children,
@@ -35,7 +41,7 @@ pub(crate) fn triggers(
     client: &Client,
     options: &Options,
     monitors: &watch::Receiver<bool>,
-    connected: watch::Receiver<u64>,
+    wakes: Wakes,
 ) -> Triggers {
     let namespace = options.namespace.as_str();
     let (gateways, writer) = pair::<DeserializeGuard<WsGateway>>();
@@ -43,6 +49,7 @@ pub(crate) fn triggers(
     let changes =
         predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
     let (tell, listed) = watch::channel(false);
+    let (ended, deleted) = mpsc::unbounded_channel();
     let main = watcher(children::api(client, namespace), watcher::Config::default())
         .backoff(WatchBackoff::default())
         .modify(|gateway: &mut DeserializeGuard<WsGateway>| {
@@ -51,8 +58,17 @@ pub(crate) fn triggers(
         .reflect(writer)
         // The store's `wait_until_ready` wakes only the one that asked last, and the controller asks, too.
         .inspect(move |event| {
-            if matches!(event, Ok(watcher::Event::InitDone)) {
-                tell.send_replace(true);
+            match event {
+                Ok(watcher::Event::InitDone) => {
+                    tell.send_replace(true);
+                }
+                // Nobody waits for us where there is no finalizer.
+                Ok(watcher::Event::Delete(gateway)) => {
+                    let name =
+                        Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
+                    drop(ended.send((gateway.uid().unwrap_or_default(), name)));
+                }
+                _ => {}
             }
         })
         .applied_objects()
@@ -64,8 +80,6 @@ pub(crate) fn triggers(
     let (autoscalers, autoscaler_writer) = pair();
     let (disruptions, disruption_writer) = pair();
     let (deployments, deployment_writer) = pair();
-    // A kind came or went, a NATS is back: all look again.
-    let look_again = stream::select(changes_of(monitors.clone()), changes_of(connected));
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
     let controller = Controller::for_stream(main, gateways)
         .with_config(config)
@@ -75,10 +89,12 @@ pub(crate) fn triggers(
         .owns_stream(children::watch(client, namespace, autoscaler_writer))
         .owns_stream(children::watch(client, namespace, disruption_writer))
         .owns_stream(children::watch(client, namespace, deployment_writer))
-        .reconcile_all_on(look_again);
+        // A kind came or went.
+        .reconcile_all_on(changes_of(monitors.clone()))
+        .reconcile_on(wakes.into_stream());
     let children =
         Children { service_accounts, config_maps, services, autoscalers, disruptions, deployments };
-    Triggers { controller, listed, children }
+    Triggers { controller, deleted, listed, children }
 }
 
 fn changes_of<T: Send + Sync + 'static>(
@@ -91,13 +107,28 @@ fn changes_of<T: Send + Sync + 'static>(
     .boxed()
 }
 
+/// Looks after what deleted WsGateways leave behind, for as long as the process runs.
+async fn farewells(deleted: mpsc::UnboundedReceiver<(String, Name)>, context: Arc<Context>) {
+    let deleted = stream::unfold(deleted, |mut deleted| async move {
+        Some((deleted.recv().await?, deleted))
+    });
+    let farewell = |(uid, name): (String, Name)| {
+        let context = Arc::clone(&context);
+        async move { crate::stream::farewell(&uid, &name, &context).await }
+    };
+    deleted.for_each_concurrent(FAREWELLS, farewell).await;
+    // The watch has ended; the controller ends by itself.
+    std::future::pending().await
+}
+
 /// Runs until stopped, then lets running reconciliations end.
 pub(crate) fn run(
     triggers: Triggers,
     context: Arc<Context>,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
-    triggers
+    let farewells = farewells(triggers.deleted, Arc::clone(&context));
+    let reconciliations = triggers
         .controller
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(reconcile, after_error, context)
@@ -107,6 +138,12 @@ pub(crate) fn run(
                 tracing::debug!(%error, "controller");
             }
             std::future::ready(())
-        })
-        .boxed()
+        });
+    async move {
+        tokio::select! {
+            () = reconciliations => {}
+            () = farewells => {}
+        }
+    }
+    .boxed()
 }

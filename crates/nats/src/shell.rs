@@ -103,13 +103,8 @@ impl Streams {
             }
         };
         let observed = self.send(verb, config).await?;
-        let ignored: Vec<&str> =
-            differences(&observed.config, config).iter().map(|change| change.field).collect();
-        if ignored.is_empty() {
-            Ok(Some(observed))
-        } else {
-            Err(StreamError::Ignored { fields: ignored.join(", ") })
-        }
+        let changes = differences(&observed.config, config);
+        if changes.is_empty() { Ok(Some(observed)) } else { Err(StreamError::Ignored { changes }) }
     }
 
     /// Writes our mark, and makes sure that it stands.
@@ -119,11 +114,8 @@ impl Streams {
         let now = self.observe(claim.name()).await?;
         match now.and_then(|observed| observed.config.metadata().remove(OWNER_KEY)) {
             mark if mark == ours => Ok(()),
-            mark => Err(StreamError::Temporary {
-                answer: format!(
-                    "the stream was claimed by {} at the same moment",
-                    mark.as_deref().unwrap_or("nobody")
-                ),
+            mark => Err(StreamError::ClaimedByOther {
+                owner: mark.unwrap_or_else(|| "nobody".to_owned()),
             }),
         }
     }
