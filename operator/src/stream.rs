@@ -234,7 +234,7 @@ fn held_back(work: &Work<'_>, plan: &Plan) -> Result<Option<Verdict>, StreamErro
         {
             return Err(StreamError::Ignored { changes: changes.to_vec() });
         }
-        let allowed = record.corrections.allow(work.gateway.generation, Instant::now());
+        let allowed = record.corrections.allow(&work.nats.stream, Instant::now());
         Ok(allowed.err().map(|wait| contested(changes, wait.as_secs())))
     })
 }
@@ -242,20 +242,20 @@ fn held_back(work: &Work<'_>, plan: &Plan) -> Result<Option<Verdict>, StreamErro
 /// Notes what became of a plan, for the next reconciliation.
 fn remember(work: &Work<'_>, plan: &Plan, error: Option<&StreamError>) {
     let version = work.link.client.server_info().version;
-    let generation = work.gateway.generation;
+    let desired = &work.nats.stream;
     work.context.records.with(&work.gateway.uid, |record| match (plan, error) {
         (_, Some(StreamError::Ignored { changes })) => {
             record.ignored = Some((changes.clone(), version));
         }
         // A blow of a fight, too.
         (_, Some(StreamError::ClaimedByOther { .. })) => {
-            record.corrections.written(generation, Instant::now());
+            record.corrections.written(desired, Instant::now());
         }
         (_, Some(_)) => {}
         (Plan::Update { .. } | Plan::StepWise { .. }, None) => {
-            record.corrections.written(generation, Instant::now());
+            record.corrections.written(desired, Instant::now());
         }
-        (_, None) => record.corrections.found(generation),
+        (_, None) => record.corrections.found(desired),
     });
 }
 

@@ -6,6 +6,10 @@
 #[path = "operator/world.rs"]
 mod world;
 
+#[path = "operator/deletion.rs"]
+mod deletion;
+#[path = "operator/drift.rs"]
+mod drift;
 #[path = "operator/end.rs"]
 mod end;
 #[path = "operator/live.rs"]
@@ -14,6 +18,8 @@ mod live;
 mod load;
 #[path = "operator/objects.rs"]
 mod objects;
+#[path = "operator/ownership.rs"]
+mod ownership;
 #[path = "operator/pods.rs"]
 mod pods;
 #[path = "operator/redis.rs"]

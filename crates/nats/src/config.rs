@@ -103,6 +103,13 @@ const FIELDS: [Field; 14] = [
     ("epoch", |config| noted(config, EPOCH_KEY)),
 ];
 
+impl Settings {
+    /// Fields that a manifest declares or that we set, by the names that they have in a manifest, with their values as text.
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        FIELDS.into_iter().map(|(field, value)| (field, value(self))).collect()
+    }
+}
+
 /// Every declared field in which `from` is not `to`.
 pub(crate) fn differences(from: &Settings, to: &Settings) -> Vec<Change> {
     FIELDS

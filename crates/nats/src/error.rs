@@ -107,7 +107,7 @@ impl StreamError {
             Self::ReplicasUnavailable { .. } => "ReplicasUnavailable",
             Self::ResourcesExceeded { .. } => "NatsResourcesExceeded",
             Self::Refused { .. } => "StreamRefused",
-            Self::ClaimedByOther { .. } => "StreamContested",
+            Self::ClaimedByOther { .. } => "StreamClaimedByOther",
             Self::Temporary { .. } => "NatsTemporaryFailure",
         }
     }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use wsgateway_config::StreamConfig;
+
 /// As many corrections within [`WINDOW`] are repairs; the next one would be a fight, in which each side discards messages by
 /// its own limits.
 pub(crate) const MOST: usize = 3;
@@ -11,8 +13,8 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(600);
 /// When a stream was corrected that had been as specified before.
 #[derive(Debug, Default)]
 pub(crate) struct Corrections {
-    /// Generation of the WsGateway that the stream was last made to follow.
-    settled: Option<i64>,
+    /// What the stream was last made to be.
+    settled: Option<StreamConfig>,
     times: VecDeque<Instant>,
 }
 
@@ -21,8 +23,8 @@ impl Corrections {
     ///
     /// # Errors
     /// When it may not: how long to leave it alone.
-    pub(crate) fn allow(&mut self, generation: i64, now: Instant) -> Result<(), Duration> {
-        if self.settled != Some(generation) {
+    pub(crate) fn allow(&mut self, desired: &StreamConfig, now: Instant) -> Result<(), Duration> {
+        if self.settled.as_ref() != Some(desired) {
             return Ok(());
         }
         let age = |since: &Instant| now.saturating_duration_since(*since);
@@ -36,45 +38,57 @@ impl Corrections {
     }
 
     /// The stream was changed and is as specified.
-    pub(crate) fn written(&mut self, generation: i64, now: Instant) {
-        if self.settled.replace(generation) == Some(generation) {
+    pub(crate) fn written(&mut self, desired: &StreamConfig, now: Instant) {
+        if self.settled.replace(desired.clone()).as_ref() == Some(desired) {
             self.times.push_back(now);
         }
     }
 
     /// The stream was found as specified.
-    pub(crate) fn found(&mut self, generation: i64) {
-        self.settled = Some(generation);
+    pub(crate) fn found(&mut self, desired: &StreamConfig) {
+        self.settled = Some(desired.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use wsgateway_crds::{parse, validate};
+
     use super::*;
+
+    fn desired(name: &str) -> StreamConfig {
+        let text = format!(
+            "{{apiVersion: wsgateway.dev/v1alpha1, kind: WsGateway, metadata: {{name: tiny}}, \
+             spec: {{nats: {{servers: ['nats://nats']}}, stream: {{name: {name}, subjects: ['tiny.>']}}}}}}"
+        );
+        let valid = validate(&parse(&text).unwrap()).unwrap();
+        valid.source.nats().unwrap().stream.clone()
+    }
 
     #[test]
     fn three_corrections_in_ten_minutes_are_repairs_and_the_fourth_waits() {
-        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let (start, second, desired) = (Instant::now(), Duration::from_secs(1), desired("A"));
         let mut corrections = Corrections::default();
-        corrections.written(1, start);
+        corrections.written(&desired, start);
         for n in 0..3 {
-            assert_eq!(corrections.allow(1, start + second * n), Ok(()));
-            corrections.written(1, start + second * n);
+            assert_eq!(corrections.allow(&desired, start + second * n), Ok(()));
+            corrections.written(&desired, start + second * n);
         }
-        assert_eq!(corrections.allow(1, start + second * 10), Err(WINDOW - second * 10));
-        assert_eq!(corrections.allow(1, start + WINDOW), Ok(()), "the first is forgotten");
-        corrections.written(1, start + WINDOW);
-        assert!(corrections.allow(1, start + WINDOW).is_err(), "one at a time from then on");
+        assert_eq!(corrections.allow(&desired, start + second * 10), Err(WINDOW - second * 10));
+        assert_eq!(corrections.allow(&desired, start + WINDOW), Ok(()), "the first is forgotten");
+        corrections.written(&desired, start + WINDOW);
+        assert!(corrections.allow(&desired, start + WINDOW).is_err(), "one at a time from then on");
     }
 
     #[test]
     fn an_edited_specification_is_no_correction() {
         let now = Instant::now();
         let mut corrections = Corrections::default();
-        for generation in 0..20 {
-            assert_eq!(corrections.allow(generation, now), Ok(()));
-            corrections.written(generation, now);
+        for n in 0..20 {
+            let desired = desired(&format!("A{n}"));
+            assert_eq!(corrections.allow(&desired, now), Ok(()));
+            corrections.written(&desired, now);
+            assert_eq!(corrections.allow(&desired, now), Ok(()));
         }
-        assert_eq!(corrections.allow(19, now), Ok(()));
     }
 }
