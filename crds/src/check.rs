@@ -116,3 +116,29 @@ fn is_service_name(name: &str) -> bool {
         && !name.ends_with('-')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reached(nats: &str, rest: &str) -> Option<ValidNats> {
+        let text = format!(
+            "{{apiVersion: wsgateway.dev/v1alpha1, kind: WsGateway, metadata: {{name: tiny}}, \
+             spec: {{nats: {{{nats}}}, {rest}}}}}"
+        );
+        let gateway = crate::parse(&text).unwrap();
+        assert!(validate(&gateway).is_err());
+        reachable(&gateway)
+    }
+
+    #[test]
+    fn nats_is_reachable_whatever_is_wrong_elsewhere_but_not_if_it_is_wrong_itself() {
+        let (good, overlapping) =
+            ("servers: ['nats://nats']", "stream: {name: TINY, subjects: ['a.>', 'a.b']}");
+        let reached_it = reached(good, overlapping).unwrap();
+        assert_eq!(reached_it.servers, ["nats://nats"]);
+        for wrong in ["servers: [nats]", "servers: ['nats://nats'], credentials: {key: a}"] {
+            assert_eq!(reached(wrong, "stream: {name: TINY, subjects: ['a.>']}"), None, "{wrong}");
+        }
+    }
+}

@@ -1,13 +1,14 @@
 //! Clients first: before a stream is deleted, its gateways stop, and each sends its clients away as for any other end of a
 //! pod.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use std::time::Duration;
 use wsgateway_crds::WsGateway;
 
 use crate::build::{child_name, selector_text};

@@ -1,6 +1,7 @@
 //! A WsGateway that this version cannot read, since the CRD in the cluster is of another one: its condition says so, and it
 //! can be deleted. Nothing is known of it but its metadata.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DynamicObject, ObjectMeta, Patch, PatchParams};
 use kube::core::{ApiResource, DeserializeGuard};
@@ -96,7 +97,7 @@ fn with_condition(
     let ours = json!({
         "type": READY, "status": "False", "reason": REASON, "message": message,
         "observedGeneration": generation,
-        "lastTransitionTime": since.unwrap_or_else(|| json!(now.to_string())),
+        "lastTransitionTime": since.unwrap_or_else(|| json!(Time(now))),
     });
     match at {
         Some(at) => conditions[at] = ours,
