@@ -6,12 +6,13 @@ use async_nats::jetstream;
 use harness::{ControlPlane, Nats, wait_until};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, CustomResourceExt as _, ResourceExt as _};
 use serde_json::json;
 use tokio::net::TcpListener;
-use wsgateway_crds::WsGateway;
+use wsgateway_crds::{CRD_NAME, WsGateway};
 
 use crate::secrets::put;
 use crate::world::{ODIN, SOON, World};
@@ -219,4 +220,27 @@ async fn a_wsgateway_that_this_version_cannot_read_has_a_condition_and_can_be_de
     wait_until(SOON, "its end", async || any.get_opt("bad").await.is_ok_and(|bad| bad.is_none()))
         .await?;
     world.stop_operator().await
+}
+
+#[tokio::test]
+async fn after_the_operator_is_gone_the_crd_can_be_deleted_with_wsgateways_whose_streams_stay()
+-> Result<()> {
+    let plane: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start().await?));
+    plane.apply_crd(&WsGateway::crd()).await?;
+    let mut world = World::on(plane, "uninstalled").await?;
+    world.start_operator().await?;
+    world.create(&json!({})).await?;
+    world.stream_ready().await?;
+    world.stop_operator().await?;
+
+    let crds = Api::<CustomResourceDefinition>::all(world.client.clone());
+    crds.delete(CRD_NAME, &DeleteParams::default()).await?;
+
+    wait_until(SOON, "the end of the CRD", async || {
+        crds.get_opt(CRD_NAME).await.is_ok_and(|crd| crd.is_none())
+    })
+    .await?;
+    world.gone::<Deployment>("odin-gateway").await?;
+    assert!(world.stream().await.is_ok(), "the stream stays");
+    Ok(())
 }
