@@ -79,6 +79,17 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
     errors.finish(valid)
 }
 
+/// The NATS servers of a WsGateway with who we are to them, whatever is wrong elsewhere in it. `None` when there is none, or
+/// `spec.nats` itself cannot work. Of the stream only the name counts, and that is not checked.
+pub fn reachable(gateway: &WsGateway) -> Option<ValidNats> {
+    let mut errors = Errors::default();
+    let source = source(&gateway.spec, &mut errors)?;
+    match source {
+        ValidSource::Nats(nats) if !errors.within("spec.nats") => Some(*nats),
+        ValidSource::Nats(_) | ValidSource::Redis(_) => None,
+    }
+}
+
 /// The one source that is given; None, with the error noted, when it is none or more than one.
 fn source(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<ValidSource> {
     match (&spec.nats, &spec.stream, &spec.redis) {
@@ -115,4 +126,30 @@ fn is_service_name(name: &str) -> bool {
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && !name.ends_with('-')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reached(nats: &str, rest: &str) -> Option<ValidNats> {
+        let text = format!(
+            "{{apiVersion: wsgateway.dev/v1alpha1, kind: WsGateway, metadata: {{name: tiny}}, \
+             spec: {{nats: {{{nats}}}, {rest}}}}}"
+        );
+        let gateway = crate::parse(&text).unwrap();
+        assert!(validate(&gateway).is_err());
+        reachable(&gateway)
+    }
+
+    #[test]
+    fn nats_is_reachable_whatever_is_wrong_elsewhere_but_not_if_it_is_wrong_itself() {
+        let (good, overlapping) =
+            ("servers: ['nats://nats']", "stream: {name: TINY, subjects: ['a.>', 'a.b']}");
+        let reached_it = reached(good, overlapping).unwrap();
+        assert_eq!(reached_it.servers, ["nats://nats"]);
+        for wrong in ["servers: [nats]", "servers: ['nats://nats'], credentials: {key: a}"] {
+            assert_eq!(reached(wrong, "stream: {name: TINY, subjects: ['a.>']}"), None, "{wrong}");
+        }
+    }
 }

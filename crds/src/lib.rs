@@ -31,7 +31,7 @@ mod translate;
 mod units;
 mod valid;
 
-pub use check::{FieldError, validate};
+pub use check::{FieldError, reachable, validate};
 pub use derived::{ADMIN_PORT, Derived};
 pub use manifest::{CRD_NAME, crd_yaml, parse};
 pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec, is_class_name};

@@ -18,8 +18,11 @@ use crate::controller::{self, Triggers};
 use crate::election::{self, Elector, Lead, NoElector};
 use crate::events::Events;
 use crate::fleet::Asker;
+use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::scope::Scope;
+use crate::stream::Records;
+use crate::wake::wakes;
 use crate::{discovery, nats};
 
 /// Reconciliations that still run after this long are abandoned: each of their steps may be repeated.
@@ -98,10 +101,14 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let client = election::fenced(client, lead.clone());
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
     let (monitors, known) = watch::channel(false);
-    let links = nats::Links::default();
-    let triggers = controller::triggers(&client, &options, &scope, &known, links.connected());
+    let (wake, wakes) = wakes();
+    let triggers = controller::triggers(&client, &options, &scope, &known, wakes);
     let context = Arc::new(Context {
         events: Events::new(client.clone()),
+        links: nats::Links::new(wake.clone()),
+        records: Records::default(),
+        wake,
+        identity: Identity::new(options.cluster.as_deref()),
         client,
         lead,
         options,
@@ -109,7 +116,6 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         children: triggers.children.clone(),
         metrics,
         monitors: known,
-        links,
         asker: Asker::default(),
         written: crate::apply::Written::default(),
         configs: crate::configs::Looks::default(),

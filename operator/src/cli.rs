@@ -52,9 +52,11 @@ pub struct Options {
     /// WsGateways reconciled at the same time.
     #[arg(long, env = "WSGATEWAY_CONCURRENCY", default_value = "8")]
     pub concurrency: NonZeroU16,
-    /// Name of this cluster in the ownership mark of streams; give clusters that share a NATS different names.
-    #[arg(long, env = "WSGATEWAY_CLUSTER", default_value = "default", value_parser = cluster_name)]
-    pub cluster: String,
+    /// Identity of this cluster in the ownership mark of streams, instead of the UID of the namespace kube-system. Needed
+    /// where the operator may not get that namespace. Clusters that share a NATS need different names, and a name must not
+    /// change. `default`, the name that earlier versions gave to every cluster, counts as none.
+    #[arg(long, env = "WSGATEWAY_CLUSTER", value_parser = cluster_name)]
+    pub cluster: Option<String>,
     /// Seconds between two looks at the stream and the pods of a WsGateway at rest.
     #[arg(long, env = "WSGATEWAY_RESYNC_SECONDS", default_value = "15")]
     pub resync_seconds: NonZeroU32,
@@ -166,7 +168,7 @@ mod tests {
         Cli::command().debug_assert();
         let cli = Cli::parse_from(["operator", "--cluster", "prod"]);
         assert!(cli.command.is_none());
-        assert_eq!(cli.options.cluster, "prod");
+        assert_eq!(cli.options.cluster.as_deref(), Some("prod"));
         assert!(
             Cli::try_parse_from(["operator", "--concurrency", "0"]).is_err(),
             "0 would mean unbounded"

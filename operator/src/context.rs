@@ -13,8 +13,11 @@ use crate::election::Lead;
 use crate::events::Events;
 use crate::fleet::Asker;
 use crate::live::Spread;
+use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::nats::Links;
+use crate::stream::Records;
+use crate::wake::Wake;
 
 pub(crate) struct Context {
     /// Writes only while this process leads.
@@ -30,6 +33,9 @@ pub(crate) struct Context {
     /// Whether the cluster knows ServiceMonitors.
     pub(crate) monitors: watch::Receiver<bool>,
     pub(crate) links: Links,
+    pub(crate) records: Records,
+    pub(crate) wake: Wake,
+    pub(crate) identity: Identity,
     pub(crate) asker: Asker,
     pub(crate) written: Written,
     pub(crate) configs: Looks,

@@ -10,7 +10,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::{Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Client, Resource as _, ResourceExt as _};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wsgateway_crds::WsGateway;
 
@@ -22,13 +22,19 @@ use crate::election::Waited;
 use crate::error::Error;
 use crate::reconcile::{after_error, reconcile};
 use crate::scope::Scope;
+use crate::wake::{Name, Wakes};
 
 /// Changes that come in a burst (a Deployment's status while pods start) are one look.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
+/// Deleted WsGateways that are looked after at the same time.
+const FAREWELLS: usize = 8;
+
 /// A controller before it runs, and what its watches know.
 pub(crate) struct Triggers {
     controller: Controller<DeserializeGuard<WsGateway>>,
+    /// WsGateways that were deleted, by UID and name.
+    deleted: mpsc::UnboundedReceiver<(String, Name)>,
     /// True from the end of the first list of WsGateways.
     pub(crate) listed: watch::Receiver<bool>,
     pub(crate) children: Children,
@@ -40,13 +46,14 @@ pub(crate) fn triggers(
     options: &Options,
     scope: &Scope,
     monitors: &watch::Receiver<bool>,
-    connected: watch::Receiver<u64>,
+    wakes: Wakes,
 ) -> Triggers {
     let (gateways, writer) = pair::<DeserializeGuard<WsGateway>>();
     // The status is ours: its changes wake nobody. One unreadable object must not blind us for the others.
     let changes =
         predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
     let (tell, listed) = watch::channel(false);
+    let (ended, deleted) = mpsc::unbounded_channel();
     let main = children::events(client, scope, &watcher::Config::default(), gateways.clone())
         .modify(|gateway: &mut DeserializeGuard<WsGateway>| {
             gateway.meta_mut().managed_fields = None
@@ -54,8 +61,17 @@ pub(crate) fn triggers(
         .reflect(writer)
         // The store's `wait_until_ready` wakes only the one that asked last, and the controller asks, too.
         .inspect(move |event| {
-            if matches!(event, Ok(watcher::Event::InitDone)) {
-                tell.send_replace(true);
+            match event {
+                Ok(watcher::Event::InitDone) => {
+                    tell.send_replace(true);
+                }
+                // Nobody waits for us where there is no finalizer.
+                Ok(watcher::Event::Delete(gateway)) => {
+                    let name =
+                        Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
+                    drop(ended.send((gateway.uid().unwrap_or_default(), name)));
+                }
+                _ => {}
             }
         })
         .applied_objects()
@@ -68,8 +84,6 @@ pub(crate) fn triggers(
     let (disruptions, disruption_writer) = pair();
     let (network_policies, network_policy_writer) = pair();
     let (deployments, deployment_writer) = pair();
-    // A kind came or went, a NATS is back: all look again.
-    let look_again = stream::select(changes_of(monitors.clone()), changes_of(connected));
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
     let controller = Controller::for_stream(main, gateways)
         .with_config(config)
@@ -80,7 +94,9 @@ pub(crate) fn triggers(
         .owns_stream(children::watch(client, scope, disruption_writer))
         .owns_stream(children::watch(client, scope, network_policy_writer))
         .owns_stream(children::watch(client, scope, deployment_writer))
-        .reconcile_all_on(look_again);
+        // A kind came or went.
+        .reconcile_all_on(changes_of(monitors.clone()))
+        .reconcile_on(wakes.into_stream());
     let children = Children {
         service_accounts,
         config_maps,
@@ -90,7 +106,7 @@ pub(crate) fn triggers(
         network_policies,
         deployments,
     };
-    Triggers { controller, listed, children }
+    Triggers { controller, deleted, listed, children }
 }
 
 fn changes_of<T: Send + Sync + 'static>(
@@ -103,6 +119,20 @@ fn changes_of<T: Send + Sync + 'static>(
     .boxed()
 }
 
+/// Looks after what deleted WsGateways leave behind, for as long as the process runs.
+async fn farewells(deleted: mpsc::UnboundedReceiver<(String, Name)>, context: Arc<Context>) {
+    let deleted = stream::unfold(deleted, |mut deleted| async move {
+        Some((deleted.recv().await?, deleted))
+    });
+    let farewell = |(uid, name): (String, Name)| {
+        let context = Arc::clone(&context);
+        async move { crate::stream::farewell(&uid, &name, &context).await }
+    };
+    deleted.for_each_concurrent(FAREWELLS, farewell).await;
+    // The watch has ended; the controller ends by itself.
+    std::future::pending().await
+}
+
 /// Runs until stopped, then lets running reconciliations end.
 pub(crate) fn run(
     triggers: Triggers,
@@ -110,7 +140,8 @@ pub(crate) fn run(
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
     let stopping = stop.clone();
-    triggers
+    let farewells = farewells(triggers.deleted, Arc::clone(&context));
+    let reconciliations = triggers
         .controller
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(move |gateway, context| keep(gateway, context, stopping.clone()), after_error, context)
@@ -120,8 +151,14 @@ pub(crate) fn run(
                 tracing::debug!(%error, "controller");
             }
             std::future::ready(())
-        })
-        .boxed()
+        });
+    async move {
+        tokio::select! {
+            () = reconciliations => {}
+            () = farewells => {}
+        }
+    }
+    .boxed()
 }
 
 /// Reconciles a WsGateway of our class, once this process leads. Until then the watches go on and a few reconciliations

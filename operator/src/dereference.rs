@@ -10,6 +10,7 @@ use crate::children::seen;
 use crate::context::Context;
 use crate::nats::Link;
 use crate::secrets::{self, SecretTrouble};
+use crate::wake::Name;
 
 /// Right after a start the watches have not told yet what exists; a watch that never does must not hold us up for ever.
 const FIRST_LIST: Duration = Duration::from_secs(5);
@@ -47,13 +48,12 @@ impl NoLink {
 
 /// The connection to the NATS servers of a WsGateway, with what its Secrets hold now.
 pub(crate) async fn link(
-    gateway: &ValidGateway,
+    user: &Name,
     nats: &ValidNats,
     context: &Context,
 ) -> Result<Link, NoLink> {
-    let access = secrets::access(&gateway.namespace, nats, context).await?;
-    let user = format!("{}/{}", gateway.namespace, gateway.name);
-    Ok(context.links.get(&user, &access, Instant::now()).await?)
+    let access = secrets::access(&user.namespace, nats, context).await?;
+    Ok(context.links.get(user, &access, Instant::now()).await?)
 }
 
 pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
@@ -65,7 +65,10 @@ pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
         tracing::warn!("Deployments are not listed yet");
     }
     let link = match gateway.source.nats() {
-        Some(nats) => Some(link(gateway, nats, context).await),
+        Some(nats) => {
+            let user = Name::new(&gateway.namespace, &gateway.name);
+            Some(link(&user, nats, context).await)
+        }
         None => None,
     };
     World {

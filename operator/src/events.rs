@@ -1,8 +1,7 @@
 //! Events on a WsGateway: one per transition, never one per look.
 
-use kube::Resource as _;
+use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use wsgateway_crds::WsGateway;
 
 use crate::FIELD_MANAGER;
 
@@ -22,7 +21,13 @@ impl Events {
     }
 
     /// Tells; that it cannot be told is no reason to stop.
-    pub(crate) async fn tell(&self, gateway: &WsGateway, good: bool, reason: &str, note: &str) {
+    pub(crate) async fn tell(
+        &self,
+        gateway: &impl Resource<DynamicType = ()>,
+        good: bool,
+        reason: &str,
+        note: &str,
+    ) {
         let mut end = note.len().min(LONGEST_NOTE);
         while !note.is_char_boundary(end) {
             end -= 1;

@@ -30,6 +30,7 @@ mod events;
 mod finalize;
 mod fleet;
 mod live;
+mod identity;
 mod metrics;
 mod nats;
 mod reconcile;
@@ -39,6 +40,7 @@ mod status;
 mod stream;
 mod unchanged;
 mod watches;
+mod wake;
 
 pub mod app;
 
@@ -46,7 +48,9 @@ pub use cli::{Cli, Command, ElectionOptions, NetworkOptions, Options};
 
 /// Who writes the fields that we apply.
 pub const FIELD_MANAGER: &str = "wsgateway-operator";
-/// Keeps a WsGateway until its stream is taken care of.
+/// Keeps a WsGateway whose stream is to be deleted until that is done.
 pub const FINALIZER: &str = "wsgateway.dev/stream";
 /// Annotation with value `true`: delete the WsGateway without waiting for NATS.
 pub const FORCE_DELETE: &str = "wsgateway.dev/force-delete";
+/// Annotation with the owner of a stream, as its mark names it: the stream is to belong to this WsGateway instead.
+pub const TAKE_OVER: &str = "wsgateway.dev/take-over-from";

@@ -18,7 +18,7 @@ use crate::dereference::World;
 use crate::error::{Error, Stage};
 use crate::status::{self, Findings, Verdict};
 use crate::stream::Outcome;
-use crate::{configs, dereference, finalize, fleet, live, secrets, stream};
+use crate::{TAKE_OVER, configs, dereference, finalize, fleet, live, secrets, stream};
 
 /// While something is not ready, the next look comes this early.
 const NOT_READY: Duration = Duration::from_secs(5);
@@ -30,16 +30,7 @@ pub(crate) async fn reconcile(
 ) -> Result<Action, Error> {
     let gateway = match &guarded.0 {
         Ok(gateway) => gateway,
-        Err(invalid) => {
-            // The CRD in the cluster is not ours: nothing to write a condition to.
-            tracing::error!(
-                name = invalid.metadata.name,
-                error = invalid.error,
-                "cannot read a WsGateway: apply our CRD"
-            );
-            context.metrics.problem("dereference", "Unreadable");
-            return Ok(Action::await_change());
-        }
+        Err(_) => return finalize::unreadable(&guarded, &context).await,
     };
     let begun = Instant::now();
     let result = if gateway.metadata.deletion_timestamp.is_some() {
@@ -85,7 +76,7 @@ async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, boo
         Err(errors) => return refuse(gateway, &errors, context).await,
     };
     let world = dereference::look(&valid, context).await;
-    let stream = make_stream(&valid, &world, context).await;
+    let stream = make_stream(gateway, &valid, &world, context).await;
     let deployed = if stream.refused && !world.deployed {
         // Somebody else's stream: its gateways are not ours to start.
         Ok(Err(Verdict::no("WaitingForStream", "gateways start once the stream is ours")))
@@ -119,24 +110,21 @@ async fn refuse(
     Ok((Action::await_change(), false))
 }
 
-async fn make_stream(valid: &ValidGateway, world: &World, context: &Context) -> Outcome {
-    match (valid.source.nats(), &world.link) {
-        (None, _) | (_, None) => stream::not_applicable(),
-        (Some(nats), Some(Ok(link))) => {
-            let owner =
-                stream::owner(&context.options.cluster, &valid.namespace, &valid.name, &valid.uid);
-            let pods = stream::most_pods(valid);
-            stream::reconcile(nats, pods, &owner, link, context).await
+async fn make_stream(
+    gateway: &WsGateway,
+    valid: &ValidGateway,
+    world: &World,
+    context: &Context,
+) -> Outcome {
+    match &world.link {
+        None => stream::not_applicable(),
+        Some(Ok(link)) => {
+            let yields = gateway.annotations().get(TAKE_OVER).map(String::as_str);
+            stream::reconcile(valid, yields, link, context).await
         }
-        (Some(_), Some(Err(error))) => {
+        Some(Err(error)) => {
             context.metrics.problem("dereference", error.reason());
-            Outcome {
-                status: None,
-                verdict: Verdict::no(error.reason(), error.to_string()),
-                refused: false,
-                retry: false,
-                max_consumers: None,
-            }
+            Outcome::of(Verdict::no(error.reason(), error.to_string()))
         }
     }
 }

@@ -1,21 +1,40 @@
 //! Stage: the stream. Observe, plan (pure, in `wsgateway-nats`), apply; the outcome is a verdict, never an error, so
 //! that NATS being away does not keep the pods from being looked after.
+//!
+//! A stream that was found as specified is not looked at again while its advisories are heard, but for a slow poll.
 
-use std::time::SystemTime;
+mod advisories;
+mod corrections;
+mod records;
+mod release;
+mod rival;
+mod verdict;
 
-use wsgateway_crds::{AdoptionPolicy, Ownership, StreamStatus, ValidGateway, ValidNats};
+use std::time::{Duration, Instant, SystemTime};
+
+use wsgateway_crds::{AdoptionPolicy, StreamStatus, ValidGateway, ValidNats};
 use wsgateway_nats::{
-    Adoption, Observed, Owner, Plan, StreamError, Streams, fresh_epoch, plan,
+    Adoption, Claim, Observed, Owner, Ownership, Plan, Refusal, Rival, StreamError, Streams,
+    fresh_epoch, plan,
 };
 
+use self::advisories::Advisories;
+use self::records::Place;
+use self::verdict::{contested, enough_consumers, most_pods, observing, problem, report};
 use crate::context::Context;
-use crate::dialing;
-use crate::metrics::{Deed, Metrics};
-use crate::nats::{Link, Trouble};
+use crate::identity::NoIdentity;
+use crate::nats::Link;
 use crate::status::Verdict;
+use crate::wake::Name;
+
+pub(crate) use self::records::{Kept, Records};
+pub(crate) use self::release::farewell;
+
+/// Where changes of a stream are heard of, it is looked at once in this many polls.
+const POLLS: u32 = 20;
 
 /// What became of the stream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// The stream as NATS reports it, if it could be asked and there is one.
     pub(crate) status: Option<StreamStatus>,
@@ -29,214 +48,242 @@ pub(crate) struct Outcome {
     pub(crate) max_consumers: Option<u64>,
 }
 
-/// The owner that a WsGateway is in a stream's metadata.
-pub(crate) fn owner(cluster: &str, namespace: &str, name: &str, uid: &str) -> Owner {
-    Owner::new(cluster, namespace, name, uid)
-}
-
-/// Where messages come from Redis there is nothing to make and nothing to own.
-pub(crate) fn not_applicable() -> Outcome {
-    Outcome {
-        status: None,
-        verdict: Verdict::yes("NotApplicable", "messages come from Redis, which has no stream"),
-        refused: false,
-        retry: false,
-        max_consumers: None,
+impl Outcome {
+    /// A stream about which nothing more is known.
+    pub(crate) fn of(verdict: Verdict) -> Self {
+        Self { status: None, verdict, refused: false, retry: false, max_consumers: None }
     }
 }
 
-/// Makes the stream as specified, for up to `pods` gateways at a time.
-pub(crate) async fn reconcile(
-    nats: &ValidNats,
+/// One reconciliation of one stream.
+pub(crate) struct Work<'a> {
+    gateway: &'a ValidGateway,
+    nats: &'a ValidNats,
+    /// The owner whose stream a person has given to this WsGateway.
+    yields: Option<&'a str>,
+    /// Gateways at a time.
     pods: u64,
-    owner: &Owner,
+    link: &'a Link,
+    context: &'a Context,
+}
+
+/// Where messages come from Redis there is nothing to create and nothing to own.
+pub(crate) fn not_applicable() -> Outcome {
+    Outcome::of(Verdict::yes("NotApplicable", "messages come from Redis, which has no stream"))
+}
+
+/// The owner that a WsGateway is in a stream's metadata.
+pub(crate) async fn owner(name: &Name, uid: &str, context: &Context) -> Result<Owner, NoIdentity> {
+    let cluster = context.identity.cluster(&context.client).await?;
+    Ok(Owner::new(cluster, &name.namespace, &name.name, uid))
+}
+
+/// Makes the stream as specified. `yields` is an owner, as the stream's mark names it, whose stream a person has given to
+/// this WsGateway.
+pub(crate) async fn reconcile(
+    gateway: &ValidGateway,
+    yields: Option<&str>,
     link: &Link,
     context: &Context,
 ) -> Outcome {
-    let metrics = &context.metrics;
-    match converge(nats, owner, link, context).await {
-        Ok(outcome) => enough_consumers(outcome, pods, metrics),
+    let Some(nats) = gateway.source.nats() else { return not_applicable() };
+    let work = Work { gateway, nats, yields, pods: most_pods(gateway), link, context };
+    let records = &context.records;
+    let now = Instant::now();
+    if let Some(outcome) = records.with(&gateway.uid, |record| record.resting(&work, now)) {
+        return outcome;
+    }
+    let up = link.up();
+    listen(&work).await;
+    let outcome = match stage(&work).await {
+        Ok(outcome) => enough_consumers(outcome, work.pods, &context.metrics),
         Err(error) => {
             let verdict = problem(&error, &link.trouble(), nats);
-            metrics.problem("stream", verdict.reason);
-            let retry = error.retry();
-            Outcome { status: None, verdict, refused: false, retry, max_consumers: None }
+            context.metrics.problem("stream", verdict.reason);
+            Outcome { retry: error.retry(), ..Outcome::of(verdict) }
+        }
+    };
+    release::left(&work).await;
+    if let Some(up) = up.filter(|_| outcome.verdict.holds && !outcome.retry) {
+        let until = now + poll(context.options.resync_seconds.get(), fastrand::f64());
+        records.with(&gateway.uid, |record| record.rest(&work, up, until, &outcome));
+    } else {
+        records.with(&gateway.uid, |record| record.rest = None);
+    }
+    outcome
+}
+
+/// The pause between two slow polls: spread by `jitter` (0 to 1), so that a fleet does not ask together.
+fn poll(resync_seconds: u32, jitter: f64) -> Duration {
+    (Duration::from_secs(u64::from(resync_seconds)) * POLLS).mul_f64(0.8 + 0.4 * jitter)
+}
+
+/// Subscribes to the advisories of the stream, before it is looked at: what happens later is heard.
+async fn listen(work: &Work<'_>) {
+    let stream = &work.nats.stream.name;
+    let (records, uid) = (&work.context.records, &work.gateway.uid);
+    let subscribed = records.with(uid, |record| {
+        record.advisories.as_ref().is_some_and(|advisories| {
+            advisories.take();
+            advisories.are_of(work.link, stream)
+        })
+    });
+    // Without a connection the subscription would wait in a queue.
+    if subscribed || !work.link.is_up() {
+        return;
+    }
+    let name = Name::new(&work.gateway.namespace, &work.gateway.name);
+    let advisories = Advisories::of(work.link, stream, name, work.context.wake.clone()).await;
+    records.with(uid, |record| record.advisories = advisories);
+}
+
+async fn stage(work: &Work<'_>) -> Result<Outcome, StreamError> {
+    let name = Name::new(&work.gateway.namespace, &work.gateway.name);
+    match owner(&name, &work.gateway.uid, work.context).await {
+        Ok(owner) => converge(work, &owner).await,
+        // Whoever only reads claims nothing.
+        Err(_unknown) if work.nats.adoption == AdoptionPolicy::Observe => {
+            let nobody = Owner::new("", &name.namespace, &name.name, &work.gateway.uid);
+            converge(work, &nobody).await
+        }
+        Err(error) => {
+            work.context.metrics.problem("stream", "ClusterUnknown");
+            let verdict = Verdict::no("ClusterUnknown", error.to_string());
+            Ok(Outcome { retry: error.retry, ..Outcome::of(verdict) })
         }
     }
 }
 
-async fn converge(
-    nats: &ValidNats,
-    owner: &Owner,
-    link: &Link,
-    context: &Context,
-) -> Result<Outcome, StreamError> {
-    let metrics = &context.metrics;
+async fn converge(work: &Work<'_>, owner: &Owner) -> Result<Outcome, StreamError> {
+    let (nats, context) = (work.nats, work.context);
     let desired = &nats.stream;
-    let adoption = match nats.adoption {
-        AdoptionPolicy::Fail => Adoption::Fail,
-        AdoptionPolicy::Adopt => Adoption::Adopt,
-        AdoptionPolicy::Observe => Adoption::Observe,
-    };
-    let streams = Streams::new(link.client.clone(), nats.api_prefix.as_deref());
+    let adoption = adoption(nats.adoption);
+    let streams = Streams::new(work.link.client.clone(), nats.api_prefix.as_deref());
     let observed = streams.observe(&desired.name).await?;
-    let fresh = fresh_epoch(SystemTime::now(), fastrand::u64(..));
-    let plan = plan(desired, owner, adoption, observed.as_ref(), &fresh);
-    if let Plan::Refused(refusal) = &plan {
-        metrics.problem("stream", refusal.reason());
+    let plan = decide(work, owner, adoption, observed.as_ref()).await;
+    if let Plan::Refuse(refusal) = &plan {
+        context.metrics.problem("stream", refusal.reason());
         return Ok(Outcome {
             status: observed.as_ref().map(|observed| report(observed, owner)),
-            verdict: Verdict::no(refusal.reason(), refusal.to_string()),
             refused: true,
-            retry: false,
-            max_consumers: None,
+            ..Outcome::of(Verdict::no(refusal.reason(), refusal.to_string()))
         });
     }
+    if let Some(verdict) = held_back(work, &plan)? {
+        context.metrics.problem("stream", verdict.reason);
+        let status = observed.as_ref().map(|observed| report(observed, owner));
+        return Ok(Outcome { status, ..Outcome::of(verdict) });
+    }
     let applied = context.lead.while_held(streams.apply(&plan)).await;
-    let applied = applied.map_err(|error| StreamError::Temporary { answer: error.to_string() })??;
-    count(&plan, &desired.name, metrics);
-    let verdict = match adoption {
-        Adoption::Observe => {
-            Verdict::yes("StreamObserved", format!("stream {} is read as it is", desired.name))
+    let applied = applied
+        .unwrap_or_else(|lost| Err(StreamError::Temporary { answer: lost.to_string() }));
+    remember(work, &plan, applied.as_ref().err());
+    let found = applied?.or(observed);
+    verdict::count(&plan, &desired.name, &context.metrics);
+    let verdict = match &plan {
+        Plan::Noop(differing) if adoption == Adoption::Observe => {
+            observing(&desired.name, differing)
         }
-        Adoption::Fail | Adoption::Adopt => {
-            Verdict::yes("StreamAsSpecified", format!("stream {} is as specified", desired.name))
-        }
+        _ => Verdict::yes("StreamAsSpecified", format!("stream {} is as specified", desired.name)),
     };
-    let found = applied.or(observed);
+    if let Some(found) = found.as_ref().filter(|_| adoption != Adoption::Observe) {
+        keep(work, owner.clone(), found);
+    }
     Ok(Outcome {
         status: found.as_ref().map(|observed| report(observed, owner)),
-        verdict,
-        refused: false,
-        retry: false,
         max_consumers: found.as_ref().and_then(|observed| observed.config.max_consumers()),
+        ..Outcome::of(verdict)
     })
 }
 
-fn count(plan: &Plan, stream: &str, metrics: &Metrics) {
-    match plan {
-        Plan::Create(_) => {
-            tracing::info!(stream, "stream created");
-            metrics.stream(Deed::StreamCreated);
-        }
-        Plan::Update { changes, .. } => {
-            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-            tracing::info!(stream, changes = changes.join(", "), "stream updated");
-            metrics.stream(Deed::StreamUpdated);
-        }
-        Plan::InSync | Plan::Refused(_) => {}
+fn adoption(policy: AdoptionPolicy) -> Adoption {
+    match policy {
+        AdoptionPolicy::Fail => Adoption::Fail,
+        AdoptionPolicy::Adopt => Adoption::Adopt,
+        AdoptionPolicy::Observe => Adoption::Observe,
     }
 }
 
-/// The most pods that a WsGateway has at a time: one in four more while it is rolled out.
-pub(crate) fn most_pods(gateway: &ValidGateway) -> u64 {
-    let pods = gateway.autoscaling.map_or(gateway.replicas, |bounds| bounds.max);
-    let pods = u64::try_from(pods).unwrap_or_default();
-    pods + pods.div_ceil(4)
+/// The plan, with what the API server knows about another owner.
+async fn decide(
+    work: &Work<'_>,
+    owner: &Owner,
+    adoption: Adoption,
+    observed: Option<&Observed>,
+) -> Plan {
+    let fresh = fresh_epoch(SystemTime::now(), fastrand::u64(..));
+    let desired = &work.nats.stream;
+    let rival = work.yields.map_or(Rival::Unknown, Rival::Yields);
+    let first = plan(desired, &Claim { owner, adoption, rival }, observed, &fresh);
+    let Plan::Refuse(Refusal::OwnedByOther { owner: mark }) = &first else { return first };
+    if !rival::is_gone(mark, owner.cluster(), work.context).await {
+        return first;
+    }
+    plan(desired, &Claim { owner, adoption, rival: Rival::Gone(mark) }, observed, &fresh)
 }
 
-/// Each gateway needs a consumer. NATS does not change how many a stream may have.
-fn enough_consumers(outcome: Outcome, pods: u64, metrics: &Metrics) -> Outcome {
-    let Some(limit) = outcome.max_consumers.filter(|limit| *limit < pods) else { return outcome };
-    let verdict = Verdict::no(
-        "MaxConsumersTooLow",
-        format!(
-            "the stream has max_consumers {limit}, and up to {pods} gateways need one each, rollouts included: lower \
-             autoscaling.maxReplicas or replicas, or create the stream again with a higher max_consumers, which NATS does \
-             not change"
-        ),
-    );
-    metrics.problem("stream", verdict.reason);
-    Outcome { verdict, ..outcome }
-}
-
-/// A missing permission shows as silence; the server's complaint tells.
-fn problem(error: &StreamError, trouble: &Trouble, nats: &ValidNats) -> Verdict {
-    match (error, trouble) {
-        (StreamError::NoAnswer, Trouble { complaint: Some(complaint), .. })
-            if complaint.to_ascii_lowercase().contains("permissions") =>
+/// Why a plan is not carried out now: it would be the next blow of a fight, or has been in vain.
+fn held_back(work: &Work<'_>, plan: &Plan) -> Result<Option<Verdict>, StreamError> {
+    let changes = plan.changes();
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let version = work.link.client.server_info().version;
+    work.context.records.with(&work.gateway.uid, |record| {
+        if let Some((ignored, by)) = &record.ignored
+            && ignored == changes
+            && *by == version
         {
-            Verdict::no(
-                "NatsPermissionDenied",
-                format!(
-                    "NATS refuses the operator ({complaint}): allow STREAM.* of its API ($JS.API.STREAM.* unless nats.domain or \
-                     nats.apiPrefix is set) and its inboxes (_INBOX.> unless nats.inboxPrefix is set) for its account"
-                ),
-            )
+            return Err(StreamError::Ignored { changes: changes.to_vec() });
         }
-        (StreamError::Unreachable, Trouble { failure, .. }) => {
-            let (reason, message) = dialing::in_status(failure.as_ref(), nats);
-            Verdict::no(reason, message)
-        }
-        _ => Verdict::no(error.reason(), error.to_string()),
-    }
+        let allowed = record.corrections.allow(&work.nats.stream, Instant::now());
+        Ok(allowed.err().map(|wait| contested(changes, wait.as_secs())))
+    })
 }
 
-fn report(observed: &Observed, owner: &Owner) -> StreamStatus {
-    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    StreamStatus {
-        name: observed.config.name().to_owned(),
-        epoch: observed.epoch.clone(),
-        messages: count(observed.messages),
-        bytes: count(observed.bytes),
-        first_sequence: count(observed.first_sequence),
-        last_sequence: count(observed.last_sequence),
-        consumers: i32::try_from(observed.consumers).unwrap_or(i32::MAX),
-        ownership: match owner.of(&observed.config.metadata()) {
-            wsgateway_nats::Ownership::Ours => Ownership::Owned,
-            _ => Ownership::Foreign,
-        },
+/// Notes what became of a plan, for the next reconciliation.
+fn remember(work: &Work<'_>, plan: &Plan, error: Option<&StreamError>) {
+    let version = work.link.client.server_info().version;
+    let desired = &work.nats.stream;
+    work.context.records.with(&work.gateway.uid, |record| match (plan, error) {
+        (_, Some(StreamError::Ignored { changes })) => {
+            record.ignored = Some((changes.clone(), version));
+        }
+        // A blow of a fight, too.
+        (_, Some(StreamError::ClaimedByOther { .. })) => {
+            record.corrections.written(desired, Instant::now());
+        }
+        (_, Some(_)) => {}
+        (Plan::Update { .. } | Plan::StepWise { .. }, None) => {
+            record.corrections.written(desired, Instant::now());
+        }
+        (_, None) => record.corrections.found(desired),
+    });
+}
+
+/// Remembers that the stream carries our mark, and over which connection.
+fn keep(work: &Work<'_>, owner: Owner, found: &Observed) {
+    if owner.of(&found.config.metadata()) != Ownership::Ours {
+        return;
     }
+    let kept = Kept {
+        link: work.link.clone(),
+        api_prefix: work.nats.api_prefix.clone(),
+        stream: work.nats.stream.name.clone(),
+        owner,
+        place: Place::new(work.nats, work.link.client.server_info()),
+        epoch: found.epoch.clone(),
+    };
+    work.context.records.with(&work.gateway.uid, |record| record.keep(kept, Instant::now()));
 }
 
 #[cfg(test)]
 mod tests {
-    use wsgateway_crds::{parse, validate};
-    use wsgateway_nats::{Failure, FailureKind};
-
     use super::*;
 
-    fn nats() -> ValidNats {
-        let sample = include_str!("../../manifests/samples/odin.yaml");
-        validate(&parse(sample).unwrap()).unwrap().source.nats().unwrap().clone()
-    }
-
-    fn outcome(max_consumers: Option<u64>) -> Outcome {
-        let verdict = Verdict::yes("StreamAsSpecified", "");
-        Outcome { status: None, verdict, refused: false, retry: false, max_consumers }
-    }
-
     #[test]
-    fn a_stream_for_too_few_consumers_is_told_by_the_name_of_the_field() {
-        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
-        for (limit, holds) in [(None, true), (Some(7), true), (Some(6), false), (Some(1), false)] {
-            let verdict = enough_consumers(outcome(limit), 7, &metrics).verdict;
-            assert_eq!(verdict.holds, holds, "{limit:?}");
-            assert!(holds || verdict.message.contains("max_consumers"), "{verdict:?}");
-        }
-    }
-
-    #[test]
-    fn a_missing_permission_is_told_from_silence() {
-        let complaint = "Permissions Violation for Publish to \"$JS.API.STREAM.INFO.X\"".to_owned();
-        let trouble = Trouble { complaint: Some(complaint), ..Trouble::default() };
-        assert_eq!(problem(&StreamError::NoAnswer, &trouble, &nats()).reason, "NatsPermissionDenied");
-        let none = Trouble::default();
-        assert_eq!(problem(&StreamError::NoAnswer, &none, &nats()).reason, "JetStreamNoAnswer");
-    }
-
-    #[test]
-    fn a_connection_that_is_refused_is_no_server_that_is_away() {
-        let trouble = |kind| {
-            let failure = Failure { kind, message: "unsaid".to_owned() };
-            Trouble { failure: Some(failure), ..Trouble::default() }
-        };
-        let (error, nats) = (StreamError::Unreachable, nats());
-        let refused = problem(&error, &trouble(FailureKind::Authorization), &nats);
-        assert_eq!(refused.reason, "NatsUnauthorized");
-        assert!(refused.message.contains("set spec.nats.credentials"), "{refused:?}");
-        let away = problem(&error, &trouble(FailureKind::Unreachable), &nats);
-        assert_eq!(away.reason, "NatsUnreachable");
-        assert!(!away.message.contains("unsaid"), "{away:?}");
+    fn slow_polls_are_spread() {
+        assert_eq!(poll(15, 0.0), Duration::from_secs(240));
+        assert_eq!(poll(15, 1.0), Duration::from_secs(360));
     }
 }

@@ -8,7 +8,7 @@ use async_nats::{Client, jetstream};
 use serde_json::{Value, json};
 use wsgateway_config::{Compression, Millis, Storage, StreamConfig};
 use wsgateway_nats::{
-    Adoption, Ending, Observed, Owner, Plan, Refusal, StreamError, Streams, fresh_epoch, plan,
+    Adoption, Claim, Ending, Observed, Owner, Plan, Refusal, StreamError, Streams, fresh_epoch, plan,
 };
 
 use crate::Nats;
@@ -79,7 +79,7 @@ impl Keeper {
         let observed = self.streams.observe(&desired.name).await?;
         // Whatever the random numbers: two calls within a millisecond differ, too.
         let fresh = fresh_epoch(SystemTime::now(), RandomState::new().build_hasher().finish());
-        Ok(plan(desired, &self.owner, adoption, observed.as_ref(), &fresh))
+        Ok(plan(desired, &Claim::new(&self.owner, adoption), observed.as_ref(), &fresh))
     }
 
     /// Plans and applies; returns the plan.
@@ -102,9 +102,9 @@ impl Keeper {
     /// When it is refused, or a second plan is not empty.
     pub async fn settle(&self, desired: &StreamConfig, adoption: Adoption) -> Result<Observed> {
         let plan = self.keep(desired, adoption).await?;
-        ensure!(!matches!(plan, Plan::Refused(_)), "{plan:?}");
+        ensure!(!matches!(plan, Plan::Refuse(_)), "{plan:?}");
         let again = self.plan(desired, adoption).await?;
-        ensure!(again == Plan::InSync, "after {plan:?} there is still {again:?}");
+        ensure!(again == Plan::Noop(Vec::new()), "after {plan:?} there is still {again:?}");
         self.observed().await
     }
 
@@ -122,7 +122,7 @@ impl Keeper {
     /// When it is.
     pub async fn refusal(&self, desired: &StreamConfig, adoption: Adoption) -> Result<Refusal> {
         match self.keep(desired, adoption).await? {
-            Plan::Refused(refusal) => Ok(refusal),
+            Plan::Refuse(refusal) => Ok(refusal),
             plan => anyhow::bail!("not refused: {plan:?}"),
         }
     }

@@ -45,7 +45,7 @@ pub use frames::{frame, head};
 pub use guardian::{Guarded, Signal};
 pub use mounted::MountedSecret;
 pub use nats::{
-    Authority, Certified, Nats, NatsCluster, NatsOperator, PublishAnswer, RawPublisher,
+    ApiProxy, Authority, Certified, Nats, NatsCluster, NatsOperator, PublishAnswer, RawPublisher,
 };
 pub use ports::free_port;
 pub use redis::Redis;

@@ -3,6 +3,7 @@
 mod certificates;
 mod cluster;
 mod jwt;
+mod proxy;
 mod raw;
 
 use std::{
@@ -18,6 +19,7 @@ use crate::{Guarded, Scratch, Signal, free_port, init_tls, tool, wait_until};
 pub use certificates::{Authority, Certified};
 pub use cluster::NatsCluster;
 pub use jwt::NatsOperator;
+pub use proxy::ApiProxy;
 pub use raw::{PublishAnswer, RawPublisher};
 
 /// A cold start takes 50 ms; the rest is for a machine that compiles at the same time.

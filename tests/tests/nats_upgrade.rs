@@ -14,7 +14,7 @@ async fn an_upgrade_leaves_nothing_to_do_and_the_epoch_as_it_was() -> Result<()>
     let before = keeper.settle(&desired(), Adoption::Fail).await?;
     nats.upgrade().await?;
     wait_until(SOON, "the stream", async || keeper.observed().await.is_ok()).await?;
-    assert_eq!(keeper.keep(&desired(), Adoption::Fail).await?, Plan::InSync);
+    assert_eq!(keeper.keep(&desired(), Adoption::Fail).await?, Plan::Noop(Vec::new()));
     let edited = StreamConfig { max_messages: 20, ..desired() };
     keeper.settle(&edited, Adoption::Fail).await?;
     nats.restart().await?;

@@ -9,6 +9,10 @@ mod world;
 
 #[path = "operator/class.rs"]
 mod class;
+#[path = "operator/deletion.rs"]
+mod deletion;
+#[path = "operator/drift.rs"]
+mod drift;
 #[path = "operator/end.rs"]
 mod end;
 #[path = "operator/files.rs"]
@@ -25,6 +29,8 @@ mod namespaces;
 mod network;
 #[path = "operator/objects.rs"]
 mod objects;
+#[path = "operator/ownership.rs"]
+mod ownership;
 #[path = "operator/pods.rs"]
 mod pods;
 #[path = "operator/redis.rs"]

@@ -304,7 +304,7 @@ async fn every_command_lists_all_errors_of_a_manifest_with_their_paths() -> Resu
     let broken = demo()?
         .replace("maxAge: 30s", "maxAge: soon")
         .replace("nats://nats.messaging:4222", "nats");
-    for command in ["check", "render", "dev"] {
+    for command in ["check", "render", "dev", "plan"] {
         let (code, output, errors) = with_input(&[command, "-f", "-"], &broken).await?;
         assert_eq!((code, output.as_str()), (Some(1), ""), "{command}");
         for path in ["spec.stream.maxAge", "spec.nats.servers"] {
@@ -359,5 +359,86 @@ async fn a_missing_file_is_named() -> Result<()> {
     let (code, _, errors) = with_input(&["check", "-f", "/nonexistent.yaml"], "").await?;
     assert!(code == Some(1) && errors.contains("/nonexistent.yaml"), "{errors}");
     assert!(!Path::new("/nonexistent.yaml").exists());
+    Ok(())
+}
+
+/// Output and exit code of `wsgw plan` for the demo on a server.
+async fn planned(
+    nats: &Nats,
+    change: impl Fn(String) -> String,
+) -> Result<(Option<i32>, String, String)> {
+    let url = nats.url();
+    let manifest = change(demo()?);
+    with_input(&["plan", "-f", "-", "-n", "trading", "--nats", &url], &manifest).await
+}
+
+#[tokio::test]
+async fn plan_tells_what_would_change_in_the_stream_and_changes_nothing() -> Result<()> {
+    let nats = Nats::start().await?;
+    let jetstream = async_nats::jetstream::new(nats.client().await?);
+    let (code, output, errors) = planned(&nats, |demo| demo).await?;
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{output}");
+    assert!(output.contains("would be created") && output.contains("maxAge: 30s"), "{output}");
+    assert!(jetstream.get_stream("ODIN_TOKENS").await.is_err());
+
+    let theirs = async_nats::jetstream::stream::Config {
+        name: "ODIN_TOKENS".to_owned(),
+        subjects: vec!["theirs.>".to_owned()],
+        ..Default::default()
+    };
+    jetstream.create_stream(theirs).await?;
+    for _ in 0..3 {
+        jetstream.publish("theirs.a", "1".into()).await?.await?;
+    }
+    let before = jetstream.get_stream("ODIN_TOKENS").await?.cached_info().config.clone();
+    let (code, output, errors) = planned(&nats, |demo| demo).await?;
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("would be refused"), "{output}");
+    assert!(errors.contains("set stream.adoptionPolicy to Adopt"), "{errors}");
+
+    let adopt = |demo: String| {
+        let policy = "  stream:\n    adoptionPolicy: Adopt\n";
+        demo.replace("  stream:\n", policy).replace("maxMessages: 100000", "maxMessages: 2")
+    };
+    let (code, output, errors) = planned(&nats, adopt).await?;
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{output}");
+    for line in ["would be taken over", "maxMessages: unlimited -> 2", "the oldest 1 of 3 messages"]
+    {
+        assert!(output.contains(line), "{line}: {output}");
+    }
+    let stream = jetstream.get_stream("ODIN_TOKENS").await?;
+    assert_eq!(stream.cached_info().config, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn plan_tells_which_pods_would_be_replaced_and_how_many_clients_move() -> Result<()> {
+    let (nats, scratch) = (Nats::start().await?, Scratch::new("plan")?);
+    let status = "status: { replicas: 3, connections: 21044 }\n";
+    let before = scratch.write("before.yaml", format!("{}{status}", demo()?))?;
+    let before = before.to_str().context("a path in UTF-8")?;
+    let url = nats.url();
+    let arguments = ["plan", "-f", "-", "--before", before, "--nats", &url];
+
+    let (_, output, errors) = with_input(&arguments, &demo()?).await?;
+    assert!(output.starts_with("pods stay as they are\n"), "{output}{errors}");
+    let edited = demo()?.replace("connectionsPerPod: 10000", "connectionsPerPod: 12000");
+    let (_, output, errors) = with_input(&arguments, &edited).await?;
+    let summary = "pods would be replaced, and move 21044 clients of 3 pods";
+    assert!(output.contains(summary), "{output}{errors}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn plan_says_how_to_reach_a_nats_that_is_inside_of_a_cluster() -> Result<()> {
+    let port = harness::free_port()?;
+    let inside = demo()?.replace("nats://nats.messaging:4222", &format!("nats://127.0.0.1:{port}"));
+    let (code, _, errors) = with_input(&["plan", "-f", "-"], &inside).await?;
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("with --nats, after kubectl port-forward"), "{errors}");
+    let file = repository().join("manifests/samples/managed-nats.yaml");
+    let (code, _, errors) = with_input(&["plan", "-f", "-"], &std::fs::read_to_string(file)?).await?;
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("give --nats with --creds"), "{errors}");
     Ok(())
 }

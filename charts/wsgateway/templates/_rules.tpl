@@ -3,10 +3,11 @@ What the operator may do, and nothing else. Children go by garbage collection, s
 superfluous is deleted by the operator itself.
 */}}
 {{- define "wsgateway.operatorRules" -}}
-# What it reconciles: watches the specs, sets and clears its finalizer.
+# What it reconciles: watches the specs, sets and clears its finalizer, and asks whether the owner that a stream's mark
+# names still exists (get).
 - apiGroups: [wsgateway.dev]
   resources: [wsgateways]
-  verbs: [list, watch, patch]
+  verbs: [get, list, watch, patch]
 # What it reports.
 - apiGroups: [wsgateway.dev]
   resources: [wsgateways/status]

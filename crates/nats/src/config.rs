@@ -5,7 +5,7 @@ use std::time::Duration;
 use wsgateway_config::{Compression, Storage, StreamConfig};
 
 use crate::epoch::is_epoch;
-use crate::{Change, EPOCH_KEY, OWNER_KEY, Observed, Owner, Settings};
+use crate::{Change, EPOCH_KEY, OWNER_KEY, Observed, Owner, RELEASED_BY_KEY, Settings};
 
 /// What is not declared and not ours to change in a stream that exists, such as what happens when it is full: publishers
 /// may rely on it.
@@ -44,11 +44,18 @@ pub(crate) fn wanted(
     config.set("retention", "limits");
     // Gateways read single messages from any replica.
     config.set("allow_direct", true);
+    // Of a stream that exists the epoch that its readers know already.
+    claimed(&config, owner, existing.map_or(fresh, |observed| &observed.epoch))
+}
+
+/// The same configuration with our mark, and with this epoch unless it has one.
+pub(crate) fn claimed(config: &Settings, owner: &Owner, epoch: &str) -> Settings {
+    let mut config = config.clone();
     config.note(OWNER_KEY, &owner.to_string());
+    config.forget(RELEASED_BY_KEY);
     let noted = config.metadata().get(EPOCH_KEY).is_some_and(|epoch| is_epoch(epoch));
     if !noted {
-        // Of a stream that exists the one that its readers know already.
-        config.note(EPOCH_KEY, existing.map_or(fresh, |observed| &observed.epoch));
+        config.note(EPOCH_KEY, epoch);
     }
     config
 }
@@ -95,6 +102,13 @@ const FIELDS: [Field; 14] = [
     ("owner", |config| noted(config, OWNER_KEY)),
     ("epoch", |config| noted(config, EPOCH_KEY)),
 ];
+
+impl Settings {
+    /// Fields that a manifest declares or that we set, by the names that they have in a manifest, with their values as text.
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        FIELDS.into_iter().map(|(field, value)| (field, value(self))).collect()
+    }
+}
 
 /// Every declared field in which `from` is not `to`.
 pub(crate) fn differences(from: &Settings, to: &Settings) -> Vec<Change> {

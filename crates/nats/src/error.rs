@@ -3,6 +3,8 @@
 use async_nats::jetstream::context::{RequestError, RequestErrorKind};
 use async_nats::jetstream::{Error as ServerAnswer, ErrorCode};
 
+use crate::Change;
+
 /// Why NATS did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
@@ -35,11 +37,12 @@ pub enum StreamError {
     },
     /// The server took the configuration but dropped parts of it.
     #[error(
-        "nats-server ignored {fields}: use a server that supports them, or leave them at their defaults"
+        "nats-server ignored {}: use a server that supports them, or leave them at their defaults",
+        names(.changes)
     )]
     Ignored {
         /// Fields that are not as asked for.
-        fields: String,
+        changes: Vec<Change>,
     },
     /// Subjects belong to another stream.
     #[error(
@@ -71,12 +74,24 @@ pub enum StreamError {
         /// What the server said.
         answer: String,
     },
+    /// Somebody else claimed the stream between our claim and the proof that it stands.
+    #[error(
+        "the stream was claimed by {owner} at the same moment: nothing else was changed in it; it is looked at again"
+    )]
+    ClaimedByOther {
+        /// What the mark says.
+        owner: String,
+    },
     /// Something that may pass: a cluster without leader, a request that failed.
     #[error("NATS could not do it now: {answer}")]
     Temporary {
         /// What the server said.
         answer: String,
     },
+}
+
+fn names(changes: &[Change]) -> String {
+    changes.iter().map(|change| change.field).collect::<Vec<_>>().join(", ")
 }
 
 impl StreamError {
@@ -92,13 +107,20 @@ impl StreamError {
             Self::ReplicasUnavailable { .. } => "ReplicasUnavailable",
             Self::ResourcesExceeded { .. } => "NatsResourcesExceeded",
             Self::Refused { .. } => "StreamRefused",
+            Self::ClaimedByOther { .. } => "StreamClaimedByOther",
             Self::Temporary { .. } => "NatsTemporaryFailure",
         }
     }
 
     /// Whether the same request may succeed soon. Otherwise somebody has to change something first.
     pub fn retry(&self) -> bool {
-        matches!(self, Self::Unreachable | Self::NoAnswer | Self::Temporary { .. })
+        matches!(
+            self,
+            Self::Unreachable
+                | Self::NoAnswer
+                | Self::ClaimedByOther { .. }
+                | Self::Temporary { .. }
+        )
     }
 
     pub(crate) fn from_answer(error: &ServerAnswer) -> Self {

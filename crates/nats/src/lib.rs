@@ -14,6 +14,7 @@ pub mod jetstream;
 pub mod link;
 mod owner;
 mod plan;
+mod refusal;
 mod settings;
 mod shell;
 mod unsuitable;
@@ -25,7 +26,8 @@ pub use connect::{
 };
 pub use epoch::{EPOCH_KEY, epoch, epoch_of_created, fresh_epoch};
 pub use error::StreamError;
-pub use owner::{OWNER_KEY, Owner, Ownership};
-pub use plan::{Adoption, Change, Observed, Plan, Refusal, plan};
+pub use owner::{OWNER_KEY, Owner, Ownership, RELEASED_BY_KEY, UNNAMED_CLUSTER};
+pub use plan::{Adoption, Change, Claim, Observed, Plan, Rival, plan};
+pub use refusal::Refusal;
 pub use settings::Settings;
 pub use shell::{Ending, Streams};

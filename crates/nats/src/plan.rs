@@ -4,9 +4,9 @@ use std::fmt;
 
 use wsgateway_config::StreamConfig;
 
-use crate::config::{differences, wanted};
+use crate::config::{claimed, differences, wanted};
 use crate::unsuitable;
-use crate::{Owner, Ownership, Settings};
+use crate::{Owner, Ownership, Refusal, Settings};
 
 /// What NATS does not change in a stream that exists, where it is not allowed to be as it is.
 fn is_immutable(change: &Change) -> bool {
@@ -65,158 +65,164 @@ impl fmt::Display for Change {
     }
 }
 
+/// Who wants a stream, and by what right.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// Who.
+    pub owner: &'a Owner,
+    /// What to do with a stream that somebody else made.
+    pub adoption: Adoption,
+    /// What is known about another owner.
+    pub rival: Rival<'a>,
+}
+
+impl<'a> Claim<'a> {
+    /// A claim by one who knows nothing about other owners.
+    pub fn new(owner: &'a Owner, adoption: Adoption) -> Self {
+        Self { owner, adoption, rival: Rival::Unknown }
+    }
+}
+
+/// What is known about the owner that a stream's mark names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rival<'a> {
+    /// Nothing: it may exist.
+    Unknown,
+    /// The object of this mark does not exist any more: the stream is nobody's.
+    Gone(&'a str),
+    /// A person has decided that the stream with this mark is to be ours.
+    Yields(&'a str),
+}
+
 /// What to do about a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Plan {
-    /// There is none: make it.
+    /// There is none: create it.
     Create(Box<Settings>),
-    /// It is ours, or to be: change it.
+    /// It is ours: change it.
     Update {
         /// The whole new configuration.
         config: Box<Settings>,
         /// What is different in it.
         changes: Vec<Change>,
     },
-    /// Nothing to do.
-    InSync,
+    /// It is to become ours and to be changed: claim it, and change it only if the claim stands. Of two who want it at the
+    /// same moment, one discards no message by its limits.
+    StepWise {
+        /// The configuration as it is, with our mark.
+        claim: Box<Settings>,
+        /// The whole new configuration.
+        config: Box<Settings>,
+        /// What is different in it.
+        changes: Vec<Change>,
+    },
     /// It must not be touched.
-    Refused(Refusal),
+    Refuse(Refusal),
+    /// Nothing to do. The fields are those of an observed stream that are not as declared.
+    Noop(Vec<Change>),
 }
 
-/// Why a stream is not touched. No retry helps: somebody has to decide.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// It exists, nobody claims it, and adoption was not asked for.
-    #[error(
-        "the stream exists and was not made by this WsGateway: set stream.adoptionPolicy to Adopt to take it over, \
-         which makes it as specified and may discard messages beyond the limits given, or to Observe to read it as it is"
-    )]
-    Foreign,
-    /// It belongs to another.
-    #[error(
-        "the stream belongs to {owner}: use another stream.name, set stream.adoptionPolicy to Observe to read it as it \
-         is, or delete that owner first (with deletionPolicy Retain the stream stays and can be adopted)"
-    )]
-    OwnedByOther {
-        /// `cluster/namespace/name/uid` of the owner.
-        owner: String,
-    },
-    /// NATS cannot change these fields.
-    #[error(
-        "NATS cannot change {fields} of an existing stream: use another stream.name, or delete the stream and its \
-         messages by hand"
-    )]
-    Immutable {
-        /// The fields, with what they are and should be.
-        fields: String,
-    },
-    /// It gets its messages from other streams, so it takes no subjects.
-    #[error(
-        "the stream has {field}, so it takes no subjects of its own: set stream.adoptionPolicy to Observe to read it as \
-         it is, or use another stream.name"
-    )]
-    FedByOthers {
-        /// `mirror` or `sources`, with the name of the first stream.
-        field: String,
-    },
-    /// It is sealed, and not as declared.
-    #[error(
-        "the stream is sealed, so NATS does not change {fields}: set stream.adoptionPolicy to Observe to read it as it is, \
-         or use another stream.name"
-    )]
-    Sealed {
-        /// The fields, with what they are and should be.
-        fields: String,
-    },
-    /// Something that it has excludes something that is declared.
-    #[error("the stream has {field}, which {why}: {advice}")]
-    Conflict {
-        /// The field of the stream, in NATS' words.
-        field: &'static str,
-        /// What it excludes.
-        why: &'static str,
-        /// What to change.
-        advice: &'static str,
-    },
-    /// It is to be observed, and reading it would remove its messages.
-    #[error(
-        "the stream has retention {retention}, so its messages are removed once they are read: make a stream with \
-         retention limits that has this one as a source, and observe that"
-    )]
-    ReadOnce {
-        /// Its retention, in NATS' words.
-        retention: String,
-    },
-    /// It is to be observed, and there is none.
-    #[error(
-        "there is no such stream, and with stream.adoptionPolicy Observe none is created: create it, correct stream.name, \
-         or set the policy to Adopt"
-    )]
-    Missing,
-}
-
-impl Refusal {
-    /// Static reason, for conditions and metric labels.
-    pub fn reason(&self) -> &'static str {
+impl Plan {
+    /// What would be different in the stream.
+    pub fn changes(&self) -> &[Change] {
         match self {
-            Self::Foreign => "StreamForeign",
-            Self::OwnedByOther { .. } => "StreamOwnedByOther",
-            Self::Immutable { .. } => "StreamImmutable",
-            Self::FedByOthers { .. } => "StreamFedByOthers",
-            Self::Sealed { .. } => "StreamSealed",
-            Self::Conflict { .. } => "StreamConflict",
-            Self::ReadOnce { .. } => "StreamReadOnce",
-            Self::Missing => "StreamMissing",
+            Self::Update { changes, .. } | Self::StepWise { changes, .. } => changes,
+            Self::Create(_) | Self::Refuse(_) | Self::Noop(_) => &[],
+        }
+    }
+
+    /// The configuration that would be sent, if any.
+    pub fn config(&self) -> Option<&Settings> {
+        match self {
+            Self::Create(config)
+            | Self::Update { config, .. }
+            | Self::StepWise { config, .. } => Some(config),
+            Self::Refuse(_) | Self::Noop(_) => None,
         }
     }
 }
 
-/// What to do so that `observed` becomes `desired`, kept by `owner`. `fresh` is the epoch of a stream that is created:
-/// see [`crate::fresh_epoch`].
+/// What to do so that `observed` becomes `desired`. `fresh` is the epoch of a stream that is created: see
+/// [`crate::fresh_epoch`].
 pub fn plan(
     desired: &StreamConfig,
-    owner: &Owner,
-    adoption: Adoption,
+    claim: &Claim<'_>,
     observed: Option<&Observed>,
     fresh: &str,
 ) -> Plan {
-    if adoption == Adoption::Observe {
-        return observing(observed);
+    let owner = claim.owner;
+    if claim.adoption == Adoption::Observe {
+        return observing(desired, owner, observed);
     }
     let Some(observed) = observed else {
         return Plan::Create(Box::new(wanted(desired, owner, None, fresh)));
     };
-    match (owner.of(&observed.config.metadata()), adoption) {
-        (Ownership::Ours, _) | (Ownership::Nobody | Ownership::Predecessor, Adoption::Adopt) => {}
-        (Ownership::Other(owner), _) => return Plan::Refused(Refusal::OwnedByOther { owner }),
-        (Ownership::Nobody | Ownership::Predecessor, _) => return Plan::Refused(Refusal::Foreign),
+    let ownership = owner.of(&observed.config.metadata());
+    let taken = ownership != Ownership::Ours;
+    let by_right = matches!(ownership, Ownership::Ours | Ownership::Former);
+    if let Some(refusal) = denied(claim, ownership) {
+        return Plan::Refuse(refusal);
     }
     if let Some(refusal) = unsuitable::to_keep(&observed.config, desired) {
-        return Plan::Refused(refusal);
+        return Plan::Refuse(refusal);
     }
     let config = wanted(desired, owner, Some(observed), fresh);
     let changes = differences(&observed.config, &config);
-    if changes.is_empty() {
-        return Plan::InSync;
+    let only_marks = changes.iter().all(is_mark);
+    if changes.is_empty() || (only_marks && by_right && observed.config.flag("sealed")) {
+        return Plan::Noop(Vec::new());
     }
     if observed.config.flag("sealed") {
-        return Plan::Refused(Refusal::Sealed { fields: listed(&changes) });
+        return Plan::Refuse(Refusal::Sealed { fields: listed(&changes) });
     }
     let immutable: Vec<Change> =
         changes.iter().filter(|change| is_immutable(change)).cloned().collect();
-    if immutable.is_empty() {
-        Plan::Update { config: Box::new(config), changes }
-    } else {
-        Plan::Refused(Refusal::Immutable { fields: listed(&immutable) })
+    if !immutable.is_empty() {
+        return Plan::Refuse(Refusal::Immutable { fields: listed(&immutable) });
+    }
+    if taken && !only_marks {
+        let claim = Box::new(claimed(&observed.config, owner, &observed.epoch));
+        return Plan::StepWise { claim, config: Box::new(config), changes };
+    }
+    Plan::Update { config: Box::new(config), changes }
+}
+
+/// Why a stream is not ours to keep.
+fn denied(claim: &Claim<'_>, ownership: Ownership) -> Option<Refusal> {
+    let adopting = claim.adoption == Adoption::Adopt;
+    match ownership {
+        Ownership::Ours | Ownership::Former => None,
+        Ownership::Nobody { released_by } => (!adopting).then_some(Refusal::Foreign { released_by }),
+        Ownership::Unclear(owner) | Ownership::Other(owner)
+            if claim.rival == Rival::Yields(&owner) =>
+        {
+            None
+        }
+        Ownership::Unclear(owner) => (!adopting).then_some(Refusal::Unclear { owner }),
+        Ownership::Other(owner) if claim.rival == Rival::Gone(&owner) => {
+            (!adopting).then_some(Refusal::Foreign { released_by: Some(owner) })
+        }
+        Ownership::Other(owner) => Some(Refusal::OwnedByOther { owner }),
     }
 }
 
-fn observing(observed: Option<&Observed>) -> Plan {
-    let refusal = match observed {
-        None => Some(Refusal::Missing),
-        Some(observed) => unsuitable::to_read(&observed.config),
-    };
-    refusal.map_or(Plan::InSync, Plan::Refused)
+fn observing(desired: &StreamConfig, owner: &Owner, observed: Option<&Observed>) -> Plan {
+    let Some(observed) = observed else { return Plan::Refuse(Refusal::Missing) };
+    if let Some(refusal) = unsuitable::to_read(&observed.config) {
+        return Plan::Refuse(refusal);
+    }
+    let config = wanted(desired, owner, Some(observed), "");
+    let differing = differences(&observed.config, &config).into_iter().filter(is_declared);
+    Plan::Noop(differing.collect())
+}
+
+/// Whether a field is one of the specification's, and none that we set for ourselves.
+fn is_declared(change: &Change) -> bool {
+    !is_mark(change) && !["retention", "directGet"].contains(&change.field)
+}
+
+fn is_mark(change: &Change) -> bool {
+    ["owner", "epoch"].contains(&change.field)
 }
 
 fn listed(changes: &[Change]) -> String {

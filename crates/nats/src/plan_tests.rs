@@ -4,7 +4,7 @@ use serde_json::json;
 use wsgateway_config::{Compression, Millis, Storage};
 
 use super::*;
-use crate::{EPOCH_KEY, OWNER_KEY};
+use crate::{EPOCH_KEY, OWNER_KEY, RELEASED_BY_KEY};
 
 const FRESH: &str = "fresh1";
 
@@ -30,7 +30,7 @@ fn us() -> Owner {
 
 /// The stream as we would have made it.
 fn observed() -> Observed {
-    let Plan::Create(config) = plan(&desired(), &us(), Adoption::Fail, None, FRESH) else {
+    let Plan::Create(config) = planned_for(Adoption::Fail, Rival::Unknown, None) else {
         unreachable!()
     };
     Observed {
@@ -47,7 +47,20 @@ fn observed() -> Observed {
 fn planned(adoption: Adoption, change: impl FnOnce(&mut Observed)) -> Plan {
     let mut observed = observed();
     change(&mut observed);
-    plan(&desired(), &us(), adoption, Some(&observed), FRESH)
+    planned_for(adoption, Rival::Unknown, Some(&observed))
+}
+
+fn planned_for(adoption: Adoption, rival: Rival<'_>, observed: Option<&Observed>) -> Plan {
+    let owner = us();
+    plan(&desired(), &Claim { owner: &owner, adoption, rival }, observed, FRESH)
+}
+
+/// Their stream, with a limit that is not ours.
+fn theirs(mark: &str) -> Observed {
+    let mut observed = observed();
+    own(&mut observed, mark);
+    observed.config.set("max_msgs", 5);
+    observed
 }
 
 fn own(observed: &mut Observed, owner: &str) {
@@ -56,7 +69,7 @@ fn own(observed: &mut Observed, owner: &str) {
 
 #[test]
 fn a_missing_stream_is_created_with_its_owner() {
-    let Plan::Create(config) = plan(&desired(), &us(), Adoption::Fail, None, FRESH) else {
+    let Plan::Create(config) = planned_for(Adoption::Fail, Rival::Unknown, None) else {
         panic!("not created")
     };
     assert_eq!(config.metadata()[OWNER_KEY], "prod/trading/odin/1-2-3");
@@ -71,7 +84,7 @@ fn what_we_made_is_in_sync_however_the_server_words_it() {
         observed.config.set("max_msg_size", 0);
         observed.config.note("_nats.ver", "2.12");
     });
-    assert_eq!(plan, Plan::InSync);
+    assert_eq!(plan, Plan::Noop(Vec::new()));
 }
 
 #[test]
@@ -91,7 +104,7 @@ fn a_changed_limit_is_updated_and_nothing_else() {
 #[test]
 fn a_stream_that_nobody_claims_is_adopted_only_on_request() {
     let unclaim = |observed: &mut Observed| observed.config.forget(OWNER_KEY);
-    assert_eq!(planned(Adoption::Fail, unclaim), Plan::Refused(Refusal::Foreign));
+    assert_eq!(planned(Adoption::Fail, unclaim), Plan::Refuse(Refusal::Foreign { released_by: None }));
     let plan = planned(Adoption::Adopt, unclaim);
     assert!(
         matches!(&plan, Plan::Update { changes, .. } if changes[0].field == "owner"),
@@ -100,17 +113,93 @@ fn a_stream_that_nobody_claims_is_adopted_only_on_request() {
 }
 
 #[test]
-fn a_stream_of_an_earlier_object_of_our_name_is_adopted_only_on_request() {
-    let earlier = |observed: &mut Observed| own(observed, "prod/trading/odin/9-9-9");
-    assert_eq!(planned(Adoption::Fail, earlier), Plan::Refused(Refusal::Foreign));
-    assert!(matches!(planned(Adoption::Adopt, earlier), Plan::Update { .. }));
+fn a_stream_of_an_earlier_object_of_our_cluster_and_name_is_ours_without_a_word() {
+    for adoption in [Adoption::Fail, Adoption::Adopt] {
+        let earlier = planned(adoption, |observed| own(observed, "prod/trading/odin/9-9-9"));
+        assert!(
+            matches!(&earlier, Plan::Update { changes, .. } if changes[0].field == "owner"),
+            "{earlier:?}"
+        );
+        let released = planned(adoption, |observed| {
+            observed.config.forget(OWNER_KEY);
+            observed.config.note(RELEASED_BY_KEY, "prod/trading/odin");
+        });
+        let Plan::Update { config, .. } = released else { panic!("{released:?}") };
+        assert!(!config.metadata().contains_key(RELEASED_BY_KEY));
+    }
+}
+
+#[test]
+fn a_stream_that_another_released_is_adopted_only_on_request_and_the_refusal_names_him() {
+    let released = |observed: &mut Observed| {
+        observed.config.forget(OWNER_KEY);
+        observed.config.note(RELEASED_BY_KEY, "prod/trading/thor");
+    };
+    let Plan::Refuse(refusal) = planned(Adoption::Fail, released) else { panic!("not refused") };
+    assert_eq!(refusal.reason(), "StreamForeign");
+    assert!(refusal.to_string().contains("its last owner was prod/trading/thor"), "{refusal}");
+    assert!(matches!(planned(Adoption::Adopt, released), Plan::Update { .. }));
+}
+
+#[test]
+fn a_mark_of_an_earlier_version_is_renewed_for_the_same_object_and_asked_about_for_another() {
+    let same = planned(Adoption::Fail, |observed| own(observed, "default/trading/odin/1-2-3"));
+    let Plan::Update { config, changes } = same else { panic!("{same:?}") };
+    assert_eq!((changes.len(), changes[0].field), (1, "owner"));
+    assert_eq!(config.metadata()[OWNER_KEY], us().to_string());
+
+    let another = |observed: &mut Observed| own(observed, "default/trading/odin/9-9-9");
+    let Plan::Refuse(refusal) = planned(Adoption::Fail, another) else { panic!("not refused") };
+    assert_eq!(refusal.reason(), "StreamForeign");
+    assert!(refusal.to_string().contains("if that was this cluster"), "{refusal}");
+    assert!(matches!(planned(Adoption::Adopt, another), Plan::Update { .. }));
+}
+
+#[test]
+fn a_stream_whose_owner_is_gone_is_nobodys_and_one_that_a_person_gives_is_ours() {
+    let thor = "prod/trading/thor/9-9-9";
+    let with = |adoption, rival| planned_for(adoption, rival, Some(&theirs(thor)));
+    let Plan::Refuse(refusal) = with(Adoption::Fail, Rival::Gone(thor)) else {
+        panic!("not refused")
+    };
+    assert_eq!(refusal.reason(), "StreamForeign");
+    assert!(matches!(with(Adoption::Adopt, Rival::Gone(thor)), Plan::StepWise { .. }));
+    assert!(matches!(with(Adoption::Fail, Rival::Yields(thor)), Plan::StepWise { .. }));
+    // What is known of another mark says nothing about this one.
+    for rival in [Rival::Gone("prod/trading/thor/8"), Rival::Yields("prod/trading/thor/8")] {
+        assert!(matches!(with(Adoption::Adopt, rival), Plan::Refuse(_)), "{rival:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_taken_over_is_claimed_before_a_limit_of_ours_discards_anything() {
+    let mine = planned_for(
+        Adoption::Fail,
+        Rival::Unknown,
+        Some(&theirs("prod/trading/odin/9-9-9")),
+    );
+    let Plan::StepWise { claim, config, changes } = mine else { panic!("{mine:?}") };
+    assert_eq!((claim.number("max_msgs"), config.number("max_msgs")), (5, 100));
+    for settings in [claim, config] {
+        assert_eq!(settings.metadata()[OWNER_KEY], us().to_string());
+    }
+    assert_eq!(changes.len(), 2, "{changes:?}");
+}
+
+#[test]
+fn the_mark_alone_does_not_make_a_sealed_stream_of_ours_a_refusal() {
+    let plan = planned(Adoption::Fail, |observed| {
+        own(observed, "default/trading/odin/1-2-3");
+        observed.config.set("sealed", true);
+    });
+    assert_eq!(plan, Plan::Noop(Vec::new()));
 }
 
 #[test]
 fn a_stream_of_another_is_never_touched() {
     for other in ["prod/trading/thor/1-2-3", "test/trading/odin/1-2-3", "something else"] {
         let plan = planned(Adoption::Adopt, |observed| own(observed, other));
-        assert_eq!(plan, Plan::Refused(Refusal::OwnedByOther { owner: other.into() }));
+        assert_eq!(plan, Plan::Refuse(Refusal::OwnedByOther { owner: other.into() }));
     }
 }
 
@@ -121,7 +210,7 @@ fn what_nats_cannot_change_is_refused_with_its_fields() {
         observed.config.set("retention", "workqueue");
         observed.config.set("compression", "s2");
     });
-    let Plan::Refused(refusal) = plan else { panic!("{plan:?}") };
+    let Plan::Refuse(refusal) = plan else { panic!("{plan:?}") };
     assert_eq!(refusal.reason(), "StreamImmutable");
     let message = refusal.to_string();
     assert!(
@@ -132,7 +221,7 @@ fn what_nats_cannot_change_is_refused_with_its_fields() {
 
 #[test]
 fn a_created_stream_has_a_fresh_epoch_and_keeps_it() {
-    let Plan::Create(config) = plan(&desired(), &us(), Adoption::Fail, None, FRESH) else {
+    let Plan::Create(config) = planned_for(Adoption::Fail, Rival::Unknown, None) else {
         panic!("not created")
     };
     assert_eq!(config.metadata()[EPOCH_KEY], FRESH);
@@ -212,7 +301,7 @@ fn what_excludes_a_declared_field_is_refused_with_its_name_and_what_to_do() {
     ];
     for (change, reason, words) in cases {
         let plan = planned(Adoption::Adopt, change);
-        let Plan::Refused(refusal) = plan else { panic!("{reason}: {plan:?}") };
+        let Plan::Refuse(refusal) = plan else { panic!("{reason}: {plan:?}") };
         assert_eq!(refusal.reason(), reason);
         assert!(refusal.to_string().contains(words), "{words}: {refusal}");
     }
@@ -223,7 +312,7 @@ fn sources_beside_subjects_are_kept() {
     let plan = planned(Adoption::Fail, |observed| {
         observed.config.set("sources", json!([{ "name": "FAR" }]));
     });
-    assert_eq!(plan, Plan::InSync);
+    assert_eq!(plan, Plan::Noop(Vec::new()));
 }
 
 #[test]
@@ -234,18 +323,21 @@ fn an_observed_stream_is_never_changed_whoever_keeps_it_and_whatever_it_is_like(
         observed.config.set("mirror", json!({ "name": "FAR" }));
         observed.config.set("storage", "memory");
         observed.config.set("sealed", true);
+        observed.config.set("allow_direct", false);
     });
-    assert_eq!(plan, Plan::InSync);
+    let Plan::Noop(differing) = plan else { panic!("{plan:?}") };
+    let differing: Vec<String> = differing.iter().map(ToString::to_string).collect();
+    assert_eq!(differing, ["subjects:  -> odin.a.> odin.b.>", "storage: Memory -> File"]);
 }
 
 #[test]
 fn a_stream_is_not_observed_if_there_is_none_or_reading_empties_it() {
-    let none = plan(&desired(), &us(), Adoption::Observe, None, FRESH);
-    assert_eq!(none, Plan::Refused(Refusal::Missing));
+    let none = planned_for(Adoption::Observe, Rival::Unknown, None);
+    assert_eq!(none, Plan::Refuse(Refusal::Missing));
     for retention in ["workqueue", "interest"] {
         let plan =
             planned(Adoption::Observe, |observed| observed.config.set("retention", retention));
-        let Plan::Refused(refusal) = plan else { panic!("{plan:?}") };
+        let Plan::Refuse(refusal) = plan else { panic!("{plan:?}") };
         assert_eq!(refusal.reason(), "StreamReadOnce");
         assert!(refusal.to_string().contains(&format!("retention {retention}")), "{refusal}");
     }

@@ -37,7 +37,7 @@ impl Settings {
     }
 
     /// A number, 0 where there is none.
-    pub(crate) fn number(&self, field: &str) -> i64 {
+    pub fn number(&self, field: &str) -> i64 {
         self.0.get(field).and_then(Value::as_i64).unwrap_or_default()
     }
 

@@ -11,7 +11,9 @@ use async_nats::jetstream::{self, ErrorCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::config::differences;
-use crate::{OWNER_KEY, Observed, Owner, Ownership, Plan, Settings, StreamError, epoch};
+use crate::{
+    OWNER_KEY, Observed, Owner, Ownership, Plan, RELEASED_BY_KEY, Settings, StreamError, epoch,
+};
 
 /// A connection that is being set up may take this long before we call NATS unreachable.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -19,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Stream metadata came with 2.10.
 const LEAST_VERSION: (u64, u64) = (2, 10);
 
-/// What became of a stream whose keeper goes.
+/// What became of a stream whose owner is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// It is gone, as asked.
@@ -85,23 +87,36 @@ impl Streams {
     }
 
     /// Carries out a plan, and returns the stream if it was touched. The server's echo is compared with what was asked
-    /// for: old servers drop what they do not know without a word.
+    /// for, since old servers drop what they do not know and report nothing. A stream that is taken over is claimed first;
+    /// if somebody else claims it at the same moment, nothing else is changed in it.
     ///
     /// # Errors
     /// When NATS refuses or cannot be asked. A refused plan changes nothing and is no error here.
     pub async fn apply(&self, plan: &Plan) -> Result<Option<Observed>, StreamError> {
         let (verb, config) = match plan {
-            Plan::InSync | Plan::Refused(_) => return Ok(None),
+            Plan::Noop(_) | Plan::Refuse(_) => return Ok(None),
             Plan::Create(config) => ("CREATE", config),
             Plan::Update { config, .. } => ("UPDATE", config),
+            Plan::StepWise { claim, config, .. } => {
+                self.claim(claim).await?;
+                ("UPDATE", config)
+            }
         };
         let observed = self.send(verb, config).await?;
-        let ignored: Vec<&str> =
-            differences(&observed.config, config).iter().map(|change| change.field).collect();
-        if ignored.is_empty() {
-            Ok(Some(observed))
-        } else {
-            Err(StreamError::Ignored { fields: ignored.join(", ") })
+        let changes = differences(&observed.config, config);
+        if changes.is_empty() { Ok(Some(observed)) } else { Err(StreamError::Ignored { changes }) }
+    }
+
+    /// Writes our mark, and makes sure that it stands.
+    async fn claim(&self, claim: &Settings) -> Result<(), StreamError> {
+        let ours = claim.metadata().remove(OWNER_KEY);
+        self.send("UPDATE", claim).await?;
+        let now = self.observe(claim.name()).await?;
+        match now.and_then(|observed| observed.config.metadata().remove(OWNER_KEY)) {
+            mark if mark == ours => Ok(()),
+            mark => Err(StreamError::ClaimedByOther {
+                owner: mark.unwrap_or_else(|| "nobody".to_owned()),
+            }),
         }
     }
 
@@ -123,7 +138,8 @@ impl Streams {
         }
     }
 
-    /// Gives up our claim on a stream, so that another may adopt it. Its epoch stays.
+    /// Gives up our claim on a stream, so that another may adopt it. It remembers us: an object of our cluster, namespace
+    /// and name gets it back. Its epoch stays.
     ///
     /// # Errors
     /// When NATS refuses or cannot be asked.
@@ -133,6 +149,7 @@ impl Streams {
             Err(ending) => return Ok(ending),
         };
         config.forget(OWNER_KEY);
+        config.note(RELEASED_BY_KEY, &owner.place());
         self.send("UPDATE", &config).await?;
         Ok(Ending::Released)
     }

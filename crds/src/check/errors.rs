@@ -32,6 +32,12 @@ impl Errors {
         self.0.push(FieldError::new(path, message));
     }
 
+    /// Whether one of them is about a field or something in it.
+    pub(super) fn within(&self, field: &str) -> bool {
+        let inside = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        self.0.iter().any(|error| error.path.strip_prefix(field).is_some_and(inside))
+    }
+
     pub(super) fn ensure(&mut self, holds: bool, path: &str, message: &str) {
         if !holds {
             self.refuse(path, message);

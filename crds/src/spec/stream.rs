@@ -87,14 +87,16 @@ pub struct Stream {
     /// Compression of stored messages: None or S2. Default None.
     #[serde(default)]
     pub compression: Compression,
-    /// What to do with a stream of this name that this WsGateway did not make. Fail: leave it alone and say so. Adopt:
+    /// What to do with a stream of this name that neither this WsGateway nor an earlier one of its namespace and name made.
+    /// Fail: leave it alone and say so. Adopt:
     /// take it over and make it as specified, which may discard messages beyond the limits given here. Observe: read it as
     /// it is, whoever it belongs to; it is never created, changed or deleted, and of the other fields only name and
     /// subjects count. Default Fail.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
-    /// What becomes of the stream when the WsGateway is deleted. Retain: it stays, free to be adopted. Delete: it goes
-    /// with all its messages, if this WsGateway owns it. Default Retain.
+    /// What becomes of the stream when the WsGateway is deleted. Retain: it stays, free to be adopted, and the next
+    /// WsGateway of this namespace and name gets it back. Delete: it goes with all its messages, if this WsGateway owns it,
+    /// after the pods have sent their clients away. Default Retain.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }

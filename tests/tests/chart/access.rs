@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the operator does: verbs, then group/resource or group/resource/subresource.
 const NEEDED: &[(&str, &str)] = &[
-    ("list watch patch", "wsgateway.dev/wsgateways"),
+    ("get list watch patch", "wsgateway.dev/wsgateways"),
     ("patch", "wsgateway.dev/wsgateways/status"),
     ("update", "wsgateway.dev/wsgateways/finalizers"),
     ("get list watch create patch delete", "/configmaps"),

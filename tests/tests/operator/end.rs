@@ -17,9 +17,9 @@ use wsgateway_crds::WsGateway;
 use crate::world::{ODIN, SOON, World};
 
 #[tokio::test]
-async fn a_retained_stream_stays_and_can_be_adopted() -> Result<()> {
+async fn a_retained_stream_stays_and_the_same_manifest_gets_it_back_without_a_word() -> Result<()> {
     let world = World::new("retain").await?;
-    world.create(&json!({})).await?;
+    let created = world.create(&json!({})).await?;
     world.stream_ready().await?;
     world.object::<Deployment>("odin-gateway", |_| true).await?;
     world.jetstream().await?.publish("odin.token.BTC.price", "1".into()).await?.await?;
@@ -28,12 +28,25 @@ async fn a_retained_stream_stays_and_can_be_adopted() -> Result<()> {
 
     world.gone::<WsGateway>(ODIN).await?;
     world.gone::<Deployment>("odin-gateway").await?;
-    let info = world.stream().await?;
-    assert!(!info.config.metadata.contains_key("wsgateway.dev/owner"));
-    assert_eq!(info.state.messages, 1);
+    let released = world
+        .stream_becomes("a released stream", |info| {
+            !info.config.metadata.contains_key("wsgateway.dev/owner")
+        })
+        .await?;
+    let mark = world.mark(ODIN, &created.uid().unwrap_or_default()).await?;
+    let (place, _uid) = mark.rsplit_once('/').expect("a mark");
+    assert_eq!(released.config.metadata["wsgateway.dev/released-by"], place);
+    assert_eq!(released.state.messages, 1);
 
-    world.create(&json!({ "spec": { "stream": { "adoptionPolicy": "Adopt" } } })).await?;
-    world.stream_ready().await
+    let again = world.create(&json!({})).await?;
+    world.stream_ready().await?;
+    world.object::<Deployment>("odin-gateway", |_| true).await?;
+    let info = world.stream().await?;
+    let mark = world.mark(ODIN, &again.uid().unwrap_or_default()).await?;
+    assert_eq!(info.config.metadata["wsgateway.dev/owner"], mark);
+    assert!(!info.config.metadata.contains_key("wsgateway.dev/released-by"));
+    assert_eq!(info.state.messages, 1);
+    Ok(())
 }
 
 /// Waits until an object of the WsGateway is there, and checks that it says so.

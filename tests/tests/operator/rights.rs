@@ -88,7 +88,9 @@ async fn rights_in_one_namespace_are_enough_for_an_operator_that_watches_only_th
     let client = granted(&world, &[&here]).await?;
     world.nats =
         Nats::start_with("authorization { users = [{ user: me, password: pass }] }").await?;
-    world.start_operator_with(crate::world::options(&world.namespace), client).await?;
+    let mut options = crate::world::options(&world.namespace);
+    options.cluster = Some("here".to_owned());
+    world.start_operator_with(options, client).await?;
 
     put(&world, "odin-nats", &[("username", "me"), ("password", "pass")]).await?;
     let credentials = json!({ "userPassword": { "name": "odin-nats" } });
@@ -99,5 +101,26 @@ async fn rights_in_one_namespace_are_enough_for_an_operator_that_watches_only_th
     world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
     world.delete(ODIN).await?;
     world.gone::<WsGateway>(ODIN).await?;
+    world.stop_operator().await
+}
+
+#[tokio::test]
+async fn an_operator_that_may_not_read_which_cluster_it_is_in_says_what_to_give_it() -> Result<()> {
+    let mut world = World::without_operator("nameless").await?;
+    let client = granted(&world, &[&format!("watchNamespace={}", world.namespace)]).await?;
+    world.start_operator_with(crate::world::options(&world.namespace), client.clone()).await?;
+    world.create(&json!({})).await?;
+
+    let message = world.condition(ODIN, "StreamReady", "False", "ClusterUnknown").await?;
+    assert!(message.contains("start it with --cluster NAME"), "{message}");
+    assert!(world.stream().await.is_err(), "nothing is claimed without an identity");
+
+    world.stop_operator().await?;
+    let mut options = crate::world::options(&world.namespace);
+    options.cluster = Some("here".to_owned());
+    world.start_operator_with(options, client).await?;
+    world.stream_ready().await?;
+    let mark = &world.stream().await?.config.metadata["wsgateway.dev/owner"];
+    assert!(mark.starts_with(&format!("here/{}/odin/", world.namespace)), "{mark}");
     world.stop_operator().await
 }

@@ -7,6 +7,7 @@ use async_nats::jetstream::stream::{Config, Source, StorageType};
 use harness::wait_until;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use wsgateway_crds::Ownership;
 
@@ -40,7 +41,7 @@ async fn the_stream_is_as_specified_and_says_whose_it_is() -> Result<()> {
     assert_eq!(config.storage, StorageType::Memory);
     assert_eq!(config.subjects.len(), 4);
     let uid = gateway.metadata.uid.unwrap_or_default();
-    assert_eq!(config.metadata[OWNER], format!("default/{}/odin/{uid}", world.namespace));
+    assert_eq!(config.metadata[OWNER], world.mark(ODIN, &uid).await?);
     Ok(())
 }
 
@@ -93,9 +94,15 @@ async fn the_second_of_two_wsgateways_on_one_stream_is_refused_even_if_it_would_
     world.create(&change).await?;
 
     let message = world.condition("thor", "StreamReady", "False", "StreamOwnedByOther").await?;
-    assert!(message.contains(&format!("default/{}/odin/", world.namespace)), "{message}");
+    assert!(message.contains(&world.mark(ODIN, "").await?), "{message}");
     world.stream_ready().await?;
-    Ok(())
+
+    let observe = json!({ "spec": { "stream": { "adoptionPolicy": "Observe" } } });
+    let thor = world.api::<wsgateway_crds::WsGateway>();
+    thor.patch("thor", &PatchParams::default(), &Patch::Merge(&observe)).await?;
+    world.condition("thor", "StreamReady", "True", "StreamObserved").await?;
+    world.object::<Deployment>("thor-gateway", |_| true).await?;
+    world.stream_ready().await
 }
 
 #[tokio::test]
@@ -206,7 +213,8 @@ async fn an_observed_stream_is_read_and_neither_changed_nor_released() -> Result
     assert!(world.api::<Deployment>().get_opt("odin-gateway").await?.is_none());
 
     world.jetstream().await?.create_stream(foreign()).await?;
-    world.condition(ODIN, "StreamReady", "True", "StreamObserved").await?;
+    let message = world.condition(ODIN, "StreamReady", "True", "StreamObserved").await?;
+    assert!(message.contains("maxMessages: 7 -> 100000, maxBytes: unlimited -> 52428800"), "{message}");
     world.object::<Deployment>("odin-gateway", |_| true).await?;
     let before = world.stream().await?.config;
     let observed = wsgateway_nats::epoch(&before.metadata, world.stream().await?.created);

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use async_nats::jetstream::{self, stream::Info};
 use harness::{ControlPlane, Identity, Nats, wait_until, wait_until_some};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, CustomResourceExt as _, Resource, ResourceExt as _};
 use operator::Options;
@@ -230,6 +230,25 @@ impl World {
     /// The stream as NATS reports it.
     pub(crate) async fn stream(&self) -> Result<Info> {
         Ok(self.jetstream().await?.get_stream("ODIN_TOKENS").await?.cached_info().clone())
+    }
+
+    /// What the mark of a stream says that the WsGateway `name` of this namespace keeps.
+    pub(crate) async fn mark(&self, name: &str, uid: &str) -> Result<String> {
+        let system = Api::<Namespace>::all(self.client.clone()).get("kube-system").await?;
+        let cluster = system.uid().context("no UID")?;
+        Ok(format!("{cluster}/{}/{name}/{uid}", self.namespace))
+    }
+
+    /// Creates a stream of the sample's name with this mark, and somebody else's settings.
+    pub(crate) async fn marked_stream(&self, mark: &str) -> Result<()> {
+        let theirs = jetstream::stream::Config {
+            name: "ODIN_TOKENS".to_owned(),
+            subjects: vec!["theirs.>".to_owned()],
+            metadata: [("wsgateway.dev/owner".to_owned(), mark.to_owned())].into(),
+            ..Default::default()
+        };
+        self.jetstream().await?.create_stream(theirs).await?;
+        Ok(())
     }
 
     pub(crate) async fn stream_becomes(

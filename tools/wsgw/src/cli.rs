@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Render(Render),
     /// Check a manifest and list every error with its field path
     Check(Check),
+    /// Show what a manifest would change in its stream and its pods; nothing is changed
+    Plan(Box<Plan>),
 }
 
 const DEV_EXAMPLES: &str = "\
@@ -124,6 +126,40 @@ pub(crate) struct Check {
     /// Manifest with one WsGateway; - reads standard input
     #[arg(short, long, value_name = "MANIFEST")]
     pub(crate) file: String,
+}
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  kubectl -n messaging port-forward service/nats 4222 &
+  wsgw plan -f odin.yaml -n trading --nats nats://127.0.0.1:4222
+                                              what would change in the stream
+  kubectl get wsgw odin -o yaml >before.yaml
+  wsgw plan -f odin.yaml --before before.yaml --nats nats://127.0.0.1:4222 --creds my.creds
+                                              the same, and which pods would be replaced
+
+Ends with code 1 when the stream would be refused; the message says what to set instead.";
+
+#[derive(Debug, Args)]
+#[command(after_help = PLAN_EXAMPLES)]
+pub(crate) struct Plan {
+    /// Manifest with one WsGateway; - reads standard input
+    #[arg(short, long, value_name = "MANIFEST")]
+    pub(crate) file: String,
+    /// The WsGateway as it is in the cluster: what differs for its pods is shown, too
+    #[arg(long, value_name = "MANIFEST")]
+    pub(crate) before: Option<String>,
+    /// Namespace of the WsGateway, if the manifest names none [default: default]
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// Identity of the cluster as its operator has it: the UID of the namespace kube-system, unless it is started with
+    /// --cluster [default: the one in the stream's mark]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// Ask this NATS server instead of those of the manifest
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Option<String>,
+    #[command(flatten)]
+    pub(crate) access: NatsAccess,
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {

@@ -4,7 +4,6 @@
 //! Ctrl-C → stop in the opposite order. Everything that is started here ends here; a stream on a server of the user's
 //! own stays.
 
-mod given;
 mod nats_server;
 mod ports;
 mod publish;

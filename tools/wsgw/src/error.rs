@@ -26,10 +26,15 @@ pub(crate) enum Error {
     Connect(#[from] wsgateway_nats::ConnectError),
     #[error("cannot find {}: {source}", path.display())]
     Path { path: std::path::PathBuf, source: std::io::Error },
-    #[error("no NATS server answers at {url}: start one there, or leave out --nats")]
-    Unreachable { url: String },
-    #[error("{trouble}; or leave out --nats")]
-    Refusing { trouble: String },
+    #[error("no NATS server answers at {url}: {hint}")]
+    Unreachable { url: String, hint: &'static str },
+    #[error("{trouble}; or {hint}")]
+    Refusing { trouble: String, hint: &'static str },
+    #[error(
+        "the manifest names Secrets of its cluster, which are not here: give --nats with --creds, --nats-user, --nats-ca \
+         or --nats-cert"
+    )]
+    SecretsElsewhere,
     #[error("stream {stream} on {url}: {source}")]
     Stream { stream: String, url: String, source: StreamError },
     #[error("stream {stream} on {url}: {refusal}")]

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use serde::Deserialize;
 use wsgateway_config::yaml;
-use wsgateway_crds::{ValidGateway, parse, validate};
+use wsgateway_crds::{FieldError, ValidGateway, WsGateway, parse, validate};
 
 use crate::error::{Error, FieldErrors};
 
@@ -49,11 +49,16 @@ impl Manifest {
 
     /// The one WsGateway in it, checked.
     pub(crate) fn gateway(&self) -> Result<ValidGateway, Error> {
-        let document = self.document()?;
-        parse(&document).and_then(|gateway| validate(&gateway)).map_err(|errors| Error::Manifest {
-            name: self.name.clone(),
-            errors: FieldErrors(errors),
-        })
+        validate(&self.object()?).map_err(|errors| self.wrong(errors))
+    }
+
+    /// The one WsGateway in it, as it is written.
+    pub(crate) fn object(&self) -> Result<WsGateway, Error> {
+        parse(&self.document()?).map_err(|errors| self.wrong(errors))
+    }
+
+    pub(crate) fn wrong(&self, errors: Vec<FieldError>) -> Error {
+        Error::Manifest { name: self.name.clone(), errors: FieldErrors(errors) }
     }
 
     fn document(&self) -> Result<String, Error> {

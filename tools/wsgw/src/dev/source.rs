@@ -1,22 +1,20 @@
 //! Where messages come from on this machine: the user's NATS server, one of our own, this process, or Redis.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use async_nats::jetstream;
 use wsgateway_config::{
     JetStreamSource, MemorySource, RedisServer, RedisSource, Source as ConfigSource, StreamConfig,
 };
-use wsgateway_crds::{AdoptionPolicy, ValidGateway, ValidNats, ValidRedis, ValidSource};
-use wsgateway_nats::{
-    Access, Adoption, FailureKind, Notice, Owner, Plan, StreamError, Streams, fresh_epoch,
-};
+use wsgateway_crds::{ValidGateway, ValidRedis, ValidSource};
+use wsgateway_nats::{Adoption, Claim, Owner, Plan, fresh_epoch};
 
-use super::given;
 use super::nats_server::{self, NatsServer, NatsServerError};
 use super::publish::Target;
 use crate::cli::Dev;
 use crate::error::Error;
+use crate::given;
+use crate::server::{Server, policy};
 
 /// The source, and what it takes to keep it alive.
 pub(super) enum Source {
@@ -43,8 +41,8 @@ impl Source {
                 return Err(Error::OtherSource { flag: "--nats", from: "Redis" });
             }
         };
-        if let Some(source) = given::source(options, &nats.stream.name)? {
-            let client = make_stream(&source, gateway, policy(nats), &nats.stream).await?;
+        if let Some(source) = given::source(options.nats.as_deref(), &options.access, &nats.stream.name)? {
+            let client = make_stream(&source, gateway, policy(nats.adoption), &nats.stream).await?;
             return Ok(Self::Given { source, client });
         }
         let stream = nats.stream.name.clone();
@@ -125,14 +123,6 @@ fn redis_at(given: Option<&str>, redis: &ValidRedis) -> Result<Source, Error> {
     Ok(Source::Redis(RedisSource { max_message_bytes: redis.max_message_bytes, ..source }))
 }
 
-fn policy(nats: &ValidNats) -> Adoption {
-    match nats.adoption {
-        AdoptionPolicy::Fail => Adoption::Fail,
-        AdoptionPolicy::Adopt => Adoption::Adopt,
-        AdoptionPolicy::Observe => Adoption::Observe,
-    }
-}
-
 /// Makes the stream as the manifest declares it, or changes it to that, under the rules that the operator follows.
 async fn make_stream(
     source: &JetStreamSource,
@@ -140,36 +130,16 @@ async fn make_stream(
     adoption: Adoption,
     desired: &StreamConfig,
 ) -> Result<async_nats::Client, Error> {
-    let url = source.servers.join(", ");
-    let trouble = Arc::new(Mutex::new(None));
-    let noted = Arc::clone(&trouble);
-    let access = Access::from(source);
-    let connection = wsgateway_nats::connect(&access, "wsgw dev", move |notice| {
-        if let Notice::Failed(failure) = notice
-            && failure.kind != FailureKind::Unreachable
-        {
-            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.message);
-        }
-    });
-    let client = connection.await?.client;
-    let failed = |source| match source {
-        StreamError::Unreachable => {
-            match trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                Some(trouble) => Error::Refusing { trouble },
-                None => Error::Unreachable { url: url.clone() },
-            }
-        }
-        source => Error::Stream { stream: desired.name.clone(), url: url.clone(), source },
-    };
+    let server = Server::connect(source, "wsgw dev", "start one there, or leave out --nats").await?;
     // The same in every run, so that the next one finds its stream again.
     let owner = Owner::new("wsgw-dev", &gateway.namespace, &gateway.name, "dev");
-    let streams = Streams::new(client.clone(), Some(&source.api_prefix));
-    let observed = streams.observe(&desired.name).await.map_err(failed)?;
+    let observed = server.observe(&desired.name).await?;
     let fresh = fresh_epoch(SystemTime::now(), fastrand::u64(..));
-    let plan = wsgateway_nats::plan(desired, &owner, adoption, observed.as_ref(), &fresh);
-    if let Plan::Refused(refusal) = plan {
-        return Err(Error::Refused { stream: desired.name.clone(), url, refusal });
+    let claim = Claim::new(&owner, adoption);
+    let plan = wsgateway_nats::plan(desired, &claim, observed.as_ref(), &fresh);
+    if let Plan::Refuse(refusal) = plan {
+        return Err(server.refused(&desired.name, refusal));
     }
-    streams.apply(&plan).await.map_err(failed)?;
-    Ok(client)
+    server.apply(&desired.name, &plan).await?;
+    Ok(server.client)
 }

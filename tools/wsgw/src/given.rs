@@ -4,17 +4,20 @@ use std::path::{Path, PathBuf};
 
 use wsgateway_config::{JetStreamSource, NatsAuth, NatsTls, NatsUser};
 
-use crate::cli::{Dev, NatsAccess};
+use crate::cli::NatsAccess;
 use crate::error::Error;
 
 /// The source that `--nats` and the flags beside it describe; `None` without them.
-pub(super) fn source(options: &Dev, stream: &str) -> Result<Option<JetStreamSource>, Error> {
-    let Some(url) = &options.nats else { return Ok(None) };
-    let access = &options.access;
+pub(crate) fn source(
+    url: Option<&str>,
+    access: &NatsAccess,
+    stream: &str,
+) -> Result<Option<JetStreamSource>, Error> {
+    let Some(url) = url else { return Ok(None) };
     let mut source = JetStreamSource {
         auth: auth(access)?,
         tls: tls(access)?,
-        ..JetStreamSource::new(vec![url.clone()], stream)
+        ..JetStreamSource::new(vec![url.to_owned()], stream)
     };
     if let Some(prefix) = &access.nats_api_prefix {
         source.api_prefix.clone_from(prefix);

@@ -1,0 +1,81 @@
+//! A NATS server whose streams are looked at or made, and what went wrong with it in words for the command line.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wsgateway_config::JetStreamSource;
+use wsgateway_crds::AdoptionPolicy;
+use wsgateway_nats::{
+    Access, Adoption, FailureKind, Notice, Observed, Plan, Refusal, StreamError, Streams,
+};
+
+use crate::error::Error;
+
+/// A server that is being reached.
+pub(crate) struct Server {
+    pub(crate) client: async_nats::Client,
+    streams: Streams,
+    url: String,
+    /// Why it refuses us.
+    trouble: Arc<Mutex<Option<String>>>,
+    hint: &'static str,
+}
+
+impl Server {
+    /// `name` is for the server; `hint` says what to do when nobody answers.
+    pub(crate) async fn connect(
+        source: &JetStreamSource,
+        name: &str,
+        hint: &'static str,
+    ) -> Result<Self, Error> {
+        let trouble = Arc::<Mutex<Option<String>>>::default();
+        let noted = Arc::clone(&trouble);
+        let connection = wsgateway_nats::connect(&Access::from(source), name, move |notice| {
+            if let Notice::Failed(failure) = notice
+                && failure.kind != FailureKind::Unreachable
+            {
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.message);
+            }
+        });
+        let client = connection.await?.client;
+        let streams = Streams::new(client.clone(), Some(&source.api_prefix));
+        Ok(Self { client, streams, url: source.servers.join(", "), trouble, hint })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) async fn observe(&self, stream: &str) -> Result<Option<Observed>, Error> {
+        self.streams.observe(stream).await.map_err(|error| self.failed(stream, error))
+    }
+
+    pub(crate) async fn apply(&self, stream: &str, plan: &Plan) -> Result<(), Error> {
+        self.streams.apply(plan).await.map(drop).map_err(|error| self.failed(stream, error))
+    }
+
+    pub(crate) fn refused(&self, stream: &str, refusal: Refusal) -> Error {
+        Error::Refused { stream: stream.to_owned(), url: self.url.clone(), refusal }
+    }
+
+    fn failed(&self, stream: &str, source: StreamError) -> Error {
+        let url = self.url.clone();
+        match source {
+            StreamError::Unreachable => {
+                let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+                match trouble {
+                    Some(trouble) => Error::Refusing { trouble, hint: self.hint },
+                    None => Error::Unreachable { url, hint: self.hint },
+                }
+            }
+            source => Error::Stream { stream: stream.to_owned(), url, source },
+        }
+    }
+}
+
+pub(crate) fn policy(policy: AdoptionPolicy) -> Adoption {
+    match policy {
+        AdoptionPolicy::Fail => Adoption::Fail,
+        AdoptionPolicy::Adopt => Adoption::Adopt,
+        AdoptionPolicy::Observe => Adoption::Observe,
+    }
+}
