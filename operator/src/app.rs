@@ -161,7 +161,7 @@ impl App {
             namespaces = context.options.namespaces.join(","),
             class = context.options.class,
             gateway_image = context.options.gateway_image,
-            cluster = context.options.cluster,
+            cluster = context.options.cluster.as_deref(),
             "operator starts"
         );
         let every = Duration::from_secs(u64::from(context.options.discovery_seconds.get()));
