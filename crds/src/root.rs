@@ -4,8 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    Autoscaling, Capacity, Channels, History, Listener, Monitoring, Nats, Odin, Pod, RateLimits,
-    Redis, SlowConsumer, Stream, Symbols,
+    Autoscaling, Capacity, Channels, Expose, History, Listener, Monitoring, Nats, Odin, Pod,
+    RateLimits, Redis, SlowConsumer, Stream, Symbols,
 };
 use crate::status::WsGatewayStatus;
 
@@ -154,6 +154,9 @@ pub struct WsGatewaySpec {
     /// The gateway's pods.
     #[serde(default)]
     pub pod: Pod,
+    /// How clients reach the gateway from outside of the cluster.
+    #[serde(default)]
+    pub expose: Expose,
 }
 
 fn one() -> i32 {

@@ -3,10 +3,12 @@
 mod autoscaling;
 mod capacity;
 mod channels;
+mod expose;
 mod history;
 mod listener;
 mod monitoring;
 mod nats;
+mod placement;
 mod pod;
 mod protocols;
 mod redis;
@@ -15,11 +17,18 @@ mod stream;
 pub use autoscaling::Autoscaling;
 pub use capacity::{Capacity, CommandRate, RateLimits, SlowConsumer};
 pub use channels::{ChannelRule, Channels, Delivery};
+pub use expose::{
+    Expose, ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, IpFamily,
+    IpFamilyPolicy, ParentRef, ServiceType,
+};
 pub use history::History;
 pub use listener::{Heartbeat, Listener};
 pub use monitoring::{Monitoring, ServiceMonitorMode};
 pub use nats::{
     CaSecret, ClientSecret, Credentials, Nats, NatsTls, NkeySecret, TokenSecret, UserPasswordSecret,
+};
+pub use placement::{
+    PodSecurity, TaintEffect, Toleration, TolerationOperator, TopologySpread, WhenUnsatisfiable,
 };
 pub use pod::{ImagePullPolicy, Pod, Resources, SecretName};
 pub use protocols::{Odin, Protocol, Symbols};

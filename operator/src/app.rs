@@ -14,6 +14,7 @@ use wsgateway_runtime::readiness::{Gate, Readiness};
 use crate::Options;
 use crate::context::Context;
 use crate::controller::{self, Triggers};
+use crate::discovery::Known;
 use crate::events::Events;
 use crate::fleet::Asker;
 use crate::metrics::Metrics;
@@ -51,7 +52,7 @@ pub struct App {
     admin: AdminServer,
     triggers: Triggers,
     context: Arc<Context>,
-    monitors: watch::Sender<bool>,
+    kinds: watch::Sender<Known>,
     watching: Gate,
 }
 
@@ -65,7 +66,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let readiness = Readiness::new();
     let watching = readiness.gate("watch");
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
-    let (monitors, known) = watch::channel(false);
+    let (kinds, known) = watch::channel(Known::default());
     let links = nats::Links::default();
     let triggers = controller::triggers(&client, &options, &known, links.connected());
     let context = Arc::new(Context {
@@ -74,13 +75,13 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         options,
         children: triggers.children.clone(),
         metrics,
-        monitors: known,
+        known,
         links,
         asker: Asker::default(),
         written: crate::apply::Written::default(),
         backoff: crate::backoff::Backoff::default(),
     });
-    Ok(App { admin, triggers, context, monitors, watching })
+    Ok(App { admin, triggers, context, kinds, watching })
 }
 
 impl App {
@@ -91,7 +92,7 @@ impl App {
 
     /// Reconciles until `stop` is cancelled: unready at once, running reconciliations end, the rest is dropped.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { admin, triggers, context, monitors, watching } = self;
+        let Self { admin, triggers, context, kinds, watching } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             namespace = context.options.namespace,
@@ -101,7 +102,7 @@ impl App {
         );
         let every = Duration::from_secs(u64::from(context.options.discovery_seconds.get()));
         let looking =
-            tokio::spawn(discovery::keep_looking(context.client.clone(), every, monitors));
+            tokio::spawn(discovery::keep_looking(context.client.clone(), every, kinds));
         let mut listed = triggers.listed.clone();
         let ready_stop = stop.clone();
         let ready = tokio::spawn(async move {

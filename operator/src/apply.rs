@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
@@ -22,7 +22,7 @@ use wsgateway_crds::ValidGateway;
 use crate::FIELD_MANAGER;
 use crate::build::{Objects, child_name};
 use crate::children::{Children, seen};
-use crate::discovery::service_monitor_resource;
+use crate::discovery::{Known, http_route_resource, service_monitor_resource};
 use crate::error::{Error, Stage};
 use crate::metrics::{Deed, Metrics};
 
@@ -41,6 +41,15 @@ impl Written {
 
     fn note(&self, key: Key, hash: u64, version: String) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (hash, version));
+    }
+
+    /// Notes that there is no such object, and none is wanted.
+    fn note_absent(&self, key: Key) {
+        self.note(key, 0, String::new());
+    }
+
+    fn is_absent(&self, key: &Key) -> bool {
+        self.matches(key, 0, "")
     }
 
     /// Forgets the objects of a WsGateway that is gone.
@@ -63,8 +72,8 @@ pub(crate) struct Applier<'a> {
     pub(crate) written: &'a Written,
     pub(crate) metrics: &'a Metrics,
     pub(crate) gateway: &'a ValidGateway,
-    /// Whether the cluster knows ServiceMonitors.
-    pub(crate) monitors: bool,
+    /// Which optional kinds the cluster knows.
+    pub(crate) known: Known,
 }
 
 impl Applier<'_> {
@@ -77,18 +86,14 @@ impl Applier<'_> {
         self.one(&known.services, &objects.admin).await?;
         self.one(&known.disruptions, &objects.disruption).await?;
         let deployment = self.one(&known.deployments, &objects.deployment).await?;
-        match &objects.autoscaler {
-            Some(autoscaler) => drop(self.one(&known.autoscalers, autoscaler).await?),
-            None => {
-                let name = child_name(&self.gateway.name);
-                if let Some(autoscaler) = seen(&known.autoscalers, &self.gateway.namespace, &name) {
-                    let api: Api<k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler> =
-                        self.api();
-                    self.prune(&api, "HorizontalPodAutoscaler", &autoscaler.metadata).await?;
-                }
-            }
+        self.maybe(&known.autoscalers, objects.autoscaler.as_ref()).await?;
+        self.maybe(&known.ingresses, objects.ingress.as_ref()).await?;
+        if self.known.monitors {
+            self.optional(&service_monitor_resource(), objects.monitor.as_ref()).await?;
         }
-        self.monitor(objects.monitor.as_ref()).await?;
+        if self.known.routes {
+            self.optional(&http_route_resource(), objects.route.as_ref()).await?;
+        }
         match deployment {
             Some(deployment) => Ok(deployment),
             None => Ok(seen(
@@ -125,23 +130,60 @@ impl Applier<'_> {
         self.write(&api, &K::kind(&()), existing.as_ref(), desired).await
     }
 
-    /// A kind that may be unknown to the cluster, and is therefore not watched: looked at each time.
-    async fn monitor(&self, desired: Option<&DynamicObject>) -> Result<(), Error> {
-        if !self.monitors {
+    /// An object of a watched kind that may be wanted no longer.
+    async fn maybe<K>(
+        &self,
+        store: &Store<PartialObjectMeta<K>>,
+        desired: Option<&K>,
+    ) -> Result<(), Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned
+            + 'static,
+    {
+        let name = child_name(&self.gateway.name);
+        match (desired, seen(store, &self.gateway.namespace, &name)) {
+            (Some(desired), _) => self.one(store, desired).await.map(drop),
+            (None, Some(existing)) => {
+                self.prune(&self.api::<K>(), &K::kind(&()), &existing.metadata).await
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// An object of a kind that the cluster may not know, and that is therefore not watched: looked at each time it is
+    /// wanted, and once when it is not.
+    async fn optional(
+        &self,
+        resource: &ApiResource,
+        desired: Option<&DynamicObject>,
+    ) -> Result<(), Error> {
+        let name = child_name(&self.gateway.name);
+        let key = (resource.kind.clone(), self.gateway.namespace.clone(), name.clone());
+        if desired.is_none() && self.written.is_absent(&key) {
             return Ok(());
         }
-        let resource: ApiResource = service_monitor_resource();
         let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.gateway.namespace, &resource);
-        let existing = metadata_of(&api, &child_name(&self.gateway.name), &resource.kind).await?;
+            Api::namespaced_with(self.client.clone(), &self.gateway.namespace, resource);
+        let existing = match metadata_of(&api, &name, &resource.kind).await {
+            // Whoever may not even look has made none.
+            Err(error) if desired.is_none() && error.reason == "Forbidden" => None,
+            looked => looked?,
+        };
         match (desired, existing) {
             (Some(desired), existing) => {
                 self.write(&api, &resource.kind, existing.as_ref(), desired).await.map(drop)
             }
-            (None, Some(existing)) if self.is_ours(&existing) => {
-                self.prune(&api, &resource.kind, &existing).await
+            (None, existing) => {
+                if let Some(existing) = existing {
+                    self.prune(&api, &resource.kind, &existing).await?;
+                }
+                self.written.note_absent(key);
+                Ok(())
             }
-            (None, _) => Ok(()),
         }
     }
 

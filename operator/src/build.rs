@@ -2,20 +2,27 @@
 
 mod autoscaler;
 mod config_map;
+mod container;
 mod deployment;
 mod disruption;
+mod http_route;
+mod ingress;
 mod meta;
 mod monitor;
+mod placement;
 mod service_account;
 mod services;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DynamicObject;
 use wsgateway_config::ConfigError;
 use wsgateway_crds::{ValidGateway, gateway_config};
+
+use crate::discovery::Known;
 
 pub(crate) use meta::{MANAGED_BY, child_name, selector_text};
 
@@ -29,27 +36,31 @@ pub(crate) struct Objects {
     pub(crate) admin: Service,
     pub(crate) autoscaler: Option<HorizontalPodAutoscaler>,
     pub(crate) disruption: PodDisruptionBudget,
+    pub(crate) ingress: Option<Ingress>,
     pub(crate) monitor: Option<DynamicObject>,
+    pub(crate) route: Option<DynamicObject>,
 }
 
-/// Builds them. `default_image` runs when the WsGateway names no image; `monitors` says whether the cluster knows
-/// ServiceMonitors.
+/// Builds them. `default_image` runs when the WsGateway names no image; `known` says which optional kinds the cluster
+/// knows.
 pub(crate) fn objects(
     gateway: &ValidGateway,
     default_image: &str,
-    monitors: bool,
+    known: Known,
 ) -> Result<Objects, ConfigError> {
     let config = gateway_config(gateway);
     let text = config.render()?;
     Ok(Objects {
         service_account: service_account::build(gateway),
         config_map: config_map::build(gateway, &text),
-        deployment: deployment::build(gateway, &config, &text, default_image),
+        deployment: deployment::build(gateway, &config, &text, default_image)?,
         clients: services::clients(gateway),
         admin: services::admin(gateway),
         autoscaler: autoscaler::build(gateway),
         disruption: disruption::build(gateway),
-        monitor: monitor::build(gateway, monitors),
+        ingress: ingress::build(gateway),
+        monitor: monitor::build(gateway, known.monitors),
+        route: http_route::build(gateway, known.routes),
     })
 }
 

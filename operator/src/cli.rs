@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
 
 use clap::{Args, Parser, Subcommand};
@@ -38,8 +38,9 @@ pub struct Options {
     /// Look only at WsGateways of this namespace; empty for all.
     #[arg(long, env = "WSGATEWAY_WATCH_NAMESPACE", default_value = "")]
     pub namespace: String,
-    /// Address of /metrics, /livez and /readyz; port 0 picks a free one.
-    #[arg(long, env = "WSGATEWAY_ADMIN", default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8081)))]
+    /// Address of /metrics, /livez and /readyz; port 0 picks a free one. [::] takes IPv4, too, and is 0.0.0.0 on a node
+    /// without IPv6.
+    #[arg(long, env = "WSGATEWAY_ADMIN", default_value_t = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8081)))]
     pub admin: SocketAddr,
     /// WsGateways reconciled at the same time.
     #[arg(long, env = "WSGATEWAY_CONCURRENCY", default_value = "8")]
@@ -77,6 +78,7 @@ mod tests {
         let cli = Cli::parse_from(["operator", "--cluster", "prod"]);
         assert!(cli.command.is_none());
         assert_eq!(cli.options.cluster, "prod");
+        assert_eq!(cli.options.admin.to_string(), "[::]:8081", "also on nodes with IPv6 only");
         assert!(
             Cli::try_parse_from(["operator", "--concurrency", "0"]).is_err(),
             "0 would mean unbounded"

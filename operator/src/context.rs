@@ -7,6 +7,7 @@ use crate::Options;
 use crate::apply::Written;
 use crate::backoff::Backoff;
 use crate::children::Children;
+use crate::discovery::Known;
 use crate::events::Events;
 use crate::fleet::Asker;
 use crate::metrics::Metrics;
@@ -18,8 +19,8 @@ pub(crate) struct Context {
     pub(crate) children: Children,
     pub(crate) metrics: Metrics,
     pub(crate) events: Events,
-    /// Whether the cluster knows ServiceMonitors.
-    pub(crate) monitors: watch::Receiver<bool>,
+    /// Which optional kinds the cluster knows.
+    pub(crate) known: watch::Receiver<Known>,
     pub(crate) links: Links,
     pub(crate) asker: Asker,
     pub(crate) written: Written,

@@ -17,6 +17,7 @@ use crate::Options;
 use crate::backoff::WatchBackoff;
 use crate::children::{self, Children, pair};
 use crate::context::Context;
+use crate::discovery::Known;
 use crate::reconcile::{after_error, reconcile};
 
 /// Changes that come in a burst (a Deployment's status while pods start) are one look.
@@ -34,7 +35,7 @@ pub(crate) struct Triggers {
 pub(crate) fn triggers(
     client: &Client,
     options: &Options,
-    monitors: &watch::Receiver<bool>,
+    known: &watch::Receiver<Known>,
     connected: watch::Receiver<u64>,
 ) -> Triggers {
     let namespace = options.namespace.as_str();
@@ -63,9 +64,10 @@ pub(crate) fn triggers(
     let (services, service_writer) = pair();
     let (autoscalers, autoscaler_writer) = pair();
     let (disruptions, disruption_writer) = pair();
+    let (ingresses, ingress_writer) = pair();
     let (deployments, deployment_writer) = pair();
     // A kind came or went, a NATS is back: all look again.
-    let look_again = stream::select(changes_of(monitors.clone()), changes_of(connected));
+    let look_again = stream::select(changes_of(known.clone()), changes_of(connected));
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
     let controller = Controller::for_stream(main, gateways)
         .with_config(config)
@@ -74,10 +76,18 @@ pub(crate) fn triggers(
         .owns_stream(children::watch(client, namespace, service_writer))
         .owns_stream(children::watch(client, namespace, autoscaler_writer))
         .owns_stream(children::watch(client, namespace, disruption_writer))
+        .owns_stream(children::watch(client, namespace, ingress_writer))
         .owns_stream(children::watch(client, namespace, deployment_writer))
         .reconcile_all_on(look_again);
-    let children =
-        Children { service_accounts, config_maps, services, autoscalers, disruptions, deployments };
+    let children = Children {
+        service_accounts,
+        config_maps,
+        services,
+        autoscalers,
+        disruptions,
+        ingresses,
+        deployments,
+    };
     Triggers { controller, listed, children }
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use wsgateway_crds::{FieldError, ServiceMonitorMode, ValidGateway, WsGateway, validate};
+use wsgateway_crds::{FieldError, ValidGateway, WsGateway, validate};
 
 use crate::apply::Applier;
 use crate::build::{objects, selector_text};
@@ -145,7 +145,7 @@ async fn deploy(
     world: &World,
     context: &Context,
 ) -> Result<Deployment, Error> {
-    let objects = objects(valid, &context.options.gateway_image, world.monitors)
+    let objects = objects(valid, &context.options.gateway_image, world.known)
         .map_err(|error| Error::new(Stage::Build, "ConfigNotRendered", error.to_string()))?;
     let applier = Applier {
         client: &context.client,
@@ -153,7 +153,7 @@ async fn deploy(
         written: &context.written,
         metrics: &context.metrics,
         gateway: valid,
-        monitors: world.monitors,
+        known: world.known,
     };
     applier.all(&objects).await
 }
@@ -188,15 +188,9 @@ async fn findings(
         }
         Err(error) => (Verdict::no(error.reason, error.message.clone()), None),
     };
-    let monitor_missing =
-        valid.monitoring.service_monitor == ServiceMonitorMode::Always && !world.monitors;
-    let ready = (monitor_missing && stream.verdict.holds && gateway.holds).then(|| {
-        Verdict::no(
-            "ServiceMonitorUnknown",
-            "monitoring.serviceMonitor is Always, but the cluster does not know the kind ServiceMonitor: install the \
-             Prometheus operator, or use Auto",
-        )
-    });
+    // The rest comes first: what is missing in front of pods matters once there are pods.
+    let works = stream.verdict.holds && gateway.holds;
+    let ready = world.known.lacks(valid).filter(|_| works);
     Findings {
         generation: valid.generation,
         selector: selector_text(&valid.name),

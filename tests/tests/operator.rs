@@ -8,6 +8,8 @@ mod world;
 
 #[path = "operator/end.rs"]
 mod end;
+#[path = "operator/expose.rs"]
+mod expose;
 #[path = "operator/live.rs"]
 mod live;
 #[path = "operator/load.rs"]

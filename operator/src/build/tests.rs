@@ -2,11 +2,16 @@
 
 use std::fmt::Write as _;
 
+use k8s_openapi::api::core::v1::PodSpec;
 use serde::Serialize;
 use wsgateway_config::yaml;
 use wsgateway_crds::{parse, validate};
 
 use super::*;
+
+mod expose;
+mod openshift;
+mod pods;
 
 const SAMPLE: &str = include_str!("../../../manifests/samples/odin.yaml");
 const REDIS: &str = include_str!("../../../manifests/samples/redis.yaml");
@@ -16,7 +21,17 @@ fn built(manifest: &str, monitors: bool) -> Objects {
     let mut gateway = parse(manifest).unwrap();
     gateway.metadata.uid = Some("11111111-2222-3333-4444-555555555555".into());
     let valid = validate(&gateway).unwrap();
-    objects(&valid, "registry.example.com/gateway:1", monitors).unwrap()
+    let known = Known { monitors, routes: monitors };
+    objects(&valid, "registry.example.com/gateway:1", known).unwrap()
+}
+
+/// The small sample with more in its `spec`.
+fn with(spec: &str) -> Objects {
+    built(&format!("{SAMPLE}{spec}"), true)
+}
+
+fn pod(objects: &Objects) -> PodSpec {
+    objects.deployment.spec.clone().unwrap().template.spec.unwrap()
 }
 
 fn text(objects: &Objects) -> String {
@@ -29,7 +44,9 @@ fn text(objects: &Objects) -> String {
     add(&objects.admin);
     add(&objects.disruption);
     objects.autoscaler.iter().for_each(|object| add(object));
+    objects.ingress.iter().for_each(|object| add(object));
     objects.monitor.iter().for_each(|object| add(object));
+    objects.route.iter().for_each(|object| add(object));
     text
 }
 
