@@ -4,8 +4,24 @@
 //! of one element. Its cost bound counts every list at its largest, 64 rules of 255 characters, and
 //! knows no length of what `split` returns, so tokens are compared by `in`, which it counts as one step, never by `==`.
 
+use crate::{RESERVED_LABELS, RESERVED_PREFIX};
+
 /// Most tokens of a rule's pattern: with 64 rules of twice as many the API server runs out of patience (measured).
 pub(crate) const MAX_TOKENS: usize = 8;
+
+/// On a map: its entries are Kubernetes labels.
+pub(crate) const LABELS: &str = "self.all(k, k.size() <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') \
+     && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))";
+/// On a map: its keys are names of Kubernetes annotations.
+pub(crate) const ANNOTATIONS: &str = "self.all(k, k.size() <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))";
+
+/// On labels: none of them is the operator's.
+pub(crate) fn labels_not_reserved() -> String {
+    format!(
+        "self.all(k, !k.startsWith('{RESERVED_PREFIX}') && !(k in ['{}']))",
+        RESERVED_LABELS.join("','")
+    )
+}
 
 fn indices(end: usize) -> String {
     let numbers: Vec<String> = (0..end).map(|number| number.to_string()).collect();

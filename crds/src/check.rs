@@ -2,10 +2,14 @@
 
 mod channels;
 mod errors;
+mod expose;
 mod fleet;
 mod limits;
+mod names;
 mod nats;
 mod network;
+mod overrides;
+mod pod;
 mod protocols;
 mod redis;
 mod stream;
@@ -16,7 +20,8 @@ use wsgateway_config::{Log, Protocol};
 pub use errors::FieldError;
 
 use crate::{
-    Derived, ValidGateway, ValidNats, ValidSource, WsGateway, WsGatewaySpec, is_class_name,
+    Asked, Derived, ValidGateway, ValidLimits, ValidNats, ValidResources, ValidSource, WsGateway,
+    WsGatewaySpec, is_class_name,
 };
 use errors::Errors;
 
@@ -40,17 +45,13 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         "is the name that an operator was given with --class: use up to 63 lower-case letters, digits and dashes, beginning \
          and ending with a letter or digit, or leave it out",
     );
-    let connections = errors.number(
-        "spec.capacity.connectionsPerPod",
-        spec.capacity.connections_per_pod,
-        1..=1_000_000,
-    );
     let autoscaling = fleet::autoscaling(spec, &mut errors);
-    let target =
-        spec.autoscaling.as_ref().and_then(|autoscaling| autoscaling.target_connections_per_pod);
-    let limits = limits::limits(spec, &mut errors);
+    let mut limits = limits::limits(spec, &mut errors);
     let protocols = protocols::protocols(spec, &mut errors);
     let Some(source) = source(spec, &mut errors) else { return errors.none() };
+    let pod = pod::pod(&spec.pod, &mut errors);
+    let odin = protocols.served.contains(&Protocol::Odin);
+    let derived = size(spec, &mut limits, odin, &pod.resources, &mut errors);
     let valid = ValidGateway {
         namespace: gateway.namespace().unwrap_or_else(|| "default".to_owned()),
         name,
@@ -62,19 +63,15 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         rules: channels::rules(spec, &mut errors),
         path: fleet::path(&spec.listener, &mut errors),
         port: fleet::port(&spec.listener, &mut errors),
-        derived: Derived::new(
-            connections,
-            &limits,
-            protocols.served.contains(&Protocol::Odin),
-            target.and_then(|target| u32::try_from(target).ok()),
-        ),
+        derived,
         protocols,
         limits,
         log: Log { level: spec.log_level.into() },
         autoscaling,
         monitoring: fleet::monitoring(&spec.monitoring, &mut errors),
         network: network::network(&spec.network, &mut errors),
-        pod: fleet::pod(&spec.pod, &mut errors),
+        pod,
+        expose: expose::expose(&spec.expose, &mut errors),
     };
     errors.finish(valid)
 }
@@ -88,6 +85,35 @@ pub fn reachable(gateway: &WsGateway) -> Option<ValidNats> {
         ValidSource::Nats(nats) if !errors.within("spec.nats") => Some(*nats),
         ValidSource::Nats(_) | ValidSource::Redis(_) => None,
     }
+}
+
+/// What a pod needs, and how much history fits into it.
+fn size(
+    spec: &WsGatewaySpec,
+    limits: &mut ValidLimits,
+    odin: bool,
+    resources: &ValidResources,
+    errors: &mut Errors,
+) -> Derived {
+    let connections = errors.number(
+        "spec.capacity.connectionsPerPod",
+        spec.capacity.connections_per_pod,
+        1..=1_000_000,
+    );
+    let target =
+        spec.autoscaling.as_ref().and_then(|autoscaling| autoscaling.target_connections_per_pod);
+    let derived = Derived::new(&Asked {
+        connections,
+        limits,
+        history_may_shrink: spec.history.bytes.is_none(),
+        odin,
+        target: target.and_then(|target| u32::try_from(target).ok()),
+        memory_request: resources.memory_request,
+        memory_limit: resources.memory_limit,
+    });
+    let derived = errors.value("spec.pod.resources.limits.memory", derived);
+    limits.history.bytes = derived.history_bytes;
+    derived
 }
 
 /// The one source that is given; None, with the error noted, when it is none or more than one.

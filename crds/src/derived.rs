@@ -5,7 +5,13 @@
 //! history. The names of channels and the outboxes are hard bounds in the gateway too: the request is what the gateway
 //! uses at worst, not on a good day. The kernel's buffers of stalled sockets, which the pod's cgroup pays for, and bursts
 //! are in the limit.
+//!
+//! A memory limit that is given turns this round: outboxes, and the history unless it is given too, become as small as
+//! it takes for all of it to fit ([`memory`]).
 
+mod memory;
+
+use memory::{Budgets, LEAST_STALLED, Parts};
 use wsgateway_config::NAME_BYTES_PER_CONNECTION;
 
 use crate::ValidLimits;
@@ -29,65 +35,111 @@ const FALLBACK_BYTES: u64 = 24 << 10;
 const FALLBACK_SHARE: u32 = 4;
 /// One client in ten may stall before the pod protects itself.
 const STALLED_SHARE: u64 = 10;
-/// A small pod still bears a few stalled clients.
-const LEAST_STALLED: u64 = 64;
 /// Beyond 4,096 stalled clients at once something other than clients is wrong.
 const MOST_STALLED: u64 = 4_096;
 /// A pod's limit over its request: a burst of kernel buffers and growth of tables must not kill it.
 const LIMIT_FACTOR: u64 = 2;
-/// What the kernel takes for a client that stopped reading, beside our outbox: measured 154 KiB.
-#[cfg(test)]
-const STALLED_KERNEL_BYTES: u64 = 154 << 10;
 /// Share of the capacity that the autoscaler aims at, in percent.
 const TARGET_PERCENT: u32 = 80;
 
 /// The numbers that follow from `capacity`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Derived {
     /// Connections that a pod admits.
     pub connections: u32,
     /// Event streams and long-polls among them: as specified, or a quarter; none if neither is served.
     pub fallbacks: u32,
     /// Bytes waiting for all slow clients of a pod together: whole outboxes of a tenth of the clients, of at least 64
-    /// and at most 4,096 of them.
+    /// and at most 4,096 of them; of fewer, but at least 64, where a memory limit asks for it.
     pub outbox_bytes: u64,
+    /// Bytes of messages that a pod keeps: as specified, or less where a memory limit asks for it.
+    pub history_bytes: u64,
     /// Memory request of a pod in bytes: 64 MiB, 8 KiB per connection (4 KiB more where odin.v1 is served) and 32 B for
     /// each of its subscriptions, 24 KiB per event stream and long-poll, all outboxes, and the history with its last
     /// values.
     pub memory_request: u64,
-    /// Memory limit of a pod in bytes: twice the request.
+    /// Memory limit of a pod in bytes: as given, or twice the request.
     pub memory_limit: u64,
     /// Average connections per pod that the autoscaler aims at: as specified, or 80 %.
     pub target_connections: u32,
 }
 
+/// What is asked of one pod.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Its connections, at least 1.
+    pub connections: u32,
+    /// What each client may take, and how far back it can go.
+    pub limits: &'a ValidLimits,
+    /// Whether the bytes of the history are a default.
+    pub history_may_shrink: bool,
+    /// Whether `odin.v1` is served.
+    pub odin: bool,
+    /// Target of the autoscaler, if one is specified.
+    pub target: Option<u32>,
+    /// Memory request that is given, in bytes.
+    pub memory_request: Option<u64>,
+    /// Memory limit that is given, in bytes.
+    pub memory_limit: Option<u64>,
+}
+
+/// A memory limit into which a pod does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "is too little: a pod of {connections} connections needs at least {}Mi, or it is killed when clients are slow: raise \
+     it, or lower capacity.connectionsPerPod, fallbacksPerPod, subscriptionsPerConnection or outboxPerConnection, or \
+     history.bytes",
+    .least >> 20
+)]
+pub struct TooLittleMemory {
+    /// Connections that are asked of the pod.
+    pub connections: u32,
+    /// The least limit, in bytes; whole MiB.
+    pub least: u64,
+}
+
 impl Derived {
-    /// From the connections of a pod (at least 1), what each client may take and look back at, whether `odin.v1` is
-    /// served, and the target if one is specified.
-    pub fn new(connections: u32, limits: &ValidLimits, odin: bool, target: Option<u32>) -> Self {
+    /// Sizes a pod.
+    ///
+    /// # Errors
+    /// When it does not fit into the memory limit that is given.
+    pub fn new(asked: &Asked<'_>) -> Result<Self, TooLittleMemory> {
+        let Asked { connections, limits, .. } = *asked;
         let clients = u64::from(connections);
-        let outbox_bytes = stalled(clients) * u64::from(limits.outbox_bytes);
         let connection_bytes = CONNECTION_BYTES
             + u64::from(limits.subscriptions) * SUBSCRIPTION_BYTES
-            + if odin { ODIN_BYTES } else { 0 };
-        // Messages, and half as much for last values.
-        let history_bytes = limits.history.bytes + limits.history.bytes / 2;
+            + if asked.odin { ODIN_BYTES } else { 0 };
         let fallbacks = fallbacks(connections, limits);
-        let memory_request = BASE_BYTES
-            + clients * connection_bytes
-            + u64::from(fallbacks) * FALLBACK_BYTES
-            + outbox_bytes
-            + history_bytes;
+        let parts = Parts {
+            fixed: BASE_BYTES
+                + clients * connection_bytes
+                + u64::from(fallbacks) * FALLBACK_BYTES,
+            outbox: limits.outbox_bytes.into(),
+            most: Budgets { stalled: stalled(clients), history: limits.history.bytes },
+            history_may_shrink: asked.history_may_shrink,
+        };
+        let budgets = match asked.memory_limit {
+            Some(limit) => {
+                parts.within(limit).map_err(|least| TooLittleMemory { connections, least })?
+            }
+            None => parts.most,
+        };
+        let memory_request = parts.used(budgets);
+        let derived_limit = memory_request * LIMIT_FACTOR;
         let default_target = (clients * u64::from(TARGET_PERCENT)).div_ceil(100);
-        Self {
+        Ok(Self {
             connections,
             fallbacks,
-            outbox_bytes,
+            outbox_bytes: budgets.stalled * parts.outbox,
+            history_bytes: budgets.history,
             memory_request,
-            memory_limit: memory_request * LIMIT_FACTOR,
-            target_connections: target
+            memory_limit: asked.memory_limit.unwrap_or_else(|| {
+                derived_limit.max(asked.memory_request.unwrap_or_default())
+            }),
+            target_connections: asked
+                .target
                 .unwrap_or_else(|| u32::try_from(default_target).unwrap_or(connections)),
-        }
+        })
     }
 }
 
@@ -129,6 +181,19 @@ mod tests {
         }
     }
 
+    fn derived(connections: u32, limits: &ValidLimits, odin: bool, target: Option<u32>) -> Derived {
+        Derived::new(&Asked {
+            connections,
+            limits,
+            history_may_shrink: true,
+            odin,
+            target,
+            memory_request: None,
+            memory_limit: None,
+        })
+        .unwrap()
+    }
+
     #[rstest]
     #[case::smallest(1, 128, OUTBOX, 16, 176, 1)]
     #[case::small(1_000, 128, OUTBOX, 25, 202, 800)]
@@ -144,7 +209,7 @@ mod tests {
         #[case] request_mib: u64,
         #[case] target: u32,
     ) {
-        let derived = Derived::new(connections, &limits(subscriptions, outbox), false, None);
+        let derived = derived(connections, &limits(subscriptions, outbox), false, None);
         assert_eq!(derived.outbox_bytes >> 20, outbox_mib);
         assert_eq!(derived.memory_request >> 20, request_mib);
         assert_eq!(derived.memory_limit, 2 * derived.memory_request);
@@ -157,15 +222,15 @@ mod tests {
         #[values(1, 1_000, 10_000, 100_000, 1_000_000)] connections: u32,
         #[values(32 << 10, OUTBOX, 256 << 20)] outbox: u32,
     ) {
-        let derived = Derived::new(connections, &limits(1, outbox), false, None);
-        let kernel = stalled(u64::from(connections)) * STALLED_KERNEL_BYTES;
+        let derived = derived(connections, &limits(1, outbox), false, None);
+        let kernel = stalled(u64::from(connections)) * memory::STALLED_KERNEL_BYTES;
         assert!(derived.memory_limit >= derived.memory_request + kernel);
     }
 
     #[test]
     fn event_streams_and_polls_are_a_quarter_unless_specified_or_not_served() {
         let mut limits = limits(128, OUTBOX);
-        let fallbacks = |limits: &ValidLimits| Derived::new(10_000, limits, false, None).fallbacks;
+        let fallbacks = |limits: &ValidLimits| derived(10_000, limits, false, None).fallbacks;
         assert_eq!(fallbacks(&limits), 2_500);
         limits.fallbacks = Some(10_000);
         assert_eq!(fallbacks(&limits), 10_000);
@@ -175,15 +240,39 @@ mod tests {
 
     #[test]
     fn a_target_that_is_given_is_kept() {
-        assert_eq!(
-            Derived::new(10_000, &limits(128, OUTBOX), false, Some(5)).target_connections,
-            5
-        );
+        assert_eq!(derived(10_000, &limits(128, OUTBOX), false, Some(5)).target_connections, 5);
     }
 
     #[test]
     fn a_pod_that_serves_odin_clients_has_room_for_their_numbers() {
-        let request = |odin| Derived::new(10_000, &limits(128, OUTBOX), odin, None).memory_request;
+        let request = |odin| derived(10_000, &limits(128, OUTBOX), odin, None).memory_request;
         assert_eq!(request(true) - request(false), 10_000 * 4_096);
+    }
+
+    #[test]
+    fn a_limit_that_is_given_holds_what_the_gateway_may_use_and_one_below_the_need_is_refused() {
+        let limits = limits(128, OUTBOX);
+        let asked = |memory_limit, memory_request| Asked {
+            connections: 10_000,
+            limits: &limits,
+            history_may_shrink: true,
+            odin: true,
+            target: None,
+            memory_request,
+            memory_limit,
+        };
+        let least = Derived::new(&asked(Some(1), None)).unwrap_err().least;
+        let message = Derived::new(&asked(Some(least - 1), None)).unwrap_err().to_string();
+        assert!(message.contains(&format!("needs at least {}Mi", least >> 20)), "{message}");
+
+        let tight = Derived::new(&asked(Some(least), None)).unwrap();
+        assert_eq!(tight.memory_limit, least);
+        assert!(tight.memory_request < least);
+        let free = Derived::new(&asked(None, None)).unwrap();
+        assert!(tight.outbox_bytes < free.outbox_bytes && tight.history_bytes < free.history_bytes);
+        let wide = Derived::new(&asked(Some(8 << 30), None)).unwrap();
+        assert_eq!((wide.outbox_bytes, wide.history_bytes), (free.outbox_bytes, free.history_bytes));
+        let asked_for = Derived::new(&asked(None, Some(8 << 30))).unwrap();
+        assert_eq!(asked_for.memory_limit, 8 << 30, "a request above our limit raises it");
     }
 }

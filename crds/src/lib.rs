@@ -9,6 +9,9 @@ mod cel;
 mod check;
 mod derived;
 mod manifest;
+mod open;
+mod overrides;
+mod pod_names;
 #[expect(
     unreachable_pub,
     reason = "KubeSchema emits a private twin of each type, as visible as the original"
@@ -32,23 +35,32 @@ mod units;
 mod valid;
 
 pub use check::{FieldError, reachable, validate};
-pub use derived::{ADMIN_PORT, Derived};
+pub use derived::{ADMIN_PORT, Asked, Derived, TooLittleMemory};
 pub use manifest::{CRD_NAME, crd_yaml, parse};
+pub use overrides::Overrides;
+pub use pod_names::{
+    CONFIG_FOLDER, CONFIG_VOLUME, GATEWAY_CONTAINER, NATS_VOLUME, REDIS_VOLUME, RESERVED_LABELS,
+    RESERVED_PREFIX,
+};
 pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec, is_class_name};
 pub use secrets::{
     NATS_FOLDER, REDIS_FOLDER, SECRET_ALLOW, SecretFile, SecretKey, ValidCredentials, ValidTls,
 };
 pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
-    CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Heartbeat, ImagePullPolicy,
-    Listener, LogLevel, Monitoring, Nats, NatsTls, Network, NkeySecret, Odin, Pod, Protocol, RateLimits, Redis,
-    RedisSecret, Resources, SecretName, ServiceMonitorMode, SlowConsumer, Storage, Stream, Symbols,
-    TokenSecret, UserPasswordSecret,
+    CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Expose, ExposeHttpRoute,
+    ExposeIngress, ExposeService, ExternalTrafficPolicy, Heartbeat, ImagePullPolicy, IpFamily,
+    IpFamilyPolicy, Listener, LogLevel, Monitoring, Nats, NatsTls, Network, NkeySecret, Odin,
+    ParentRef, Pod, PodSecurity, Protocol, RateLimits, Redis, RedisSecret, Resources, SecretName,
+    ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols, TaintEffect,
+    TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
+    WhenUnsatisfiable,
 };
 pub use status::{Ownership, StreamStatus, WsGatewayStatus};
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
-    ValidAutoscaling, ValidGateway, ValidLimits, ValidMonitoring, ValidNats, ValidNetwork, ValidPod,
-    ValidProtocols, ValidRedis, ValidSource,
+    ValidAutoscaling, ValidExpose, ValidGateway, ValidIngress, ValidLimits, ValidMonitoring,
+    ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols, ValidRedis, ValidResources,
+    ValidRoute, ValidService, ValidSource,
 };

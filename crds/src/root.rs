@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    Autoscaling, Capacity, Channels, History, Listener, LogLevel, Monitoring, Nats, Network, Odin, Pod,
+    Autoscaling, Capacity, Channels, Expose, History, Listener, LogLevel, Monitoring, Nats, Network, Odin, Pod,
     RateLimits, Redis, SlowConsumer, Stream, Symbols,
 };
 use crate::status::WsGatewayStatus;
@@ -170,6 +170,9 @@ pub struct WsGatewaySpec {
     /// The gateway's pods.
     #[serde(default)]
     pub pod: Pod,
+    /// How clients reach the gateway from outside of the cluster.
+    #[serde(default)]
+    pub expose: Expose,
 }
 
 /// Whether a text can be a class: a label of DNS.

@@ -2,6 +2,8 @@
 //!
 //! Patterns are for tools that read the schema; the CEL rule beside each says in words what to write.
 
+pub(crate) mod expose;
+
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -201,14 +203,25 @@ pub(crate) fn subject_prefix(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// Name of an object (RFC 1123): labels between dots.
+pub(crate) fn object_name(message: &str) -> Schema {
+    const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+    matching(&format!(r"^{LABEL}(\.{LABEL})*$"), 253, message)
+}
+
 /// Name of a Secret.
 pub(crate) fn secret_name(_: &mut SchemaGenerator) -> Schema {
-    const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
-    matching(
-        &format!(r"^{LABEL}(\.{LABEL})*$"),
-        253,
-        "write the name of a Secret in this namespace, such as odin-nats",
-    )
+    object_name("write the name of a Secret in this namespace, such as odin-nats")
+}
+
+/// Name of a PriorityClass.
+pub(crate) fn priority_class(_: &mut SchemaGenerator) -> Schema {
+    object_name("write the name of a PriorityClass, such as system-cluster-critical")
+}
+
+/// Name of a ServiceAccount.
+pub(crate) fn service_account(_: &mut SchemaGenerator) -> Schema {
+    object_name("write the name of a ServiceAccount in this namespace, such as odin")
 }
 
 /// Key in a Secret.
@@ -264,5 +277,33 @@ pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 32,
         "additionalProperties": { "type": "string", "maxLength": 63 },
+    })
+}
+
+/// Annotations of an object.
+pub(crate) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": { "type": "string", "maxLength": 4096 },
+    })
+}
+
+/// An affinity: its schema would be as large as all the rest, so `validate` reads it.
+pub(crate) fn affinity(_: &mut SchemaGenerator) -> Schema {
+    open_object(3)
+}
+
+/// A part of a pod template.
+pub(crate) fn pod_template(_: &mut SchemaGenerator) -> Schema {
+    open_object(2)
+}
+
+/// An object whose fields the API server keeps as they are.
+fn open_object(most_fields: u32) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": most_fields,
+        "x-kubernetes-preserve-unknown-fields": true,
     })
 }

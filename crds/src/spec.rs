@@ -3,12 +3,14 @@
 mod autoscaling;
 mod capacity;
 mod channels;
+mod expose;
 mod history;
 mod listener;
 mod log;
 mod monitoring;
 mod nats;
 mod network;
+mod placement;
 mod pod;
 mod protocols;
 mod redis;
@@ -17,6 +19,10 @@ mod stream;
 pub use autoscaling::Autoscaling;
 pub use capacity::{Capacity, CommandRate, RateLimits, SlowConsumer};
 pub use channels::{ChannelRule, Channels, Delivery};
+pub use expose::{
+    Expose, ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, IpFamily,
+    IpFamilyPolicy, ParentRef, ServiceType,
+};
 pub use history::History;
 pub use listener::{Heartbeat, Listener};
 pub use log::LogLevel;
@@ -25,6 +31,9 @@ pub use nats::{
     CaSecret, ClientSecret, Credentials, Nats, NatsTls, NkeySecret, TokenSecret, UserPasswordSecret,
 };
 pub use network::Network;
+pub use placement::{
+    PodSecurity, TaintEffect, Toleration, TolerationOperator, TopologySpread, WhenUnsatisfiable,
+};
 pub use pod::{ImagePullPolicy, Pod, Resources, SecretName};
 pub use protocols::{Odin, Protocol, Symbols};
 pub use redis::{Redis, RedisSecret};

@@ -61,6 +61,39 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
         .ok_or(UnitError::TooLarge)
 }
 
+/// Reads a Kubernetes quantity as a whole number, rounded down: the bytes of `1.5Gi`, `512M` or `1e9`. `None` if it is no
+/// quantity, or more than a `u64` holds.
+pub(crate) fn quantity(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+    let (binary, decimal): (u32, i32) = match suffix {
+        "n" => (0, -9),
+        "u" => (0, -6),
+        "m" => (0, -3),
+        "" => (0, 0),
+        "k" => (0, 3),
+        "M" => (0, 6),
+        "G" => (0, 9),
+        "T" => (0, 12),
+        "P" => (0, 15),
+        "E" => (0, 18),
+        "Ki" => (10, 0),
+        "Mi" => (20, 0),
+        "Gi" => (30, 0),
+        "Ti" => (40, 0),
+        "Pi" => (50, 0),
+        "Ei" => (60, 0),
+        _ => (0, suffix.strip_prefix(['e', 'E'])?.parse::<i8>().ok()?.into()),
+    };
+    let power = decimal - i32::try_from(fraction.len()).ok()?;
+    let scaled = digits.checked_mul(1 << binary)?;
+    let factor = 10_u128.checked_pow(power.unsigned_abs())?;
+    let value = if power < 0 { scaled / factor } else { scaled.checked_mul(factor)? };
+    u64::try_from(value).ok()
+}
+
 /// The number in front and what follows; no leading zeros, as in the schema's patterns.
 fn split(text: &str, most_digits: usize) -> Option<(u64, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -128,5 +161,32 @@ mod tests {
     #[case("999999999999Ti", UnitError::TooLarge)]
     fn other_texts_are_no_sizes(#[case] text: &str, #[case] error: UnitError) {
         assert_eq!(size(text), Err(error));
+    }
+
+    #[rstest]
+    #[case("0", Some(0))]
+    #[case("1073741824", Some(1 << 30))]
+    #[case("512Mi", Some(512 << 20))]
+    #[case("1.5Gi", Some(3 << 29))]
+    #[case(".5Ki", Some(512))]
+    #[case("1.Ki", Some(1024))]
+    #[case("512M", Some(512_000_000))]
+    #[case("1e9", Some(1_000_000_000))]
+    #[case("1.5E3", Some(1_500))]
+    #[case("2E", Some(2_000_000_000_000_000_000))]
+    #[case("1500m", Some(1))]
+    #[case("1e-3", Some(0))]
+    #[case("15Ei", Some(15 << 60))]
+    #[case("16Ei", None)]
+    #[case("99999999999999999999999999999999", None)]
+    #[case("1e99", None)]
+    #[case("", None)]
+    #[case(".", None)]
+    #[case("-1", None)]
+    #[case("1.2.3", None)]
+    #[case("much", None)]
+    #[case("1KB", None)]
+    fn quantities_are_read_as_whole_numbers(#[case] text: &str, #[case] bytes: Option<u64>) {
+        assert_eq!(quantity(text), bytes, "{text}");
     }
 }

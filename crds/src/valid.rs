@@ -1,17 +1,22 @@
 //! A WsGateway that has passed every check. Nothing past [`crate::validate`] sees the manifest.
 
+mod expose;
+mod pod;
+
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use wsgateway_config::{
     CommandRate, Heartbeat, History, Log, Millis, Odin, Protocol, Rule, SlowConsumer, StreamConfig,
     Symbols,
 };
 
 use crate::{
-    AdoptionPolicy, DeletionPolicy, Derived, ImagePullPolicy, SecretFile, SecretKey,
-    ServiceMonitorMode, ValidCredentials, ValidTls, secrets,
+    AdoptionPolicy, DeletionPolicy, Derived, SecretFile, SecretKey, ServiceMonitorMode,
+    ValidCredentials, ValidTls, secrets,
 };
+
+pub use expose::{ValidExpose, ValidIngress, ValidParent, ValidRoute, ValidService};
+pub use pod::{ValidPod, ValidResources};
 
 /// A WsGateway that can be put into practice. Only [`crate::validate`] makes one.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +58,8 @@ pub struct ValidGateway {
     pub network: ValidNetwork,
     /// The pods.
     pub pod: ValidPod,
+    /// How clients reach them.
+    pub expose: ValidExpose,
 }
 
 /// Who may connect to the clients' port; nothing in it: everybody.
@@ -198,19 +205,6 @@ pub struct ValidMonitoring {
     pub interval: String,
     /// Labels of the ServiceMonitor.
     pub labels: BTreeMap<String, String>,
-}
-
-/// The pods.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ValidPod {
-    /// Image, or the operator's default.
-    pub image: Option<String>,
-    /// When it is pulled, or Kubernetes' default.
-    pub image_pull_policy: Option<ImagePullPolicy>,
-    /// Secrets to pull it with.
-    pub image_pull_secrets: Vec<String>,
-    /// Requests and limits instead of the derived ones.
-    pub resources: Option<(BTreeMap<String, Quantity>, BTreeMap<String, Quantity>)>,
 }
 
 impl ValidGateway {

@@ -101,12 +101,23 @@ fn put(target: &mut Value, path: &str, value: &Value) {
     }
 }
 
-/// A key of a Secret needs its name.
-fn beside(path: &str) -> Option<(String, &'static str)> {
-    let (parent, field) = path.rsplit_once('.')?;
-    let of_nats = parent.starts_with("nats.");
-    (of_nats && !["name", "handshakeFirst"].contains(&field))
-        .then(|| (format!("{parent}.name"), "odin-nats"))
+/// What a field cannot go without: a key of a Secret its name, a class of load balancers one.
+fn companions(path: &str) -> Vec<(String, Value)> {
+    let Some((parent, field)) = path.rsplit_once('.') else { return Vec::new() };
+    let others: &[(&str, &str)] = match parent {
+        "autoscaling" => return vec![("autoscaling.maxReplicas".to_owned(), json!(9))],
+        "pod.tolerations[]" => &[("key", "dedicated"), ("effect", "NoExecute")],
+        "pod.topologySpread[]" => &[("topologyKey", "rack"), ("whenUnsatisfiable", "DoNotSchedule")],
+        "expose.service" => &[("type", "LoadBalancer")],
+        "expose.httpRoute" | "expose.httpRoute.parentRefs[]" => {
+            return vec![("expose.httpRoute.parentRefs[].name".to_owned(), json!("public"))];
+        }
+        _ if parent.starts_with("nats.") && !["name", "handshakeFirst"].contains(&field) => {
+            &[("name", "odin-nats")]
+        }
+        _ => &[],
+    };
+    others.iter().map(|(name, value)| (format!("{parent}.{name}"), json!(value))).collect()
 }
 
 /// Messages come from Redis, with everything that one of its fields may ask of the others.
@@ -131,11 +142,8 @@ fn every_example_of_the_guide_is_accepted() {
         let mut manifest: Value = yaml::from_str(SAMPLE).unwrap();
         // What some fields cannot go without.
         put(&mut manifest["spec"], "channels.rules[].match", &json!(">"));
-        if path.starts_with("autoscaling.") {
-            put(&mut manifest["spec"], "autoscaling.maxReplicas", &json!(9));
-        }
-        if let Some((other, value)) = beside(path) {
-            put(&mut manifest["spec"], &other, &json!(value));
+        for (other, value) in companions(path) {
+            put(&mut manifest["spec"], &other, &value);
         }
         if path.starts_with("redis.") {
             instead_of_nats(&mut manifest["spec"], path);

@@ -155,6 +155,21 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
 #[case::a_domain(json!({ "spec": { "nats": { "domain": "hub-1", "inboxPrefix": "_INBOX_odin.x",
     "tls": { "handshakeFirst": true } } } }))]
 #[case::an_api_under_another_name(json!({ "spec": { "nats": { "apiPrefix": "hub.API" } } }))]
+#[case::pods_in_their_place(json!({ "spec": { "pod": { "nodeSelector": { "kubernetes.io/arch": "arm64", "empty": "" },
+    "tolerations": [{ "operator": "Exists" }, { "key": "a.b/c", "value": "d", "effect": "NoExecute", "tolerationSeconds": 0 }],
+    "affinity": { "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [{ "topologyKey": "t" }] } },
+    "topologySpread": [{ "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2 }, { "topologyKey": "b" }],
+    "priorityClassName": "p", "labels": { "app.kubernetes.io/part-of": "x" }, "annotations": { "a/b": "any text: ü" },
+    "serviceAccountName": "s.a", "securityContext": { "runAsUser": 1, "runAsGroup": 0, "fsGroup": 2147483647 } } } }))]
+#[case::no_spread(json!({ "spec": { "pod": { "topologySpread": [], "affinity": {}, "overrides": {} } } }))]
+#[case::overrides(json!({ "spec": { "pod": { "overrides": { "spec": { "hostAliases": [{ "ip": "::1", "hostnames": ["a"] }] } } } } }))]
+#[case::exposed_in_every_way(json!({ "spec": { "expose": {
+    "service": { "type": "LoadBalancer", "loadBalancerClass": "service.k8s.aws/nlb", "externalTrafficPolicy": "Local",
+        "ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6", "IPv4"], "annotations": { "a.b/c": "{\"json\": true}" } },
+    "ingress": { "hosts": ["ws.example.com", "*.example.com"], "path": "/live", "className": "nginx" },
+    "httpRoute": { "parentRefs": [{ "name": "a", "namespace": "b", "sectionName": "c", "port": 443 }], "requestTimeout": "0" } } } }))]
+#[case::an_ipv6_only_service(json!({ "spec": { "expose": { "service": { "type": "NodePort", "ipFamilies": ["IPv6"],
+    "ipFamilyPolicy": "SingleStack" } } } }))]
 #[case::stopped(json!({ "spec": { "replicas": 0 } }))]
 fn what_can_work_is_accepted_by_both(#[case] change: Value) {
     let manifest = changed(&change);
@@ -225,4 +240,29 @@ fn an_unknown_field_is_refused_with_the_known_ones() {
 fn another_kind_is_refused() {
     let errors = validated(&changed(&json!({ "kind": "Gateway" }))).unwrap_err();
     assert_eq!(errors, ["kind: must be WsGateway"]);
+}
+
+/// What the schema leaves open is refused by `validate`, which the operator and `wsgw check` share.
+#[rstest]
+#[case::an_unknown_affinity(json!({ "affinity": { "nodeAffinty": {} } }), "spec.pod.affinity.nodeAffinty", "unknown to Kubernetes")]
+#[case::a_typing_error_in_overrides(json!({ "overrides": { "spec": { "hostnetwork": true } } }),
+    "spec.pod.overrides.spec.hostnetwork", "unknown to Kubernetes")]
+#[case::a_label_by_the_back_door(json!({ "overrides": { "metadata": { "labels": { "app.kubernetes.io/instance": "x" } } } }),
+    "spec.pod.overrides.metadata.labels.app.kubernetes.io/instance", "finds its pods")]
+#[case::too_little_memory(json!({ "resources": { "limits": { "memory": "128Mi" } } }),
+    "spec.pod.resources.limits.memory", "a pod of 10000 connections needs at least 350Mi")]
+#[case::no_bytes(json!({ "resources": { "limits": { "memory": "99999Ei" } } }),
+    "spec.pod.resources.limits.memory", "must be bytes such as 512Mi")]
+#[case::a_request_above_the_limit(json!({ "resources": { "requests": { "memory": "2Gi" }, "limits": { "memory": "1Gi" } } }),
+    "spec.pod.resources.requests.memory", "must not exceed limits.memory")]
+fn pods_that_cannot_work_are_refused_with_path_and_number(
+    #[case] pod: Value,
+    #[case] path: &str,
+    #[case] message: &str,
+) {
+    let manifest = changed(&json!({ "spec": { "pod": pod } }));
+    assert_eq!(cel(&manifest, None), [""; 0]);
+    let errors = validated(&manifest).unwrap_err();
+    let told = errors.iter().any(|error| error.starts_with(path) && error.contains(message));
+    assert!(told, "{errors:?}");
 }

@@ -15,6 +15,7 @@ use crate::Options;
 use crate::build::NetworkRules;
 use crate::context::Context;
 use crate::controller::{self, Triggers};
+use crate::discovery::Known;
 use crate::election::{self, Elector, Lead, NoElector};
 use crate::events::Events;
 use crate::fleet::Asker;
@@ -72,7 +73,7 @@ pub struct App {
     triggers: Triggers,
     context: Arc<Context>,
     elector: Option<Elector>,
-    monitors: watch::Sender<bool>,
+    kinds: watch::Sender<Known>,
     watching: Gate,
 }
 
@@ -100,7 +101,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let network = network_rules(&options, home);
     let client = election::fenced(client, lead.clone());
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
-    let (monitors, known) = watch::channel(false);
+    let (kinds, known) = watch::channel(Known::default());
     let (wake, wakes) = wakes();
     let triggers = controller::triggers(&client, &options, &scope, &known, wakes);
     let context = Arc::new(Context {
@@ -115,14 +116,14 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         network,
         children: triggers.children.clone(),
         metrics,
-        monitors: known,
+        known,
         asker: Asker::default(),
         written: crate::apply::Written::default(),
         configs: crate::configs::Looks::default(),
         spread: crate::live::Spread::default(),
         backoff: crate::backoff::Backoff::default(),
     });
-    Ok(App { admin, triggers, context, elector, monitors, watching })
+    Ok(App { admin, triggers, context, elector, kinds, watching })
 }
 
 /// The operator's own namespace.
@@ -155,7 +156,7 @@ impl App {
     /// reconciliations end, the rest is dropped, then the Lease is released. Ends earlier when the Lease is lost, with
     /// everything dropped where it stands.
     pub async fn run(self, stop: CancellationToken) -> Ended {
-        let Self { admin, triggers, context, elector, monitors, watching } = self;
+        let Self { admin, triggers, context, elector, kinds, watching } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             namespaces = context.options.namespaces.join(","),
@@ -166,7 +167,7 @@ impl App {
         );
         let every = Duration::from_secs(u64::from(context.options.discovery_seconds.get()));
         let looking =
-            tokio::spawn(discovery::keep_looking(context.client.clone(), every, monitors));
+            tokio::spawn(discovery::keep_looking(context.client.clone(), every, kinds));
         let ready = tokio::spawn(ready_when(triggers.listed.clone(), watching, stop.clone()));
         // The Lease is kept until the last reconciliation has ended.
         let resign = CancellationToken::new();

@@ -23,7 +23,7 @@ use wsgateway_crds::ValidGateway;
 use crate::FIELD_MANAGER;
 use crate::build::{Objects, child_name, is_child_name};
 use crate::children::{Children, seen};
-use crate::discovery::service_monitor_resource;
+use crate::discovery::{Known, http_route_resource, service_monitor_resource};
 use crate::error::{Error, Stage};
 use crate::metrics::{Deed, Metrics};
 use crate::unchanged;
@@ -49,6 +49,15 @@ impl Written {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (hash, version));
     }
 
+    /// Notes that there is no such object, and none is wanted.
+    fn note_absent(&self, key: Key) {
+        self.note(key, 0, String::new());
+    }
+
+    fn is_absent(&self, key: &Key) -> bool {
+        self.matches(key, 0, "")
+    }
+
     /// Forgets the objects of a WsGateway that is gone.
     pub(crate) fn forget(&self, namespace: &str, gateway: &str) {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,8 +72,8 @@ pub(crate) struct Applier<'a> {
     pub(crate) written: &'a Written,
     pub(crate) metrics: &'a Metrics,
     pub(crate) gateway: &'a ValidGateway,
-    /// Whether the cluster knows ServiceMonitors.
-    pub(crate) monitors: bool,
+    /// Which optional kinds the cluster knows.
+    pub(crate) known: Known,
 }
 
 impl Applier<'_> {
@@ -78,9 +87,15 @@ impl Applier<'_> {
         self.one(&known.services, &objects.admin).await?;
         self.one(&known.disruptions, &objects.disruption).await?;
         let deployment = self.one(&known.deployments, &objects.deployment).await?;
-        self.optional(&known.autoscalers, objects.autoscaler.as_ref()).await?;
-        self.optional(&known.network_policies, objects.network_policy.as_ref()).await?;
-        self.monitor(objects.monitor.as_ref()).await?;
+        self.maybe(&known.autoscalers, objects.autoscaler.as_ref()).await?;
+        self.maybe(&known.network_policies, objects.network_policy.as_ref()).await?;
+        self.maybe(&known.ingresses, objects.ingress.as_ref()).await?;
+        if self.known.monitors {
+            self.optional(&service_monitor_resource(), objects.monitor.as_ref()).await?;
+        }
+        if self.known.routes {
+            self.optional(&http_route_resource(), objects.route.as_ref()).await?;
+        }
         match deployment {
             Some(deployment) => Ok(deployment),
             None => Ok(seen(
@@ -97,29 +112,6 @@ impl Applier<'_> {
         &self,
     ) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.gateway.namespace)
-    }
-
-    /// One that may be unwanted, under the name of most of them: applied, or removed.
-    async fn optional<K>(
-        &self,
-        store: &Store<PartialObjectMeta<K>>,
-        desired: Option<&K>,
-    ) -> Result<(), Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned
-            + 'static,
-    {
-        if let Some(desired) = desired {
-            return self.one(store, desired).await.map(drop);
-        }
-        match seen(store, &self.gateway.namespace, &child_name(&self.gateway.name)) {
-            Some(object) => self.prune(&self.api::<K>(), &K::kind(&()), &object.metadata).await,
-            None => Ok(()),
-        }
     }
 
     /// `None`: it was as desired and has not been touched.
@@ -142,23 +134,60 @@ impl Applier<'_> {
         self.write(&api, &K::kind(&()), existing.as_ref(), desired).await
     }
 
-    /// A kind that may be unknown to the cluster, and is therefore not watched: looked at each time.
-    async fn monitor(&self, desired: Option<&DynamicObject>) -> Result<(), Error> {
-        if !self.monitors {
+    /// An object of a watched kind that may be wanted no longer.
+    async fn maybe<K>(
+        &self,
+        store: &Store<PartialObjectMeta<K>>,
+        desired: Option<&K>,
+    ) -> Result<(), Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned
+            + 'static,
+    {
+        let name = child_name(&self.gateway.name);
+        match (desired, seen(store, &self.gateway.namespace, &name)) {
+            (Some(desired), _) => self.one(store, desired).await.map(drop),
+            (None, Some(existing)) => {
+                self.prune(&self.api::<K>(), &K::kind(&()), &existing.metadata).await
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// An object of a kind that the cluster may not know, and that is therefore not watched: looked at each time it is
+    /// wanted, and once when it is not.
+    async fn optional(
+        &self,
+        resource: &ApiResource,
+        desired: Option<&DynamicObject>,
+    ) -> Result<(), Error> {
+        let name = child_name(&self.gateway.name);
+        let key = (resource.kind.clone(), self.gateway.namespace.clone(), name.clone());
+        if desired.is_none() && self.written.is_absent(&key) {
             return Ok(());
         }
-        let resource: ApiResource = service_monitor_resource();
         let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.gateway.namespace, &resource);
-        let existing = metadata_of(&api, &child_name(&self.gateway.name), &resource.kind).await?;
+            Api::namespaced_with(self.client.clone(), &self.gateway.namespace, resource);
+        let existing = match metadata_of(&api, &name, &resource.kind).await {
+            // Whoever may not even look has made none.
+            Err(error) if desired.is_none() && error.reason == "Forbidden" => None,
+            looked => looked?,
+        };
         match (desired, existing) {
             (Some(desired), existing) => {
                 self.write(&api, &resource.kind, existing.as_ref(), desired).await.map(drop)
             }
-            (None, Some(existing)) if self.is_ours(&existing) => {
-                self.prune(&api, &resource.kind, &existing).await
+            (None, existing) => {
+                if let Some(existing) = existing {
+                    self.prune(&api, &resource.kind, &existing).await?;
+                }
+                self.written.note_absent(key);
+                Ok(())
             }
-            (None, _) => Ok(()),
         }
     }
 

@@ -11,7 +11,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
@@ -33,6 +33,7 @@ pub(crate) struct Children {
     pub(crate) autoscalers: Store<PartialObjectMeta<HorizontalPodAutoscaler>>,
     pub(crate) disruptions: Store<PartialObjectMeta<PodDisruptionBudget>>,
     pub(crate) network_policies: Store<PartialObjectMeta<NetworkPolicy>>,
+    pub(crate) ingresses: Store<PartialObjectMeta<Ingress>>,
     pub(crate) deployments: Store<Deployment>,
 }
 

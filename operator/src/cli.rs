@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -46,8 +46,9 @@ pub struct Options {
     /// Keep the WsGateways of this class (spec.class), and no others. Without it: those without a class.
     #[arg(long, env = "WSGATEWAY_CLASS", default_value = "", value_parser = class_name)]
     pub class: String,
-    /// Address of /metrics, /livez and /readyz; port 0 picks a free one.
-    #[arg(long, env = "WSGATEWAY_ADMIN", default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8081)))]
+    /// Address of /metrics, /livez and /readyz; port 0 picks a free one. [::] takes IPv4, too, and is 0.0.0.0 on a node
+    /// without IPv6.
+    #[arg(long, env = "WSGATEWAY_ADMIN", default_value_t = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8081)))]
     pub admin: SocketAddr,
     /// WsGateways reconciled at the same time.
     #[arg(long, env = "WSGATEWAY_CONCURRENCY", default_value = "8")]
@@ -169,6 +170,7 @@ mod tests {
         let cli = Cli::parse_from(["operator", "--cluster", "prod"]);
         assert!(cli.command.is_none());
         assert_eq!(cli.options.cluster.as_deref(), Some("prod"));
+        assert_eq!(cli.options.admin.to_string(), "[::]:8081", "also on nodes with IPv6 only");
         assert!(
             Cli::try_parse_from(["operator", "--concurrency", "0"]).is_err(),
             "0 would mean unbounded"

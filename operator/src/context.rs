@@ -9,6 +9,7 @@ use crate::backoff::Backoff;
 use crate::build::NetworkRules;
 use crate::children::Children;
 use crate::configs::Looks;
+use crate::discovery::Known;
 use crate::election::Lead;
 use crate::events::Events;
 use crate::fleet::Asker;
@@ -30,8 +31,8 @@ pub(crate) struct Context {
     pub(crate) children: Children,
     pub(crate) metrics: Metrics,
     pub(crate) events: Events,
-    /// Whether the cluster knows ServiceMonitors.
-    pub(crate) monitors: watch::Receiver<bool>,
+    /// Which optional kinds the cluster knows.
+    pub(crate) known: watch::Receiver<Known>,
     pub(crate) links: Links,
     pub(crate) records: Records,
     pub(crate) wake: Wake,

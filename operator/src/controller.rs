@@ -18,6 +18,7 @@ use crate::Options;
 use crate::children::{self, Children, pair};
 use crate::class;
 use crate::context::Context;
+use crate::discovery::Known;
 use crate::election::Waited;
 use crate::error::Error;
 use crate::reconcile::{after_error, reconcile};
@@ -45,7 +46,7 @@ pub(crate) fn triggers(
     client: &Client,
     options: &Options,
     scope: &Scope,
-    monitors: &watch::Receiver<bool>,
+    known: &watch::Receiver<Known>,
     wakes: Wakes,
 ) -> Triggers {
     let (gateways, writer) = pair::<DeserializeGuard<WsGateway>>();
@@ -82,6 +83,7 @@ pub(crate) fn triggers(
     let (services, service_writer) = pair();
     let (autoscalers, autoscaler_writer) = pair();
     let (disruptions, disruption_writer) = pair();
+    let (ingresses, ingress_writer) = pair();
     let (network_policies, network_policy_writer) = pair();
     let (deployments, deployment_writer) = pair();
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
@@ -93,9 +95,10 @@ pub(crate) fn triggers(
         .owns_stream(children::watch(client, scope, autoscaler_writer))
         .owns_stream(children::watch(client, scope, disruption_writer))
         .owns_stream(children::watch(client, scope, network_policy_writer))
+        .owns_stream(children::watch(client, scope, ingress_writer))
         .owns_stream(children::watch(client, scope, deployment_writer))
         // A kind came or went.
-        .reconcile_all_on(changes_of(monitors.clone()))
+        .reconcile_all_on(changes_of(known.clone()))
         .reconcile_on(wakes.into_stream());
     let children = Children {
         service_accounts,
@@ -104,6 +107,7 @@ pub(crate) fn triggers(
         autoscalers,
         disruptions,
         network_policies,
+        ingresses,
         deployments,
     };
     Triggers { controller, deleted, listed, children }

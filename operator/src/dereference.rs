@@ -8,6 +8,7 @@ use wsgateway_nats::ConnectError;
 use crate::build::child_name;
 use crate::children::seen;
 use crate::context::Context;
+use crate::discovery::Known;
 use crate::nats::Link;
 use crate::secrets::{self, SecretTrouble};
 use crate::wake::Name;
@@ -21,8 +22,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 pub(crate) struct World {
     /// The connection to its NATS servers, if messages come from there; it may be down.
     pub(crate) link: Option<Result<Link, NoLink>>,
-    /// Whether the cluster knows ServiceMonitors.
-    pub(crate) monitors: bool,
+    /// Which optional kinds the cluster knows.
+    pub(crate) known: Known,
     /// Whether its gateways have been made before.
     pub(crate) deployed: bool,
 }
@@ -73,7 +74,7 @@ pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
     };
     World {
         link,
-        monitors: *context.monitors.borrow(),
+        known: *context.known.borrow(),
         deployed: seen(
             &context.children.deployments,
             &gateway.namespace,

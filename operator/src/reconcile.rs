@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use wsgateway_crds::{FieldError, ServiceMonitorMode, ValidGateway, WsGateway, validate};
+use wsgateway_crds::{FieldError, ValidGateway, WsGateway, validate};
 
 use crate::apply::Applier;
 use crate::build::{objects, selector_text};
@@ -138,7 +138,7 @@ async fn deploy(
     context: &Context,
 ) -> Result<Deployed, Error> {
     let network = context.network.as_ref();
-    let objects = objects(valid, &context.options.gateway_image, world.monitors, network)
+    let objects = objects(valid, &context.options.gateway_image, world.known, network)
         .map_err(|error| Error::new(Stage::Build, "ConfigNotRendered", error.to_string()))?;
     if let Some(verdict) = secrets_withheld(&objects.deployment, valid, world, context).await {
         return Ok(Err(verdict));
@@ -149,7 +149,7 @@ async fn deploy(
         written: &context.written,
         metrics: &context.metrics,
         gateway: valid,
-        monitors: world.monitors,
+        known: world.known,
     };
     let deployment = applier.all(&objects).await?;
     configs::prune(&applier, &objects.config, context).await;
@@ -203,15 +203,9 @@ async fn findings(
         Ok(Err(verdict)) => (verdict.clone(), None),
         Err(error) => (Verdict::no(error.reason, error.message.clone()), None),
     };
-    let monitor_missing =
-        valid.monitoring.service_monitor == ServiceMonitorMode::Always && !world.monitors;
-    let ready = (monitor_missing && stream.verdict.holds && gateway.holds).then(|| {
-        Verdict::no(
-            "ServiceMonitorUnknown",
-            "monitoring.serviceMonitor is Always, but the cluster does not know the kind ServiceMonitor: install the \
-             Prometheus operator, or use Auto",
-        )
-    });
+    // The rest comes first: what is missing in front of pods matters once there are pods.
+    let works = stream.verdict.holds && gateway.holds;
+    let ready = world.known.lacks(valid).filter(|_| works);
     Findings {
         generation: valid.generation,
         selector: selector_text(&valid.name),

@@ -15,6 +15,8 @@ mod deletion;
 mod drift;
 #[path = "operator/end.rs"]
 mod end;
+#[path = "operator/expose.rs"]
+mod expose;
 #[path = "operator/files.rs"]
 mod files;
 #[path = "operator/leader.rs"]

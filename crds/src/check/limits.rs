@@ -7,6 +7,8 @@ use crate::{ValidLimits, WsGatewaySpec, units};
 
 /// A message that is no JSON grows by a third, and must fit the half of an outbox from which a client counts as slow.
 const MESSAGES_PER_OUTBOX: u64 = 3;
+/// History of a pod, unless specified.
+const HISTORY_BYTES: u32 = 64 << 20;
 
 pub(super) fn limits(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidLimits {
     let listener = &spec.listener;
@@ -101,12 +103,14 @@ fn outbox(spec: &WsGatewaySpec, errors: &mut Errors) -> u32 {
 
 fn history(spec: &WsGatewaySpec, errors: &mut Errors) -> History {
     let history = &spec.history;
-    let bytes = errors.size_within(
-        "spec.history.bytes",
-        &history.bytes,
-        1 << 20..=2 << 30,
-        "must be 1Mi to 2Gi: what is older is looked up in the stream",
-    );
+    let bytes = history.bytes.as_deref().map_or(HISTORY_BYTES, |text| {
+        errors.size_within(
+            "spec.history.bytes",
+            text,
+            1 << 20..=2 << 30,
+            "must be 1Mi to 2Gi: what is older is looked up in the stream",
+        )
+    });
     History {
         messages: errors.number("spec.history.messages", history.messages, 1..=10_000_000),
         bytes: u64::from(bytes),

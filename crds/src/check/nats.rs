@@ -1,6 +1,7 @@
 //! Rules of what the NATS servers ask for.
 
 use super::errors::Errors;
+use super::names::is_object_name;
 use crate::spec::{Credentials, Nats, NatsTls};
 use crate::{SecretKey, ValidCredentials, ValidTls};
 
@@ -124,15 +125,4 @@ pub(super) fn secret_key(
         "must be a key of that Secret: letters, digits, - . and _",
     );
     SecretKey { name: name.to_owned(), key: key.to_owned() }
-}
-
-/// RFC 1123: labels between dots.
-fn is_object_name(name: &str) -> bool {
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    name.len() <= 253
-        && name.split('.').all(|label| {
-            label.starts_with(edge)
-                && label.ends_with(edge)
-                && label.chars().all(|c| edge(c) || c == '-')
-        })
 }

@@ -22,10 +22,9 @@ pub struct Monitoring {
     /// Labels of the ServiceMonitor, for a Prometheus that selects by them. Default none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::labels")]
-    #[x_kube(validation = Rule::new(
-        "self.all(k, k.size() <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') \
-         && self[k].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))"
-    ).message("monitoring.labels must be Kubernetes labels, such as release: prometheus"))]
+    #[x_kube(validation = Rule::new(crate::cel::LABELS).message(
+        "monitoring.labels must be Kubernetes labels, such as release: prometheus"
+    ))]
     pub labels: BTreeMap<String, String>,
 }
 

@@ -9,7 +9,7 @@ use wsgateway_crds::{GROUP, VERSION, ValidGateway};
 /// Value of `app.kubernetes.io/managed-by` on all that we make.
 pub(crate) const MANAGED_BY: &str = "wsgateway-operator";
 
-/// Name of the Deployment, ServiceAccount, HorizontalPodAutoscaler, PodDisruptionBudget and ServiceMonitor.
+/// Name of all that is neither a Service nor the ConfigMap.
 pub(crate) fn child_name(gateway: &str) -> String {
     format!("{gateway}-gateway")
 }
@@ -86,4 +86,9 @@ pub(super) fn metadata(gateway: &ValidGateway, name: String) -> ObjectMeta {
 
 pub(super) fn labels_of<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// Annotations, if there are any.
+pub(super) fn some(annotations: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    (!annotations.is_empty()).then(|| annotations.clone())
 }

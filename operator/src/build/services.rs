@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use wsgateway_crds::{ADMIN_PORT, ValidGateway};
 
-use super::meta::{metadata, selector};
+use super::meta::{metadata, selector, some};
 
 /// Name of the client port in pods and Service.
 pub(super) const CLIENTS: &str = "ws";
@@ -17,11 +17,23 @@ pub(super) fn clients(gateway: &ValidGateway) -> Service {
         app_protocol: Some("kubernetes.io/ws".to_owned()),
         ..port(CLIENTS, gateway.port)
     };
-    service(
+    let exposed = &gateway.expose.service;
+    let families: Vec<String> =
+        exposed.ip_families.iter().map(|family| (*family).to_owned()).collect();
+    let mut service = service(
         gateway,
         gateway.name.clone(),
-        ServiceSpec { type_: Some("ClusterIP".to_owned()), ..spec(gateway, port) },
-    )
+        ServiceSpec {
+            type_: Some(exposed.kind.to_owned()),
+            load_balancer_class: exposed.load_balancer_class.clone(),
+            external_traffic_policy: exposed.external_traffic_policy.map(str::to_owned),
+            ip_family_policy: exposed.ip_family_policy.map(str::to_owned),
+            ip_families: (!families.is_empty()).then_some(families),
+            ..spec(gateway, port)
+        },
+    );
+    service.metadata.annotations = some(&exposed.annotations);
+    service
 }
 
 pub(super) fn admin(gateway: &ValidGateway) -> Service {

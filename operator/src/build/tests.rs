@@ -2,11 +2,16 @@
 
 use std::fmt::Write as _;
 
+use k8s_openapi::api::core::v1::PodSpec;
 use serde::Serialize;
 use wsgateway_config::yaml;
 use wsgateway_crds::{parse, validate};
 
 use super::*;
+
+mod expose;
+mod openshift;
+mod pods;
 
 const SAMPLE: &str = include_str!("../../../manifests/samples/odin.yaml");
 const REDIS: &str = include_str!("../../../manifests/samples/redis.yaml");
@@ -16,7 +21,8 @@ fn built(manifest: &str, monitors: bool) -> Objects {
     let mut gateway = parse(manifest).unwrap();
     gateway.metadata.uid = Some("11111111-2222-3333-4444-555555555555".into());
     let valid = validate(&gateway).unwrap();
-    objects(&valid, "registry.example.com/gateway:1", monitors, None).unwrap()
+    let known = Known { monitors, routes: monitors };
+    objects(&valid, "registry.example.com/gateway:1", known, None).unwrap()
 }
 
 #[test]
@@ -28,7 +34,7 @@ fn a_network_policy_lets_clients_in_as_given_and_to_the_admin_port_only_operator
             operator_namespace: "wsgateway-system".to_owned(),
             monitoring: pairs.collect(),
         };
-        objects(&valid, "gateway", false, Some(&rules)).unwrap().network_policy.unwrap()
+        objects(&valid, "gateway", Known::default(), Some(&rules)).unwrap().network_policy.unwrap()
     };
     let full = policy(FULL, &[("team", "watchers")]);
     insta::assert_snapshot!(yaml::to_string(&full).unwrap());
@@ -37,6 +43,15 @@ fn a_network_policy_lets_clients_in_as_given_and_to_the_admin_port_only_operator
     assert_eq!(clients.from, None);
     // An empty list of peers would be everybody.
     assert_eq!(admin.from.unwrap().len(), 1);
+}
+
+/// The small sample with more in its `spec`.
+fn with(spec: &str) -> Objects {
+    built(&format!("{SAMPLE}{spec}"), true)
+}
+
+fn pod(objects: &Objects) -> PodSpec {
+    objects.deployment.spec.clone().unwrap().template.spec.unwrap()
 }
 
 fn text(objects: &Objects) -> String {
@@ -50,7 +65,9 @@ fn text(objects: &Objects) -> String {
     add(&objects.admin);
     add(&objects.disruption);
     objects.autoscaler.iter().for_each(|object| add(object));
+    objects.ingress.iter().for_each(|object| add(object));
     objects.monitor.iter().for_each(|object| add(object));
+    objects.route.iter().for_each(|object| add(object));
     text
 }
 

@@ -35,6 +35,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("get list watch create patch", "policy/poddisruptionbudgets"),
     ("get list watch create patch delete", "autoscaling/horizontalpodautoscalers"),
     ("get list watch create patch delete", "networking.k8s.io/networkpolicies"),
+    ("get list watch create patch delete", "networking.k8s.io/ingresses"),
+    ("get create patch delete", "gateway.networking.k8s.io/httproutes"),
     ("get create patch delete", "monitoring.coreos.com/servicemonitors"),
     ("list patch", "/pods"),
     ("list", "apps/replicasets"),
@@ -62,6 +64,8 @@ const DENIED: &[(&str, &str)] = &[
     ("impersonate", "/users"),
     ("deletecollection update", "/configmaps"),
     ("delete deletecollection", "apps/deployments"),
+    ("create patch delete", "gateway.networking.k8s.io/gateways"),
+    ("create patch delete", "networking.k8s.io/ingressclasses"),
 ];
 
 async fn may(client: &Client, verb: &str, what: &str, namespace: &str) -> Result<bool> {
