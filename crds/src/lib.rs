@@ -43,7 +43,7 @@ pub use spec::{
     RedisSecret, Resources, SecretName, ServiceMonitorMode, SlowConsumer, Storage, Stream, Symbols,
     TokenSecret, UserPasswordSecret,
 };
-pub use status::{Ownership, StreamStatus, WsGatewayStatus};
+pub use status::{Endpoints, Ownership, PodState, PodStatus, StreamStatus, WsGatewayStatus};
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{

@@ -1,22 +1,32 @@
 //! The program without its process: tests run the real thing in theirs.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::Client;
+use kube::runtime::reflector::store::Writer;
 use prometheus::Registry;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wsgateway_runtime::admin::{self, AdminError, AdminServer};
 use wsgateway_runtime::readiness::{Gate, Readiness};
 
 use crate::Options;
+use crate::children::{self, Children};
 use crate::context::Context;
 use crate::controller::{self, Triggers};
 use crate::events::Events;
-use crate::fleet::Asker;
+use crate::fleet::{self, Pace, Pods};
+use crate::inventory::{self, Follower, Inventory};
+use crate::kinds::Kind;
 use crate::metrics::Metrics;
+use crate::wake::Waker;
 use crate::{discovery, nats};
 
 /// Reconciliations that still run after this long are abandoned: each of their steps may be repeated.
@@ -51,8 +61,15 @@ pub struct App {
     admin: AdminServer,
     triggers: Triggers,
     context: Arc<Context>,
-    monitors: watch::Sender<bool>,
+    kinds: watch::Sender<BTreeSet<Kind>>,
+    writers: Writers,
     watching: Gate,
+}
+
+/// What the watches of objects with a status write to.
+struct Writers {
+    deployments: Writer<Deployment>,
+    autoscalers: Writer<HorizontalPodAutoscaler>,
 }
 
 /// Binds the admin port and sets up the watches.
@@ -65,22 +82,72 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let readiness = Readiness::new();
     let watching = readiness.gate("watch");
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
-    let (monitors, known) = watch::channel(false);
-    let links = nats::Links::default();
-    let triggers = controller::triggers(&client, &options, &known, links.connected());
+    let (kinds, known) = watch::channel(BTreeSet::new());
+    let (links, waker) = (nats::Links::default(), Waker::default());
+    let triggers = controller::triggers(&client, &options, &known, links.connected(), &waker);
+    let (deployments, deployment_writer) = children::pair();
+    let (autoscalers, autoscaler_writer) = children::pair();
+    let seconds = |seconds: NonZeroU32| Duration::from_secs(u64::from(seconds.get()));
+    let pace = Pace {
+        poll: seconds(options.poll_seconds),
+        numbers: seconds(options.numbers_seconds),
+    };
     let context = Arc::new(Context {
         events: Events::new(client.clone()),
         client,
         options,
-        children: triggers.children.clone(),
+        children: Children { deployments, autoscalers },
         metrics,
-        monitors: known,
+        gateways: triggers.gateways.clone(),
+        inventory: Arc::new(Inventory::default()),
+        pods: Arc::new(Pods::new(pace)),
+        waker,
+        kinds: known,
         links,
-        asker: Asker::default(),
         written: crate::apply::Written::default(),
         backoff: crate::backoff::Backoff::default(),
     });
-    Ok(App { admin, triggers, context, monitors, watching })
+    let writers = Writers { deployments: deployment_writer, autoscalers: autoscaler_writer };
+    Ok(App { admin, triggers, context, kinds, writers, watching })
+}
+
+/// Watches and asks beside the controller, each in a task of its own, until the set is dropped.
+fn beside(
+    context: &Arc<Context>,
+    kinds: watch::Sender<BTreeSet<Kind>>,
+    writers: Writers,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let (client, namespace) = (&context.client, &context.options.namespace);
+    let follower = Follower {
+        client: client.clone(),
+        namespace: namespace.clone(),
+        inventory: Arc::clone(&context.inventory),
+        waker: context.waker.clone(),
+    };
+    let children = &context.children;
+    tasks.spawn(inventory::deployments(
+        follower.clone(),
+        children.deployments.clone(),
+        writers.deployments,
+    ));
+    tasks.spawn(inventory::autoscalers(
+        follower.clone(),
+        children.autoscalers.clone(),
+        writers.autoscalers,
+    ));
+    for kind in Kind::BUILT_IN {
+        if !matches!(kind, Kind::Deployment | Kind::HorizontalPodAutoscaler) {
+            tasks.spawn(inventory::follow(follower.clone(), kind));
+        }
+    }
+    tasks.spawn(inventory::optional(follower, context.kinds.clone()));
+    let every = Duration::from_secs(u64::from(context.options.discovery_seconds.get()));
+    tasks.spawn(discovery::keep_looking(client.clone(), every, kinds));
+    let (pods, waker) = (Arc::clone(&context.pods), context.waker.clone());
+    tasks.spawn(fleet::watch(client.clone(), namespace.clone(), pods, waker));
+    tasks.spawn(fleet::poll(Arc::clone(&context.pods), context.waker.clone()));
+    tasks
 }
 
 impl App {
@@ -91,7 +158,7 @@ impl App {
 
     /// Reconciles until `stop` is cancelled: unready at once, running reconciliations end, the rest is dropped.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { admin, triggers, context, monitors, watching } = self;
+        let Self { admin, triggers, context, kinds, writers, watching } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             namespace = context.options.namespace,
@@ -99,9 +166,7 @@ impl App {
             cluster = context.options.cluster,
             "operator starts"
         );
-        let every = Duration::from_secs(u64::from(context.options.discovery_seconds.get()));
-        let looking =
-            tokio::spawn(discovery::keep_looking(context.client.clone(), every, monitors));
+        let tasks = beside(&context, kinds, writers);
         let mut listed = triggers.listed.clone();
         let ready_stop = stop.clone();
         let ready = tokio::spawn(async move {
@@ -120,7 +185,7 @@ impl App {
             () = controller::run(triggers, context, stop.clone()) => {}
             () = forced => tracing::warn!("reconciliations did not end in time"),
         }
-        looking.abort();
+        drop(tasks);
         ready.abort();
         drop(admin);
         tracing::info!("operator stopped");

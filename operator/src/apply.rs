@@ -1,233 +1,293 @@
-//! Stage: apply. Server-side apply of what should exist, removal of what we made and no longer want.
+//! Stage: apply. Server-side apply of what should exist, and removal of what we made and no longer want: one mechanism for
+//! all kinds.
 //!
-//! Nothing is written at rest: an object whose desired state and resource version are those of our last write is left
-//! alone. Whatever changes it moves the version, wakes us through the watch, and is repaired. An object of somebody else
-//! under a name that we need is never taken over.
+//! In steady state nothing is written: an object whose desired state and fingerprint are those of our last write is left
+//! alone. Whatever changes it changes the fingerprint, wakes us through the watch, and is repaired. An object of somebody
+//! else under a name that we need is never taken over; one that has lost its owner and still has our labels is.
 
-use std::collections::HashMap;
-use std::fmt::Debug;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
-use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::reflector::Store;
-use kube::{Api, Client, Resource, ResourceExt as _};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::DynamicObject;
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
 use wsgateway_crds::ValidGateway;
 
 use crate::FIELD_MANAGER;
-use crate::build::{Objects, child_name};
-use crate::children::{Children, seen};
-use crate::discovery::service_monitor_resource;
+use crate::build::Desired;
 use crate::error::{Error, Stage};
+use crate::inventory::{Claim, Entry, Inventory, claim, fingerprint};
+use crate::kinds::Kind;
 use crate::metrics::{Deed, Metrics};
+use crate::wake::{Key, Waker};
 
-/// Kind, namespace and name.
-type Key = (String, String, String);
-
-/// What was last written: a hash of the desired object, and the version that came of it.
+/// What was last written, by WsGateway.
 #[derive(Debug, Default)]
-pub(crate) struct Written(Mutex<HashMap<Key, (u64, String)>>);
+pub(crate) struct Written(Mutex<HashMap<Key, Last>>);
+
+#[derive(Debug, Default)]
+struct Last {
+    /// Hash of the annotation that asks for another reconciliation.
+    asked: u64,
+    /// Of each object a hash of the desired one, and the fingerprint that came of it.
+    objects: BTreeMap<(Kind, String), (u64, u64)>,
+}
 
 impl Written {
-    fn matches(&self, key: &Key, hash: u64, version: &str) -> bool {
-        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(key).is_some_and(|(last, at)| *last == hash && at == version)
+    fn matches(&self, key: &Key, object: &(Kind, String), hash: u64, fingerprint: u64) -> bool {
+        let written = self.lock();
+        let last = written.get(key).and_then(|last| last.objects.get(object));
+        last == Some(&(hash, fingerprint))
     }
 
-    fn note(&self, key: Key, hash: u64, version: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (hash, version));
+    fn note(&self, key: &Key, object: (Kind, String), hash: u64, fingerprint: u64) {
+        let mut written = self.lock();
+        written.entry(key.clone()).or_default().objects.insert(object, (hash, fingerprint));
     }
 
-    /// Forgets the objects of a WsGateway that is gone.
-    pub(crate) fn forget(&self, namespace: &str, gateway: &str) {
-        let names = [
-            gateway.to_owned(),
-            format!("{gateway}-admin"),
-            format!("{gateway}-config"),
-            child_name(gateway),
-        ];
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.retain(|(_, ns, name), _| ns != namespace || !names.contains(name));
+    /// Forgets what was written if somebody asks for another reconciliation: everything is applied anew.
+    pub(crate) fn ask(&self, key: &Key, annotation: Option<&str>) {
+        let asked = annotation.map_or(0, hash_of);
+        let mut written = self.lock();
+        let last = written.entry(key.clone()).or_default();
+        if last.asked != asked {
+            *last = Last { asked, ..Last::default() };
+        }
+    }
+
+    /// Forgets a WsGateway that is gone.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Last>> {
+        // Valid after any panic: at worst an object is applied once more.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What the stage needs.
 pub(crate) struct Applier<'a> {
     pub(crate) client: &'a Client,
-    pub(crate) children: &'a Children,
+    pub(crate) inventory: &'a Inventory,
     pub(crate) written: &'a Written,
     pub(crate) metrics: &'a Metrics,
+    pub(crate) waker: &'a Waker,
     pub(crate) gateway: &'a ValidGateway,
-    /// Whether the cluster knows ServiceMonitors.
-    pub(crate) monitors: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// The Deployment, if it was written.
+    pub(crate) deployment: Option<Deployment>,
+    /// Why objects are not as desired, in the order in which they were tried.
+    pub(crate) problems: Vec<(Kind, Error)>,
+}
+
+impl Applied {
+    /// The first problem of an object without which clients are not served as specified.
+    pub(crate) fn broken(&self) -> Option<&Error> {
+        self.problems.iter().find(|(kind, _)| !kind.is_optional()).map(|(_, error)| error)
+    }
+
+    /// The same, for those who try again.
+    pub(crate) fn into_broken(self) -> Option<Error> {
+        self.problems.into_iter().find(|(kind, _)| !kind.is_optional()).map(|(_, error)| error)
+    }
+
+    /// The first problem of an optional object.
+    pub(crate) fn refused(&self) -> Option<&Error> {
+        self.problems.iter().find(|(kind, _)| kind.is_optional()).map(|(_, error)| error)
+    }
 }
 
 impl Applier<'_> {
-    /// Applies all objects, in an order in which each finds what it names. Returns the Deployment as it is now.
-    pub(crate) async fn all(&self, objects: &Objects) -> Result<Deployment, Error> {
-        let known = self.children;
-        self.one(&known.service_accounts, &objects.service_account).await?;
-        self.one(&known.config_maps, &objects.config_map).await?;
-        self.one(&known.services, &objects.clients).await?;
-        self.one(&known.services, &objects.admin).await?;
-        self.one(&known.disruptions, &objects.disruption).await?;
-        let deployment = self.one(&known.deployments, &objects.deployment).await?;
-        match &objects.autoscaler {
-            Some(autoscaler) => drop(self.one(&known.autoscalers, autoscaler).await?),
-            None => {
-                let name = child_name(&self.gateway.name);
-                if let Some(autoscaler) = seen(&known.autoscalers, &self.gateway.namespace, &name) {
-                    let api: Api<k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler> =
-                        self.api();
-                    self.prune(&api, "HorizontalPodAutoscaler", &autoscaler.metadata).await?;
+    /// Applies all objects, in an order in which each finds what it names, and prunes the others. One that is refused
+    /// holds up only those that are of no use without it.
+    pub(crate) async fn all(&self, desired: &[Desired]) -> Applied {
+        let key = self.key();
+        let mut applied = Applied::default();
+        for desired in desired {
+            match self.one(&key, desired).await {
+                Ok(written) if desired.kind == Kind::Deployment => {
+                    applied.deployment = written.and_then(|object| object.try_parse().ok());
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    applied.problems.push((desired.kind, error));
+                    if desired.kind.is_needed_by_pods() {
+                        return applied;
+                    }
                 }
             }
         }
-        self.monitor(objects.monitor.as_ref()).await?;
-        match deployment {
-            Some(deployment) => Ok(deployment),
-            None => Ok(seen(
-                &known.deployments,
-                &self.gateway.namespace,
-                &child_name(&self.gateway.name),
-            )
-            .map(|deployment| (*deployment).clone())
-            .unwrap_or_default()),
+        let wanted: BTreeSet<(Kind, &str)> =
+            desired.iter().map(|desired| (desired.kind, desired.name.as_str())).collect();
+        for (kind, name, entry) in self.inventory.of(&key) {
+            let is_ours = claim(&entry, &self.gateway.name, &self.gateway.uid).is_ours();
+            if kind.is_pruned() && is_ours && !wanted.contains(&(kind, name.as_str())) {
+                let pruned = self.prune(kind, &name, &entry).await;
+                applied.problems.extend(pruned.err().map(|error| (kind, error)));
+            }
         }
+        applied
     }
 
-    fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
-        Api::namespaced(self.client.clone(), &self.gateway.namespace)
+    fn key(&self) -> Key {
+        Key::new(&self.gateway.namespace, &self.gateway.name)
+    }
+
+    fn api(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.gateway.namespace, &kind.resource())
     }
 
     /// `None`: it was as desired and has not been touched.
-    async fn one<K, S>(&self, store: &Store<S>, desired: &K) -> Result<Option<K>, Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned,
-        S: Resource<DynamicType = ()> + Clone + 'static,
-    {
-        let api: Api<K> = self.api();
-        let name = desired.name_any();
-        let existing = match seen(store, &self.gateway.namespace, &name) {
-            Some(object) => Some(object.meta().clone()),
-            // The watch sees only what carries our label: anything else by this name is not in the store.
-            None => metadata_of(&api, &name, &K::kind(&())).await?,
+    async fn one(&self, key: &Key, desired: &Desired) -> Result<Option<DynamicObject>, Error> {
+        let (kind, name) = (desired.kind, desired.name.as_str());
+        let api = self.api(kind);
+        let existing = match self.inventory.get(key, kind, name) {
+            Some(entry) => Some(entry),
+            // The watch sees only what carries our labels.
+            None => api
+                .get_metadata_opt(name)
+                .await
+                .map_err(|error| failed(kind, name, &error))?
+                .map(|object| Entry::of(&object.metadata, key)),
         };
-        self.write(&api, &K::kind(&()), existing.as_ref(), desired).await
-    }
-
-    /// A kind that may be unknown to the cluster, and is therefore not watched: looked at each time.
-    async fn monitor(&self, desired: Option<&DynamicObject>) -> Result<(), Error> {
-        if !self.monitors {
-            return Ok(());
-        }
-        let resource: ApiResource = service_monitor_resource();
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.gateway.namespace, &resource);
-        let existing = metadata_of(&api, &child_name(&self.gateway.name), &resource.kind).await?;
-        match (desired, existing) {
-            (Some(desired), existing) => {
-                self.write(&api, &resource.kind, existing.as_ref(), desired).await.map(drop)
-            }
-            (None, Some(existing)) if self.is_ours(&existing) => {
-                self.prune(&api, &resource.kind, &existing).await
-            }
-            (None, _) => Ok(()),
-        }
-    }
-
-    async fn write<K>(
-        &self,
-        api: &Api<K>,
-        kind: &str,
-        existing: Option<&ObjectMeta>,
-        desired: &K,
-    ) -> Result<Option<K>, Error>
-    where
-        K: Resource + Clone + Debug + Serialize + DeserializeOwned,
-    {
-        let name = desired.meta().name.clone().unwrap_or_default();
-        let key = (kind.to_owned(), self.gateway.namespace.clone(), name.clone());
-        let hash = hash_of(desired)?;
-        if let Some(existing) = existing {
-            if !self.is_ours(existing) {
-                return Err(Error::new(
-                    Stage::Apply,
-                    "NameTaken",
-                    format!(
-                        "{kind} {name} exists and does not belong to this WsGateway: rename or delete it, or use another \
-                         name for the WsGateway"
-                    ),
-                ));
-            }
-            if self.written.matches(
-                &key,
-                hash,
-                existing.resource_version.as_deref().unwrap_or_default(),
-            ) {
-                return Ok(None);
+        let object = (kind, name.to_owned());
+        // Maps are in the order of their keys.
+        let hash = hash_of(&desired.object.to_string());
+        if let Some(existing) = &existing {
+            match claim(existing, &self.gateway.name, &self.gateway.uid) {
+                Claim::Ours if self.written.matches(key, &object, hash, existing.fingerprint) => {
+                    return Ok(None);
+                }
+                Claim::Ours | Claim::Orphan => {}
+                Claim::Predecessor => self.inherit(&api, desired, existing).await?,
+                claim @ (Claim::Sibling | Claim::Foreign) => {
+                    return Err(self.taken(kind, name, claim, existing));
+                }
             }
         }
         let applied = api
-            .patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(desired))
+            .patch(
+                name,
+                &PatchParams::apply(FIELD_MANAGER).force(),
+                &Patch::Apply(&desired.object),
+            )
             .await
-            .map_err(|error| Error::kube(Stage::Apply, &format!("{kind} {name}"), &error))?;
-        self.metrics.object(kind, Deed::Applied);
-        tracing::debug!(kind, name, "applied");
-        self.written.note(key, hash, applied.meta().resource_version.clone().unwrap_or_default());
+            .map_err(|error| failed(kind, name, &error))?;
+        self.metrics.object(kind.as_str(), Deed::Applied);
+        tracing::debug!(kind = kind.as_str(), name, "applied");
+        self.written.note(key, object, hash, fingerprint(&applied.metadata));
         Ok(Some(applied))
     }
 
-    async fn prune<K>(&self, api: &Api<K>, kind: &str, existing: &ObjectMeta) -> Result<(), Error>
-    where
-        K: Resource + Clone + Debug + DeserializeOwned,
-    {
-        let name = existing.name.clone().unwrap_or_default();
-        if !self.is_ours(existing) {
-            return Ok(());
-        }
+    /// An object of somebody else has the name. A sibling that holds it by mistake is woken to give it up.
+    fn taken(&self, kind: Kind, name: &str, claim: Claim, existing: &Entry) -> Error {
+        let owner = existing.controller.as_ref().filter(|_| claim == Claim::Sibling);
+        let whose = owner.map_or("this WsGateway".to_owned(), |owner| {
+            self.waker.wake(Key::new(&self.gateway.namespace, &owner.name));
+            format!("this WsGateway, but to WsGateway {}", owner.name)
+        });
+        Error::new(
+            Stage::Apply,
+            "NameTaken",
+            format!(
+                "{} {name} exists and does not belong to {whose}: rename or delete it, or use another name for the \
+                 WsGateway",
+                kind.as_str()
+            ),
+        )
+    }
+
+    /// Puts this WsGateway in the place of the earlier one of its name: two controllers would be refused.
+    async fn inherit(
+        &self,
+        api: &Api<DynamicObject>,
+        desired: &Desired,
+        existing: &Entry,
+    ) -> Result<(), Error> {
+        let owners = &desired.object["metadata"]["ownerReferences"];
+        let patch = json!({ "metadata": { "uid": existing.uid, "ownerReferences": owners } });
+        api.patch_metadata(&desired.name, &in_our_name(), &Patch::Merge(&patch))
+            .await
+            .map_err(|error| failed(desired.kind, &desired.name, &error))?;
+        let (kind, name) = (desired.kind.as_str(), desired.name.as_str());
+        tracing::info!(kind, name, "taken over from an earlier WsGateway of the same name");
+        Ok(())
+    }
+
+    async fn prune(&self, kind: Kind, name: &str, existing: &Entry) -> Result<(), Error> {
         // Only the very object that we looked at.
-        let uid = Preconditions { uid: existing.uid.clone(), resource_version: None };
-        match api.delete(&name, &DeleteParams::background().preconditions(uid)).await {
+        let uid = Preconditions { uid: Some(existing.uid.clone()), resource_version: None };
+        let parameters = DeleteParams::background().preconditions(uid);
+        match self.api(kind).delete(name, &parameters).await {
             Ok(_) => {
-                self.metrics.object(kind, Deed::Pruned);
-                tracing::info!(kind, name, "removed: no longer wanted");
+                self.metrics.object(kind.as_str(), Deed::Pruned);
+                tracing::info!(kind = kind.as_str(), name, "removed: no longer wanted");
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(Error::kube(Stage::Apply, &format!("{kind} {name}"), &error)),
+            Err(error) => Err(failed(kind, name, &error)),
         }
     }
-
-    fn is_ours(&self, object: &ObjectMeta) -> bool {
-        let owners = object.owner_references.as_deref().unwrap_or_default();
-        owners.iter().any(|owner| owner.controller == Some(true) && owner.uid == self.gateway.uid)
-    }
 }
 
-async fn metadata_of<K>(api: &Api<K>, name: &str, kind: &str) -> Result<Option<ObjectMeta>, Error>
-where
-    K: Resource + Clone + Debug + DeserializeOwned,
-{
-    match api.get_metadata_opt(name).await {
-        Ok(object) => Ok(object.map(|object| object.metadata)),
-        Err(error) => Err(Error::kube(Stage::Apply, &format!("{kind} {name}"), &error)),
-    }
+fn failed(kind: Kind, name: &str, error: &kube::Error) -> Error {
+    Error::kube(Stage::Apply, &format!("{} {name}", kind.as_str()), error)
 }
 
-fn hash_of(object: &impl Serialize) -> Result<u64, Error> {
-    let text = serde_json::to_string(object)
-        .map_err(|error| Error::new(Stage::Build, "NotSerializable", error.to_string()))?;
+fn hash_of(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
-    Ok(hasher.finish())
+    hasher.finish()
+}
+
+/// Writes that are no server-side apply, in our name.
+fn in_our_name() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// Sets the number of pods of a Deployment that exists, and nothing else: all that can be done for pods of a WsGateway
+/// whose specification is refused.
+pub(crate) async fn scale(
+    client: &Client,
+    deployment: &Deployment,
+    replicas: i32,
+) -> Result<(), Error> {
+    let (namespace, name) = (deployment.namespace().unwrap_or_default(), deployment.name_any());
+    let api: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let patch = json!({ "spec": { "replicas": replicas } });
+    match api.patch(&name, &in_our_name(), &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(failed(Kind::Deployment, &name, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_annotation_that_changes_forgets_what_was_written() {
+        let (written, key) = (Written::default(), Key::new("trading", "odin"));
+        let object = (Kind::Service, "odin".to_owned());
+        let known = || written.matches(&key, &object, 1, 2);
+        written.ask(&key, None);
+        written.note(&key, object.clone(), 1, 2);
+        written.ask(&key, None);
+        assert!(known());
+        written.ask(&key, Some("now"));
+        assert!(!known());
+        written.note(&key, object.clone(), 1, 2);
+        written.ask(&key, Some("now"));
+        assert!(known());
+        written.forget(&key);
+        assert!(!known());
+    }
 }

@@ -1,34 +1,22 @@
-//! What the watches know about the objects that we made: one store per kind, filled by the controller's triggers.
-
-use std::fmt::Debug;
-use std::hash::Hash;
+//! What the watches keep of the objects that we made beside the inventory: those whose status matters.
 
 use std::future::{Ready, ready};
+use std::hash::Hash;
 
-use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
 
-use crate::backoff::WatchBackoff;
-use crate::build::MANAGED_BY;
+use crate::build::{MANAGED_BY, MANAGED_BY_LABEL};
 
-/// Stores of all kinds that we make. Metadata is enough but for Deployments, whose status is needed.
+/// Objects with their status.
 #[derive(Clone, Debug)]
 pub(crate) struct Children {
-    pub(crate) service_accounts: Store<PartialObjectMeta<ServiceAccount>>,
-    pub(crate) config_maps: Store<PartialObjectMeta<ConfigMap>>,
-    pub(crate) services: Store<PartialObjectMeta<Service>>,
-    pub(crate) autoscalers: Store<PartialObjectMeta<HorizontalPodAutoscaler>>,
-    pub(crate) disruptions: Store<PartialObjectMeta<PodDisruptionBudget>>,
     pub(crate) deployments: Store<Deployment>,
+    pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
 }
 
 /// An `Api` of the watched namespace, or of all.
@@ -43,32 +31,9 @@ where
     }
 }
 
-fn ours() -> watcher::Config {
-    watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"))
-}
-
-/// A watch that fills a store, and emits each object that came, changed or went. Of a `PartialObjectMeta` only metadata
-/// is sent.
-pub(crate) fn watch<K>(
-    client: &Client,
-    namespace: &str,
-    writer: Writer<K>,
-) -> impl Stream<Item = watcher::Result<K>> + Send + 'static
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
-    watcher(api::<K>(client, namespace), ours())
-        .backoff(WatchBackoff::default())
-        .modify(|object| object.meta_mut().managed_fields = None)
-        .reflect(writer)
-        .touched_objects()
-        .filter_map(good)
+/// Watches what has our label.
+pub(crate) fn ours() -> watcher::Config {
+    watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"))
 }
 
 /// Keeps trouble of one watch from the controller, which would pause all of them for it. The watch itself goes on, with

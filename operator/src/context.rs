@@ -1,16 +1,25 @@
 //! What all reconciliations share. Everything in it may be lost at any time.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use kube::Client;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
 use tokio::sync::watch;
+use wsgateway_crds::WsGateway;
 
 use crate::Options;
 use crate::apply::Written;
 use crate::backoff::Backoff;
 use crate::children::Children;
 use crate::events::Events;
-use crate::fleet::Asker;
+use crate::fleet::Pods;
+use crate::inventory::Inventory;
+use crate::kinds::Kind;
 use crate::metrics::Metrics;
 use crate::nats::Links;
+use crate::wake::Waker;
 
 pub(crate) struct Context {
     pub(crate) client: Client,
@@ -18,10 +27,14 @@ pub(crate) struct Context {
     pub(crate) children: Children,
     pub(crate) metrics: Metrics,
     pub(crate) events: Events,
-    /// Whether the cluster knows ServiceMonitors.
-    pub(crate) monitors: watch::Receiver<bool>,
+    /// All WsGateways.
+    pub(crate) gateways: Store<DeserializeGuard<WsGateway>>,
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) pods: Arc<Pods>,
+    pub(crate) waker: Waker,
+    /// Optional kinds that the cluster knows.
+    pub(crate) kinds: watch::Receiver<BTreeSet<Kind>>,
     pub(crate) links: Links,
-    pub(crate) asker: Asker,
     pub(crate) written: Written,
     pub(crate) backoff: Backoff,
 }

@@ -1,5 +1,6 @@
 //! Triggers: which change in the cluster wakes which WsGateway.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Config, Controller};
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Client, Resource as _};
 use tokio::sync::watch;
@@ -15,27 +17,30 @@ use wsgateway_crds::WsGateway;
 
 use crate::Options;
 use crate::backoff::WatchBackoff;
-use crate::children::{self, Children, pair};
+use crate::children::{self, pair};
 use crate::context::Context;
+use crate::kinds::Kind;
 use crate::reconcile::{after_error, reconcile};
+use crate::wake::Waker;
 
 /// Changes that come in a burst (a Deployment's status while pods start) are one look.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
-/// A controller before it runs, and what its watches know.
+/// A controller before it runs, and what its watch knows.
 pub(crate) struct Triggers {
     controller: Controller<DeserializeGuard<WsGateway>>,
     /// True from the end of the first list of WsGateways.
     pub(crate) listed: watch::Receiver<bool>,
-    pub(crate) children: Children,
+    pub(crate) gateways: Store<DeserializeGuard<WsGateway>>,
 }
 
-/// Sets up all watches. Nothing is asked before [`run`].
+/// Sets up the watch of WsGateways, and takes in those that are woken. Nothing is asked before [`run`].
 pub(crate) fn triggers(
     client: &Client,
     options: &Options,
-    monitors: &watch::Receiver<bool>,
+    kinds: &watch::Receiver<BTreeSet<Kind>>,
     connected: watch::Receiver<u64>,
+    waker: &Waker,
 ) -> Triggers {
     let namespace = options.namespace.as_str();
     let (gateways, writer) = pair::<DeserializeGuard<WsGateway>>();
@@ -58,27 +63,15 @@ pub(crate) fn triggers(
         .applied_objects()
         .predicate_filter(changes, PredicateConfig::default())
         .filter_map(children::good);
-    let (service_accounts, service_account_writer) = pair();
-    let (config_maps, config_map_writer) = pair();
-    let (services, service_writer) = pair();
-    let (autoscalers, autoscaler_writer) = pair();
-    let (disruptions, disruption_writer) = pair();
-    let (deployments, deployment_writer) = pair();
     // A kind came or went, a NATS is back: all look again.
-    let look_again = stream::select(changes_of(monitors.clone()), changes_of(connected));
+    let look_again = stream::select(changes_of(kinds.clone()), changes_of(connected));
+    let woken = waker.woken().map(|key| ObjectRef::new(&key.name).within(&key.namespace));
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
-    let controller = Controller::for_stream(main, gateways)
+    let controller = Controller::for_stream(main, gateways.clone())
         .with_config(config)
-        .owns_stream(children::watch(client, namespace, service_account_writer))
-        .owns_stream(children::watch(client, namespace, config_map_writer))
-        .owns_stream(children::watch(client, namespace, service_writer))
-        .owns_stream(children::watch(client, namespace, autoscaler_writer))
-        .owns_stream(children::watch(client, namespace, disruption_writer))
-        .owns_stream(children::watch(client, namespace, deployment_writer))
+        .reconcile_on(woken)
         .reconcile_all_on(look_again);
-    let children =
-        Children { service_accounts, config_maps, services, autoscalers, disruptions, deployments };
-    Triggers { controller, listed, children }
+    Triggers { controller, listed, gateways }
 }
 
 fn changes_of<T: Send + Sync + 'static>(

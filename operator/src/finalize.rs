@@ -11,11 +11,11 @@ use serde_json::json;
 use wsgateway_crds::{AdoptionPolicy, DeletionPolicy, Nats, Stream, WsGateway, validate};
 use wsgateway_nats::{Access, Ending, Streams};
 
-use crate::build::selector_text;
 use crate::context::Context;
 use crate::error::{Error, Stage};
 use crate::metrics::Deed;
-use crate::status::{self, Findings, Verdict};
+use crate::status::{self, Findings, READY, STREAM_READY, Verdict};
+use crate::wake::Key;
 use crate::{FINALIZER, FORCE_DELETE, dereference};
 
 /// To give up a claim on a stream that stays is a courtesy: it is not worth a long wait.
@@ -43,7 +43,7 @@ async fn unguard(gateway: &WsGateway, context: &Context) -> Result<Action, Error
         gateway.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
     set(gateway, &finalizers, context).await?;
     let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
-    context.written.forget(&namespace, &name);
+    context.written.forget(&Key::new(&namespace, &name));
     context.backoff.succeeded(&namespace, &name);
     Ok(Action::await_change())
 }
@@ -175,16 +175,10 @@ async fn wait_or_leave(
          kubectl annotate wsgw {} {FORCE_DELETE}=true",
         gateway.name_any()
     );
-    let findings = Findings {
-        generation: gateway.metadata.generation.unwrap_or_default(),
-        selector: selector_text(&gateway.name_any()),
-        stream: Some(Verdict::no("DeletionWaitsForNats", message.clone())),
-        gateway: None,
-        ready: Some(Verdict::no("Deleting", message)),
-        stream_status: None,
-        fleet: None,
-    };
-    let status = status::compute(findings, gateway.status.as_ref(), now);
+    let findings = Findings::of(gateway)
+        .with(STREAM_READY, Verdict::no("DeletionWaitsForNats", message.clone()))
+        .with(READY, Verdict::no("Deleting", message));
+    let status = status::compute(&findings, gateway.status.as_ref(), now, Duration::ZERO);
     if gateway.status.as_ref() != Some(&status) {
         status::write(&context.client, gateway, &status).await?;
     }

@@ -6,7 +6,8 @@
 //!
 //! In: WsGateways, the Secrets they name and the objects made for them, a NATS server, the gateways' admin ports. Out: a stream, the objects
 //! of the gateway, a status that tells the truth. `reconcile.rs` reads top to bottom as the stages, each a file; `build/`
-//! has a file per object. Judgement (validate, build, the status, the stream's plan) is pure; the rest is a thin shell.
+//! has a file per object. Next to the controller, tasks of their own keep the `inventory` of objects and the `fleet` of
+//! pods, ask each pod what it does, and wake the WsGateways of which something changed. Judgement (validate, build, the status, the stream's plan) is pure; the rest is a thin shell.
 //! State lives in Kubernetes and NATS: whatever is kept here (connections, stores of the watches, what was applied) may
 //! be lost at any time.
 
@@ -23,12 +24,18 @@ mod error;
 mod events;
 mod finalize;
 mod fleet;
+mod inventory;
+mod kinds;
 mod metrics;
 mod nats;
 mod reconcile;
+mod report;
 mod secrets;
+mod standstill;
 mod status;
 mod stream;
+mod text;
+mod wake;
 
 pub mod app;
 
@@ -40,3 +47,5 @@ pub const FIELD_MANAGER: &str = "wsgateway-operator";
 pub const FINALIZER: &str = "wsgateway.dev/stream";
 /// Annotation with value `true`: delete the WsGateway without waiting for NATS.
 pub const FORCE_DELETE: &str = "wsgateway.dev/force-delete";
+/// Annotation with any value, such as the time: when it changes, everything is applied anew at once.
+pub const RECONCILE_AT: &str = "wsgateway.dev/reconcile-at";

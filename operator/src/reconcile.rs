@@ -3,21 +3,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use wsgateway_crds::{FieldError, ServiceMonitorMode, ValidGateway, WsGateway, validate};
+use kube::runtime::reflector::ObjectRef;
+use wsgateway_crds::{ValidGateway, WsGateway, validate};
 
-use crate::apply::Applier;
-use crate::build::{objects, selector_text};
+use crate::apply::{Applied, Applier};
+use crate::build::{Surroundings, admin_name, objects};
 use crate::context::Context;
 use crate::dereference::World;
 use crate::error::{Error, Stage};
-use crate::status::{self, Findings, Verdict};
+use crate::report::{Look, outcomes, tell};
+use crate::standstill::{paused, refused, stand_still};
+use crate::status::Verdict;
 use crate::stream::Outcome;
-use crate::{dereference, finalize, fleet, stream};
+use crate::wake::Key;
+use crate::{RECONCILE_AT, dereference, finalize, stream};
 
 /// While something is not ready, the next look comes this early.
 const NOT_READY: Duration = Duration::from_secs(5);
@@ -76,46 +78,40 @@ pub(crate) fn after_error(
     Action::requeue(wait)
 }
 
-/// dereference → validate → stream → build → apply → status. True: ready.
+/// dereference → validate → stream → build → apply → status. True: all is as specified.
 async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, bool), Error> {
+    let key = Key::new(gateway.namespace().unwrap_or_default(), gateway.name_any());
+    if gateway.spec.paused {
+        return stand_still(gateway, &key, paused(), context).await;
+    }
     finalize::guard(gateway, context).await?;
     let valid = match validate(gateway) {
         Ok(valid) => valid,
-        Err(errors) => return refuse(gateway, &errors, context).await,
+        Err(errors) => return stand_still(gateway, &key, refused(&errors), context).await,
     };
+    context.written.ask(&key, gateway.annotations().get(RECONCILE_AT).map(String::as_str));
     let world = dereference::look(&valid, context).await;
     let stream = make_stream(&valid, &world, context).await;
-    let deployed = if stream.refused && !world.deployed {
+    let deployed = if stream.refused && dereference::deployment(&key, context).is_none() {
         // Somebody else's stream: its gateways are not ours to start.
         Ok(None)
     } else {
         deploy(&valid, &world, context).await.map(Some)
     };
-    let findings = findings(&valid, &world, &stream, &deployed, context).await;
-    let ready = report(gateway, findings, context).await?;
-    deployed?;
-    Ok((next_look(&valid, ready, stream.retry, context), ready))
-}
-
-/// An invalid spec is a condition; only its change helps.
-async fn refuse(
-    gateway: &WsGateway,
-    errors: &[FieldError],
-    context: &Context,
-) -> Result<(Action, bool), Error> {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    context.metrics.problem("validate", "SpecInvalid");
-    let findings = Findings {
-        generation: gateway.metadata.generation.unwrap_or_default(),
-        selector: selector_text(&gateway.name_any()),
-        stream: None,
-        gateway: None,
-        ready: Some(Verdict::no("SpecInvalid", lines.join("; "))),
-        stream_status: None,
-        fleet: None,
+    let outcomes = outcomes(&valid, &world, &stream, &deployed);
+    let written = deployed.as_ref().ok().and_then(Option::as_ref);
+    let deployment = written.and_then(|applied| applied.deployment.clone());
+    let look = Look {
+        deployment: deployment.map(Arc::new).or_else(|| dereference::deployment(&key, context)),
+        wanted: valid.effective_replicas(),
+        stream: Some(&stream),
+        internal: Some(format!("{}.{}.svc:{}", valid.name, valid.namespace, valid.port)),
     };
-    report(gateway, findings, context).await?;
-    Ok((Action::await_change(), false))
+    let settled = tell(gateway, &key, look, outcomes, context).await?;
+    if let Some(error) = deployed?.and_then(Applied::into_broken) {
+        return Err(error);
+    }
+    Ok((next_look(&valid, settled, stream.retry, context), settled))
 }
 
 async fn make_stream(valid: &ValidGateway, world: &World, context: &Context) -> Outcome {
@@ -140,101 +136,29 @@ async fn make_stream(valid: &ValidGateway, world: &World, context: &Context) -> 
     }
 }
 
-async fn deploy(
-    valid: &ValidGateway,
-    world: &World,
-    context: &Context,
-) -> Result<Deployment, Error> {
-    let objects = objects(valid, &context.options.gateway_image, world.monitors)
+async fn deploy(valid: &ValidGateway, world: &World, context: &Context) -> Result<Applied, Error> {
+    let is_taken = |name: &str| {
+        context.gateways.get(&ObjectRef::new(name).within(&valid.namespace)).is_some()
+    };
+    let surroundings = Surroundings {
+        default_image: &context.options.gateway_image,
+        kinds: &world.kinds,
+        admin_name: admin_name(&valid.name, is_taken),
+    };
+    let objects = objects(valid, &surroundings)
         .map_err(|error| Error::new(Stage::Build, "ConfigNotRendered", error.to_string()))?;
+    let desired = objects
+        .desired()
+        .map_err(|error| Error::new(Stage::Build, "NotSerializable", error.to_string()))?;
     let applier = Applier {
         client: &context.client,
-        children: &context.children,
+        inventory: &context.inventory,
         written: &context.written,
         metrics: &context.metrics,
+        waker: &context.waker,
         gateway: valid,
-        monitors: world.monitors,
     };
-    applier.all(&objects).await
-}
-
-/// Connections are told when they can be had: their absence keeps nobody from the rest of the status.
-async fn load(valid: &ValidGateway, context: &Context) -> Option<(i64, i64)> {
-    let load = context.asker.load(&context.client, &valid.namespace, &valid.name).await;
-    load.unwrap_or_else(|error| {
-        context.metrics.problem(error.stage.as_str(), error.reason);
-        tracing::warn!(%error, "cannot list the pods of a gateway");
-        None
-    })
-}
-
-async fn findings(
-    valid: &ValidGateway,
-    world: &World,
-    stream: &Outcome,
-    deployed: &Result<Option<Deployment>, Error>,
-    context: &Context,
-) -> Findings {
-    let (gateway, fleet) = match deployed {
-        Ok(Some(deployment)) => {
-            let load = load(valid, context).await;
-            (
-                fleet::verdict(deployment, valid.effective_replicas()),
-                Some(fleet::count(deployment, load)),
-            )
-        }
-        Ok(None) => {
-            (Verdict::no("WaitingForStream", "gateways start once the stream is ours"), None)
-        }
-        Err(error) => (Verdict::no(error.reason, error.message.clone()), None),
-    };
-    let monitor_missing =
-        valid.monitoring.service_monitor == ServiceMonitorMode::Always && !world.monitors;
-    let ready = (monitor_missing && stream.verdict.holds && gateway.holds).then(|| {
-        Verdict::no(
-            "ServiceMonitorUnknown",
-            "monitoring.serviceMonitor is Always, but the cluster does not know the kind ServiceMonitor: install the \
-             Prometheus operator, or use Auto",
-        )
-    });
-    Findings {
-        generation: valid.generation,
-        selector: selector_text(&valid.name),
-        stream: Some(stream.verdict.clone()),
-        gateway: Some(gateway),
-        ready,
-        stream_status: stream.status.clone(),
-        fleet,
-    }
-}
-
-/// Writes the status if it changed, tells of transitions, and returns whether the WsGateway is ready.
-async fn report(gateway: &WsGateway, findings: Findings, context: &Context) -> Result<bool, Error> {
-    let previous = gateway.status.as_ref();
-    let status = status::compute(findings, previous, Timestamp::now());
-    if previous != Some(&status) {
-        status::write(&context.client, gateway, &status).await?;
-        for condition in status::transitions(previous, &status) {
-            let good = condition.status == "True";
-            tracing::info!(
-                namespace = gateway.namespace(),
-                name = gateway.name_any(),
-                condition = condition.type_,
-                status = condition.status,
-                reason = condition.reason,
-                message = condition.message,
-                "condition"
-            );
-            // Ready repeats what the others say.
-            if condition.type_ != status::READY || condition.reason == "SpecInvalid" {
-                context.events.tell(gateway, good, &condition.reason, &condition.message).await;
-            }
-        }
-    }
-    Ok(status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == status::READY && condition.status == "True"))
+    Ok(applier.all(&desired).await)
 }
 
 fn next_look(valid: &ValidGateway, ready: bool, retry: bool, context: &Context) -> Action {
@@ -246,8 +170,13 @@ fn next_look(valid: &ValidGateway, ready: bool, retry: bool, context: &Context) 
         ));
     }
     context.backoff.succeeded(&valid.namespace, &valid.name);
-    let rest = Duration::from_secs(u64::from(context.options.resync_seconds.get()));
+    let rest = rest(context);
     let wait = if ready { rest } else { rest.min(NOT_READY) };
     // Spread, so that a fleet that started together does not ask together for ever.
     Action::requeue(wait.mul_f64(0.9 + 0.2 * fastrand::f64()))
+}
+
+/// Time between two reconciliations of a WsGateway at which nothing changes.
+pub(crate) fn rest(context: &Context) -> Duration {
+    Duration::from_secs(u64::from(context.options.resync_seconds.get()))
 }

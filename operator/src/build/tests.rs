@@ -16,7 +16,13 @@ fn built(manifest: &str, monitors: bool) -> Objects {
     let mut gateway = parse(manifest).unwrap();
     gateway.metadata.uid = Some("11111111-2222-3333-4444-555555555555".into());
     let valid = validate(&gateway).unwrap();
-    objects(&valid, "registry.example.com/gateway:1", monitors).unwrap()
+    let kinds = monitors.then_some(Kind::ServiceMonitor).into_iter().collect();
+    let surroundings = Surroundings {
+        default_image: "registry.example.com/gateway:1",
+        kinds: &kinds,
+        admin_name: admin_name(&valid.name, |_| false),
+    };
+    objects(&valid, &surroundings).unwrap()
 }
 
 fn text(objects: &Objects) -> String {
@@ -79,6 +85,18 @@ fn secrets_of_redis_are_files_where_the_configuration_looks_for_them() {
     }
     let plain = built(REDIS, false).deployment.spec.unwrap().template.spec.unwrap();
     assert_eq!(plain.volumes.unwrap().len(), 1);
+}
+
+#[test]
+fn objects_are_applied_in_an_order_in_which_each_finds_what_it_names() {
+    let desired = built(FULL, true).desired().unwrap();
+    let kinds: Vec<Kind> = desired.iter().map(|desired| desired.kind).collect();
+    assert!(kinds.is_sorted() && kinds.first() == Some(&Kind::ServiceAccount));
+    assert_eq!(kinds.len(), 8);
+    for desired in desired {
+        assert_eq!(desired.object["kind"], desired.kind.as_str());
+        assert_eq!(desired.object["metadata"]["name"], desired.name);
+    }
 }
 
 #[test]

@@ -1,0 +1,33 @@
+//! The watch of the gateway pods: one for all WsGateways, of which only [`PodView`](super::view::PodView)s are kept.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::runtime::{WatchStreamExt as _, watcher};
+
+use super::store::Pods;
+use crate::backoff::WatchBackoff;
+use crate::build::POD_LABELS;
+use crate::children;
+use crate::wake::Waker;
+
+/// Watches until dropped; wakes a WsGateway when one of its pods comes, goes or changes.
+pub(crate) async fn watch(client: Client, namespace: String, pods: Arc<Pods>, waker: Waker) {
+    let config = watcher::Config::default().labels(POD_LABELS);
+    let mut events = std::pin::pin!(
+        watcher(children::api::<Pod>(&client, &namespace), config)
+            .backoff(WatchBackoff::default())
+    );
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                let touched = pods.apply(&namespace, &event, Instant::now());
+                touched.into_iter().for_each(|key| waker.wake(key));
+            }
+            Err(error) => tracing::warn!(%error, kind = "Pod", "a watch is interrupted"),
+        }
+    }
+}
