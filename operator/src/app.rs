@@ -32,6 +32,9 @@ use crate::{discovery, nats};
 /// Reconciliations that still run after this long are abandoned: each of their steps may be repeated.
 const LAST_WORK: Duration = Duration::from_secs(10);
 
+/// A connection to the API server on which nothing has come for so long is dead: watches end a little earlier.
+const SILENCE: Duration = Duration::from_secs(300);
+
 /// Why the operator did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -53,7 +56,10 @@ pub enum StartError {
 pub async fn client() -> Result<Client, StartError> {
     // Another provider may be there already: then that one serves.
     let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    Client::try_default().await.map_err(|error| StartError::Cluster(Box::new(error)))
+    let cluster = |error: Box<dyn std::error::Error + Send + Sync>| StartError::Cluster(error);
+    let mut config = kube::Config::infer().await.map_err(|error| cluster(Box::new(error)))?;
+    config.read_timeout = Some(SILENCE);
+    Client::try_from(config).map_err(|error| cluster(Box::new(error)))
 }
 
 /// An operator that has its ports and has not begun.

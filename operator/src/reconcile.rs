@@ -24,6 +24,9 @@ use crate::{RECONCILE_AT, dereference, finalize, stream};
 /// While something is not ready, the next look comes this early.
 const NOT_READY: Duration = Duration::from_secs(5);
 
+/// A server that hangs must not hold the place of others for longer.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// Reconciles one WsGateway, and counts it.
 pub(crate) async fn reconcile(
     guarded: Arc<DeserializeGuard<WsGateway>>,
@@ -43,10 +46,21 @@ pub(crate) async fn reconcile(
         }
     };
     let begun = Instant::now();
-    let result = if gateway.metadata.deletion_timestamp.is_some() {
-        finalize::run(gateway, &context).await.map(|action| (action, true))
-    } else {
-        converge(gateway, &context).await
+    let step = async {
+        if gateway.metadata.deletion_timestamp.is_some() {
+            finalize::run(gateway, &context).await.map(|action| (action, true))
+        } else {
+            converge(gateway, &context).await
+        }
+    };
+    let result = match tokio::time::timeout(LONGEST, Box::pin(step)).await {
+        Ok(result) => result,
+        // Each of its steps may be repeated.
+        Err(_late) => Err(Error::new(
+            Stage::Apply,
+            "TimedOut",
+            format!("the API server or NATS did not answer within {LONGEST:?}"),
+        )),
     };
     let outcome = match &result {
         Ok((_, true)) => "ok",

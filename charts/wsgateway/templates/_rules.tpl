@@ -18,8 +18,12 @@ superfluous is deleted by the operator itself.
 # What it builds: server-side apply (create, patch), repair of drift (list, watch), and whether somebody else has an
 # object by that name (get).
 - apiGroups: [""]
-  resources: [configmaps, services, serviceaccounts]
+  resources: [configmaps, serviceaccounts]
   verbs: [get, list, watch, create, patch]
+# The Service for metrics takes another name, and the old one goes, when a WsGateway of that name is created.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]
@@ -29,14 +33,14 @@ superfluous is deleted by the operator itself.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
-# Not watched: the cluster may not know the kind.
+# Watched once the cluster knows the kind.
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
-  verbs: [get, create, patch, delete]
-# Whose connections it adds up.
+  verbs: [get, list, watch, create, patch, delete]
+# Whose state it reports.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list]
+  verbs: [list, watch]
 # The Secrets that WsGateways name in spec.nats, one by one, for its own connection to NATS: it can neither list nor
 # watch them.
 - apiGroups: [""]

@@ -14,7 +14,7 @@ use wsgateway_config::GatewayConfig;
 use crate::world::{ODIN, SOON, World, pod_address};
 
 /// Runs a gateway as its pod would.
-async fn run(world: &World, pod: &str, address: IpAddr) -> Result<Running> {
+pub(crate) async fn run(world: &World, pod: &str, address: IpAddr) -> Result<Running> {
     let map = world.object::<ConfigMap>("odin-config", |_| true).await?;
     let mut config = GatewayConfig::parse(&map.data.context("no data")?["gateway.yaml"])?;
     (config.admin.address, config.listener.address, config.listener.port) = (address, address, 0);
@@ -24,7 +24,7 @@ async fn run(world: &World, pod: &str, address: IpAddr) -> Result<Running> {
     Ok(gateway)
 }
 
-async fn connect(address: SocketAddr) -> Result<Client> {
+pub(crate) async fn connect(address: SocketAddr) -> Result<Client> {
     let options = ClientOptions { protocol: Some("wsgateway.v1".to_owned()), ..Default::default() };
     Ok(tokio::task::spawn_blocking(move || Client::connect(address, &options)).await??)
 }
