@@ -89,8 +89,8 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let watching = readiness.gate("watch");
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
     let (kinds, known) = watch::channel(BTreeSet::new());
-    let (links, waker) = (nats::Links::default(), Waker::default());
-    let triggers = controller::triggers(&client, &options, &known, links.connected(), &waker);
+    let waker = Waker::default();
+    let triggers = controller::triggers(&client, &options, &known, &waker);
     let (deployments, deployment_writer) = children::pair();
     let (autoscalers, autoscaler_writer) = children::pair();
     let seconds = |seconds: NonZeroU32| Duration::from_secs(u64::from(seconds.get()));
@@ -107,9 +107,9 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         gateways: triggers.gateways.clone(),
         inventory: Arc::new(Inventory::default()),
         pods: Arc::new(Pods::new(pace)),
-        waker,
         kinds: known,
-        links,
+        links: nats::Links::new(waker.clone()),
+        waker,
         written: crate::apply::Written::default(),
         backoff: crate::backoff::Backoff::default(),
     });

@@ -39,7 +39,6 @@ pub(crate) fn triggers(
     client: &Client,
     options: &Options,
     kinds: &watch::Receiver<BTreeSet<Kind>>,
-    connected: watch::Receiver<u64>,
     waker: &Waker,
 ) -> Triggers {
     let namespace = options.namespace.as_str();
@@ -63,8 +62,8 @@ pub(crate) fn triggers(
         .applied_objects()
         .predicate_filter(changes, PredicateConfig::default())
         .filter_map(children::good);
-    // A kind came or went, a NATS is back: all look again.
-    let look_again = stream::select(changes_of(kinds.clone()), changes_of(connected));
+    // A kind came or went: all look again.
+    let look_again = changes_of(kinds.clone());
     let woken = waker.woken().map(|key| ObjectRef::new(&key.name).within(&key.namespace));
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
     let controller = Controller::for_stream(main, gateways.clone())

@@ -54,7 +54,7 @@ pub(crate) async fn link(
     context: &Context,
 ) -> Result<Link, NoLink> {
     let access = secrets::access(&gateway.namespace, nats, context).await?;
-    let user = format!("{}/{}", gateway.namespace, gateway.name);
+    let user = Key::new(&gateway.namespace, &gateway.name);
     Ok(context.links.get(&user, &access, Instant::now()).await?)
 }
 

@@ -109,10 +109,11 @@ async fn end_stream(
     stream: &Stream,
     context: &Context,
 ) -> Result<Ending, String> {
+    let key = Key::new(gateway.namespace().unwrap_or_default(), gateway.name_any());
     let owner = crate::stream::owner(
         &context.options.cluster,
-        &gateway.namespace().unwrap_or_default(),
-        &gateway.name_any(),
+        &key.namespace,
+        &key.name,
         &gateway.uid().unwrap_or_default(),
     );
     let valid = validate(gateway).ok();
@@ -124,7 +125,7 @@ async fn end_stream(
         // What is wrong elsewhere need not keep us from the stream.
         None => context
             .links
-            .get(&gateway.name_any(), &open(nats_spec), Instant::now())
+            .get(&key, &open(nats_spec), Instant::now())
             .await
             .map_err(|error| error.to_string())?,
     };

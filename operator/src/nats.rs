@@ -1,12 +1,13 @@
 //! Connections to NATS, shared by all WsGateways that reach the same servers in the same way.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::Client;
-use tokio::sync::watch;
 use wsgateway_nats::{Access, ConnectError, Failure, Notice};
+
+use crate::wake::{Key, Waker};
 
 /// A connection that a WsGateway has not asked for in this time is none of its any more.
 const IDLE: Duration = Duration::from_secs(600);
@@ -34,61 +35,68 @@ impl Link {
     }
 }
 
-/// A connection, and who asked for it when.
+/// Who asked for a connection, and when.
+type Users = Arc<Mutex<HashMap<Key, Instant>>>;
+
+/// A connection, and whose it is.
 #[derive(Debug)]
 struct Shared {
     link: Link,
-    users: HashMap<String, Instant>,
+    users: Users,
 }
 
 /// Connections by the way to make them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Links {
-    /// Counts connections that came up: whoever waits for NATS looks again then.
-    connected: watch::Sender<u64>,
+    /// A connection that comes up wakes those who use it, and nobody else.
+    waker: Waker,
     links: tokio::sync::Mutex<HashMap<Access, Shared>>,
 }
 
 impl Links {
-    /// Changes whenever a connection comes up.
-    pub(crate) fn connected(&self) -> watch::Receiver<u64> {
-        self.connected.subscribe()
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self { waker, links: tokio::sync::Mutex::default() }
     }
 
     /// The connection made this way, at the first call; it may not be up yet. A connection that `user` had another way,
     /// with the credentials before these, say, ends with its last user.
     pub(crate) async fn get(
         &self,
-        user: &str,
+        user: &Key,
         access: &Access,
         now: Instant,
     ) -> Result<Link, ConnectError> {
         let mut links = self.links.lock().await;
         links.retain(|way, shared| {
-            let users = &mut shared.users;
+            let mut users = locked(&shared.users);
             users.retain(|one, asked| {
                 (one != user || way == access) && now.saturating_duration_since(*asked) < IDLE
             });
             !users.is_empty()
         });
         if let Some(shared) = links.get_mut(access) {
-            shared.users.insert(user.to_owned(), now);
+            locked(&shared.users).insert(user.clone(), now);
             return Ok(shared.link.clone());
         }
         let trouble = Arc::<Mutex<Trouble>>::default();
-        let (noted, connected) = (Arc::clone(&trouble), self.connected.clone());
+        let users: Users = Arc::new(Mutex::new([(user.clone(), now)].into()));
+        let (noted, wake, waker) = (Arc::clone(&trouble), Arc::clone(&users), self.waker.clone());
         let connection = wsgateway_nats::connect(access, "wsgateway-operator", move |notice| {
             if notice == Notice::Connected {
-                connected.send_modify(|times| *times = times.wrapping_add(1));
+                locked(&wake).keys().for_each(|user| waker.wake(user.clone()));
             }
             note(notice, &mut noted.lock().unwrap_or_else(PoisonError::into_inner));
         });
         // Values do not change: another Secret makes another connection, so there is nothing to renew.
         let link = Link { client: connection.await?.client, trouble };
-        let users = [(user.to_owned(), now)].into();
         links.insert(access.clone(), Shared { link: link.clone(), users });
         Ok(link)
     }
+}
+
+fn locked(users: &Users) -> MutexGuard<'_, HashMap<Key, Instant>> {
+    // Valid after any panic: each change is one operation.
+    users.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn note(notice: Notice, trouble: &mut Trouble) {
