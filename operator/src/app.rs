@@ -11,7 +11,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::Client;
 use kube::runtime::reflector::store::Writer;
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wsgateway_runtime::admin::{self, AdminError, AdminServer};
@@ -26,7 +26,7 @@ use crate::fleet::{self, Pace, Pods};
 use crate::inventory::{self, Follower, Inventory};
 use crate::kinds::Kind;
 use crate::metrics::Metrics;
-use crate::wake::Waker;
+use crate::wake::wakes;
 use crate::{discovery, nats};
 
 /// Reconciliations that still run after this long are abandoned: each of their steps may be repeated.
@@ -89,8 +89,8 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let watching = readiness.gate("watch");
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
     let (kinds, known) = watch::channel(BTreeSet::new());
-    let waker = Waker::default();
-    let triggers = controller::triggers(&client, &options, &known, &waker);
+    let (wake, wakes) = wakes();
+    let triggers = controller::triggers(&client, &options, &known, wakes);
     let (deployments, deployment_writer) = children::pair();
     let (autoscalers, autoscaler_writer) = children::pair();
     let seconds = |seconds: NonZeroU32| Duration::from_secs(u64::from(seconds.get()));
@@ -107,9 +107,10 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         gateways: triggers.gateways.clone(),
         inventory: Arc::new(Inventory::default()),
         pods: Arc::new(Pods::new(pace)),
+        listed: OnceCell::new(),
         kinds: known,
-        links: nats::Links::new(waker.clone()),
-        waker,
+        links: nats::Links::new(wake.clone()),
+        wake,
         written: crate::apply::Written::default(),
         backoff: crate::backoff::Backoff::default(),
     });
@@ -129,7 +130,7 @@ fn beside(
         client: client.clone(),
         namespace: namespace.clone(),
         inventory: Arc::clone(&context.inventory),
-        waker: context.waker.clone(),
+        wake: context.wake.clone(),
     };
     let children = &context.children;
     tasks.spawn(inventory::deployments(
@@ -150,9 +151,9 @@ fn beside(
     tasks.spawn(inventory::optional(follower, context.kinds.clone()));
     let every = Duration::from_secs(u64::from(context.options.discovery_seconds.get()));
     tasks.spawn(discovery::keep_looking(client.clone(), every, kinds));
-    let (pods, waker) = (Arc::clone(&context.pods), context.waker.clone());
-    tasks.spawn(fleet::watch(client.clone(), namespace.clone(), pods, waker));
-    tasks.spawn(fleet::poll(Arc::clone(&context.pods), context.waker.clone()));
+    let (pods, wake) = (Arc::clone(&context.pods), context.wake.clone());
+    tasks.spawn(fleet::watch(client.clone(), namespace.clone(), pods, wake));
+    tasks.spawn(fleet::poll(Arc::clone(&context.pods), context.wake.clone()));
     tasks
 }
 

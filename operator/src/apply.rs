@@ -22,11 +22,11 @@ use crate::error::{Error, Stage};
 use crate::inventory::{Claim, Entry, Inventory, claim, fingerprint};
 use crate::kinds::Kind;
 use crate::metrics::{Deed, Metrics};
-use crate::wake::{Key, Waker};
+use crate::wake::{Name, Wake};
 
 /// What was last written, by WsGateway.
 #[derive(Debug, Default)]
-pub(crate) struct Written(Mutex<HashMap<Key, Last>>);
+pub(crate) struct Written(Mutex<HashMap<Name, Last>>);
 
 #[derive(Debug, Default)]
 struct Last {
@@ -37,19 +37,19 @@ struct Last {
 }
 
 impl Written {
-    fn matches(&self, key: &Key, object: &(Kind, String), hash: u64, fingerprint: u64) -> bool {
+    fn matches(&self, key: &Name, object: &(Kind, String), hash: u64, fingerprint: u64) -> bool {
         let written = self.lock();
         let last = written.get(key).and_then(|last| last.objects.get(object));
         last == Some(&(hash, fingerprint))
     }
 
-    fn note(&self, key: &Key, object: (Kind, String), hash: u64, fingerprint: u64) {
+    fn note(&self, key: &Name, object: (Kind, String), hash: u64, fingerprint: u64) {
         let mut written = self.lock();
         written.entry(key.clone()).or_default().objects.insert(object, (hash, fingerprint));
     }
 
     /// Forgets what was written if somebody asks for another reconciliation: everything is applied anew.
-    pub(crate) fn ask(&self, key: &Key, annotation: Option<&str>) {
+    pub(crate) fn ask(&self, key: &Name, annotation: Option<&str>) {
         let asked = annotation.map_or(0, hash_of);
         let mut written = self.lock();
         let last = written.entry(key.clone()).or_default();
@@ -59,11 +59,11 @@ impl Written {
     }
 
     /// Forgets a WsGateway that is gone.
-    pub(crate) fn forget(&self, key: &Key) {
+    pub(crate) fn forget(&self, key: &Name) {
         self.lock().remove(key);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Last>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Last>> {
         // Valid after any panic: at worst an object is applied once more.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,7 +75,7 @@ pub(crate) struct Applier<'a> {
     pub(crate) inventory: &'a Inventory,
     pub(crate) written: &'a Written,
     pub(crate) metrics: &'a Metrics,
-    pub(crate) waker: &'a Waker,
+    pub(crate) wake: &'a Wake,
     pub(crate) gateway: &'a ValidGateway,
 }
 
@@ -137,8 +137,8 @@ impl Applier<'_> {
         applied
     }
 
-    fn key(&self) -> Key {
-        Key::new(&self.gateway.namespace, &self.gateway.name)
+    fn key(&self) -> Name {
+        Name::new(&self.gateway.namespace, &self.gateway.name)
     }
 
     fn api(&self, kind: Kind) -> Api<DynamicObject> {
@@ -146,7 +146,7 @@ impl Applier<'_> {
     }
 
     /// `None`: it was as desired and has not been touched.
-    async fn one(&self, key: &Key, desired: &Desired) -> Result<Option<DynamicObject>, Error> {
+    async fn one(&self, key: &Name, desired: &Desired) -> Result<Option<DynamicObject>, Error> {
         let (kind, name) = (desired.kind, desired.name.as_str());
         let api = self.api(kind);
         let existing = match self.inventory.get(key, kind, name) {
@@ -191,7 +191,7 @@ impl Applier<'_> {
     fn taken(&self, kind: Kind, name: &str, claim: Claim, existing: &Entry) -> Error {
         let owner = existing.controller.as_ref().filter(|_| claim == Claim::Sibling);
         let whose = owner.map_or("this WsGateway".to_owned(), |owner| {
-            self.waker.wake(Key::new(&self.gateway.namespace, &owner.name));
+            self.wake.wake(Name::new(&self.gateway.namespace, &owner.name));
             format!("this WsGateway, but to WsGateway {}", owner.name)
         });
         Error::new(
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn an_annotation_that_changes_forgets_what_was_written() {
-        let (written, key) = (Written::default(), Key::new("trading", "odin"));
+        let (written, key) = (Written::default(), Name::new("trading", "odin"));
         let object = (Kind::Service, "odin".to_owned());
         let known = || written.matches(&key, &object, 1, 2);
         written.ask(&key, None);

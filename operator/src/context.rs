@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use wsgateway_crds::WsGateway;
 
 use crate::Options;
@@ -19,7 +19,7 @@ use crate::inventory::Inventory;
 use crate::kinds::Kind;
 use crate::metrics::Metrics;
 use crate::nats::Links;
-use crate::wake::Waker;
+use crate::wake::Wake;
 
 pub(crate) struct Context {
     pub(crate) client: Client,
@@ -31,7 +31,9 @@ pub(crate) struct Context {
     pub(crate) gateways: Store<DeserializeGuard<WsGateway>>,
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) pods: Arc<Pods>,
-    pub(crate) waker: Waker,
+    /// Set once the watches have told what exists, or have been waited for in vain.
+    pub(crate) listed: OnceCell<()>,
+    pub(crate) wake: Wake,
     /// Optional kinds that the cluster knows.
     pub(crate) kinds: watch::Receiver<BTreeSet<Kind>>,
     pub(crate) links: Links,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Config, Controller};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::Store;
 use kube::runtime::{Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Client, Resource as _};
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ use crate::children::{self, pair};
 use crate::context::Context;
 use crate::kinds::Kind;
 use crate::reconcile::{after_error, reconcile};
-use crate::wake::Waker;
+use crate::wake::Wakes;
 
 /// Changes that come in a burst (a Deployment's status while pods start) are one look.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -39,7 +39,7 @@ pub(crate) fn triggers(
     client: &Client,
     options: &Options,
     kinds: &watch::Receiver<BTreeSet<Kind>>,
-    waker: &Waker,
+    wakes: Wakes,
 ) -> Triggers {
     let namespace = options.namespace.as_str();
     let (gateways, writer) = pair::<DeserializeGuard<WsGateway>>();
@@ -62,14 +62,12 @@ pub(crate) fn triggers(
         .applied_objects()
         .predicate_filter(changes, PredicateConfig::default())
         .filter_map(children::good);
-    // A kind came or went: all look again.
-    let look_again = changes_of(kinds.clone());
-    let woken = waker.woken().map(|key| ObjectRef::new(&key.name).within(&key.namespace));
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
     let controller = Controller::for_stream(main, gateways.clone())
         .with_config(config)
-        .reconcile_on(woken)
-        .reconcile_all_on(look_again);
+        // A kind came or went.
+        .reconcile_all_on(changes_of(kinds.clone()))
+        .reconcile_on(wakes.into_stream());
     Triggers { controller, listed, gateways }
 }
 

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::kinds::Kind;
 use crate::nats::Link;
 use crate::secrets::{self, SecretTrouble};
-use crate::wake::Key;
+use crate::wake::Name;
 
 /// Right after a start the watches have not told yet what exists; a watch that never does must not hold us up for ever.
 const FIRST_LIST: Duration = Duration::from_secs(5);
@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) link: Option<Result<Link, NoLink>>,
     /// Optional kinds that the cluster knows.
     pub(crate) kinds: BTreeSet<Kind>,
+    /// Whether its gateways have been made before.
+    pub(crate) deployed: bool,
 }
 
 /// Why there is no connection to NATS, not even one that is down.
@@ -54,12 +56,16 @@ pub(crate) async fn link(
     context: &Context,
 ) -> Result<Link, NoLink> {
     let access = secrets::access(&gateway.namespace, nats, context).await?;
-    let user = Key::new(&gateway.namespace, &gateway.name);
+    let user = Name::new(&gateway.namespace, &gateway.name);
     Ok(context.links.get(&user, &access, Instant::now()).await?)
 }
 
-/// Waits until the watches have told what exists, or for some seconds.
+/// Waits until the watches have told what exists, or for some seconds, once.
 pub(crate) async fn first_lists(context: &Context) {
+    context.listed.get_or_init(|| wait_for_lists(context)).await;
+}
+
+async fn wait_for_lists(context: &Context) {
     let (mut objects, mut pods) = (context.inventory.listed(), context.pods.listed());
     let built_in = |listed: &BTreeSet<Kind>| Kind::BUILT_IN.iter().all(|kind| listed.contains(kind));
     let told = tokio::time::timeout(FIRST_LIST, async {
@@ -78,15 +84,17 @@ pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
         Some(nats) => Some(link(gateway, nats, context).await),
         None => None,
     };
-    World { link, kinds: context.kinds.borrow().clone() }
+    let key = Name::new(&gateway.namespace, &gateway.name);
+    let deployed = deployment(&key, context).is_some();
+    World { link, kinds: context.kinds.borrow().clone(), deployed }
 }
 
 /// The Deployment of a WsGateway as the watch last saw it.
-pub(crate) fn deployment(key: &Key, context: &Context) -> Option<Arc<Deployment>> {
+pub(crate) fn deployment(key: &Name, context: &Context) -> Option<Arc<Deployment>> {
     seen(&context.children.deployments, &key.namespace, &child_name(&key.name))
 }
 
 /// The autoscaler of a WsGateway as the watch last saw it.
-pub(crate) fn autoscaler(key: &Key, context: &Context) -> Option<Arc<HorizontalPodAutoscaler>> {
+pub(crate) fn autoscaler(key: &Name, context: &Context) -> Option<Arc<HorizontalPodAutoscaler>> {
     seen(&context.children.autoscalers, &key.namespace, &child_name(&key.name))
 }

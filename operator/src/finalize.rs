@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::{Error, Stage};
 use crate::metrics::Deed;
 use crate::status::{self, Findings, READY, STREAM_READY, Verdict};
-use crate::wake::Key;
+use crate::wake::Name;
 use crate::{FINALIZER, FORCE_DELETE, dereference};
 
 /// To give up a claim on a stream that stays is a courtesy: it is not worth a long wait.
@@ -43,7 +43,7 @@ async fn unguard(gateway: &WsGateway, context: &Context) -> Result<Action, Error
         gateway.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
     set(gateway, &finalizers, context).await?;
     let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
-    context.written.forget(&Key::new(&namespace, &name));
+    context.written.forget(&Name::new(&namespace, &name));
     context.backoff.succeeded(&namespace, &name);
     Ok(Action::await_change())
 }
@@ -109,7 +109,7 @@ async fn end_stream(
     stream: &Stream,
     context: &Context,
 ) -> Result<Ending, String> {
-    let key = Key::new(gateway.namespace().unwrap_or_default(), gateway.name_any());
+    let key = Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
     let owner = crate::stream::owner(
         &context.options.cluster,
         &key.namespace,

@@ -4,7 +4,7 @@
 mod claim;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,10 +19,10 @@ pub(crate) use watch::{Follower, autoscalers, deployments, follow, optional};
 
 use crate::fleet::gateway_of;
 use crate::kinds::Kind;
-use crate::wake::Key;
+use crate::wake::Name;
 
 /// An object that exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) uid: String,
     /// Changes with everything but the status.
@@ -35,7 +35,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// `gateway`: the WsGateway that is asked about.
-    pub(crate) fn of(metadata: &ObjectMeta, gateway: &Key) -> Self {
+    pub(crate) fn of(metadata: &ObjectMeta, gateway: &Name) -> Self {
         let owners = metadata.owner_references.as_deref().unwrap_or_default();
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
@@ -80,9 +80,9 @@ pub(crate) struct Inventory {
 
 #[derive(Debug, Default)]
 struct State {
-    owned: HashMap<Key, BTreeMap<(Kind, String), Known>>,
+    owned: HashMap<Name, BTreeMap<(Kind, String), Known>>,
     /// Under which WsGateway an object is, by kind, namespace and name.
-    places: HashMap<(Kind, String, String), Key>,
+    places: HashMap<(Kind, String, String), Name>,
 }
 
 #[derive(Debug)]
@@ -105,13 +105,13 @@ impl Inventory {
     }
 
     /// An object of a WsGateway.
-    pub(crate) fn get(&self, key: &Key, kind: Kind, name: &str) -> Option<Entry> {
+    pub(crate) fn get(&self, key: &Name, kind: Kind, name: &str) -> Option<Entry> {
         let state = self.lock();
         Some(state.owned.get(key)?.get(&(kind, name.to_owned()))?.entry.clone())
     }
 
     /// All objects of a WsGateway.
-    pub(crate) fn of(&self, key: &Key) -> Vec<(Kind, String, Entry)> {
+    pub(crate) fn of(&self, key: &Name) -> Vec<(Kind, String, Entry)> {
         let state = self.lock();
         let objects = state.owned.get(key).into_iter().flatten();
         objects.map(|((kind, name), known)| (*kind, name.clone(), known.entry.clone())).collect()
@@ -124,7 +124,7 @@ impl Inventory {
         kind: Kind,
         scope: &str,
         event: &Event<K>,
-    ) -> BTreeSet<Key> {
+    ) -> HashSet<Name> {
         let mut state = self.lock();
         match event {
             Event::Apply(object) | Event::InitApply(object) => state.put(kind, object.meta()),
@@ -141,7 +141,7 @@ impl Inventory {
                         ours.for_each(|(_, known)| known.listed = false);
                     }
                 }
-                BTreeSet::new()
+                HashSet::new()
             }
             Event::InitDone => {
                 let gone = state.unlisted(kind, scope);
@@ -166,8 +166,8 @@ impl Inventory {
 }
 
 impl State {
-    fn put(&mut self, kind: Kind, metadata: &ObjectMeta) -> BTreeSet<Key> {
-        let mut touched: BTreeSet<Key> = owner(metadata).into_iter().collect();
+    fn put(&mut self, kind: Kind, metadata: &ObjectMeta) -> HashSet<Name> {
+        let mut touched: HashSet<Name> = owner(metadata).into_iter().collect();
         let name = metadata.name.clone().unwrap_or_default();
         let place = (kind, metadata.namespace.clone().unwrap_or_default(), name.clone());
         let Some(key) = gateway_of(metadata) else {
@@ -183,7 +183,7 @@ impl State {
         self.places.insert(place, key.clone());
         match objects.insert((kind, name), known) {
             // Listed again, or another status.
-            Some(before) if before.entry == Entry::of(metadata, &key) => BTreeSet::new(),
+            Some(before) if before.entry == Entry::of(metadata, &key) => HashSet::new(),
             _ => {
                 touched.insert(key);
                 touched
@@ -191,7 +191,7 @@ impl State {
         }
     }
 
-    fn remove(&mut self, place: &(Kind, String, String)) -> Option<Key> {
+    fn remove(&mut self, place: &(Kind, String, String)) -> Option<Name> {
         let key = self.places.remove(place)?;
         if let Some(objects) = self.owned.get_mut(&key) {
             objects.remove(&(place.0, place.2.clone()));
@@ -219,10 +219,10 @@ impl State {
 }
 
 /// The WsGateway that controls an object, which its labels may not say any more.
-fn owner(metadata: &ObjectMeta) -> Option<Key> {
+fn owner(metadata: &ObjectMeta) -> Option<Name> {
     let owners = metadata.owner_references.as_deref()?;
     let owner = owners.iter().find(|owner| claim::is_wsgateway(owner))?;
-    Some(Key::new(metadata.namespace.clone()?, owner.name.clone()))
+    Some(Name::new(metadata.namespace.as_deref()?, &owner.name))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_nats::Client;
 use wsgateway_nats::{Access, ConnectError, Failure, Notice};
 
-use crate::wake::{Key, Waker};
+use crate::wake::{Name, Wake};
 
 /// A connection that a WsGateway has not asked for in this time is none of its any more.
 const IDLE: Duration = Duration::from_secs(600);
@@ -36,7 +36,7 @@ impl Link {
 }
 
 /// Who asked for a connection, and when.
-type Users = Arc<Mutex<HashMap<Key, Instant>>>;
+type Users = Arc<Mutex<HashMap<Name, Instant>>>;
 
 /// A connection, and whose it is.
 #[derive(Debug)]
@@ -49,20 +49,20 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Links {
     /// A connection that comes up wakes those who use it, and nobody else.
-    waker: Waker,
+    wake: Wake,
     links: tokio::sync::Mutex<HashMap<Access, Shared>>,
 }
 
 impl Links {
-    pub(crate) fn new(waker: Waker) -> Self {
-        Self { waker, links: tokio::sync::Mutex::default() }
+    pub(crate) fn new(wake: Wake) -> Self {
+        Self { wake, links: tokio::sync::Mutex::default() }
     }
 
     /// The connection made this way, at the first call; it may not be up yet. A connection that `user` had another way,
     /// with the credentials before these, say, ends with its last user.
     pub(crate) async fn get(
         &self,
-        user: &Key,
+        user: &Name,
         access: &Access,
         now: Instant,
     ) -> Result<Link, ConnectError> {
@@ -80,10 +80,10 @@ impl Links {
         }
         let trouble = Arc::<Mutex<Trouble>>::default();
         let users: Users = Arc::new(Mutex::new([(user.clone(), now)].into()));
-        let (noted, wake, waker) = (Arc::clone(&trouble), Arc::clone(&users), self.waker.clone());
+        let (noted, waiting, wake) = (Arc::clone(&trouble), Arc::clone(&users), self.wake.clone());
         let connection = wsgateway_nats::connect(access, "wsgateway-operator", move |notice| {
             if notice == Notice::Connected {
-                locked(&wake).keys().for_each(|user| waker.wake(user.clone()));
+                locked(&waiting).keys().for_each(|user| wake.wake(user.clone()));
             }
             note(notice, &mut noted.lock().unwrap_or_else(PoisonError::into_inner));
         });
@@ -94,7 +94,7 @@ impl Links {
     }
 }
 
-fn locked(users: &Users) -> MutexGuard<'_, HashMap<Key, Instant>> {
+fn locked(users: &Users) -> MutexGuard<'_, HashMap<Name, Instant>> {
     // Valid after any panic: each change is one operation.
     users.lock().unwrap_or_else(PoisonError::into_inner)
 }

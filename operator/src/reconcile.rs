@@ -18,7 +18,7 @@ use crate::report::{Look, outcomes, tell};
 use crate::standstill::{paused, refused, stand_still};
 use crate::status::Verdict;
 use crate::stream::Outcome;
-use crate::wake::Key;
+use crate::wake::Name;
 use crate::{RECONCILE_AT, dereference, finalize, stream};
 
 /// While something is not ready, the next look comes this early.
@@ -94,7 +94,7 @@ pub(crate) fn after_error(
 
 /// dereference → validate → stream → build → apply → status. True: all is as specified.
 async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, bool), Error> {
-    let key = Key::new(gateway.namespace().unwrap_or_default(), gateway.name_any());
+    let key = Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
     if gateway.spec.paused {
         return stand_still(gateway, &key, paused(), context).await;
     }
@@ -106,7 +106,7 @@ async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, boo
     context.written.ask(&key, gateway.annotations().get(RECONCILE_AT).map(String::as_str));
     let world = dereference::look(&valid, context).await;
     let stream = make_stream(&valid, &world, context).await;
-    let deployed = if stream.refused && dereference::deployment(&key, context).is_none() {
+    let deployed = if stream.refused && !world.deployed {
         // Somebody else's stream: its gateways are not ours to start.
         Ok(None)
     } else {
@@ -169,7 +169,7 @@ async fn deploy(valid: &ValidGateway, world: &World, context: &Context) -> Resul
         inventory: &context.inventory,
         written: &context.written,
         metrics: &context.metrics,
-        waker: &context.waker,
+        wake: &context.wake,
         gateway: valid,
     };
     Ok(applier.all(&desired).await)

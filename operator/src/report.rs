@@ -19,7 +19,7 @@ use crate::status::conclude::{Outcomes, conclude};
 use crate::status::judge::Facts;
 use crate::status::{self, Findings, Fleet, READY, Verdict};
 use crate::stream::Outcome;
-use crate::wake::Key;
+use crate::wake::Name;
 
 /// What was looked at.
 pub(crate) struct Look<'a> {
@@ -87,7 +87,7 @@ fn monitoring(valid: &ValidGateway, kinds: &BTreeSet<Kind>, applied: &Applied) -
 /// Makes a status of what was found and writes it if it differs. True: all is as specified.
 pub(crate) async fn tell(
     gateway: &WsGateway,
-    key: &Key,
+    key: &Name,
     look: Look<'_>,
     outcomes: Outcomes,
     context: &Context,

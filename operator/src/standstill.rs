@@ -9,7 +9,7 @@ use crate::reconcile::rest;
 use crate::report::{Look, tell};
 use crate::status::Verdict;
 use crate::status::conclude::Outcomes;
-use crate::wake::Key;
+use crate::wake::Name;
 use crate::{apply, dereference};
 
 /// As the schema has it.
@@ -30,7 +30,7 @@ pub(crate) fn refused(errors: &[FieldError]) -> Verdict {
 /// the one under which pods were started must not keep them from being scaled.
 pub(crate) async fn stand_still(
     gateway: &WsGateway,
-    key: &Key,
+    key: &Name,
     why: Verdict,
     context: &Context,
 ) -> Result<(Action, bool), Error> {

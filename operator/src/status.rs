@@ -71,10 +71,10 @@ pub(crate) struct Fleet<'a> {
 /// What one reconciliation found. What is left out stays as it was.
 #[derive(Debug)]
 pub(crate) struct Findings<'a> {
-    generation: i64,
-    selector: String,
+    pub(crate) generation: i64,
+    pub(crate) selector: String,
     /// `None`: the condition says nothing any more and is removed.
-    conditions: Vec<(&'static str, Option<Verdict>)>,
+    pub(crate) conditions: Vec<(&'static str, Option<Verdict>)>,
     /// The stream, if NATS could be asked.
     pub(crate) stream_status: Option<StreamStatus>,
     /// The pods, if they were looked at.
@@ -83,7 +83,7 @@ pub(crate) struct Findings<'a> {
     pub(crate) internal: Option<String>,
 }
 
-impl<'a> Findings<'a> {
+impl Findings<'_> {
     /// Nothing but which specification was looked at.
     pub(crate) fn of(gateway: &WsGateway) -> Self {
         Self {

@@ -1,84 +1,53 @@
-//! Which WsGateways to reconcile soon, from wherever something about them changes: pods, objects, connections to NATS.
+//! Wakes single WsGateways for what the API server does not know: a connection to NATS that came up, a stream that
+//! somebody changed.
 
-use std::collections::HashSet;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use futures_util::{Stream, stream};
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::mpsc;
+use wsgateway_crds::WsGateway;
 
-use futures_util::{Stream, StreamExt as _, stream};
-use tokio::sync::Notify;
-
-/// A WsGateway, by its place.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Key {
+/// Namespace and name of a WsGateway.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Name {
     pub(crate) namespace: String,
     pub(crate) name: String,
 }
 
-impl Key {
-    pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+impl Name {
+    pub(crate) fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
     }
 }
 
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+/// Asks for a reconciliation.
+#[derive(Clone, Debug)]
+pub(crate) struct Wake(mpsc::UnboundedSender<Name>);
+
+impl Wake {
+    /// Of this WsGateway. Several requests in a moment are one reconciliation.
+    pub(crate) fn wake(&self, name: Name) {
+        // Fails when the controller has ended: nobody reconciles any more.
+        drop(self.0.send(name));
     }
 }
 
-/// A set of WsGateways that wait for the controller: each is in it once, so it is bounded by their number.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Waker(Arc<Waiting>);
+/// What was asked for, as the controller takes it.
+#[derive(Debug)]
+pub(crate) struct Wakes(mpsc::UnboundedReceiver<Name>);
 
-#[derive(Debug, Default)]
-struct Waiting {
-    keys: Mutex<HashSet<Key>>,
-    some: Notify,
-}
-
-impl Waker {
-    /// Has a WsGateway reconciled soon.
-    pub(crate) fn wake(&self, key: Key) {
-        self.0.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
-        self.0.some.notify_one();
-    }
-
-    /// Those to reconcile, as they come. For one reader.
-    pub(crate) fn woken(&self) -> impl Stream<Item = Key> + Send + 'static {
-        stream::unfold(Arc::clone(&self.0), |waiting| async move {
-            loop {
-                let keys =
-                    std::mem::take(&mut *waiting.keys.lock().unwrap_or_else(PoisonError::into_inner));
-                if !keys.is_empty() {
-                    return Some((stream::iter(keys), waiting));
-                }
-                // A wake between the look and here has left a permit.
-                waiting.some.notified().await;
-            }
+impl Wakes {
+    pub(crate) fn into_stream(
+        self,
+    ) -> impl Stream<Item = ObjectRef<DeserializeGuard<WsGateway>>> + Send + 'static {
+        stream::unfold(self.0, |mut asked| async move {
+            let Name { namespace, name } = asked.recv().await?;
+            Some((ObjectRef::new(&name).within(&namespace), asked))
         })
-        .flatten()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wsgateway_that_is_woken_twice_comes_once_and_none_is_lost() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let waker = Waker::default();
-            let mut woken = Box::pin(waker.woken());
-            let (one, other) = (Key::new("a", "one"), Key::new("a", "other"));
-            for key in [&one, &other, &one] {
-                waker.wake(key.clone());
-            }
-            let mut came = vec![woken.next().await.unwrap(), woken.next().await.unwrap()];
-            came.sort();
-            assert_eq!(came, [one.clone(), other]);
-            waker.wake(one.clone());
-            assert_eq!(woken.next().await, Some(one));
-        });
-    }
+pub(crate) fn wakes() -> (Wake, Wakes) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Wake(sender), Wakes(receiver))
 }

@@ -19,7 +19,7 @@ use wsgateway_crds::ADMIN_PORT;
 
 use super::report::Report;
 use super::store::{Pods, Target};
-use crate::wake::Waker;
+use crate::wake::{Name, Wake};
 
 /// A pod that needs longer has other worries.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_millis(250);
 type Http = HttpClient<HttpConnector, Empty<Bytes>>;
 
 /// Asks until dropped.
-pub(crate) async fn run(pods: Arc<Pods>, waker: Waker) {
+pub(crate) async fn run(pods: Arc<Pods>, wake: Wake) {
     let http = http();
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
@@ -52,7 +52,7 @@ pub(crate) async fn run(pods: Arc<Pods>, waker: Waker) {
                     });
                 }
                 // Also without an answer: what changed little has waited long enough.
-                pods.worth_telling(Instant::now()).into_iter().for_each(|key| waker.wake(key));
+                pods.worth_telling(Instant::now()).into_iter().for_each(|key| wake.wake(key));
             }
             Some(done) = running.join_next(), if !running.is_empty() => {
                 if let Ok((target, answer)) = done {
@@ -67,7 +67,8 @@ fn note(pods: &Pods, target: &Target, answer: Result<Report, String>) {
     let report = match answer {
         Ok(report) => Some(report),
         Err(error) => {
-            tracing::debug!(gateway = %target.key, pod = target.pod, error, "a pod does not report");
+            let Name { namespace, .. } = &target.key;
+            tracing::debug!(namespace, pod = target.pod, error, "a pod does not report");
             None
         }
     };

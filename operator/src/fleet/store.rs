@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::report::Report;
 use super::view::{PodView, gateway_of};
 use super::{Digest, PodFacts, Seen};
-use crate::wake::Key;
+use crate::wake::Name;
 
 /// A pod that answered keeps its report through one failure.
 const SILENT_AFTER: u32 = 2;
@@ -33,7 +33,7 @@ pub(crate) struct Pace {
 #[derive(Debug)]
 pub(crate) struct Pods {
     pace: Pace,
-    fleets: Mutex<HashMap<Key, Fleet>>,
+    fleets: Mutex<HashMap<Name, Fleet>>,
     /// True from the end of the first list.
     listed: watch::Sender<bool>,
 }
@@ -63,7 +63,7 @@ struct Tracked {
 /// A pod to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    pub(crate) key: Key,
+    pub(crate) key: Name,
     pub(crate) pod: String,
     uid: String,
     pub(crate) address: IpAddr,
@@ -76,8 +76,8 @@ impl Pods {
 
     /// Takes in an event of the watch of a namespace, or of all if that is empty, and returns the WsGateways of which a
     /// pod came, went or changed.
-    pub(crate) fn apply(&self, scope: &str, event: &Event<Pod>, now: Instant) -> Vec<Key> {
-        let in_scope = |key: &Key| scope.is_empty() || key.namespace == scope;
+    pub(crate) fn apply(&self, scope: &str, event: &Event<Pod>, now: Instant) -> Vec<Name> {
+        let in_scope = |key: &Name| scope.is_empty() || key.namespace == scope;
         let mut fleets = self.lock();
         match event {
             Event::Apply(pod) | Event::InitApply(pod) => {
@@ -120,7 +120,7 @@ impl Pods {
     }
 
     /// The pods of a WsGateway, by name.
-    pub(crate) fn of(&self, key: &Key) -> Vec<PodFacts> {
+    pub(crate) fn of(&self, key: &Name) -> Vec<PodFacts> {
         let fleets = self.lock();
         let pods = fleets.get(key).into_iter().flat_map(|fleet| fleet.pods.values());
         pods.map(Tracked::facts).collect()
@@ -180,7 +180,7 @@ impl Pods {
     }
 
     /// WsGateways to wake: something about their pods changed that is worth writing.
-    pub(super) fn worth_telling(&self, now: Instant) -> Vec<Key> {
+    pub(super) fn worth_telling(&self, now: Instant) -> Vec<Name> {
         let mut worth = Vec::new();
         for (key, fleet) in self.lock().iter_mut().filter(|(_, fleet)| fleet.fresh) {
             let facts: Vec<PodFacts> = fleet.pods.values().map(Tracked::facts).collect();
@@ -209,14 +209,14 @@ impl Pods {
         pods.filter(|(_, pod)| pod.due.is_some_and(|due| due <= now)).map(|(name, _)| name.clone()).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Fleet>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Fleet>> {
         // Valid after any panic: pods are independent of each other.
         self.fleets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Enters a pod; returns its WsGateway if anything about it changed.
-fn put(fleets: &mut HashMap<Key, Fleet>, pod: &Pod, now: Instant) -> Option<Key> {
+fn put(fleets: &mut HashMap<Name, Fleet>, pod: &Pod, now: Instant) -> Option<Name> {
     let key = gateway_of(&pod.metadata)?;
     let view = PodView::of(pod);
     let fleet = fleets.entry(key.clone()).or_default();

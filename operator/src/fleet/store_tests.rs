@@ -27,8 +27,8 @@ fn report(connections: u32) -> Option<Report> {
     })
 }
 
-fn key() -> Key {
-    Key::new("trading", "odin")
+fn key() -> Name {
+    Name::new("trading", "odin")
 }
 
 #[test]

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::build::INSTANCE;
 use crate::text::cut;
-use crate::wake::Key;
+use crate::wake::Name;
 
 /// Longest text kept of what Kubernetes says of a pod.
 const LONGEST_TEXT: usize = 300;
@@ -50,9 +50,9 @@ pub(crate) struct Ended {
 }
 
 /// The WsGateway that a pod or another object belongs to, by its labels.
-pub(crate) fn gateway_of(metadata: &kube::api::ObjectMeta) -> Option<Key> {
+pub(crate) fn gateway_of(metadata: &kube::api::ObjectMeta) -> Option<Name> {
     let name = metadata.labels.as_ref()?.get(INSTANCE)?;
-    Some(Key::new(metadata.namespace.clone()?, name.clone()))
+    Some(Name::new(metadata.namespace.as_deref()?, name))
 }
 
 impl PodView {

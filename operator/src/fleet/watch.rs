@@ -12,10 +12,10 @@ use super::store::Pods;
 use crate::backoff::WatchBackoff;
 use crate::build::POD_LABELS;
 use crate::children;
-use crate::wake::Waker;
+use crate::wake::Wake;
 
 /// Watches until dropped; wakes a WsGateway when one of its pods comes, goes or changes.
-pub(crate) async fn watch(client: Client, namespace: String, pods: Arc<Pods>, waker: Waker) {
+pub(crate) async fn watch(client: Client, namespace: String, pods: Arc<Pods>, wake: Wake) {
     let config = watcher::Config::default().labels(POD_LABELS);
     let mut events = std::pin::pin!(
         watcher(children::api::<Pod>(&client, &namespace), config)
@@ -25,7 +25,7 @@ pub(crate) async fn watch(client: Client, namespace: String, pods: Arc<Pods>, wa
         match event {
             Ok(event) => {
                 let touched = pods.apply(&namespace, &event, Instant::now());
-                touched.into_iter().for_each(|key| waker.wake(key));
+                touched.into_iter().for_each(|key| wake.wake(key));
             }
             Err(error) => tracing::warn!(%error, kind = "Pod", "a watch is interrupted"),
         }

@@ -18,16 +18,18 @@ fn owner(kind: &str, name: &str, uid: &str) -> Value {
     json!({ "apiVersion": "wsgateway.dev/v1alpha1", "kind": kind, "name": name, "uid": uid, "controller": true })
 }
 
-fn key(name: &str) -> Key {
-    Key::new("trading", name)
+fn key(name: &str) -> Name {
+    Name::new("trading", name)
 }
 
 fn names(inventory: &Inventory, gateway: &str) -> Vec<String> {
     inventory.of(&key(gateway)).into_iter().map(|(_, name, _)| name).collect()
 }
 
-fn apply(inventory: &Inventory, event: &Event<Service>) -> Vec<Key> {
-    inventory.apply(Kind::Service, "", event).into_iter().collect()
+fn apply(inventory: &Inventory, event: &Event<Service>) -> Vec<Name> {
+    let mut touched: Vec<Name> = inventory.apply(Kind::Service, "", event).into_iter().collect();
+    touched.sort_by(|one, other| one.name.cmp(&other.name));
+    touched
 }
 
 #[test]

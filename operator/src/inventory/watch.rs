@@ -19,7 +19,7 @@ use crate::backoff::WatchBackoff;
 use crate::children::{self, ours};
 use crate::fleet::gateway_of;
 use crate::kinds::Kind;
-use crate::wake::Waker;
+use crate::wake::Wake;
 
 /// Where watches write to.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ pub(crate) struct Follower {
     /// The namespace that is watched; empty for all.
     pub(crate) namespace: String,
     pub(crate) inventory: Arc<Inventory>,
-    pub(crate) waker: Waker,
+    pub(crate) wake: Wake,
 }
 
 /// Watches the metadata of a kind until dropped.
@@ -116,7 +116,7 @@ impl Follower {
                 Ok(event) => {
                     let news = is_news(&event).then(|| gateway_of(object(&event)?.meta())).flatten();
                     let touched = self.inventory.apply(kind, &self.namespace, &event);
-                    touched.into_iter().chain(news).for_each(|key| self.waker.wake(key));
+                    touched.into_iter().chain(news).for_each(|key| self.wake.wake(key));
                 }
                 Err(error) => tracing::warn!(%error, kind = kind.as_str(), "a watch is interrupted"),
             }

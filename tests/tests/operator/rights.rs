@@ -31,7 +31,7 @@ pub(crate) async fn granted_but(world: &World, values: &[&str], without: &str) -
     let mut account = None;
     for document in String::from_utf8(output.stdout)?.split("\n---") {
         let mut object: DynamicObject = serde_json::from_value(yaml::from_str(document)?)?;
-        if let Some(rules) = object.data["rules"].as_array_mut() {
+        if let Some(rules) = object.data.get_mut("rules").and_then(|rules| rules.as_array_mut()) {
             rules.retain(|rule| rule["resources"] != json!([without]));
         }
         let kind = object.types.as_ref().context("no kind")?.kind.clone();
