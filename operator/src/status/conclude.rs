@@ -76,3 +76,102 @@ pub(crate) fn conclude<'a>(
     };
     findings.set(PAUSED, paused.map(|verdict| Verdict { holds: true, ..verdict }))
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+    use k8s_openapi::jiff::Timestamp;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::fleet::{PodFacts, PodView, Seen};
+    use crate::status::compute;
+
+    fn deployment(ready: i32) -> Deployment {
+        let status = DeploymentStatus {
+            replicas: Some(1),
+            updated_replicas: Some(1),
+            ready_replicas: Some(ready),
+            ..DeploymentStatus::default()
+        };
+        Deployment { status: Some(status), ..Deployment::default() }
+    }
+
+    /// Status and reason of all conditions, with one pod that Kubernetes finds ready and the operator cannot ask.
+    fn told(deployment: Option<&Deployment>, outcomes: Outcomes) -> Vec<(String, String)> {
+        let view = PodView { name: "a".into(), ready: true, ..PodView::default() };
+        let pods = [PodFacts { view, seen: Seen::Silent, full: false }];
+        let pods = if deployment.is_some() { &pods[..] } else { &[] };
+        let now = Timestamp::from_second(1).unwrap();
+        let facts = Facts { deployment, wanted: 1, pods, now };
+        let manifest = include_str!("../../../manifests/samples/odin.yaml");
+        let gateway = wsgateway_crds::parse(manifest).unwrap();
+        let findings = conclude(Findings::of(&gateway), &facts, None, outcomes, false);
+        let status = compute(&findings, None, now, std::time::Duration::ZERO);
+        let words = |state: &str, reason: &str| format!("{state} {reason}");
+        status.conditions.iter().map(|c| (c.type_.clone(), words(&c.status, &c.reason))).collect()
+    }
+
+    fn condition(told: &[(String, String)], kind: &str) -> Option<String> {
+        told.iter().find(|(found, _)| found == kind).map(|(_, words)| words.clone())
+    }
+
+    fn fine() -> Outcomes {
+        Outcomes {
+            stream: Some(Verdict::yes("StreamAsSpecified", "")),
+            monitoring: Some(Verdict::yes("NotInstalled", "")),
+            ..Outcomes::default()
+        }
+    }
+
+    #[rstest]
+    #[case::fine(fine(), "True AsSpecified")]
+    #[case::stream(Outcomes { stream: Some(Verdict::no("NatsUnreachable", "")), ..fine() }, "True NatsUnreachable")]
+    #[case::monitoring(Outcomes { monitoring: Some(Verdict::no("Refused", "")), ..fine() }, "True Refused")]
+    #[case::obstacle(Outcomes { obstacle: Some(Verdict::no("NameTaken", "")), ..fine() }, "True NameTaken")]
+    #[case::refused(Outcomes { standstill: Some(Verdict::no("SpecInvalid", "")), ..Outcomes::default() }, "True SpecInvalid")]
+    #[case::paused(Outcomes { standstill: Some(Verdict::no("Paused", "").planned()), ..Outcomes::default() }, "True Paused")]
+    fn ready_tells_that_clients_are_served_and_what_is_not_as_specified(
+        #[case] outcomes: Outcomes,
+        #[case] expected: &str,
+    ) {
+        let deployment = deployment(1);
+        let told = told(Some(&deployment), outcomes);
+        assert_eq!(condition(&told, READY).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_refused_specification_degrades_what_runs_and_a_pause_does_not() {
+        let deployment = deployment(1);
+        let refused = || Some(Verdict::no("SpecInvalid", ""));
+        let told_of = |deployment, standstill| {
+            told(deployment, Outcomes { standstill, ..Outcomes::default() })
+        };
+        let runs = told_of(Some(&deployment), refused());
+        assert_eq!(condition(&runs, DEGRADED).as_deref(), Some("True SpecInvalid"));
+        assert_eq!(condition(&runs, GATEWAY_READY).as_deref(), Some("True PodsReady"));
+        assert_eq!(condition(&runs, STREAM_READY), None);
+        let new = told_of(None, refused());
+        assert_eq!(condition(&new, READY).as_deref(), Some("False SpecInvalid"));
+        assert_eq!(condition(&new, GATEWAY_READY).as_deref(), Some("False SpecInvalid"));
+        assert_eq!(condition(&new, DEGRADED).as_deref(), Some("False NoProblem"));
+        let paused = Some(Verdict::no("Paused", "").planned());
+        let paused = told_of(Some(&deployment), paused);
+        assert_eq!(condition(&paused, PAUSED).as_deref(), Some("True Paused"));
+        assert_eq!(condition(&paused, DEGRADED).as_deref(), Some("True PodsSilent"));
+        assert_eq!(condition(&runs, PAUSED), None);
+    }
+
+    #[test]
+    fn a_stream_that_is_waited_for_is_what_ready_tells_of() {
+        let outcomes = Outcomes {
+            stream: Some(Verdict::no("StreamForeign", "")),
+            obstacle: Some(Verdict::no("WaitingForStream", "").planned()),
+            ..Outcomes::default()
+        };
+        let told = told(None, outcomes);
+        assert_eq!(condition(&told, READY).as_deref(), Some("False StreamForeign"));
+        assert_eq!(condition(&told, GATEWAY_READY).as_deref(), Some("False WaitingForStream"));
+        assert_eq!(condition(&told, PROGRESSING).as_deref(), Some("False NotStarted"));
+    }
+}
