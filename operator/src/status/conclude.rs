@@ -40,13 +40,19 @@ pub(crate) fn conclude<'a>(
         });
     let degraded = match &standstill {
         Some(verdict) if is_invalid && facts.deployment.is_some() => {
-            Verdict { holds: true, ..verdict.clone() }
+            Some(Verdict { holds: true, ..verdict.clone() })
         }
-        _ => judge::degraded(facts),
+        // That nothing is known is no good news.
+        _ => Some(judge::degraded(facts)).filter(|degraded| degraded.holds || facts.all_asked()),
     };
-    let autoscaling = is_autoscaled.then(|| judge::autoscaling(autoscaler)).flatten();
+    let is_serving = gateway.as_ref().is_some_and(|gateway| gateway.holds);
+    let autoscaling = is_autoscaled.then(|| judge::autoscaling(autoscaler)).flatten().map(|told| {
+        // Without pods there is no metric.
+        if is_serving { told } else { told.planned() }
+    });
     // What the operator cannot ask is not what is wrong with the service.
-    let trouble = Some(&degraded).filter(|degraded| degraded.holds && degraded.reason != "PodsSilent");
+    let trouble =
+        degraded.as_ref().filter(|degraded| degraded.holds && degraded.reason != "PodsSilent");
     let unmet = |verdict: &Option<Verdict>| verdict.as_ref().filter(|verdict| !verdict.holds).cloned();
     let broken = standstill
         .clone()
@@ -63,7 +69,7 @@ pub(crate) fn conclude<'a>(
         (STREAM_READY, stream),
         (GATEWAY_READY, gateway),
         (PROGRESSING, Some(judge::progressing(facts))),
-        (DEGRADED, Some(degraded)),
+        (DEGRADED, degraded.clone()),
         (MONITORING_READY, monitoring),
     ]
     .into_iter()
@@ -99,8 +105,16 @@ mod tests {
 
     /// Status and reason of all conditions, with one pod that Kubernetes finds ready and the operator cannot ask.
     fn told(deployment: Option<&Deployment>, outcomes: Outcomes) -> Vec<(String, String)> {
+        told_of(Seen::Silent, deployment, outcomes)
+    }
+
+    fn told_of(
+        seen: Seen,
+        deployment: Option<&Deployment>,
+        outcomes: Outcomes,
+    ) -> Vec<(String, String)> {
         let view = PodView { name: "a".into(), ready: true, ..PodView::default() };
-        let pods = [PodFacts { view, seen: Seen::Silent, full: false }];
+        let pods = [PodFacts { view, seen, full: false }];
         let pods = if deployment.is_some() { &pods[..] } else { &[] };
         let now = Timestamp::from_second(1).unwrap();
         let facts = Facts { deployment, wanted: 1, pods, now };
@@ -144,19 +158,19 @@ mod tests {
     fn a_refused_specification_degrades_what_runs_and_a_pause_does_not() {
         let deployment = deployment(1);
         let refused = || Some(Verdict::no("SpecInvalid", ""));
-        let told_of = |deployment, standstill| {
+        let standing = |deployment, standstill| {
             told(deployment, Outcomes { standstill, ..Outcomes::default() })
         };
-        let runs = told_of(Some(&deployment), refused());
+        let runs = standing(Some(&deployment), refused());
         assert_eq!(condition(&runs, DEGRADED).as_deref(), Some("True SpecInvalid"));
         assert_eq!(condition(&runs, GATEWAY_READY).as_deref(), Some("True PodsReady"));
         assert_eq!(condition(&runs, STREAM_READY), None);
-        let new = told_of(None, refused());
+        let new = standing(None, refused());
         assert_eq!(condition(&new, READY).as_deref(), Some("False SpecInvalid"));
         assert_eq!(condition(&new, GATEWAY_READY).as_deref(), Some("False SpecInvalid"));
         assert_eq!(condition(&new, DEGRADED).as_deref(), Some("False NoProblem"));
         let paused = Some(Verdict::no("Paused", "").planned());
-        let paused = told_of(Some(&deployment), paused);
+        let paused = standing(Some(&deployment), paused);
         assert_eq!(condition(&paused, PAUSED).as_deref(), Some("True Paused"));
         assert_eq!(condition(&paused, DEGRADED).as_deref(), Some("True PodsSilent"));
         assert_eq!(condition(&runs, PAUSED), None);
@@ -173,5 +187,13 @@ mod tests {
         assert_eq!(condition(&told, READY).as_deref(), Some("False StreamForeign"));
         assert_eq!(condition(&told, GATEWAY_READY).as_deref(), Some("False WaitingForStream"));
         assert_eq!(condition(&told, PROGRESSING).as_deref(), Some("False NotStarted"));
+    }
+
+    #[test]
+    fn before_the_pods_are_asked_nothing_is_said_of_them() {
+        let deployment = deployment(1);
+        let told = told_of(Seen::NotAsked, Some(&deployment), fine());
+        assert_eq!(condition(&told, DEGRADED), None);
+        assert_eq!(condition(&told, READY).as_deref(), Some("False PodsNotAsked"));
     }
 }

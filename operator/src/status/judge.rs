@@ -26,6 +26,13 @@ pub(crate) struct Facts<'a> {
     pub(crate) now: Timestamp,
 }
 
+impl Facts<'_> {
+    /// Whether all pods that take clients have been asked since.
+    pub(super) fn all_asked(&self) -> bool {
+        self.pods.iter().all(|pod| !pod.takes_clients() || pod.seen != Seen::NotAsked)
+    }
+}
+
 /// A verdict on the pods of a Deployment that exists: GatewayReady.
 pub(crate) fn gateway(facts: &Facts<'_>, deployment: &Deployment) -> Verdict {
     let verdict = fleet::verdict(deployment, facts.wanted);
