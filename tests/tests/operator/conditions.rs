@@ -142,6 +142,31 @@ async fn pods_that_the_operator_cannot_ask_are_ready_as_kubernetes_says_and_it_s
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_hangs_is_named_and_holds_nothing_up() -> Result<()> {
+    let world = World::new("hangs").await?;
+    world.create(&json!({ "spec": { "replicas": 2 } })).await?;
+    world.stream_ready().await?;
+    let pods = world.pods(2).await?;
+    // Takes connections and never answers.
+    let address = pod_address(31);
+    let hangs = tokio::net::TcpListener::bind((address, wsgateway_crds::ADMIN_PORT)).await?;
+    world.run_pod(&pods[1], &address.to_string()).await?;
+    let gateway = run(&world, &pods[0], pod_address(32)).await?;
+
+    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
+    let message = world.condition(ODIN, "Degraded", "True", "PodsSilent").await?;
+    assert!(message.contains("1 of 2 ready pods") && message.contains(&pods[1]), "{message}");
+    wait_until(SOON, "the report of the other pod", async || {
+        let status = world.status(ODIN).await.unwrap_or_default();
+        status.pods.iter().any(|pod| pod.name == pods[0] && pod.connections == Some(0))
+    })
+    .await?;
+    drop(hangs);
+    tokio::task::spawn_blocking(move || gateway.abort()).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_autoscaler_without_its_metric_is_a_condition_that_goes_with_it() -> Result<()> {
     let world = World::new("metric").await?;
