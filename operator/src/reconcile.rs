@@ -112,7 +112,8 @@ async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, boo
     } else {
         deploy(&valid, &world, context).await.map(Some)
     };
-    let outcomes = outcomes(&valid, &world, &stream, &deployed);
+    let failures = context.backoff.failures(&key.namespace, &key.name);
+    let outcomes = outcomes(&valid, &world, &stream, &deployed, failures);
     let written = deployed.as_ref().ok().and_then(Option::as_ref);
     let deployment = written.and_then(|applied| applied.deployment.clone());
     let look = Look {

@@ -21,6 +21,9 @@ use crate::status::{self, Findings, Fleet, READY, Verdict};
 use crate::stream::Outcome;
 use crate::wake::Name;
 
+/// Failures before this one that make it worth reporting, even if it may pass by itself.
+const LASTING: u32 = 2;
+
 /// What was looked at.
 pub(crate) struct Look<'a> {
     pub(crate) deployment: Option<Arc<Deployment>>,
@@ -31,20 +34,25 @@ pub(crate) struct Look<'a> {
     pub(crate) internal: Option<String>,
 }
 
-/// What the stages found.
+/// What the stages found, after so many failures in a row.
 pub(crate) fn outcomes(
     valid: &ValidGateway,
     world: &World,
     stream: &Outcome,
     deployed: &Result<Option<Applied>, Error>,
+    failures: u32,
 ) -> Outcomes {
-    let told = |error: &Error| Verdict::no(error.reason, error.message.clone());
-    let obstacle = match deployed {
-        Ok(None) => Some(
-            Verdict::no("WaitingForStream", "gateways start once the stream is ours").planned(),
-        ),
-        Ok(Some(applied)) => applied.broken().map(told),
-        Err(error) => Some(told(error)),
+    let error = match deployed {
+        Ok(None) => None,
+        Ok(Some(applied)) => applied.broken(),
+        Err(error) => Some(error),
+    };
+    // An API server that is busy for a moment is nothing to report.
+    let lasting = error.filter(|error| failures >= LASTING || !error.is_temporary());
+    let obstacle = if let Ok(None) = deployed {
+        Some(Verdict::no("WaitingForStream", "gateways start once the stream is ours").planned())
+    } else {
+        lasting.map(|error| Verdict::no(error.reason, error.message.clone()))
     };
     let applied = deployed.as_ref().ok().and_then(Option::as_ref);
     Outcomes {
