@@ -56,6 +56,12 @@ conformance: ## Autobahn's WebSocket suite against the echo server (needs Python
 nats-matrix: ## The tests of streams and lookups on nats-server 2.10 to 2.15 (ARGS="-p wsgateway-tests --test gateway" for others)
 	@hack/nats-matrix $(ARGS)
 
+.PHONY: describe
+describe: ## What kubectl describe shows of broken worlds, held against golden pages (needs kubectl)
+	@command -v kubectl >/dev/null || { echo "make describe needs kubectl on PATH: install it" >&2; exit 1; }
+	@hack/tools test
+	cargo test --locked -p wsgateway-tests --test describe
+
 .PHONY: advisories
 advisories: ## Known vulnerabilities in dependencies (needs the internet)
 	hack/cargo-deny check advisories

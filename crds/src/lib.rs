@@ -56,7 +56,7 @@ pub use spec::{
     TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
     WhenUnsatisfiable,
 };
-pub use status::{Ownership, StreamStatus, WsGatewayStatus};
+pub use status::{Endpoints, Ownership, PodState, PodStatus, StreamStatus, WsGatewayStatus};
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{

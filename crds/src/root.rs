@@ -31,13 +31,18 @@ pub const VERSION: &str = "v1alpha1";
         status_replicas_path = ".status.replicas",
         label_selector_path = ".status.selector"
     ),
+    category = "all",
     printcolumn(
         name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether stream and gateways are as specified"
+        description = "Whether clients are served"
     ),
     printcolumn(
-        name = "Pods", type_ = "integer", json_path = ".status.readyReplicas",
-        description = "Gateway pods that take clients"
+        name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "AsSpecified, or what is not; kubectl describe says what to do"
+    ),
+    printcolumn(
+        name = "Pods", type_ = "string", json_path = ".status.podsReady",
+        description = "Ready pods of the pods wanted"
     ),
     printcolumn(
         name = "Connections", type_ = "integer", json_path = ".status.connections",
@@ -52,10 +57,6 @@ pub const VERSION: &str = "v1alpha1";
     printcolumn(
         name = "Epoch", type_ = "string", json_path = ".status.stream.epoch", priority = 1,
         description = "Life of the stream that cursors belong to"
-    ),
-    printcolumn(
-        name = "Last-Seq", type_ = "integer", json_path = ".status.stream.lastSequence", priority = 1,
-        description = "Newest sequence of the stream"
     ),
     validation = Rule::new("self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name becomes the name of Services: use up to 50 lower-case letters, digits and dashes, \
@@ -122,6 +123,10 @@ pub struct WsGatewaySpec {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
+    /// Leaves everything as it is: as long as it is true, the operator writes nothing but the status, neither objects
+    /// nor the stream. Deleting the WsGateway ends the pause. Default false.
+    #[serde(default)]
+    pub paused: bool,
     /// The NATS servers that hold the stream. Given together with `stream`, or `redis` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nats: Option<Nats>,

@@ -1,6 +1,6 @@
 //! What the operator reports.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,11 @@ pub struct WsGatewayStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub selector: Option<String>,
-    /// Client connections on all ready pods.
+    /// Ready pods of the pods wanted, such as 2/3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub pods_ready: Option<String>,
+    /// Client connections on all pods that answered. From 1,000 on three digits count, the rest is zeros.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub connections: Option<i64>,
@@ -33,17 +37,97 @@ pub struct WsGatewayStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub capacity_percent: Option<i32>,
+    /// When the numbers of this status were taken: connections, capacity, the pods' and the stream's. A number is
+    /// written when it is off by 5 %, at most once a minute; at once when 10 or more connections are missing from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbers_time: Option<Time>,
+    /// The pods by name, at most 50; those with a problem first to be listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub pods: Vec<PodStatus>,
+    /// Pods beyond those listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub more_pods: Option<i32>,
+    /// Where clients connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
     /// The stream as NATS reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamStatus>,
-    /// Ready: everything is as specified. StreamReady: the stream is. GatewayReady: the pods are.
+    /// Ready: clients are served, by at least one pod whose source is live. StreamReady: the stream is as specified.
+    /// GatewayReady: all pods wanted are ready, of the newest template. Progressing: pods are being started, replaced or
+    /// drained. Degraded: clients are served less well than specified. Autoscaling: the autoscaler works; only with
+    /// spec.autoscaling. ExposeReady: Ingress and HTTPRoute exist as specified; only if one is asked for.
+    /// MonitoringReady: the objects for monitoring exist as specified. Paused: spec.paused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
 }
 
-/// The stream as NATS reports it.
+/// One gateway pod.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PodStatus {
+    /// Name of the pod.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Node that it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub node: Option<String>,
+    /// What it does for clients.
+    pub state: PodState,
+    /// Client connections, rounded as the sum is. Absent: the pod has not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub connections: Option<i64>,
+    /// State of its source: connecting, unauthorized, waiting_for_stream, warming, live or error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub source: Option<String>,
+    /// Messages of the stream that it has not delivered yet, from 1,000 on, to one digit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub lag_messages: Option<i64>,
+    /// Hash of the configuration that it runs with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub config_hash: Option<String>,
+    /// Hash of the part of it that a running gateway takes up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub live_hash: Option<String>,
+    /// What is wrong with it, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub problem: Option<String>,
+}
+
+/// What a pod does for clients.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodState {
+    /// It does not take clients yet.
+    Starting,
+    /// It takes clients.
+    Serving,
+    /// It serves as many clients as it admits.
+    Full,
+    /// It hands its clients over and stops.
+    Draining,
+}
+
+/// Where clients connect.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoints {
+    /// Inside the cluster, as SERVICE.NAMESPACE.svc:PORT.
+    #[schemars(length(max = 253))]
+    pub internal: String,
+}
+
+/// The stream as NATS reports it. Its numbers are as of `numbersTime`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamStatus {
@@ -59,10 +143,10 @@ pub struct StreamStatus {
     /// Bytes kept now.
     #[schemars(range(min = 0))]
     pub bytes: i64,
-    /// Oldest sequence kept.
+    /// Oldest sequence kept, when the status was last written: it alone causes no write.
     #[schemars(range(min = 0))]
     pub first_sequence: i64,
-    /// Newest sequence.
+    /// Newest sequence, when the status was last written: it alone causes no write.
     #[schemars(range(min = 0))]
     pub last_sequence: i64,
     /// Consumers: one per gateway pod, and those of others.

@@ -1,25 +1,33 @@
 //! The program without its process: tests run the real thing in theirs.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::runtime::reflector::store::Writer;
 use kube::{Api, Client};
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wsgateway_runtime::admin::{self, AdminError, AdminServer};
 use wsgateway_runtime::readiness::{Gate, Readiness};
 
 use crate::Options;
 use crate::build::NetworkRules;
+use crate::children::{self, Children};
 use crate::context::Context;
 use crate::controller::{self, Triggers};
-use crate::discovery::Known;
-use crate::election::{self, Elector, Lead, NoElector};
+use crate::election::{self, Elector, Lead, NoElector, Waited};
 use crate::events::Events;
-use crate::fleet::Asker;
+use crate::fleet::{self, Pace, Pods};
 use crate::identity::Identity;
+use crate::inventory::{self, Follower, Inventory};
+use crate::kinds::Kind;
 use crate::metrics::Metrics;
 use crate::scope::Scope;
 use crate::stream::Records;
@@ -28,6 +36,9 @@ use crate::{discovery, nats};
 
 /// Reconciliations that still run after this long are abandoned: each of their steps may be repeated.
 const LAST_WORK: Duration = Duration::from_secs(10);
+
+/// A connection to the API server on which nothing has come for so long is dead: watches end a little earlier.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// Why the operator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +75,10 @@ pub enum Ended {
 pub async fn client() -> Result<Client, StartError> {
     // Another provider may be there already: then that one serves.
     let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    Client::try_default().await.map_err(|error| StartError::Cluster(Box::new(error)))
+    let cluster = |error: Box<dyn std::error::Error + Send + Sync>| StartError::Cluster(error);
+    let mut config = kube::Config::infer().await.map_err(|error| cluster(Box::new(error)))?;
+    config.read_timeout = Some(SILENCE);
+    Client::try_from(config).map_err(|error| cluster(Box::new(error)))
 }
 
 /// An operator that has its ports and has not begun.
@@ -73,8 +87,16 @@ pub struct App {
     triggers: Triggers,
     context: Arc<Context>,
     elector: Option<Elector>,
-    kinds: watch::Sender<Known>,
+    beside: Beside,
     watching: Gate,
+}
+
+/// What the tasks beside the controller are given.
+struct Beside {
+    scope: Scope,
+    kinds: watch::Sender<BTreeSet<Kind>>,
+    deployments: Writer<Deployment>,
+    autoscalers: Writer<HorizontalPodAutoscaler>,
 }
 
 /// Binds the admin port and sets up the watches.
@@ -101,9 +123,12 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let network = network_rules(&options, home);
     let client = election::fenced(client, lead.clone());
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
-    let (kinds, known) = watch::channel(Known::default());
+    let (kinds, known) = watch::channel(BTreeSet::new());
     let (wake, wakes) = wakes();
     let triggers = controller::triggers(&client, &options, &scope, &known, wakes);
+    let (deployments, deployment_writer) = children::pair();
+    let (autoscalers, autoscaler_writer) = children::pair();
+    let pace = pace(&options);
     let context = Arc::new(Context {
         events: Events::new(client.clone()),
         links: nats::Links::new(wake.clone()),
@@ -114,16 +139,69 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         lead,
         options,
         network,
-        children: triggers.children.clone(),
+        children: Children { deployments, autoscalers },
         metrics,
-        known,
-        asker: Asker::default(),
+        gateways: triggers.gateways.clone(),
+        inventory: Arc::new(Inventory::default()),
+        pods: Arc::new(Pods::new(pace)),
+        listed: OnceCell::new(),
+        kinds: known,
         written: crate::apply::Written::default(),
         configs: crate::configs::Looks::default(),
         spread: crate::live::Spread::default(),
         backoff: crate::backoff::Backoff::default(),
     });
-    Ok(App { admin, triggers, context, elector, kinds, watching })
+    let beside = Beside {
+        scope,
+        kinds,
+        deployments: deployment_writer,
+        autoscalers: autoscaler_writer,
+    };
+    Ok(App { admin, triggers, context, elector, beside, watching })
+}
+
+fn seconds(seconds: NonZeroU32) -> Duration {
+    Duration::from_secs(u64::from(seconds.get()))
+}
+
+fn pace(options: &Options) -> Pace {
+    Pace { poll: seconds(options.poll_seconds), numbers: seconds(options.numbers_seconds) }
+}
+
+/// Watches and asks beside the controller, each in a task of its own, until the set is dropped.
+fn beside(context: &Arc<Context>, given: Beside) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let follower = Follower {
+        client: context.client.clone(),
+        scope: given.scope.clone(),
+        inventory: Arc::clone(&context.inventory),
+        wake: context.wake.clone(),
+    };
+    let Children { deployments, autoscalers } = context.children.clone();
+    tasks.spawn(inventory::deployments(follower.clone(), deployments, given.deployments));
+    tasks.spawn(inventory::autoscalers(follower.clone(), autoscalers, given.autoscalers));
+    for kind in Kind::BUILT_IN {
+        if !matches!(kind, Kind::Deployment | Kind::HorizontalPodAutoscaler) {
+            tasks.spawn(inventory::follow(follower.clone(), kind));
+        }
+    }
+    tasks.spawn(inventory::optional(follower, context.kinds.clone()));
+    let client = context.client.clone();
+    let every = seconds(context.options.discovery_seconds);
+    tasks.spawn(discovery::keep_looking(client.clone(), every, given.kinds));
+    let (pods, wake) = (Arc::clone(&context.pods), context.wake.clone());
+    tasks.spawn(fleet::watch(client, given.scope, pods, wake));
+    tasks.spawn(ask_pods(Arc::clone(context)));
+    tasks
+}
+
+/// Asks the pods while this process leads: a candidate need not know what they do.
+async fn ask_pods(context: Arc<Context>) {
+    if context.lead.wait().await == Waited::InVain {
+        return;
+    }
+    let (pods, wake) = (Arc::clone(&context.pods), context.wake.clone());
+    fleet::poll(pods, move |name| context.keeps(name), wake).await;
 }
 
 /// The operator's own namespace.
@@ -156,7 +234,7 @@ impl App {
     /// reconciliations end, the rest is dropped, then the Lease is released. Ends earlier when the Lease is lost, with
     /// everything dropped where it stands.
     pub async fn run(self, stop: CancellationToken) -> Ended {
-        let Self { admin, triggers, context, elector, kinds, watching } = self;
+        let Self { admin, triggers, context, elector, beside: given, watching } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             namespaces = context.options.namespaces.join(","),
@@ -165,9 +243,7 @@ impl App {
             cluster = context.options.cluster.as_deref(),
             "operator starts"
         );
-        let every = Duration::from_secs(u64::from(context.options.discovery_seconds.get()));
-        let looking =
-            tokio::spawn(discovery::keep_looking(context.client.clone(), every, kinds));
+        let tasks = beside(&context, given);
         let ready = tokio::spawn(ready_when(triggers.listed.clone(), watching, stop.clone()));
         // The Lease is kept until the last reconciliation has ended.
         let resign = CancellationToken::new();
@@ -189,7 +265,7 @@ impl App {
             // Bounded by the time-out of a request.
             drop(candidacy.await);
         }
-        looking.abort();
+        drop(tasks);
         ready.abort();
         drop(admin);
         tracing::info!("operator stopped");

@@ -1,327 +1,354 @@
-//! Stage: apply. Server-side apply of what should exist, removal of what we made and no longer want.
+//! Stage: apply. Server-side apply of what should exist, and removal of what we made and no longer want: one mechanism for
+//! all kinds.
 //!
-//! Nothing is written at rest: an object whose desired state and resource version are those of our last write is left
+//! In steady state nothing is written: an object whose desired state and fingerprint are those of our last write is left
 //! alone, and so is one that an operator before us has written and nobody has changed since (`unchanged.rs`). Whatever
-//! changes it moves the version, wakes us through the watch, and is repaired. An object of somebody else under a name that
-//! we need is never taken over.
+//! changes it changes the fingerprint, wakes us through the watch, and is repaired. An object of somebody else under a name
+//! that we need is never taken over; one that has lost its owner and still has our labels is.
 
-use std::collections::HashMap;
-use std::fmt::Debug;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
-use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::runtime::reflector::Store;
-use kube::{Api, Client, Resource, ResourceExt as _};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::DynamicObject;
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
 use wsgateway_crds::ValidGateway;
 
 use crate::FIELD_MANAGER;
-use crate::build::{Objects, child_name, is_child_name};
-use crate::children::{Children, seen};
-use crate::discovery::{Known, http_route_resource, service_monitor_resource};
+use crate::build::Desired;
 use crate::error::{Error, Stage};
+use crate::inventory::{Claim, Entry, Inventory, claim, fingerprint};
+use crate::kinds::{Concern, Kind};
 use crate::metrics::{Deed, Metrics};
 use crate::unchanged;
+use crate::wake::{Name, Wake};
 
-/// Kind, namespace and name.
-type Key = (String, String, String);
-
-/// What was last written: a hash of the desired object, and the version that came of it.
+/// What was last written, by WsGateway.
 #[derive(Debug, Default)]
-pub(crate) struct Written(Mutex<HashMap<Key, (u64, String)>>);
+pub(crate) struct Written(Mutex<HashMap<Name, Last>>);
+
+#[derive(Debug, Default)]
+struct Last {
+    /// Hash of the annotation that asks for another reconciliation.
+    asked: u64,
+    /// Whether it has changed: then what is found as desired is applied all the same.
+    anew: bool,
+    /// Of each object a hash of the desired one, and the fingerprint that came of it.
+    objects: BTreeMap<(Kind, String), (u64, u64)>,
+}
 
 impl Written {
-    fn matches(&self, key: &Key, hash: u64, version: &str) -> bool {
-        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(key).is_some_and(|(last, at)| *last == hash && at == version)
+    fn matches(&self, key: &Name, object: &(Kind, String), hash: u64, fingerprint: u64) -> bool {
+        let written = self.lock();
+        let last = written.get(key).and_then(|last| last.objects.get(object));
+        last == Some(&(hash, fingerprint))
     }
 
-    fn knows(&self, key: &Key) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    /// Whether an object that has not been written yet is to be compared with what is there first.
+    fn trusts(&self, key: &Name, object: &(Kind, String)) -> bool {
+        let written = self.lock();
+        written.get(key).is_none_or(|last| !last.anew && !last.objects.contains_key(object))
     }
 
-    fn note(&self, key: Key, hash: u64, version: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (hash, version));
+    fn note(&self, key: &Name, object: (Kind, String), hash: u64, fingerprint: u64) {
+        let mut written = self.lock();
+        written.entry(key.clone()).or_default().objects.insert(object, (hash, fingerprint));
     }
 
-    /// Notes that there is no such object, and none is wanted.
-    fn note_absent(&self, key: Key) {
-        self.note(key, 0, String::new());
+    /// Forgets what was written if somebody asks for another reconciliation: everything is applied anew.
+    pub(crate) fn ask(&self, key: &Name, annotation: Option<&str>) {
+        let asked = annotation.map_or(0, hash_of);
+        let mut written = self.lock();
+        // What it was before this operator came nobody knows: no reason to write everything at each start.
+        let last = written.entry(key.clone()).or_insert_with(|| Last { asked, ..Last::default() });
+        if last.asked != asked {
+            *last = Last { asked, anew: true, ..Last::default() };
+        }
     }
 
-    fn is_absent(&self, key: &Key) -> bool {
-        self.matches(key, 0, "")
+    /// Forgets a WsGateway that is gone.
+    pub(crate) fn forget(&self, key: &Name) {
+        self.lock().remove(key);
     }
 
-    /// Forgets the objects of a WsGateway that is gone.
-    pub(crate) fn forget(&self, namespace: &str, gateway: &str) {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.retain(|(_, ns, name), _| ns != namespace || !is_child_name(gateway, name));
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Last>> {
+        // Valid after any panic: at worst an object is applied once more.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What the stage needs.
 pub(crate) struct Applier<'a> {
     pub(crate) client: &'a Client,
-    pub(crate) children: &'a Children,
+    pub(crate) inventory: &'a Inventory,
     pub(crate) written: &'a Written,
     pub(crate) metrics: &'a Metrics,
+    pub(crate) wake: &'a Wake,
     pub(crate) gateway: &'a ValidGateway,
-    /// Which optional kinds the cluster knows.
-    pub(crate) known: Known,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// The Deployment, if it was written.
+    pub(crate) deployment: Option<Deployment>,
+    /// Why objects are not as desired, in the order in which they were tried.
+    pub(crate) problems: Vec<(Kind, Error)>,
+}
+
+impl Applied {
+    /// The first problem of an object without which clients are not served as specified.
+    pub(crate) fn broken(&self) -> Option<&Error> {
+        self.trouble(Concern::Gateway).map(|(_, error)| error)
+    }
+
+    /// The same, for those who try again.
+    pub(crate) fn into_broken(self) -> Option<Error> {
+        let mut problems = self.problems.into_iter();
+        problems.find(|(kind, _)| kind.concern() == Concern::Gateway).map(|(_, error)| error)
+    }
+
+    /// The first problem of an object for this.
+    pub(crate) fn trouble(&self, concern: Concern) -> Option<(Kind, &Error)> {
+        let found = self.problems.iter().find(|(kind, _)| kind.concern() == concern);
+        found.map(|(kind, error)| (*kind, error))
+    }
 }
 
 impl Applier<'_> {
-    /// Applies all objects, in an order in which each finds what it names. Returns the Deployment as it is now.
-    pub(crate) async fn all(&self, objects: &Objects) -> Result<Deployment, Error> {
-        let known = self.children;
-        self.one(&known.service_accounts, &objects.service_account).await?;
-        self.one(&known.config_maps, &objects.config).await?;
-        self.one(&known.config_maps, &objects.live).await?;
-        self.one(&known.services, &objects.clients).await?;
-        self.one(&known.services, &objects.admin).await?;
-        self.one(&known.disruptions, &objects.disruption).await?;
-        let deployment = self.one(&known.deployments, &objects.deployment).await?;
-        self.maybe(&known.autoscalers, objects.autoscaler.as_ref()).await?;
-        self.maybe(&known.network_policies, objects.network_policy.as_ref()).await?;
-        self.maybe(&known.ingresses, objects.ingress.as_ref()).await?;
-        if self.known.monitors {
-            self.optional(&service_monitor_resource(), objects.monitor.as_ref()).await?;
+    /// Applies all objects, in an order in which each finds what it names, and prunes the others. One that is refused
+    /// holds up only those that are of no use without it.
+    pub(crate) async fn all(&self, desired: &[Desired]) -> Applied {
+        let key = self.key();
+        let mut applied = Applied::default();
+        for desired in desired {
+            match self.one(&key, desired).await {
+                Ok(written) if desired.kind == Kind::Deployment => {
+                    applied.deployment = written.and_then(|object| object.try_parse().ok());
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    applied.problems.push((desired.kind, error));
+                    if desired.kind.is_needed_by_pods() {
+                        return applied;
+                    }
+                }
+            }
         }
-        if self.known.routes {
-            self.optional(&http_route_resource(), objects.route.as_ref()).await?;
+        let wanted: BTreeSet<(Kind, &str)> =
+            desired.iter().map(|desired| (desired.kind, desired.name.as_str())).collect();
+        for (kind, name, entry) in self.inventory.of(&key) {
+            if kind.is_pruned() && self.is_ours(&entry) && !wanted.contains(&(kind, name.as_str())) {
+                let pruned = self.prune(kind, &name, &entry).await;
+                applied.problems.extend(pruned.err().map(|error| (kind, error)));
+            }
         }
-        match deployment {
-            Some(deployment) => Ok(deployment),
-            None => Ok(seen(
-                &known.deployments,
-                &self.gateway.namespace,
-                &child_name(&self.gateway.name),
-            )
-            .map(|deployment| (*deployment).clone())
-            .unwrap_or_default()),
-        }
+        applied
     }
 
-    pub(crate) fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(
-        &self,
-    ) -> Api<K> {
-        Api::namespaced(self.client.clone(), &self.gateway.namespace)
+    /// Whether an object may be written and deleted.
+    pub(crate) fn is_ours(&self, entry: &Entry) -> bool {
+        claim(entry, &self.gateway.name, &self.gateway.uid).is_ours()
+    }
+
+    pub(crate) fn key(&self) -> Name {
+        Name::new(&self.gateway.namespace, &self.gateway.name)
+    }
+
+    fn api(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.gateway.namespace, &kind.resource())
     }
 
     /// `None`: it was as desired and has not been touched.
-    async fn one<K, S>(&self, store: &Store<S>, desired: &K) -> Result<Option<K>, Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned,
-        S: Resource<DynamicType = ()> + Clone + 'static,
-    {
-        let api: Api<K> = self.api();
-        let name = desired.name_any();
-        let existing = match seen(store, &self.gateway.namespace, &name) {
-            Some(object) => Some(object.meta().clone()),
-            // The watch sees only what carries our label: anything else by this name is not in the store.
-            None => metadata_of(&api, &name, &K::kind(&())).await?,
+    async fn one(&self, key: &Name, desired: &Desired) -> Result<Option<DynamicObject>, Error> {
+        let (kind, name) = (desired.kind, desired.name.as_str());
+        let api = self.api(kind);
+        let existing = match self.inventory.get(key, kind, name) {
+            Some(entry) => Some(entry),
+            // The watch sees only what carries our labels.
+            None => api
+                .get_metadata_opt(name)
+                .await
+                .map_err(|error| failed(kind, name, &error))?
+                .map(|object| Entry::of(&object.metadata, key)),
         };
-        self.write(&api, &K::kind(&()), existing.as_ref(), desired).await
-    }
-
-    /// An object of a watched kind that may be wanted no longer.
-    async fn maybe<K>(
-        &self,
-        store: &Store<PartialObjectMeta<K>>,
-        desired: Option<&K>,
-    ) -> Result<(), Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned
-            + 'static,
-    {
-        let name = child_name(&self.gateway.name);
-        match (desired, seen(store, &self.gateway.namespace, &name)) {
-            (Some(desired), _) => self.one(store, desired).await.map(drop),
-            (None, Some(existing)) => {
-                self.prune(&self.api::<K>(), &K::kind(&()), &existing.metadata).await
-            }
-            (None, None) => Ok(()),
-        }
-    }
-
-    /// An object of a kind that the cluster may not know, and that is therefore not watched: looked at each time it is
-    /// wanted, and once when it is not.
-    async fn optional(
-        &self,
-        resource: &ApiResource,
-        desired: Option<&DynamicObject>,
-    ) -> Result<(), Error> {
-        let name = child_name(&self.gateway.name);
-        let key = (resource.kind.clone(), self.gateway.namespace.clone(), name.clone());
-        if desired.is_none() && self.written.is_absent(&key) {
-            return Ok(());
-        }
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &self.gateway.namespace, resource);
-        let existing = match metadata_of(&api, &name, &resource.kind).await {
-            // Whoever may not even look has made none.
-            Err(error) if desired.is_none() && error.reason == "Forbidden" => None,
-            looked => looked?,
-        };
-        match (desired, existing) {
-            (Some(desired), existing) => {
-                self.write(&api, &resource.kind, existing.as_ref(), desired).await.map(drop)
-            }
-            (None, existing) => {
-                if let Some(existing) = existing {
-                    self.prune(&api, &resource.kind, &existing).await?;
+        let object = (kind, name.to_owned());
+        let (marked, mark) = marked(&desired.object);
+        // Maps are in the order of their keys.
+        let hash = hash_of(&marked.to_string());
+        if let Some(existing) = &existing {
+            match claim(existing, &self.gateway.name, &self.gateway.uid) {
+                Claim::Ours if self.written.matches(key, &object, hash, existing.fingerprint) => {
+                    return Ok(None);
                 }
-                self.written.note_absent(key);
-                Ok(())
-            }
-        }
-    }
-
-    async fn write<K>(
-        &self,
-        api: &Api<K>,
-        kind: &str,
-        existing: Option<&ObjectMeta>,
-        desired: &K,
-    ) -> Result<Option<K>, Error>
-    where
-        K: Resource + Clone + Debug + Serialize + DeserializeOwned,
-    {
-        let name = desired.meta().name.clone().unwrap_or_default();
-        let key = (kind.to_owned(), self.gateway.namespace.clone(), name.clone());
-        let desired = &marked(desired)?;
-        let hash = hash_of(desired)?;
-        if let Some(existing) = existing {
-            if !self.is_ours(existing) {
-                return Err(Error::new(
-                    Stage::Apply,
-                    "NameTaken",
-                    format!(
-                        "{kind} {name} exists and does not belong to this WsGateway: rename or delete it, or use another \
-                         name for the WsGateway"
-                    ),
-                ));
-            }
-            if self.written.matches(
-                &key,
-                hash,
-                existing.resource_version.as_deref().unwrap_or_default(),
-            ) {
-                return Ok(None);
-            }
-            if !self.written.knows(&key)
-                && let Some(version) = found_as(api, kind, existing, desired).await?
-            {
-                self.written.note(key, hash, version);
-                return Ok(None);
+                Claim::Ours
+                    if existing.mark.as_ref() == Some(&mark)
+                        && self.written.trusts(key, &object) =>
+                {
+                    if let Some(found) = self.found_as(&api, desired.kind, name, &marked).await? {
+                        self.written.note(key, object, hash, found);
+                        return Ok(None);
+                    }
+                }
+                Claim::Ours | Claim::Orphan => {}
+                Claim::Predecessor => self.inherit(&api, desired, existing).await?,
+                claim @ (Claim::Sibling | Claim::Foreign) => {
+                    return Err(self.taken(kind, name, claim, existing));
+                }
             }
         }
         let applied = api
-            .patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(desired))
+            .patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&marked))
             .await
-            .map_err(|error| Error::kube(Stage::Apply, &format!("{kind} {name}"), &error))?;
-        self.metrics.object(kind, Deed::Applied);
-        tracing::debug!(kind, name, "applied");
-        self.written.note(key, hash, applied.meta().resource_version.clone().unwrap_or_default());
+            .map_err(|error| failed(kind, name, &error))?;
+        self.metrics.object(kind.as_str(), Deed::Applied);
+        tracing::debug!(kind = kind.as_str(), name, "applied");
+        self.written.note(key, object, hash, fingerprint(&applied.metadata));
         Ok(Some(applied))
     }
 
-    pub(crate) async fn prune<K>(
+    /// The fingerprint of an object that another operator has left exactly as we want it.
+    async fn found_as(
         &self,
-        api: &Api<K>,
-        kind: &str,
-        existing: &ObjectMeta,
-    ) -> Result<(), Error>
-    where
-        K: Resource + Clone + Debug + DeserializeOwned,
-    {
-        let name = existing.name.clone().unwrap_or_default();
-        if !self.is_ours(existing) {
-            return Ok(());
-        }
+        api: &Api<DynamicObject>,
+        kind: Kind,
+        name: &str,
+        desired: &Value,
+    ) -> Result<Option<u64>, Error> {
+        let live = api.get_opt(name).await.map_err(|error| failed(kind, name, &error))?;
+        let Some(live) = live else { return Ok(None) };
+        let found = fingerprint(&live.metadata);
+        let live = serde_json::to_value(&live)
+            .map_err(|error| Error::new(Stage::Apply, "NotSerializable", error.to_string()))?;
+        Ok(unchanged::is_as(desired, &live).then_some(found))
+    }
+
+    /// An object of somebody else has the name. A sibling that holds it by mistake is woken to give it up.
+    fn taken(&self, kind: Kind, name: &str, claim: Claim, existing: &Entry) -> Error {
+        let owner = existing.controller.as_ref().filter(|_| claim == Claim::Sibling);
+        let whose = owner.map_or("this WsGateway".to_owned(), |owner| {
+            self.wake.wake(Name::new(&self.gateway.namespace, &owner.name));
+            format!("this WsGateway, but to WsGateway {}", owner.name)
+        });
+        Error::new(
+            Stage::Apply,
+            "NameTaken",
+            format!(
+                "{} {name} exists and does not belong to {whose}: rename or delete it, or use another name for the \
+                 WsGateway",
+                kind.as_str()
+            ),
+        )
+    }
+
+    /// Puts this WsGateway in the place of the earlier one of its name: two controllers would be refused.
+    async fn inherit(
+        &self,
+        api: &Api<DynamicObject>,
+        desired: &Desired,
+        existing: &Entry,
+    ) -> Result<(), Error> {
+        let owners = &desired.object["metadata"]["ownerReferences"];
+        let patch = json!({ "metadata": { "uid": existing.uid, "ownerReferences": owners } });
+        api.patch_metadata(&desired.name, &in_our_name(), &Patch::Merge(&patch))
+            .await
+            .map_err(|error| failed(desired.kind, &desired.name, &error))?;
+        let (kind, name) = (desired.kind.as_str(), desired.name.as_str());
+        tracing::info!(kind, name, "taken over from an earlier WsGateway of the same name");
+        Ok(())
+    }
+
+    /// Deletes an object that we looked at and no other, if it is ours.
+    pub(crate) async fn prune(&self, kind: Kind, name: &str, existing: &Entry) -> Result<(), Error> {
         // Only the very object that we looked at.
-        let uid = Preconditions { uid: existing.uid.clone(), resource_version: None };
-        match api.delete(&name, &DeleteParams::background().preconditions(uid)).await {
+        let uid = Preconditions { uid: Some(existing.uid.clone()), resource_version: None };
+        let parameters = DeleteParams::background().preconditions(uid);
+        match self.api(kind).delete(name, &parameters).await {
             Ok(_) => {
-                self.metrics.object(kind, Deed::Pruned);
-                tracing::info!(kind, name, "removed: no longer wanted");
+                self.metrics.object(kind.as_str(), Deed::Pruned);
+                tracing::info!(kind = kind.as_str(), name, "removed: no longer wanted");
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(Error::kube(Stage::Apply, &format!("{kind} {name}"), &error)),
+            Err(error) => Err(failed(kind, name, &error)),
         }
     }
-
-    pub(crate) fn is_ours(&self, object: &ObjectMeta) -> bool {
-        let owners = object.owner_references.as_deref().unwrap_or_default();
-        owners.iter().any(|owner| owner.controller == Some(true) && owner.uid == self.gateway.uid)
-    }
 }
 
-async fn metadata_of<K>(api: &Api<K>, name: &str, kind: &str) -> Result<Option<ObjectMeta>, Error>
-where
-    K: Resource + Clone + Debug + DeserializeOwned,
-{
-    match api.get_metadata_opt(name).await {
-        Ok(object) => Ok(object.map(|object| object.metadata)),
-        Err(error) => Err(Error::kube(Stage::Apply, &format!("{kind} {name}"), &error)),
-    }
-}
-
-/// The desired object with the mark of its content.
-fn marked<K: Resource + Clone + Serialize>(desired: &K) -> Result<K, Error> {
-    let mark = unchanged::mark(&json_of(desired)?);
+/// The desired object with the mark of its content, and the mark.
+fn marked(desired: &Value) -> (Value, String) {
+    let mark = unchanged::mark(desired);
     let mut marked = desired.clone();
-    let annotations = marked.meta_mut().annotations.get_or_insert_default();
-    annotations.insert(unchanged::APPLIED.to_owned(), mark);
-    Ok(marked)
+    marked["metadata"]["annotations"][unchanged::APPLIED] = json!(mark);
+    (marked, mark)
 }
 
-/// The version of an object that another operator has left exactly as we want it.
-async fn found_as<K>(
-    api: &Api<K>,
-    kind: &str,
-    existing: &ObjectMeta,
-    desired: &K,
-) -> Result<Option<String>, Error>
-where
-    K: Resource + Clone + Debug + Serialize + DeserializeOwned,
-{
-    let mark = |meta: &ObjectMeta| meta.annotations.as_ref()?.get(unchanged::APPLIED).cloned();
-    if mark(existing) != mark(desired.meta()) {
-        return Ok(None);
-    }
-    let name = desired.meta().name.clone().unwrap_or_default();
-    let live = api.get_opt(&name).await;
-    let live = live.map_err(|error| Error::kube(Stage::Apply, &format!("{kind} {name}"), &error))?;
-    let Some(live) = live else { return Ok(None) };
-    let same = unchanged::is_as(&json_of(desired)?, &json_of(&live)?);
-    Ok(live.meta().resource_version.clone().filter(|_| same))
+fn failed(kind: Kind, name: &str, error: &kube::Error) -> Error {
+    Error::kube(Stage::Apply, &format!("{} {name}", kind.as_str()), error)
 }
 
-fn json_of(object: &impl Serialize) -> Result<serde_json::Value, Error> {
-    serde_json::to_value(object)
-        .map_err(|error| Error::new(Stage::Build, "NotSerializable", error.to_string()))
-}
-
-fn hash_of(object: &impl Serialize) -> Result<u64, Error> {
-    let text = serde_json::to_string(object)
-        .map_err(|error| Error::new(Stage::Build, "NotSerializable", error.to_string()))?;
+fn hash_of(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
-    Ok(hasher.finish())
+    hasher.finish()
+}
+
+/// Writes that are no server-side apply, in our name.
+fn in_our_name() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// Sets the number of pods of a Deployment that exists, and nothing else: all that can be done for pods of a WsGateway
+/// whose specification is refused.
+pub(crate) async fn scale(
+    client: &Client,
+    deployment: &Deployment,
+    replicas: i32,
+) -> Result<(), Error> {
+    let (namespace, name) = (deployment.namespace().unwrap_or_default(), deployment.name_any());
+    let api: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let patch = json!({ "spec": { "replicas": replicas } });
+    match api.patch(&name, &in_our_name(), &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(failed(Kind::Deployment, &name, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_annotation_that_changes_forgets_what_was_written() {
+        let (written, key) = (Written::default(), Name::new("trading", "odin"));
+        let object = (Kind::Service, "odin".to_owned());
+        let known = || written.matches(&key, &object, 1, 2);
+        written.ask(&key, None);
+        assert!(written.trusts(&key, &object), "somebody before us may have written it");
+        written.note(&key, object.clone(), 1, 2);
+        written.ask(&key, None);
+        assert!(known() && !written.trusts(&key, &object));
+        written.ask(&key, Some("now"));
+        assert!(!known() && !written.trusts(&key, &object));
+        written.note(&key, object.clone(), 1, 2);
+        written.ask(&key, Some("now"));
+        assert!(known());
+        written.forget(&key);
+        assert!(!known());
+        written.ask(&key, Some("now"));
+        assert!(written.trusts(&key, &object), "asked of the operator before us");
+    }
+
+    #[test]
+    fn the_mark_is_an_annotation_next_to_those_that_are_wanted() {
+        let (plain, mark) = marked(&json!({ "metadata": { "name": "a" } }));
+        assert_eq!(plain["metadata"]["annotations"], json!({ unchanged::APPLIED: mark }));
+        let wanted = json!({ "metadata": { "annotations": { "a": "b" } } });
+        let (marked, other) = marked(&wanted);
+        assert_ne!(mark, other);
+        assert_eq!(marked["metadata"]["annotations"]["a"], "b");
+    }
 }

@@ -26,6 +26,12 @@ impl Backoff {
         wait
     }
 
+    /// Failures in a row.
+    pub(crate) fn failures(&self, namespace: &str, name: &str) -> u32 {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.lock().get(&key).copied().unwrap_or_default()
+    }
+
     /// Forgets the failures.
     pub(crate) fn succeeded(&self, namespace: &str, name: &str) {
         self.lock().remove(&(namespace.to_owned(), name.to_owned()));
@@ -75,7 +81,9 @@ mod tests {
         let waits: Vec<u64> = (0..8).map(|_| backoff.failed("a", "b", 1.0).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(backoff.failed("a", "other", 0.0), FIRST / 2);
+        assert_eq!(backoff.failures("a", "b"), 8);
         backoff.succeeded("a", "b");
+        assert_eq!(backoff.failures("a", "b"), 0);
         assert_eq!(backoff.failed("a", "b", 1.0), FIRST);
     }
 }

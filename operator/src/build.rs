@@ -14,19 +14,25 @@ mod placement;
 mod service_account;
 mod services;
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::DynamicObject;
+use kube::{Resource, ResourceExt as _};
+use serde::Serialize;
+use serde_json::Value;
 use wsgateway_config::{ConfigError, fingerprint};
 use wsgateway_crds::{ValidGateway, gateway_config};
 
-use crate::discovery::Known;
+use crate::kinds::Kind;
 
 pub(crate) use meta::{
-    CONFIG_LABEL, MANAGED_BY, child_name, is_child_name, is_config_name, selector_text,
+    CONFIG_LABEL, INSTANCE, MANAGED_BY, MANAGED_BY_LABEL, POD_LABELS, admin_name, child_name,
+    config_version, selector_text,
 };
 pub(crate) use network_policy::NetworkRules;
 
@@ -46,35 +52,91 @@ pub(crate) struct Objects {
     pub(crate) disruption: PodDisruptionBudget,
     pub(crate) network_policy: Option<NetworkPolicy>,
     pub(crate) ingress: Option<Ingress>,
-    pub(crate) monitor: Option<DynamicObject>,
     pub(crate) route: Option<DynamicObject>,
+    pub(crate) monitor: Option<DynamicObject>,
 }
 
-/// Builds them. `default_image` runs when the WsGateway names no image; `known` says which optional kinds the cluster
-/// knows; without `network` there is no NetworkPolicy.
+/// What objects depend on beside their WsGateway.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings<'a> {
+    /// Image that runs when the WsGateway names none.
+    pub(crate) default_image: &'a str,
+    /// Optional kinds that the cluster knows.
+    pub(crate) kinds: &'a BTreeSet<Kind>,
+    /// Without these there is no NetworkPolicy.
+    pub(crate) network: Option<&'a NetworkRules>,
+    /// Name of the Service for metrics.
+    pub(crate) admin_name: String,
+}
+
+/// Builds them.
 pub(crate) fn objects(
     gateway: &ValidGateway,
-    default_image: &str,
-    known: Known,
-    network: Option<&NetworkRules>,
+    surroundings: &Surroundings<'_>,
 ) -> Result<Objects, ConfigError> {
     let config = gateway_config(gateway);
     let parts = config.parts()?;
+    let knows = |kind| surroundings.kinds.contains(&kind);
     Ok(Objects {
         service_account: service_account::build(gateway),
         config: config_map::restart(gateway, &parts),
         live: config_map::live(gateway, &parts),
         live_hash: fingerprint(&[&parts.live]),
-        deployment: deployment::build(gateway, &config, &parts, default_image)?,
+        deployment: deployment::build(gateway, &config, &parts, surroundings.default_image)?,
         clients: services::clients(gateway),
-        admin: services::admin(gateway),
+        admin: services::admin(gateway, surroundings.admin_name.clone()),
         autoscaler: autoscaler::build(gateway),
         disruption: disruption::build(gateway),
-        network_policy: network_policy::build(gateway, network),
+        network_policy: network_policy::build(gateway, surroundings.network),
         ingress: ingress::build(gateway),
-        monitor: monitor::build(gateway, known.monitors),
-        route: http_route::build(gateway, known.routes),
+        route: http_route::build(gateway, knows(Kind::HttpRoute)),
+        monitor: monitor::build(gateway, knows(Kind::ServiceMonitor)),
     })
+}
+
+/// An object to apply.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Desired {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) object: Value,
+}
+
+impl Objects {
+    /// All of them, in the order in which they are applied.
+    pub(crate) fn desired(&self) -> Result<Vec<Desired>, serde_json::Error> {
+        let all = [
+            Some(desired(Kind::ServiceAccount, &self.service_account)),
+            Some(desired(Kind::ConfigMap, &self.config)),
+            Some(desired(Kind::ConfigMap, &self.live)),
+            Some(desired(Kind::Service, &self.clients)),
+            Some(desired(Kind::Service, &self.admin)),
+            Some(desired(Kind::PodDisruptionBudget, &self.disruption)),
+            Some(desired(Kind::Deployment, &self.deployment)),
+            maybe(Kind::HorizontalPodAutoscaler, self.autoscaler.as_ref()),
+            maybe(Kind::NetworkPolicy, self.network_policy.as_ref()),
+            maybe(Kind::Ingress, self.ingress.as_ref()),
+            maybe(Kind::HttpRoute, self.route.as_ref()),
+            maybe(Kind::ServiceMonitor, self.monitor.as_ref()),
+        ];
+        let mut all: Vec<Desired> = all.into_iter().flatten().collect::<Result<_, _>>()?;
+        all.sort_by_key(|desired| desired.kind);
+        Ok(all)
+    }
+}
+
+fn maybe(
+    kind: Kind,
+    object: Option<&(impl Resource + Serialize)>,
+) -> Option<Result<Desired, serde_json::Error>> {
+    object.map(|object| desired(kind, object))
+}
+
+fn desired(
+    kind: Kind,
+    object: &(impl Resource + Serialize),
+) -> Result<Desired, serde_json::Error> {
+    Ok(Desired { kind, name: object.name_any(), object: serde_json::to_value(object)? })
 }
 
 #[cfg(test)]

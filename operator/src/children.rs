@@ -1,90 +1,66 @@
-//! What the watches know about the objects that we made: one store per kind, filled by the controller's triggers.
+//! The watches of all namespaces that we look at, and what is kept of the objects that we made beside the inventory: those
+//! whose status matters.
 
 use std::fmt::Debug;
+use std::future::{Ready, ready};
 use std::hash::Hash;
 
-use std::future::{Ready, ready};
-
+use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use futures_util::{Stream, StreamExt as _};
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, Resource};
+use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::backoff::WatchBackoff;
-use crate::build::MANAGED_BY;
-use crate::scope::Scope;
+use crate::build::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::watches;
 
-/// Stores of all kinds that we make. Metadata is enough but for Deployments, whose status is needed.
+/// Objects with their status.
 #[derive(Clone, Debug)]
 pub(crate) struct Children {
-    pub(crate) service_accounts: Store<PartialObjectMeta<ServiceAccount>>,
-    pub(crate) config_maps: Store<PartialObjectMeta<ConfigMap>>,
-    pub(crate) services: Store<PartialObjectMeta<Service>>,
-    pub(crate) autoscalers: Store<PartialObjectMeta<HorizontalPodAutoscaler>>,
-    pub(crate) disruptions: Store<PartialObjectMeta<PodDisruptionBudget>>,
-    pub(crate) network_policies: Store<PartialObjectMeta<NetworkPolicy>>,
-    pub(crate) ingresses: Store<PartialObjectMeta<Ingress>>,
     pub(crate) deployments: Store<Deployment>,
+    pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
 }
 
-fn ours() -> watcher::Config {
-    watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"))
+/// What happens to objects of one kind.
+pub(crate) type Events<K> = BoxStream<'static, watcher::Result<watcher::Event<K>>>;
+
+/// Watches what has our label.
+pub(crate) fn ours() -> watcher::Config {
+    watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"))
 }
 
-/// A watch that fills a store, and emits each object that came, changed or went. Of a `PartialObjectMeta` only metadata
-/// is sent.
-pub(crate) fn watch<K>(
-    client: &Client,
-    scope: &Scope,
-    writer: Writer<K>,
-) -> impl Stream<Item = watcher::Result<K>> + Send + 'static
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
-    events::<K>(client, scope, &ours(), writer.as_reader())
-        .modify(|object| object.meta_mut().managed_fields = None)
-        .reflect(writer)
-        .touched_objects()
-        .filter_map(good)
-}
-
-/// What happens to objects in all namespaces of `scope`, for the store that `known` reads. Each watch comes back by
-/// itself.
+/// What happens to objects in all namespaces that `apis` name, as one watch. `known` is what has been heard of a namespace
+/// so far. Each watch comes back by itself.
 pub(crate) fn events<K>(
-    client: &Client,
-    scope: &Scope,
+    apis: Vec<(String, Api<K>)>,
     which: &watcher::Config,
-    known: Store<K>,
-) -> BoxStream<'static, watcher::Result<watcher::Event<K>>>
+    known: impl FnMut(&str) -> Vec<K> + Send + 'static,
+) -> Events<K>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let watch = |(namespace, api): (String, Api<K>)| {
         (namespace, watcher(api, which.clone()).backoff(WatchBackoff::default()).boxed())
     };
-    watches::merged(scope.apis::<K>(client).into_iter().map(watch).collect(), known)
+    watches::merged(apis.into_iter().map(watch).collect(), known)
+}
+
+/// What a store holds of a namespace.
+pub(crate) fn held<K>(store: Store<K>) -> impl FnMut(&str) -> Vec<K> + Send + 'static
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    move |namespace| {
+        let objects = store.state().into_iter();
+        objects
+            .filter(|object| object.namespace().as_deref() == Some(namespace))
+            .map(|object| (*object).clone())
+            .collect()
+    }
 }
 
 /// Keeps trouble of one watch from the controller, which would pause all of them for it. The watch itself goes on, with

@@ -61,6 +61,12 @@ pub struct Options {
     /// Seconds between two looks at the stream and the pods of a WsGateway at rest.
     #[arg(long, env = "WSGATEWAY_RESYNC_SECONDS", default_value = "15")]
     pub resync_seconds: NonZeroU32,
+    /// Seconds between two questions to a gateway pod for its connections and source.
+    #[arg(long, env = "WSGATEWAY_POLL_SECONDS", default_value = "10")]
+    pub poll_seconds: NonZeroU32,
+    /// Seconds between two writes of a status of which only numbers changed a little.
+    #[arg(long, env = "WSGATEWAY_NUMBERS_SECONDS", default_value = "60")]
+    pub numbers_seconds: NonZeroU32,
     /// Seconds that a deleted WsGateway with deletionPolicy Delete waits for NATS before it goes without its stream.
     #[arg(long, env = "WSGATEWAY_DELETION_PATIENCE_SECONDS", default_value = "600")]
     pub deletion_patience_seconds: u32,

@@ -11,13 +11,14 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{ListParams, ObjectMeta};
-use kube::{Resource, ResourceExt as _};
+use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::apply::Applier;
-use crate::build::{CONFIG_LABEL, is_config_name, selector_text};
+use crate::build::{CONFIG_LABEL, config_version, selector_text};
 use crate::context::Context;
 use crate::error::{Error, Stage};
+use crate::kinds::Kind;
 
 /// Resyncs before the first look: the Deployment's controller may be about to make a ReplicaSet of the template before.
 const FIRST_RESYNCS: u32 = 2;
@@ -92,22 +93,14 @@ async fn try_prune(
     context: &Context,
 ) -> Result<(), Error> {
     let gateway = applier.gateway;
-    let old: Vec<ObjectMeta> = applier
-        .children
-        .config_maps
-        .state()
-        .iter()
-        .map(|map| &map.metadata)
-        .filter(|map| {
-            let name = map.name.as_deref().unwrap_or_default();
-            map.namespace.as_ref() == Some(&gateway.namespace)
-                && is_config_name(&gateway.name, name)
-                && name != current
-                && applier.is_ours(map)
-        })
-        .cloned()
-        .collect();
-    let names = old.iter().filter_map(|map| map.name.clone()).collect();
+    let mut old = applier.inventory.of(&applier.key());
+    old.retain(|(kind, name, entry)| {
+        *kind == Kind::ConfigMap
+            && config_version(&gateway.name, name).is_some()
+            && name != current
+            && applier.is_ours(entry)
+    });
+    let names = old.iter().map(|(_, name, _)| name.clone()).collect();
     let key = (gateway.namespace.clone(), gateway.name.clone());
     let resync = Duration::from_secs(u64::from(context.options.resync_seconds.get()));
     if !context.configs.is_due(key, names, FIRST_RESYNCS * resync, Instant::now()) {
@@ -115,15 +108,17 @@ async fn try_prune(
     }
     let mut mounted = versions::<ReplicaSet>(applier, "ReplicaSets").await?;
     mounted.extend(versions::<Pod>(applier, "pods").await?);
-    let api = applier.api::<ConfigMap>();
-    for map in old.iter().filter(|map| !mounted.contains(&version(map))) {
-        applier.prune(&api, "ConfigMap", map).await?;
+    for (kind, name, entry) in &old {
+        let version = config_version(&gateway.name, name).unwrap_or_default();
+        if !mounted.contains(version) {
+            applier.prune(*kind, name, entry).await?;
+        }
     }
     Ok(())
 }
 
 /// Versions that the objects of a kind name.
-async fn versions<K>(applier: &Applier<'_>, what: &str) -> Result<BTreeSet<Option<String>>, Error>
+async fn versions<K>(applier: &Applier<'_>, what: &str) -> Result<BTreeSet<String>, Error>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -131,15 +126,17 @@ where
         + DeserializeOwned,
 {
     let selector = ListParams::default().labels(&selector_text(&applier.gateway.name));
-    let list = applier.api::<K>().list_metadata(&selector).await;
+    let api = Api::<K>::namespaced(applier.client.clone(), &applier.gateway.namespace);
+    let list = api.list_metadata(&selector).await;
     let list = list
         .map_err(|error| Error::kube(Stage::Apply, &format!("{what} of the gateway"), &error))?;
     Ok(list.items.iter().map(|object| version(&object.metadata)).collect())
 }
 
-/// The version that an object names; those of earlier operators name none.
-fn version(object: &ObjectMeta) -> Option<String> {
-    object.labels.as_ref()?.get(CONFIG_LABEL).cloned()
+/// The version that an object names; those of earlier operators name none, which is the empty one.
+fn version(object: &ObjectMeta) -> String {
+    let label = object.labels.as_ref().and_then(|labels| labels.get(CONFIG_LABEL));
+    label.cloned().unwrap_or_default()
 }
 
 #[cfg(test)]

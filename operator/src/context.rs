@@ -1,24 +1,31 @@
 //! What all reconciliations share. Everything in it may be lost at any time.
 
-use kube::Client;
-use tokio::sync::watch;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::Options;
+use kube::Client;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::{OnceCell, watch};
+use wsgateway_crds::WsGateway;
+
 use crate::apply::Written;
 use crate::backoff::Backoff;
 use crate::build::NetworkRules;
 use crate::children::Children;
 use crate::configs::Looks;
-use crate::discovery::Known;
 use crate::election::Lead;
 use crate::events::Events;
-use crate::fleet::Asker;
-use crate::live::Spread;
+use crate::fleet::Pods;
 use crate::identity::Identity;
+use crate::inventory::Inventory;
+use crate::kinds::Kind;
+use crate::live::Spread;
 use crate::metrics::Metrics;
 use crate::nats::Links;
 use crate::stream::Records;
-use crate::wake::Wake;
+use crate::wake::{Name, Wake};
+use crate::{Options, class};
 
 pub(crate) struct Context {
     /// Writes only while this process leads.
@@ -31,15 +38,47 @@ pub(crate) struct Context {
     pub(crate) children: Children,
     pub(crate) metrics: Metrics,
     pub(crate) events: Events,
-    /// Which optional kinds the cluster knows.
-    pub(crate) known: watch::Receiver<Known>,
+    /// All WsGateways, of whichever class.
+    pub(crate) gateways: Store<DeserializeGuard<WsGateway>>,
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) pods: Arc<Pods>,
+    /// Set once the watches have told what exists, or have been waited for in vain.
+    pub(crate) listed: OnceCell<()>,
+    /// Optional kinds that the cluster knows.
+    pub(crate) kinds: watch::Receiver<BTreeSet<Kind>>,
     pub(crate) links: Links,
     pub(crate) records: Records,
     pub(crate) wake: Wake,
     pub(crate) identity: Identity,
-    pub(crate) asker: Asker,
     pub(crate) written: Written,
     pub(crate) configs: Looks,
     pub(crate) spread: Spread,
     pub(crate) backoff: Backoff,
+}
+
+impl Context {
+    /// Whether there is a WsGateway of this name, of whichever class.
+    pub(crate) fn exists(&self, name: &Name) -> bool {
+        self.gateways.get(&reference(name)).is_some()
+    }
+
+    /// Whether this operator keeps a WsGateway: it exists, can be read and is of our class.
+    pub(crate) fn keeps(&self, name: &Name) -> bool {
+        let found = self.gateways.get(&reference(name));
+        let readable = found.as_ref().and_then(|found| found.0.as_ref().ok());
+        readable.is_some_and(|gateway| class::keeps(&self.options.class, gateway))
+    }
+
+    /// Forgets what was done for a WsGateway that is gone, or is another operator's now. What exists of it, and its pods, are
+    /// the watches' to forget.
+    pub(crate) fn forget(&self, name: &Name) {
+        self.written.forget(name);
+        self.configs.forget(&name.namespace, &name.name);
+        self.spread.forget(&name.namespace, &name.name);
+        self.backoff.succeeded(&name.namespace, &name.name);
+    }
+}
+
+fn reference(name: &Name) -> ObjectRef<DeserializeGuard<WsGateway>> {
+    ObjectRef::new(&name.name).within(&name.namespace)
 }

@@ -1,6 +1,7 @@
 //! Triggers: which change in the cluster wakes which WsGateway, of which only those of our class are kept, and only while
 //! this process leads.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::Store;
 use kube::runtime::{Predicate as _, PredicateConfig, WatchStreamExt as _, predicates, watcher};
 use kube::{Client, Resource as _, ResourceExt as _};
 use tokio::sync::{mpsc, watch};
@@ -15,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use wsgateway_crds::WsGateway;
 
 use crate::Options;
-use crate::children::{self, Children, pair};
+use crate::children::{self, held, pair};
 use crate::class;
 use crate::context::Context;
-use crate::discovery::Known;
 use crate::election::Waited;
 use crate::error::Error;
+use crate::kinds::Kind;
 use crate::reconcile::{after_error, reconcile};
 use crate::scope::Scope;
 use crate::wake::{Name, Wakes};
@@ -31,22 +33,22 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// Deleted WsGateways that are looked after at the same time.
 const FAREWELLS: usize = 8;
 
-/// A controller before it runs, and what its watches know.
+/// A controller before it runs, and what its watch knows.
 pub(crate) struct Triggers {
     controller: Controller<DeserializeGuard<WsGateway>>,
     /// WsGateways that were deleted, by UID and name.
     deleted: mpsc::UnboundedReceiver<(String, Name)>,
     /// True from the end of the first list of WsGateways.
     pub(crate) listed: watch::Receiver<bool>,
-    pub(crate) children: Children,
+    pub(crate) gateways: Store<DeserializeGuard<WsGateway>>,
 }
 
-/// Sets up all watches. Nothing is asked before [`run`].
+/// Sets up the watch of WsGateways, and takes in those that are woken. Nothing is asked before [`run`].
 pub(crate) fn triggers(
     client: &Client,
     options: &Options,
     scope: &Scope,
-    known: &watch::Receiver<Known>,
+    kinds: &watch::Receiver<BTreeSet<Kind>>,
     wakes: Wakes,
 ) -> Triggers {
     let (gateways, writer) = pair::<DeserializeGuard<WsGateway>>();
@@ -55,7 +57,8 @@ pub(crate) fn triggers(
         predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
     let (tell, listed) = watch::channel(false);
     let (ended, deleted) = mpsc::unbounded_channel();
-    let main = children::events(client, scope, &watcher::Config::default(), gateways.clone())
+    let main = scope.apis(client);
+    let main = children::events(main, &watcher::Config::default(), held(gateways.clone()))
         .modify(|gateway: &mut DeserializeGuard<WsGateway>| {
             gateway.meta_mut().managed_fields = None
         })
@@ -78,39 +81,13 @@ pub(crate) fn triggers(
         .applied_objects()
         .predicate_filter(changes, PredicateConfig::default())
         .filter_map(children::good);
-    let (service_accounts, service_account_writer) = pair();
-    let (config_maps, config_map_writer) = pair();
-    let (services, service_writer) = pair();
-    let (autoscalers, autoscaler_writer) = pair();
-    let (disruptions, disruption_writer) = pair();
-    let (ingresses, ingress_writer) = pair();
-    let (network_policies, network_policy_writer) = pair();
-    let (deployments, deployment_writer) = pair();
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
-    let controller = Controller::for_stream(main, gateways)
+    let controller = Controller::for_stream(main, gateways.clone())
         .with_config(config)
-        .owns_stream(children::watch(client, scope, service_account_writer))
-        .owns_stream(children::watch(client, scope, config_map_writer))
-        .owns_stream(children::watch(client, scope, service_writer))
-        .owns_stream(children::watch(client, scope, autoscaler_writer))
-        .owns_stream(children::watch(client, scope, disruption_writer))
-        .owns_stream(children::watch(client, scope, network_policy_writer))
-        .owns_stream(children::watch(client, scope, ingress_writer))
-        .owns_stream(children::watch(client, scope, deployment_writer))
         // A kind came or went.
-        .reconcile_all_on(changes_of(known.clone()))
+        .reconcile_all_on(changes_of(kinds.clone()))
         .reconcile_on(wakes.into_stream());
-    let children = Children {
-        service_accounts,
-        config_maps,
-        services,
-        autoscalers,
-        disruptions,
-        network_policies,
-        ingresses,
-        deployments,
-    };
-    Triggers { controller, deleted, listed, children }
+    Triggers { controller, deleted, listed, gateways }
 }
 
 fn changes_of<T: Send + Sync + 'static>(
@@ -187,9 +164,7 @@ async fn keep(
         && !class::keeps(&context.options.class, readable)
     {
         // It may have been ours.
-        let (namespace, name) = (readable.namespace().unwrap_or_default(), readable.name_any());
-        context.written.forget(&namespace, &name);
-        context.backoff.succeeded(&namespace, &name);
+        context.forget(&Name::new(&readable.namespace().unwrap_or_default(), &readable.name_any()));
         return Ok(Action::await_change());
     }
     reconcile(gateway, context).await

@@ -1,29 +1,31 @@
 //! Stage: dereference. What a WsGateway names or depends on, fetched once, before anything is judged.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use wsgateway_crds::{ValidGateway, ValidNats};
 use wsgateway_nats::ConnectError;
 
 use crate::build::child_name;
 use crate::children::seen;
 use crate::context::Context;
-use crate::discovery::Known;
+use crate::kinds::Kind;
 use crate::nats::Link;
 use crate::secrets::{self, SecretTrouble};
 use crate::wake::Name;
 
 /// Right after a start the watches have not told yet what exists; a watch that never does must not hold us up for ever.
 const FIRST_LIST: Duration = Duration::from_secs(5);
-/// The store wakes only the one that asked last; of several that wait, the others look again after this long.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The surroundings of a WsGateway.
 pub(crate) struct World {
     /// The connection to its NATS servers, if messages come from there; it may be down.
     pub(crate) link: Option<Result<Link, NoLink>>,
-    /// Which optional kinds the cluster knows.
-    pub(crate) known: Known,
+    /// Optional kinds that the cluster knows.
+    pub(crate) kinds: BTreeSet<Kind>,
     /// Whether its gateways have been made before.
     pub(crate) deployed: bool,
 }
@@ -57,29 +59,41 @@ pub(crate) async fn link(
     Ok(context.links.get(user, &access, Instant::now()).await?)
 }
 
-pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
-    let deployments = &context.children.deployments;
+/// Waits until the watches have told what exists, or for some seconds, once.
+pub(crate) async fn first_lists(context: &Context) {
+    context.listed.get_or_init(|| wait_for_lists(context)).await;
+}
+
+async fn wait_for_lists(context: &Context) {
+    let (mut objects, mut pods) = (context.inventory.listed(), context.pods.listed());
+    let built_in = |listed: &BTreeSet<Kind>| Kind::BUILT_IN.iter().all(|kind| listed.contains(kind));
     let told = tokio::time::timeout(FIRST_LIST, async {
-        while tokio::time::timeout(ASK_AGAIN, deployments.wait_until_ready()).await.is_err() {}
+        // An error means that nobody will tell any more.
+        let _told = objects.wait_for(built_in).await;
+        let _told = pods.wait_for(|listed| *listed).await;
     });
     if told.await.is_err() {
-        tracing::warn!("Deployments are not listed yet");
+        tracing::warn!("objects or pods are not listed yet: may the operator list and watch them?");
     }
+}
+
+pub(crate) async fn look(gateway: &ValidGateway, context: &Context) -> World {
+    first_lists(context).await;
+    let key = Name::new(&gateway.namespace, &gateway.name);
     let link = match gateway.source.nats() {
-        Some(nats) => {
-            let user = Name::new(&gateway.namespace, &gateway.name);
-            Some(link(&user, nats, context).await)
-        }
+        Some(nats) => Some(link(&key, nats, context).await),
         None => None,
     };
-    World {
-        link,
-        known: *context.known.borrow(),
-        deployed: seen(
-            &context.children.deployments,
-            &gateway.namespace,
-            &child_name(&gateway.name),
-        )
-        .is_some(),
-    }
+    let deployed = deployment(&key, context).is_some();
+    World { link, kinds: context.kinds.borrow().clone(), deployed }
+}
+
+/// The Deployment of a WsGateway as the watch last saw it.
+pub(crate) fn deployment(key: &Name, context: &Context) -> Option<Arc<Deployment>> {
+    seen(&context.children.deployments, &key.namespace, &child_name(&key.name))
+}
+
+/// The autoscaler of a WsGateway as the watch last saw it.
+pub(crate) fn autoscaler(key: &Name, context: &Context) -> Option<Arc<HorizontalPodAutoscaler>> {
+    seen(&context.children.autoscalers, &key.namespace, &child_name(&key.name))
 }

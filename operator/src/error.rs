@@ -40,6 +40,7 @@ impl Error {
         let reason = match error {
             kube::Error::Api(status) if status.is_forbidden() => "Forbidden",
             kube::Error::Api(status) if status.is_conflict() => "Conflict",
+            kube::Error::Api(status) if status.code == 429 => "ApiServerBusy",
             kube::Error::Api(status) if (400..500).contains(&status.code) => "RefusedByApiServer",
             kube::Error::Api(_) => "ApiServerFailed",
             _ => "ApiServerUnreachable",
@@ -49,6 +50,14 @@ impl Error {
             other => format!("{what}: {other}"),
         };
         Self { stage, reason, message }
+    }
+}
+
+impl Error {
+    /// Whether the next attempt may well succeed.
+    pub(crate) fn is_temporary(&self) -> bool {
+        ["Conflict", "ApiServerBusy", "ApiServerFailed", "ApiServerUnreachable"]
+            .contains(&self.reason)
     }
 }
 

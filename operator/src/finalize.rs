@@ -17,10 +17,10 @@ use wsgateway_crds::{Stream, WsGateway};
 use wsgateway_nats::Ending;
 
 use crate::FORCE_DELETE;
-use crate::build::selector_text;
 use crate::context::Context;
 use crate::error::Error;
-use crate::status::{self, Findings, Verdict};
+use crate::status::{self, Findings, READY, STREAM_READY, Verdict};
+use crate::wake::Name;
 
 pub(crate) use unreadable::unreadable;
 
@@ -106,10 +106,7 @@ async fn leave(gateway: &WsGateway, context: &Context) -> Result<Action, Error> 
 async fn unguard(gateway: &WsGateway, context: &Context) -> Result<Action, Error> {
     guard::set(&context.client, &gateway.metadata, false).await?;
     let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
-    context.written.forget(&namespace, &name);
-    context.configs.forget(&namespace, &name);
-    context.spread.forget(&namespace, &name);
-    context.backoff.succeeded(&namespace, &name);
+    context.forget(&Name::new(&namespace, &name));
     Ok(Action::await_change())
 }
 
@@ -136,17 +133,12 @@ async fn report(
     message: String,
     context: &Context,
 ) -> Result<(), Error> {
-    let findings = Findings {
-        generation: gateway.metadata.generation.unwrap_or_default(),
-        selector: selector_text(&gateway.name_any()),
-        stream: Some(Verdict::no(reason, message.clone())),
-        gateway: None,
-        ready: Some(Verdict::no("Deleting", message)),
-        stream_status: None,
-        fleet: None,
-    };
-    let status = status::compute(findings, gateway.status.as_ref(), Timestamp::now());
-    if gateway.status.as_ref() != Some(&status) {
+    let findings = Findings::of(gateway)
+        .with(STREAM_READY, Verdict::no(reason, message.clone()))
+        .with(READY, Verdict::no("Deleting", message));
+    let previous = gateway.status.as_ref();
+    let status = status::compute(&findings, previous, Timestamp::now(), Duration::ZERO);
+    if previous != Some(&status) {
         status::write(&context.client, gateway, &status).await?;
     }
     Ok(())

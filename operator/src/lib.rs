@@ -6,11 +6,12 @@
 //!
 //! Of several operators one leads (`election.rs`); of several classes each has its own WsGateways (`class.rs`).
 //!
-//! In: WsGateways, the Secrets they name and the objects made for them, a NATS server, the gateways' admin ports. Out: a stream, the objects
-//! of the gateway, a status that tells the truth. `reconcile.rs` reads top to bottom as the stages, each a file; `build/`
-//! has a file per object. Judgement (validate, build, the status, the stream's plan) is pure; the rest is a thin shell.
-//! State lives in Kubernetes and NATS: whatever is kept here (connections, stores of the watches, what was applied) may
-//! be lost at any time.
+//! In: WsGateways, the Secrets they name and the objects made for them, a NATS server, the gateways' admin ports. Out: a
+//! stream, the objects of the gateway, a status that tells the truth. `reconcile.rs` reads top to bottom as the stages, each
+//! a file; `build/` has a file per object. Next to the controller, tasks of their own keep the `inventory` of objects and the
+//! `fleet` of pods, ask each pod what it does, and wake the WsGateways of which something changed. Judgement (validate,
+//! build, the status, the stream's plan) is pure; the rest is a thin shell. State lives in Kubernetes and NATS: whatever is
+//! kept here (connections, stores of the watches, what was applied) may be lost at any time.
 
 mod apply;
 mod backoff;
@@ -29,18 +30,23 @@ mod error;
 mod events;
 mod finalize;
 mod fleet;
-mod live;
 mod identity;
+mod inventory;
+mod kinds;
+mod live;
 mod metrics;
 mod nats;
 mod reconcile;
+mod report;
 mod scope;
 mod secrets;
+mod standstill;
 mod status;
 mod stream;
+mod text;
 mod unchanged;
-mod watches;
 mod wake;
+mod watches;
 
 pub mod app;
 
@@ -54,3 +60,5 @@ pub const FINALIZER: &str = "wsgateway.dev/stream";
 pub const FORCE_DELETE: &str = "wsgateway.dev/force-delete";
 /// Annotation with the owner of a stream, as its mark names it: the stream is to belong to this WsGateway instead.
 pub const TAKE_OVER: &str = "wsgateway.dev/take-over-from";
+/// Annotation with any value, such as the time: when it changes, everything is applied anew at once.
+pub const RECONCILE_AT: &str = "wsgateway.dev/reconcile-at";

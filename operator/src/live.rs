@@ -2,8 +2,8 @@
 //!
 //! The kubelet brings a changed ConfigMap to a pod when it next looks at that pod, which may take a minute; a change of the
 //! pod itself makes it look at once. So pods that do not run what they should get an annotation, and another one after a
-//! while, until their /status has the hash or it was tried often enough: then the kubelet's own period remains. Nothing is
-//! asked and nothing is written once the pods have it.
+//! while, until their /status, which the poller asks for, has the hash or it was tried often enough: then the kubelet's own
+//! period remains. Nothing is written once the pods have it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt as _};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use wsgateway_crds::ValidGateway;
 
-use crate::build::selector_text;
 use crate::context::Context;
 use crate::error::{Error, Stage};
-use crate::fleet::ready_address;
+use crate::fleet::{PodFacts, Seen};
+use crate::wake::Name;
 
 /// On a pod: which live part it was made to look for last.
-const LIVE_HASH: &str = "wsgateway.dev/live-hash";
+pub(crate) const LIVE_HASH: &str = "wsgateway.dev/live-hash";
 /// Times between looks, from the first to the last: a kubelet takes a second or two, the gateway another one.
 const PAUSES: [Duration; 6] = [
     Duration::from_secs(2),
@@ -32,10 +32,10 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(20),
     Duration::from_secs(40),
 ];
-/// Pods asked or changed at the same time, for one WsGateway.
+/// Pods changed at the same time, for one WsGateway.
 const AT_ONCE: usize = 8;
-/// Time for all pods of a WsGateway to answer: who is slow is asked again at the next look.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Pods are asked so long before a look: who is slow is seen at the next one.
+const ANSWER: Duration = Duration::from_millis(500);
 /// WsGateways remembered; what is forgotten is looked at again.
 const MOST: usize = 20_000;
 
@@ -145,17 +145,17 @@ pub(crate) async fn spread(gateway: &ValidGateway, hash: &str, context: &Context
     if progress.next.is_none_or(|next| next > now) {
         return;
     }
-    let pods = match look(gateway, context).await {
-        Ok(pods) => pods,
-        Err(error) => {
-            report(&error, context);
-            // As if none had it yet: it is tried again, and not for ever.
-            vec![Found { runs: Some(String::new()), ..Found::default() }]
-        }
-    };
+    let name = Name::new(&gateway.namespace, &gateway.name);
+    let facts = context.pods.of(&name);
+    if !*context.pods.listed().borrow() || (!progress.is_fresh && are_to_be_asked(&facts)) {
+        // Their watch or their answers wake us.
+        return;
+    }
+    let pods: Vec<Found> =
+        facts.iter().filter(|pod| pod.is_current()).map(Found::of).collect();
     let changes = progress.changes(&pods);
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &gateway.namespace);
-    let changed = stream::iter(changes.into_iter().filter(|(name, _)| !name.is_empty()))
+    let changed = stream::iter(changes)
         .map(|(name, value)| change(&api, name, value))
         .buffer_unordered(AT_ONCE)
         .filter_map(|done| std::future::ready(done.err()))
@@ -164,8 +164,9 @@ pub(crate) async fn spread(gateway: &ValidGateway, hash: &str, context: &Context
         report(error, context);
     }
     let progress = progress.after(&pods, Instant::now());
-    if progress.next.is_none() {
-        conclude(gateway, &progress, &pods, context);
+    match progress.next {
+        Some(next) => context.pods.ask_at(&name, next.checked_sub(ANSWER).unwrap_or(next)),
+        None => conclude(gateway, &progress, &pods, context),
     }
     context.spread.note(key, progress);
 }
@@ -189,37 +190,21 @@ fn conclude(gateway: &ValidGateway, progress: &Progress, pods: &[Found], context
     }
 }
 
-/// The pods of a gateway, and what those that take clients say.
-async fn look(gateway: &ValidGateway, context: &Context) -> Result<Vec<Found>, Error> {
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &gateway.namespace);
-    let list = api
-        .list(&ListParams::default().labels(&selector_text(&gateway.name)))
-        .await
-        .map_err(|error| Error::kube(Stage::Apply, "pods of the gateway", &error))?;
-    let alive = list.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    let mut found: Vec<Found> = alive
-        .clone()
-        .map(|pod| Found {
-            name: pod.name_any(),
-            asked: pod.annotations().get(LIVE_HASH).cloned(),
-            ..Found::default()
-        })
-        .collect();
-    let addresses = alive.map(ready_address).enumerate();
-    let addresses: Vec<_> =
-        addresses.filter_map(|(place, address)| Some((place, address?))).collect();
-    let reports: Vec<_> = stream::iter(addresses)
-        .map(|(place, address)| async move { (place, context.asker.ask(address).await) })
-        .buffer_unordered(AT_ONCE)
-        .take_until(Box::pin(tokio::time::sleep(PATIENCE)))
-        .collect()
-        .await;
-    for (place, report) in reports {
-        if let (Some(pod), Some(report)) = (found.get_mut(place), report) {
-            (pod.runs, pod.problem) = (report.live_hash, report.config_problem);
+/// Whether pods that take clients are about to be asked for the first time, as after a start of the operator.
+fn are_to_be_asked(pods: &[PodFacts]) -> bool {
+    pods.iter().any(|pod| pod.takes_clients() && pod.seen == Seen::NotAsked)
+}
+
+impl Found {
+    fn of(pod: &PodFacts) -> Self {
+        let report = pod.report();
+        Self {
+            name: pod.view.name.clone(),
+            asked: pod.view.live_asked.clone(),
+            runs: report.and_then(|report| report.live_hash.clone()),
+            problem: report.and_then(|report| report.config_problem.clone()),
         }
     }
-    Ok(found)
 }
 
 /// Changes a pod, so that its kubelet looks at it.

@@ -5,23 +5,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use wsgateway_crds::{FieldError, ValidGateway, WsGateway, validate};
+use wsgateway_crds::{ValidGateway, WsGateway, validate};
 
 use crate::apply::Applier;
-use crate::build::{objects, selector_text};
+use crate::build::{Objects, Surroundings, admin_name, objects};
 use crate::context::Context;
 use crate::dereference::World;
 use crate::error::{Error, Stage};
-use crate::status::{self, Findings, Verdict};
+use crate::report::{Deployed, Look, outcomes, tell};
+use crate::standstill::{paused, refused, stand_still};
+use crate::status::Verdict;
 use crate::stream::Outcome;
-use crate::{TAKE_OVER, configs, dereference, finalize, fleet, live, secrets, stream};
+use crate::wake::Name;
+use crate::{RECONCILE_AT, TAKE_OVER, configs, dereference, finalize, live, secrets, stream};
 
 /// While something is not ready, the next look comes this early.
 const NOT_READY: Duration = Duration::from_secs(5);
+
+/// A server that hangs must not hold the place of others for longer.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Reconciles one WsGateway, and counts it.
 pub(crate) async fn reconcile(
@@ -33,10 +38,21 @@ pub(crate) async fn reconcile(
         Err(_) => return finalize::unreadable(&guarded, &context).await,
     };
     let begun = Instant::now();
-    let result = if gateway.metadata.deletion_timestamp.is_some() {
-        finalize::run(gateway, &context).await.map(|action| (action, true))
-    } else {
-        converge(gateway, &context).await
+    let step = async {
+        if gateway.metadata.deletion_timestamp.is_some() {
+            finalize::run(gateway, &context).await.map(|action| (action, true))
+        } else {
+            converge(gateway, &context).await
+        }
+    };
+    let result = match tokio::time::timeout(LONGEST, Box::pin(step)).await {
+        Ok(result) => result,
+        // Each of its steps may be repeated.
+        Err(_late) => Err(Error::new(
+            Stage::Apply,
+            "TimedOut",
+            format!("the API server or NATS did not answer within {LONGEST:?}"),
+        )),
     };
     let outcome = match &result {
         Ok((_, true)) => "ok",
@@ -68,46 +84,42 @@ pub(crate) fn after_error(
     Action::requeue(wait)
 }
 
-/// dereference → validate → stream → build → apply → status. True: ready.
+/// dereference → validate → stream → build → apply → status. True: all is as specified.
 async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, bool), Error> {
+    let key = Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
+    if gateway.spec.paused {
+        return stand_still(gateway, &key, paused(), context).await;
+    }
     finalize::guard(gateway, context).await?;
     let valid = match validate(gateway) {
         Ok(valid) => valid,
-        Err(errors) => return refuse(gateway, &errors, context).await,
+        Err(errors) => return stand_still(gateway, &key, refused(&errors), context).await,
     };
+    context.written.ask(&key, gateway.annotations().get(RECONCILE_AT).map(String::as_str));
     let world = dereference::look(&valid, context).await;
     let stream = make_stream(gateway, &valid, &world, context).await;
     let deployed = if stream.refused && !world.deployed {
         // Somebody else's stream: its gateways are not ours to start.
-        Ok(Err(Verdict::no("WaitingForStream", "gateways start once the stream is ours")))
+        let why = Verdict::no("WaitingForStream", "gateways start once the stream is ours");
+        Ok(Deployed::Held(why.planned()))
     } else {
         deploy(&valid, &world, context).await
     };
-    let findings = findings(&valid, &world, &stream, &deployed, context).await;
-    let ready = report(gateway, findings, context).await?;
-    drop(deployed?);
-    Ok((next_look(&valid, ready, stream.retry, context), ready))
-}
-
-/// An invalid spec is a condition; only its change helps.
-async fn refuse(
-    gateway: &WsGateway,
-    errors: &[FieldError],
-    context: &Context,
-) -> Result<(Action, bool), Error> {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    context.metrics.problem("validate", "SpecInvalid");
-    let findings = Findings {
-        generation: gateway.metadata.generation.unwrap_or_default(),
-        selector: selector_text(&gateway.name_any()),
-        stream: None,
-        gateway: None,
-        ready: Some(Verdict::no("SpecInvalid", lines.join("; "))),
-        stream_status: None,
-        fleet: None,
+    let failures = context.backoff.failures(&key.namespace, &key.name);
+    let outcomes = outcomes(&valid, &world, &stream, &deployed, failures);
+    let written = deployed.as_ref().ok().and_then(Deployed::applied);
+    let deployment = written.and_then(|applied| applied.deployment.clone());
+    let look = Look {
+        deployment: deployment.map(Arc::new).or_else(|| dereference::deployment(&key, context)),
+        wanted: valid.effective_replicas(),
+        stream: Some(&stream),
+        internal: Some(format!("{}.{}.svc:{}", valid.name, valid.namespace, valid.port)),
     };
-    report(gateway, findings, context).await?;
-    Ok((Action::await_change(), false))
+    let settled = tell(gateway, &key, look, outcomes, context).await?;
+    if let Some(error) = deployed?.into_broken() {
+        return Err(error);
+    }
+    Ok((next_look(&valid, settled, stream.retry, context), settled))
 }
 
 async fn make_stream(
@@ -129,32 +141,40 @@ async fn make_stream(
     }
 }
 
-/// The gateways' Deployment, or why nothing of theirs is changed.
-type Deployed = Result<Deployment, Verdict>;
-
-async fn deploy(
-    valid: &ValidGateway,
-    world: &World,
-    context: &Context,
-) -> Result<Deployed, Error> {
-    let network = context.network.as_ref();
-    let objects = objects(valid, &context.options.gateway_image, world.known, network)
-        .map_err(|error| Error::new(Stage::Build, "ConfigNotRendered", error.to_string()))?;
+async fn deploy(valid: &ValidGateway, world: &World, context: &Context) -> Result<Deployed, Error> {
+    let objects = build(valid, world, context)?;
     if let Some(verdict) = secrets_withheld(&objects.deployment, valid, world, context).await {
-        return Ok(Err(verdict));
+        return Ok(Deployed::Held(verdict));
     }
+    let desired = objects
+        .desired()
+        .map_err(|error| Error::new(Stage::Build, "NotSerializable", error.to_string()))?;
     let applier = Applier {
         client: &context.client,
-        children: &context.children,
+        inventory: &context.inventory,
         written: &context.written,
         metrics: &context.metrics,
+        wake: &context.wake,
         gateway: valid,
-        known: world.known,
     };
-    let deployment = applier.all(&objects).await?;
-    configs::prune(&applier, &objects.config, context).await;
-    live::spread(valid, &objects.live_hash, context).await;
-    Ok(Ok(deployment))
+    let applied = applier.all(&desired).await;
+    if applied.broken().is_none() {
+        configs::prune(&applier, &objects.config, context).await;
+        live::spread(valid, &objects.live_hash, context).await;
+    }
+    Ok(Deployed::Applied(applied))
+}
+
+fn build(valid: &ValidGateway, world: &World, context: &Context) -> Result<Objects, Error> {
+    let is_taken = |name: &str| context.exists(&Name::new(&valid.namespace, name));
+    let surroundings = Surroundings {
+        default_image: &context.options.gateway_image,
+        kinds: &world.kinds,
+        network: context.network.as_ref(),
+        admin_name: admin_name(&valid.name, is_taken),
+    };
+    objects(valid, &surroundings)
+        .map_err(|error| Error::new(Stage::Build, "ConfigNotRendered", error.to_string()))
 }
 
 /// Pods get a Secret only if it is for WsGateways: they send it to whatever servers the WsGateway names.
@@ -175,88 +195,22 @@ async fn secrets_withheld(
     Some(Verdict::no(trouble.reason, format!("{trouble}{kept}")))
 }
 
-/// Connections are told when they can be had: their absence keeps nobody from the rest of the status.
-async fn load(valid: &ValidGateway, context: &Context) -> Option<(i64, i64)> {
-    let load = context.asker.load(&context.client, &valid.namespace, &valid.name).await;
-    load.unwrap_or_else(|error| {
-        context.metrics.problem(error.stage.as_str(), error.reason);
-        tracing::warn!(%error, "cannot list the pods of a gateway");
-        None
-    })
-}
-
-async fn findings(
-    valid: &ValidGateway,
-    world: &World,
-    stream: &Outcome,
-    deployed: &Result<Deployed, Error>,
-    context: &Context,
-) -> Findings {
-    let (gateway, fleet) = match deployed {
-        Ok(Ok(deployment)) => {
-            let load = load(valid, context).await;
-            (
-                fleet::verdict(deployment, valid.effective_replicas()),
-                Some(fleet::count(deployment, load)),
-            )
-        }
-        Ok(Err(verdict)) => (verdict.clone(), None),
-        Err(error) => (Verdict::no(error.reason, error.message.clone()), None),
-    };
-    // The rest comes first: what is missing in front of pods matters once there are pods.
-    let works = stream.verdict.holds && gateway.holds;
-    let ready = world.known.lacks(valid).filter(|_| works);
-    Findings {
-        generation: valid.generation,
-        selector: selector_text(&valid.name),
-        stream: Some(stream.verdict.clone()),
-        gateway: Some(gateway),
-        ready,
-        stream_status: stream.status.clone(),
-        fleet,
-    }
-}
-
-/// Writes the status if it changed, tells of transitions, and returns whether the WsGateway is ready.
-async fn report(gateway: &WsGateway, findings: Findings, context: &Context) -> Result<bool, Error> {
-    let previous = gateway.status.as_ref();
-    let status = status::compute(findings, previous, Timestamp::now());
-    if previous != Some(&status) {
-        status::write(&context.client, gateway, &status).await?;
-        for condition in status::transitions(previous, &status) {
-            let good = condition.status == "True";
-            tracing::info!(
-                namespace = gateway.namespace(),
-                name = gateway.name_any(),
-                condition = condition.type_,
-                status = condition.status,
-                reason = condition.reason,
-                message = condition.message,
-                "condition"
-            );
-            // Ready repeats what the others say.
-            if condition.type_ != status::READY || condition.reason == "SpecInvalid" {
-                context.events.tell(gateway, good, &condition.reason, &condition.message).await;
-            }
-        }
-    }
-    Ok(status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == status::READY && condition.status == "True"))
-}
-
 fn next_look(valid: &ValidGateway, ready: bool, retry: bool, context: &Context) -> Action {
     let (namespace, name) = (&valid.namespace, &valid.name);
     let wait = if retry {
         context.backoff.failed(namespace, name, fastrand::f64())
     } else {
         context.backoff.succeeded(namespace, name);
-        let rest = Duration::from_secs(u64::from(context.options.resync_seconds.get()));
+        let rest = rest(context);
         let wait = if ready { rest } else { rest.min(NOT_READY) };
         // Spread, so that a fleet that started together does not ask together for ever.
         wait.mul_f64(0.9 + 0.2 * fastrand::f64())
     };
     let pods = context.spread.wait(namespace, name, Instant::now());
     Action::requeue(pods.map_or(wait, |pods| pods.min(wait)))
+}
+
+/// Time between two reconciliations of a WsGateway at which nothing changes.
+pub(crate) fn rest(context: &Context) -> Duration {
+    Duration::from_secs(u64::from(context.options.resync_seconds.get()))
 }

@@ -1,6 +1,7 @@
 //! Which namespaces an operator looks at: all, or some.
 
 use k8s_openapi::NamespaceResourceScope;
+use kube::core::{ApiResource, DynamicResourceScope};
 use kube::{Api, Client, Resource};
 
 /// Each namespace costs a watch of every kind; whoever has more of them wants all.
@@ -55,6 +56,20 @@ impl Scope {
             Self::Namespaces(names) => names
                 .iter()
                 .map(|name| (name.clone(), Api::namespaced(client.clone(), name)))
+                .collect(),
+        }
+    }
+
+    /// The same of a kind that is named by a value.
+    pub(crate) fn apis_of<K>(&self, client: &Client, kind: &ApiResource) -> Vec<(String, Api<K>)>
+    where
+        K: Resource<Scope = DynamicResourceScope, DynamicType = ApiResource>,
+    {
+        match self {
+            Self::Cluster => vec![(String::new(), Api::all_with(client.clone(), kind))],
+            Self::Namespaces(names) => names
+                .iter()
+                .map(|name| (name.clone(), Api::namespaced_with(client.clone(), name, kind)))
                 .collect(),
         }
     }

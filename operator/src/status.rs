@@ -1,14 +1,25 @@
 //! Stage: status. What was found becomes conditions and numbers (pure); written only when it differs.
 
+pub(crate) mod conclude;
+pub(crate) mod judge;
+pub(crate) mod numbers;
+mod pods;
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
-use wsgateway_crds::{GROUP, StreamStatus, VERSION, WsGateway, WsGatewayStatus};
+use wsgateway_crds::{Endpoints, GROUP, StreamStatus, VERSION, WsGateway, WsGatewayStatus};
 
 use crate::FIELD_MANAGER;
+use crate::build::selector_text;
 use crate::error::{Error, Stage};
+use crate::fleet::PodFacts;
+use crate::text::cut;
 
 /// Longest message of a condition, far below what the API server takes.
 const LONGEST_MESSAGE: usize = 2_000;
@@ -16,6 +27,14 @@ const LONGEST_MESSAGE: usize = 2_000;
 pub(crate) const READY: &str = "Ready";
 pub(crate) const STREAM_READY: &str = "StreamReady";
 pub(crate) const GATEWAY_READY: &str = "GatewayReady";
+pub(crate) const PROGRESSING: &str = "Progressing";
+/// The one condition that is bad when it holds.
+pub(crate) const DEGRADED: &str = "Degraded";
+pub(crate) const AUTOSCALING: &str = "Autoscaling";
+pub(crate) const MONITORING_READY: &str = "MonitoringReady";
+/// Only where something is to lead clients to the gateways from outside.
+pub(crate) const EXPOSE_READY: &str = "ExposeReady";
+pub(crate) const PAUSED: &str = "Paused";
 
 /// Whether something holds, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,93 +42,120 @@ pub(crate) struct Verdict {
     pub(crate) holds: bool,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
+    /// It is as somebody wanted it: no reason to warn.
+    pub(crate) is_planned: bool,
 }
 
 impl Verdict {
     pub(crate) fn yes(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { holds: true, reason, message: message.into() }
+        Self { holds: true, reason, message: message.into(), is_planned: false }
     }
 
     pub(crate) fn no(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { holds: false, reason, message: message.into() }
+        Self { holds: false, reason, message: message.into(), is_planned: false }
+    }
+
+    /// The same as something that somebody wanted.
+    pub(crate) fn planned(self) -> Self {
+        Self { is_planned: true, ..self }
     }
 }
 
-/// Pods and what they hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fleet {
-    pub(crate) replicas: i32,
-    pub(crate) ready: i32,
-    /// Connections and the capacity behind them, of the pods that answered.
-    pub(crate) load: Option<(i64, i64)>,
+/// The pods that one reconciliation found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fleet<'a> {
+    pub(crate) deployment: Option<&'a Deployment>,
+    /// Pods wanted.
+    pub(crate) wanted: i32,
+    pub(crate) pods: &'a [PodFacts],
 }
 
-/// What one reconciliation found. A verdict that is `None` keeps its condition as it was.
+/// What one reconciliation found. What is left out stays as it was.
 #[derive(Debug)]
-pub(crate) struct Findings {
+pub(crate) struct Findings<'a> {
     pub(crate) generation: i64,
     pub(crate) selector: String,
-    pub(crate) stream: Option<Verdict>,
-    pub(crate) gateway: Option<Verdict>,
-    /// Overrides the verdict made of the others.
-    pub(crate) ready: Option<Verdict>,
-    /// `None`: NATS could not be asked; what was known stays.
+    /// `None`: the condition says nothing any more and is removed.
+    pub(crate) conditions: Vec<(&'static str, Option<Verdict>)>,
+    /// The stream, if NATS could be asked.
     pub(crate) stream_status: Option<StreamStatus>,
-    /// `None`: not looked at; what was known stays.
-    pub(crate) fleet: Option<Fleet>,
+    /// The pods, if they were looked at.
+    pub(crate) fleet: Option<Fleet<'a>>,
+    /// Where clients connect inside the cluster.
+    pub(crate) internal: Option<String>,
 }
 
-/// The status that follows.
+impl Findings<'_> {
+    /// Nothing but which specification was looked at.
+    pub(crate) fn of(gateway: &WsGateway) -> Self {
+        Self {
+            generation: gateway.metadata.generation.unwrap_or_default(),
+            selector: selector_text(&gateway.name_any()),
+            conditions: Vec::new(),
+            stream_status: None,
+            fleet: None,
+            internal: None,
+        }
+    }
+
+    /// With a condition.
+    pub(crate) fn with(self, kind: &'static str, verdict: Verdict) -> Self {
+        self.set(kind, Some(verdict))
+    }
+
+    /// With a condition, or without that of before.
+    pub(crate) fn set(mut self, kind: &'static str, verdict: Option<Verdict>) -> Self {
+        self.conditions.push((kind, verdict));
+        self
+    }
+
+    /// Whether a condition is as it should be: no reason to warn.
+    fn is_good(&self, kind: &str) -> bool {
+        let verdict = self.conditions.iter().rev().find(|(found, _)| *found == kind);
+        let verdict = verdict.and_then(|(_, verdict)| verdict.as_ref());
+        verdict.is_none_or(|verdict| verdict.is_planned || verdict.holds != (kind == DEGRADED))
+    }
+}
+
+/// The status that follows. `pace` is the time between two writes for numbers that are a little off.
 pub(crate) fn compute(
-    findings: Findings,
+    findings: &Findings<'_>,
     previous: Option<&WsGatewayStatus>,
     now: Timestamp,
+    pace: Duration,
 ) -> WsGatewayStatus {
     let mut status = previous.cloned().unwrap_or_default();
     status.observed_generation = Some(findings.generation);
-    status.selector = Some(findings.selector);
-    if findings.stream_status.is_some() {
-        status.stream = findings.stream_status;
+    status.selector = Some(findings.selector.clone());
+    if let Some(stream) = &findings.stream_status {
+        status.stream = Some(stream.clone());
     }
-    if let Some(fleet) = findings.fleet {
-        status.replicas = fleet.replicas;
-        status.ready_replicas = fleet.ready;
-        status.connections = fleet.load.map(|(connections, _)| connections);
-        status.capacity_percent =
-            fleet.load.and_then(|(connections, capacity)| percent(connections, capacity));
+    if let Some(internal) = &findings.internal {
+        status.endpoints = Some(Endpoints { internal: internal.clone() });
     }
-    let ready =
-        findings.ready.or_else(|| overall(findings.stream.as_ref(), findings.gateway.as_ref()));
-    let verdicts =
-        [(READY, ready), (STREAM_READY, findings.stream), (GATEWAY_READY, findings.gateway)];
-    for (kind, verdict) in verdicts {
-        if let Some(verdict) = verdict {
-            set(&mut status.conditions, kind, verdict, findings.generation, now);
+    if let Some(fleet) = &findings.fleet {
+        let counted = fleet.deployment.and_then(|deployment| deployment.status.as_ref());
+        status.replicas = counted.and_then(|status| status.replicas).unwrap_or_default();
+        status.ready_replicas = counted.and_then(|status| status.ready_replicas).unwrap_or_default();
+        status.pods_ready = Some(format!("{}/{}", status.ready_replicas, fleet.wanted));
+        pods::enter(&mut status, fleet.pods, previous, now);
+    }
+    for (kind, verdict) in &findings.conditions {
+        match verdict {
+            Some(verdict) => {
+                set(&mut status.conditions, kind, verdict, findings.generation, now);
+            }
+            None => status.conditions.retain(|condition| condition.type_ != *kind),
         }
     }
-    status
-}
-
-fn percent(connections: i64, capacity: i64) -> Option<i32> {
-    (capacity > 0)
-        .then(|| i32::try_from(connections.saturating_mul(100) / capacity).unwrap_or(i32::MAX))
-}
-
-/// Ready is the first of the others that does not hold.
-fn overall(stream: Option<&Verdict>, gateway: Option<&Verdict>) -> Option<Verdict> {
-    let (stream, gateway) = (stream?, gateway?);
-    let broken = [stream, gateway].into_iter().find(|verdict| !verdict.holds);
-    Some(
-        broken
-            .cloned()
-            .unwrap_or_else(|| Verdict::yes("AsSpecified", "stream and gateways are as specified")),
-    )
+    let counted = findings.fleet.is_some() || findings.stream_status.is_some();
+    if counted { numbers::settle(previous, status, now, pace) } else { status }
 }
 
 fn set(
     conditions: &mut Vec<Condition>,
     kind: &str,
-    verdict: Verdict,
+    verdict: &Verdict,
     generation: i64,
     now: Timestamp,
 ) {
@@ -119,17 +165,11 @@ fn set(
         .map(|at| &conditions[at])
         .filter(|condition| condition.status == state)
         .map_or(Time(now), |condition| condition.last_transition_time.clone());
-    let mut message = verdict.message;
-    let mut end = message.len().min(LONGEST_MESSAGE);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    message.truncate(end);
     let condition = Condition {
         type_: kind.to_owned(),
         status: state.to_owned(),
         reason: verdict.reason.to_owned(),
-        message,
+        message: cut(&verdict.message, LONGEST_MESSAGE),
         observed_generation: Some(generation),
         last_transition_time: since,
     };
@@ -139,20 +179,45 @@ fn set(
     }
 }
 
-/// Conditions that are new, or whose status or reason changed: each is worth an event.
+/// A condition that is worth an event or a line in the log.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Transition<'a> {
+    pub(crate) condition: &'a Condition,
+    /// As it should be, or as somebody wanted it.
+    pub(crate) is_good: bool,
+    /// Whether it is worth an event: Ready and Progressing repeat what the others say, and that something new is well is
+    /// no news.
+    pub(crate) is_news: bool,
+}
+
+/// Conditions that are new, or whose status or reason changed.
 pub(crate) fn transitions<'a>(
     previous: Option<&WsGatewayStatus>,
     status: &'a WsGatewayStatus,
-) -> Vec<&'a Condition> {
+    findings: &Findings<'_>,
+) -> Vec<Transition<'a>> {
     let before = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let unchanged = |condition: &&Condition| {
-        !before.iter().any(|old| {
-            old.type_ == condition.type_
-                && old.status == condition.status
-                && old.reason == condition.reason
-        })
-    };
-    status.conditions.iter().filter(unchanged).collect()
+    let mut told: Vec<&str> = Vec::new();
+    let mut transitions = Vec::new();
+    for condition in &status.conditions {
+        let old = before.iter().find(|old| old.type_ == condition.type_);
+        if old.is_some_and(|old| old.status == condition.status && old.reason == condition.reason) {
+            continue;
+        }
+        let is_good = findings.is_good(&condition.type_);
+        let is_news = match condition.type_.as_str() {
+            READY | PROGRESSING => condition.reason == "SpecInvalid",
+            STREAM_READY | GATEWAY_READY => true,
+            _ => old.is_some() || !is_good,
+        };
+        // GatewayReady and Degraded may have one reason.
+        let is_news = is_news && !told.contains(&condition.reason.as_str());
+        if is_news {
+            told.push(&condition.reason);
+        }
+        transitions.push(Transition { condition, is_good, is_news });
+    }
+    transitions
 }
 
 /// Writes a status.
@@ -184,74 +249,5 @@ pub(crate) async fn write(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn findings(stream: Verdict, gateway: Verdict) -> Findings {
-        Findings {
-            generation: 3,
-            selector: "a=b".into(),
-            stream: Some(stream),
-            gateway: Some(gateway),
-            ready: None,
-            stream_status: None,
-            fleet: Some(Fleet { replicas: 3, ready: 2, load: Some((150, 200)) }),
-        }
-    }
-
-    fn yes() -> Verdict {
-        Verdict::yes("Fine", "fine")
-    }
-
-    fn condition<'a>(status: &'a WsGatewayStatus, kind: &str) -> &'a Condition {
-        status.conditions.iter().find(|condition| condition.type_ == kind).unwrap()
-    }
-
-    #[test]
-    fn ready_takes_the_reason_of_what_is_not() {
-        let status = compute(findings(yes(), Verdict::no("PodsNotReady", "1 of 3")), None, at(1));
-        let ready = condition(&status, READY);
-        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "PodsNotReady"));
-        assert_eq!(condition(&status, STREAM_READY).status, "True");
-        assert_eq!((status.connections, status.capacity_percent), (Some(150), Some(75)));
-    }
-
-    #[test]
-    fn a_condition_remembers_since_when_until_it_turns() {
-        let first = compute(findings(yes(), yes()), None, at(1));
-        let same = compute(findings(yes(), Verdict::yes("Other", "words")), Some(&first), at(2));
-        assert_eq!(condition(&same, GATEWAY_READY).last_transition_time, Time(at(1)));
-        let turned = compute(findings(yes(), Verdict::no("Bad", "")), Some(&same), at(3));
-        assert_eq!(condition(&turned, GATEWAY_READY).last_transition_time, Time(at(3)));
-        assert_eq!(condition(&turned, STREAM_READY).last_transition_time, Time(at(1)));
-    }
-
-    #[test]
-    fn the_same_findings_make_the_same_status_and_no_transition() {
-        let first = compute(findings(yes(), yes()), None, at(1));
-        let second = compute(findings(yes(), yes()), Some(&first), at(9));
-        assert_eq!(first, second);
-        assert!(transitions(Some(&first), &second).is_empty());
-        assert_eq!(transitions(None, &first).len(), 3);
-    }
-
-    #[test]
-    fn an_invalid_spec_leaves_the_other_conditions_as_they_were() {
-        let first = compute(findings(yes(), yes()), None, at(1));
-        let invalid = Findings {
-            stream: None,
-            gateway: None,
-            fleet: None,
-            ready: Some(Verdict::no("SpecInvalid", "spec.x: no")),
-            ..findings(yes(), yes())
-        };
-        let status = compute(invalid, Some(&first), at(2));
-        assert_eq!(condition(&status, READY).reason, "SpecInvalid");
-        assert_eq!(condition(&status, STREAM_READY), condition(&first, STREAM_READY));
-        assert_eq!(status.ready_replicas, 2);
-    }
-}
+#[path = "status/tests.rs"]
+mod tests;

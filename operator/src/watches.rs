@@ -1,26 +1,26 @@
 //! Several watches as one: one per namespace, with one store for all of them.
 //!
 //! A store takes a list as the whole truth, and each watch lists its own namespace only, again after every interruption.
-//! So the first lists are put together to one, and a later one becomes the changes that it shows. Pure but for the
-//! store, which is asked for what was known of a namespace.
+//! So the first lists are put together to one, and a later one becomes the changes that it shows. Pure but for whoever
+//! takes the events in, who is asked for what is known of a namespace.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::stream::{self, BoxStream, StreamExt as _};
-use kube::runtime::reflector::Store;
 use kube::runtime::watcher::{self, Event};
 use kube::{Resource, ResourceExt as _};
 
 /// What a watch brings.
 type Item<K> = watcher::Result<Event<K>>;
 
-/// The events of several watches, each with its namespace, as those of one watch for the store that `known` reads.
+/// The events of several watches, each with its namespace, as those of one watch. `known` is what whoever takes them in
+/// holds of a namespace.
 pub(crate) fn merged<K>(
     mut watches: Vec<(String, BoxStream<'static, Item<K>>)>,
-    known: Store<K>,
+    mut known: impl FnMut(&str) -> Vec<K> + Send + 'static,
 ) -> BoxStream<'static, Item<K>>
 where
-    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    K: Resource + Clone + Send + Sync + 'static,
 {
     if watches.len() == 1
         && let Some((_all, only)) = watches.pop()
@@ -32,13 +32,7 @@ where
         watches.into_iter().enumerate().map(|(from, watch)| watch.map(move |item| (from, item)).boxed());
     let mut merge = Merge::new(namespaces);
     let events = stream::select_all(numbered).flat_map(move |(from, item)| {
-        stream::iter(merge.take(from, item, |namespace| {
-            let objects = known.state().into_iter();
-            objects
-                .filter(|object| object.namespace().as_deref() == Some(namespace))
-                .map(|object| (*object).clone())
-                .collect()
-        }))
+        stream::iter(merge.take(from, item, &mut known))
     });
     events.boxed()
 }
@@ -56,7 +50,7 @@ struct Merge<K> {
 
 impl<K> Merge<K>
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Resource + Clone + 'static,
 {
     fn new(namespaces: Vec<String>) -> Self {
         let waiting = (0..namespaces.len()).collect();

@@ -9,6 +9,8 @@ mod world;
 
 #[path = "operator/class.rs"]
 mod class;
+#[path = "operator/conditions.rs"]
+mod conditions;
 #[path = "operator/deletion.rs"]
 mod deletion;
 #[path = "operator/drift.rs"]
@@ -17,8 +19,12 @@ mod drift;
 mod end;
 #[path = "operator/expose.rs"]
 mod expose;
+#[path = "operator/faults.rs"]
+mod faults;
 #[path = "operator/files.rs"]
 mod files;
+#[path = "operator/inventory.rs"]
+mod inventory;
 #[path = "operator/leader.rs"]
 mod leader;
 #[path = "operator/live.rs"]
@@ -35,10 +41,14 @@ mod objects;
 mod ownership;
 #[path = "operator/pods.rs"]
 mod pods;
+#[path = "operator/proxy.rs"]
+mod proxy;
 #[path = "operator/redis.rs"]
 mod redis;
 #[path = "operator/reload.rs"]
 mod reload;
+#[path = "operator/rest.rs"]
+mod rest;
 #[path = "operator/rights.rs"]
 mod rights;
 #[path = "operator/scale.rs"]
@@ -47,6 +57,8 @@ mod scale;
 mod schema;
 #[path = "operator/secrets.rs"]
 mod secrets;
+#[path = "operator/standstill.rs"]
+mod standstill;
 #[path = "operator/stream.rs"]
 mod stream;
 #[path = "operator/trouble.rs"]

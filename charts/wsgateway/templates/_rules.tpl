@@ -19,11 +19,12 @@ superfluous is deleted by the operator itself.
 # What it builds: server-side apply (create, patch), repair of drift (list, watch), and whether somebody else has an
 # object by that name (get).
 - apiGroups: [""]
-  resources: [services, serviceaccounts]
+  resources: [serviceaccounts]
   verbs: [get, list, watch, create, patch]
-# One for each version of what needs a new process: old ones are deleted.
+# ConfigMaps: one for each version of what needs a new process; old ones are deleted. Services: that for metrics takes another
+# name, and the old one goes, when a WsGateway of that name is created.
 - apiGroups: [""]
-  resources: [configmaps]
+  resources: [configmaps, services]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments]
@@ -37,17 +38,17 @@ superfluous is deleted by the operator itself.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]
   verbs: [get, list, watch, create, patch, delete]
-# Not watched: the cluster may not know the kinds.
+# Watched once the cluster knows the kinds.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [get, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
-  verbs: [get, create, patch, delete]
-# Whose connections it adds up, and which it annotates, so that their kubelet brings a changed ConfigMap at once.
+  verbs: [get, list, watch, create, patch, delete]
+# Whose state it reports, and which it annotates, so that their kubelet brings a changed ConfigMap at once.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, patch]
+  verbs: [list, watch, patch]
 # Whether one still needs an old ConfigMap.
 - apiGroups: [apps]
   resources: [replicasets]

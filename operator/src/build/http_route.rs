@@ -6,7 +6,7 @@ use wsgateway_config::Millis;
 use wsgateway_crds::{ValidGateway, ValidParent};
 
 use super::meta::{child_name, metadata, some};
-use crate::discovery::http_route_resource;
+use crate::kinds::Kind;
 
 /// `known`: the cluster has the kind.
 pub(super) fn build(gateway: &ValidGateway, known: bool) -> Option<DynamicObject> {
@@ -24,7 +24,7 @@ pub(super) fn build(gateway: &ValidGateway, known: bool) -> Option<DynamicObject
         spec["hostnames"] = json!(wanted.hosts);
     }
     let mut route =
-        DynamicObject::new("", &http_route_resource()).data(json!({ "spec": spec }));
+        DynamicObject::new("", &Kind::HttpRoute.resource()).data(json!({ "spec": spec }));
     route.metadata = metadata(gateway, child_name(&gateway.name));
     route.metadata.annotations = some(&wanted.annotations);
     Some(route)

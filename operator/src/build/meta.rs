@@ -8,10 +8,31 @@ use wsgateway_crds::{GROUP, VERSION, ValidGateway};
 
 /// Value of `app.kubernetes.io/managed-by` on all that we make.
 pub(crate) const MANAGED_BY: &str = "wsgateway-operator";
+/// The label that says so.
+pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// The label with the name of the WsGateway.
+pub(crate) const INSTANCE: &str = "app.kubernetes.io/instance";
+/// What all gateway pods have, of whichever WsGateway.
+pub(crate) const POD_LABELS: &str =
+    "app.kubernetes.io/managed-by=wsgateway-operator,app.kubernetes.io/component=gateway";
 
-/// Name of all that is neither a Service nor the ConfigMap.
+/// Name of all that is neither a Service nor a ConfigMap.
 pub(crate) fn child_name(gateway: &str) -> String {
     format!("{gateway}-gateway")
+}
+
+/// Name of the Service for metrics, which must not be that of the Service for clients of another WsGateway: of one that is
+/// called GATEWAY-admin, say. `is_taken` says whether a WsGateway of this namespace has a name.
+pub(crate) fn admin_name(gateway: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let plain = format!("{gateway}-admin");
+    if !is_taken(&plain) {
+        return plain;
+    }
+    // FNV-1a, of which 24 bits fit: a WsGateway has that name only on purpose.
+    let hash = gateway
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("{plain}-{:06x}", hash & 0x00ff_ffff)
 }
 
 /// On the ConfigMap of a restart part, and on the pods and ReplicaSets that mount it: its version.
@@ -27,24 +48,18 @@ pub(super) fn live_name(gateway: &str) -> String {
     format!("{gateway}-live")
 }
 
-/// Whether a ConfigMap of this name holds some version of the restart part; earlier operators had one without a version.
-pub(crate) fn is_config_name(gateway: &str, name: &str) -> bool {
-    let rest = name.strip_prefix(gateway).and_then(|rest| rest.strip_prefix("-config"));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-}
-
-/// Whether an object of this name is one that is made for a WsGateway.
-pub(crate) fn is_child_name(gateway: &str, name: &str) -> bool {
-    let names =
-        [gateway.to_owned(), format!("{gateway}-admin"), live_name(gateway), child_name(gateway)];
-    names.iter().any(|child| child == name) || is_config_name(gateway, name)
+/// Which version of the restart part a ConfigMap of this name holds, if it holds one. That of earlier operators had none,
+/// which is the empty one here.
+pub(crate) fn config_version<'a>(gateway: &str, name: &'a str) -> Option<&'a str> {
+    let rest = name.strip_prefix(gateway)?.strip_prefix("-config")?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('-') }
 }
 
 /// Labels by which the pods are found. A Deployment's selector cannot change: neither can these.
 pub(super) fn selector(gateway: &str) -> BTreeMap<String, String> {
     labels_of([
         ("app.kubernetes.io/name", "wsgateway"),
-        ("app.kubernetes.io/instance", gateway),
+        (INSTANCE, gateway),
         ("app.kubernetes.io/component", "gateway"),
     ])
 }
@@ -62,7 +77,7 @@ pub(super) fn label_selector(gateway: &str) -> LabelSelector {
 
 pub(super) fn labels(gateway: &str) -> BTreeMap<String, String> {
     let mut labels = selector(gateway);
-    labels.insert("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned());
+    labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned());
     labels
 }
 
@@ -91,4 +106,28 @@ pub(super) fn labels_of<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<St
 /// Annotations, if there are any.
 pub(super) fn some(annotations: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
     (!annotations.is_empty()).then(|| annotations.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_for_metrics_yields_to_the_wsgateway_of_its_name() {
+        let existing = ["odin", "odin-admin"];
+        let name = |gateway: &str| admin_name(gateway, |name| existing.contains(&name));
+        assert_eq!(name("odin"), "odin-admin-b08791");
+        assert_eq!(name("odin-admin"), "odin-admin-admin");
+        let longest = "a".repeat(50);
+        assert_eq!(admin_name(&longest, |_| true).len(), 63);
+    }
+
+    #[test]
+    fn a_configuration_is_told_from_other_config_maps_by_its_name() {
+        assert_eq!(config_version("a", &config_name("a", "0123abcd")), Some("0123abcd"));
+        assert_eq!(config_version("a", "a-config"), Some(""), "of an earlier operator");
+        for name in ["a", "a-live", "ab-config", "b-config-0123abcd", "a-configuration"] {
+            assert_eq!(config_version("a", name), None, "{name}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use wsgateway_crds::{ServiceMonitorMode, ValidGateway};
 
 use super::meta::{child_name, metadata, selector};
 use super::services::ADMIN;
-use crate::discovery::service_monitor_resource;
+use crate::kinds::Kind;
 
 /// `known`: the cluster has the kind.
 pub(super) fn build(gateway: &ValidGateway, known: bool) -> Option<DynamicObject> {
@@ -17,7 +17,7 @@ pub(super) fn build(gateway: &ValidGateway, known: bool) -> Option<DynamicObject
     let mut labels = gateway.monitoring.labels.clone();
     labels.extend(metadata.labels.take().unwrap_or_default());
     metadata.labels = Some(labels);
-    let mut monitor = DynamicObject::new("", &service_monitor_resource()).data(json!({
+    let mut monitor = DynamicObject::new("", &Kind::ServiceMonitor.resource()).data(json!({
         "spec": {
             "namespaceSelector": { "matchNames": [gateway.namespace] },
             "selector": { "matchLabels": selector(&gateway.name) },

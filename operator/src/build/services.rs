@@ -36,14 +36,14 @@ pub(super) fn clients(gateway: &ValidGateway) -> Service {
     service
 }
 
-pub(super) fn admin(gateway: &ValidGateway) -> Service {
+pub(super) fn admin(gateway: &ValidGateway, name: String) -> Service {
     let spec = ServiceSpec {
         cluster_ip: Some("None".to_owned()),
         // Metrics of a pod that does not take clients are the interesting ones.
         publish_not_ready_addresses: Some(true),
         ..spec(gateway, port(ADMIN, ADMIN_PORT))
     };
-    service(gateway, format!("{}-admin", gateway.name), spec)
+    service(gateway, name, spec)
 }
 
 fn service(gateway: &ValidGateway, name: String, spec: ServiceSpec) -> Service {

@@ -17,12 +17,26 @@ const SAMPLE: &str = include_str!("../../../manifests/samples/odin.yaml");
 const REDIS: &str = include_str!("../../../manifests/samples/redis.yaml");
 const FULL: &str = include_str!("full.yaml");
 
-fn built(manifest: &str, monitors: bool) -> Objects {
+/// `optional`: the cluster knows all optional kinds.
+fn built(manifest: &str, optional: bool) -> Objects {
     let mut gateway = parse(manifest).unwrap();
     gateway.metadata.uid = Some("11111111-2222-3333-4444-555555555555".into());
     let valid = validate(&gateway).unwrap();
-    let known = Known { monitors, routes: monitors };
-    objects(&valid, "registry.example.com/gateway:1", known, None).unwrap()
+    let kinds: BTreeSet<Kind> = if optional { Kind::OPTIONAL.into() } else { BTreeSet::new() };
+    objects(&valid, &surroundings(&valid, &kinds, None)).unwrap()
+}
+
+fn surroundings<'a>(
+    valid: &ValidGateway,
+    kinds: &'a BTreeSet<Kind>,
+    network: Option<&'a NetworkRules>,
+) -> Surroundings<'a> {
+    Surroundings {
+        default_image: "registry.example.com/gateway:1",
+        kinds,
+        network,
+        admin_name: admin_name(&valid.name, |_| false),
+    }
 }
 
 #[test]
@@ -34,7 +48,9 @@ fn a_network_policy_lets_clients_in_as_given_and_to_the_admin_port_only_operator
             operator_namespace: "wsgateway-system".to_owned(),
             monitoring: pairs.collect(),
         };
-        objects(&valid, "gateway", Known::default(), Some(&rules)).unwrap().network_policy.unwrap()
+        let none = BTreeSet::new();
+        let objects = objects(&valid, &surroundings(&valid, &none, Some(&rules))).unwrap();
+        objects.network_policy.unwrap()
     };
     let full = policy(FULL, &[("team", "watchers")]);
     insta::assert_snapshot!(yaml::to_string(&full).unwrap());
@@ -120,6 +136,18 @@ fn secrets_of_redis_are_files_where_the_configuration_looks_for_them() {
 }
 
 #[test]
+fn objects_are_applied_in_an_order_in_which_each_finds_what_it_names() {
+    let desired = built(FULL, true).desired().unwrap();
+    let kinds: Vec<Kind> = desired.iter().map(|desired| desired.kind).collect();
+    assert!(kinds.is_sorted() && kinds.first() == Some(&Kind::ServiceAccount));
+    assert_eq!(kinds.len(), 11);
+    for desired in desired {
+        assert_eq!(desired.object["kind"], desired.kind.as_str());
+        assert_eq!(desired.object["metadata"]["name"], desired.name);
+    }
+}
+
+#[test]
 fn without_autoscaling_there_is_no_autoscaler_and_without_the_kind_no_monitor() {
     let objects = built(SAMPLE, false);
     assert!(objects.autoscaler.is_none() && objects.monitor.is_none());
@@ -178,17 +206,6 @@ fn the_files_of_the_configuration_are_mounted_where_the_gateway_is_told_to_look(
     let arguments = pod.containers[0].args.clone().unwrap();
     assert_eq!(arguments, ["--config", &format!("{folder}/{}", keys[0]), "--live", &format!("{folder}/{}", keys[1])]);
     assert_eq!((objects.config.immutable, objects.live.immutable), (Some(true), None));
-}
-
-#[test]
-fn names_of_one_wsgateway_are_told_from_those_of_others() {
-    use super::meta::is_child_name;
-    for name in ["a", "a-admin", "a-gateway", "a-live", "a-config", "a-config-0123abcd"] {
-        assert!(is_child_name("a", name), "{name}");
-    }
-    for name in ["ab", "a-configs", "b-a-live", "a-other", "b-config-0123abcd"] {
-        assert!(!is_child_name("a", name), "{name}");
-    }
 }
 
 #[test]

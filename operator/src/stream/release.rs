@@ -32,10 +32,7 @@ pub(super) async fn left(work: &Work<'_>) {
 /// After the end of a WsGateway: its stream, if it stays and NATS can be reached now, may be adopted by anybody, and remembers
 /// who had it. If this fails the mark stays, and whoever wants the stream finds out that its owner is gone.
 pub(crate) async fn farewell(uid: &str, name: &Name, context: &Context) {
-    context.written.forget(&name.namespace, &name.name);
-    context.configs.forget(&name.namespace, &name.name);
-    context.spread.forget(&name.namespace, &name.name);
-    context.backoff.succeeded(&name.namespace, &name.name);
+    context.forget(name);
     let Some(kept) = context.records.forget(uid).filter(|kept| kept.link.is_up()) else { return };
     match tokio::time::timeout(TIMEOUT, release(&kept, context)).await {
         Ok(Ok(ending)) => tracing::info!(stream = kept.stream, ?ending, "a WsGateway was deleted"),

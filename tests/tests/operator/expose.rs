@@ -104,10 +104,13 @@ async fn a_route_is_made_once_the_cluster_knows_the_kind_and_goes_when_unwanted(
     world.stream_ready().await?;
     world.run_pods(1, "127.0.0.1").await?;
     world.condition(ODIN, "GatewayReady", "True", "PodsReady").await?;
-    world.condition(ODIN, "Ready", "False", "HttpRouteUnknown").await?;
+    world.condition(ODIN, "ExposeReady", "False", "HttpRouteUnknown").await?;
+    // Clients inside the cluster are served.
+    world.condition(ODIN, "Ready", "True", "HttpRouteUnknown").await?;
 
     world.plane.apply_crd(&yaml::from_str(HTTP_ROUTE)?).await?;
 
+    world.condition(ODIN, "ExposeReady", "True", "ExposeApplied").await?;
     world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
     let resource =
         ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"));

@@ -279,10 +279,10 @@ async fn a_new_leader_writes_no_object_that_is_as_it_should_be() -> Result<()> {
     let writes_of_b = object_writes(&events, &b.user);
     assert!(writes_of_b.is_empty(), "{writes_of_b:#?}");
     assert_eq!(world.stream().await?.config, stream.config);
-    let drifted = json!({ "data": { "gateway.yaml": "drifted" } });
+    let drifted = json!({ "data": { "live.yaml": "drifted" } });
     world
         .api::<ConfigMap>()
-        .patch("odin-config", &PatchParams::default(), &Patch::Merge(&drifted))
+        .patch("odin-live", &PatchParams::default(), &Patch::Merge(&drifted))
         .await?;
     writes(&world, &b).await
 }

@@ -12,7 +12,7 @@ use wsgateway_client::{Client, ClientOptions};
 use crate::world::{ODIN, SOON, World, pod_address};
 
 /// Runs a gateway as its pod would.
-async fn run(world: &World, pod: &str, address: IpAddr) -> Result<Running> {
+pub(crate) async fn run(world: &World, pod: &str, address: IpAddr) -> Result<Running> {
     let mut config = world.config().await?;
     (config.admin.address, config.listener.address, config.listener.port) = (address, address, 0);
     let gateway = app::start(config, app::Options { pod: pod.to_owned() })?;
@@ -21,7 +21,7 @@ async fn run(world: &World, pod: &str, address: IpAddr) -> Result<Running> {
     Ok(gateway)
 }
 
-async fn connect(address: SocketAddr) -> Result<Client> {
+pub(crate) async fn connect(address: SocketAddr) -> Result<Client> {
     let options = ClientOptions { protocol: Some("wsgateway.v1".to_owned()), ..Default::default() };
     Ok(tokio::task::spawn_blocking(move || Client::connect(address, &options)).await??)
 }

@@ -143,42 +143,6 @@ async fn a_deleted_or_altered_object_is_repaired() -> Result<()> {
 }
 
 #[tokio::test]
-async fn nothing_is_written_at_rest() -> Result<()> {
-    let world = World::new("rest").await?;
-    world.create(&json!({})).await?;
-    world.stream_ready().await?;
-    world.run_pods(1, "127.0.0.1").await?;
-    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
-    let versions = async || -> Result<Vec<Option<String>>> {
-        Ok(vec![
-            world.api::<wsgateway_crds::WsGateway>().get(ODIN).await?.resource_version(),
-            world.api::<Service>().get("odin").await?.resource_version(),
-            world.api::<Deployment>().get("odin-gateway").await?.resource_version(),
-            world.api::<ConfigMap>().get("odin-live").await?.resource_version(),
-        ])
-    };
-
-    // Whatever was still under way when it became ready has settled after two looks.
-    let settled = world.counter("wsgateway_operator_reconciles_total").await? + 2.0;
-    wait_until(SOON, "two looks", async || {
-        world.counter("wsgateway_operator_reconciles_total").await.is_ok_and(|now| now >= settled)
-    })
-    .await?;
-    let before = versions().await?;
-    let looks = async || world.counter("wsgateway_operator_reconciles_total").await;
-    let (start, writes) =
-        (looks().await?, world.counter("wsgateway_operator_objects_total").await?);
-    wait_until(SOON, "three more looks", async || {
-        looks().await.is_ok_and(|now| now >= start + 3.0)
-    })
-    .await?;
-
-    assert_eq!(versions().await?, before);
-    assert_eq!(world.counter("wsgateway_operator_objects_total").await?, writes);
-    Ok(())
-}
-
-#[tokio::test]
 async fn an_object_of_somebody_else_is_not_taken_over() -> Result<()> {
     let world = World::new("taken").await?;
     let service: Service = serde_json::from_value(json!({
@@ -202,7 +166,8 @@ async fn a_service_monitor_is_made_once_the_cluster_knows_the_kind_and_goes_when
     world.create(&json!({ "spec": { "monitoring": { "serviceMonitor": "Always", "labels": { "release": "p" } } } })).await?;
     world.stream_ready().await?;
     world.run_pods(1, "127.0.0.1").await?;
-    world.condition(ODIN, "Ready", "False", "ServiceMonitorUnknown").await?;
+    world.condition(ODIN, "MonitoringReady", "False", "ServiceMonitorUnknown").await?;
+    world.condition(ODIN, "Ready", "True", "ServiceMonitorUnknown").await?;
 
     let crd: CustomResourceDefinition = serde_json::from_value(json!({
         "metadata": { "name": "servicemonitors.monitoring.coreos.com" },
@@ -215,6 +180,7 @@ async fn a_service_monitor_is_made_once_the_cluster_knows_the_kind_and_goes_when
     }))?;
     world.plane.apply_crd(&crd).await?;
 
+    world.condition(ODIN, "MonitoringReady", "True", "ServiceMonitorApplied").await?;
     world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
         "monitoring.coreos.com",

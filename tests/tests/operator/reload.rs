@@ -102,8 +102,9 @@ async fn an_old_version_is_deleted_once_no_replica_set_and_no_pod_needs_it() -> 
     let mut map: ConfigMap = serde_json::from_value(unversioned)?;
     map.metadata.name = Some("odin-config".to_owned());
     map.metadata.owner_references = Some(owner);
-    map.metadata.labels =
-        Some([("app.kubernetes.io/managed-by".to_owned(), "wsgateway-operator".to_owned())].into());
+    let labels = [("managed-by", "wsgateway-operator"), ("instance", "odin")];
+    let labels = labels.map(|(key, value)| (format!("app.kubernetes.io/{key}"), value.to_owned()));
+    map.metadata.labels = Some(labels.into());
     world.api::<ConfigMap>().create(&PostParams::default(), &map).await?;
     world.gone::<ConfigMap>("odin-config").await?;
 

@@ -16,6 +16,11 @@ use crate::world::{ODIN, World};
 
 /// Gives what the chart's template for the operator's rights renders to, and returns a client of the account it names.
 pub(crate) async fn granted(world: &World, values: &[&str]) -> Result<Client> {
+    granted_but(world, values, "").await
+}
+
+/// The same without the rights on one resource.
+pub(crate) async fn granted_but(world: &World, values: &[&str], without: &str) -> Result<Client> {
     let namespace = world.namespace.as_str();
     let output = std::process::Command::new(tool("helm")?)
         .args(["template", &format!("rights-{namespace}"), "charts/wsgateway"])
@@ -26,7 +31,10 @@ pub(crate) async fn granted(world: &World, values: &[&str]) -> Result<Client> {
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut account = None;
     for document in String::from_utf8(output.stdout)?.split("\n---") {
-        let object: DynamicObject = serde_json::from_value(yaml::from_str(document)?)?;
+        let mut object: DynamicObject = serde_json::from_value(yaml::from_str(document)?)?;
+        if let Some(rules) = object.data.get_mut("rules").and_then(|rules| rules.as_array_mut()) {
+            rules.retain(|rule| rule["resources"] != json!([without]));
+        }
         let kind = object.types.as_ref().context("no kind")?.kind.clone();
         let resource =
             ApiResource::from_gvk(&GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", &kind));

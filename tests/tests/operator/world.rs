@@ -9,6 +9,7 @@ use async_nats::jetstream::{self, stream::Info};
 use harness::{ControlPlane, Identity, Nats, wait_until, wait_until_some};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, CustomResourceExt as _, Resource, ResourceExt as _};
 use operator::Options;
@@ -57,6 +58,10 @@ pub(crate) fn options(namespace: &str) -> Options {
         "--discovery-seconds",
         "1",
         "--leader-elect=false",
+        "--poll-seconds",
+        "1",
+        "--numbers-seconds",
+        "1",
     ];
     operator::Cli::parse_from(arguments).options
 }
@@ -259,6 +264,28 @@ impl World {
         wait_until_some(SOON, what, async || self.stream().await.ok().filter(&passes)).await
     }
 
+    /// Type and reason of all events on WsGateways.
+    pub(crate) async fn events(&self) -> Result<Vec<(String, String)>> {
+        let events = self.api::<Event>().list(&ListParams::default()).await?;
+        let of_ours = |event: &Event| {
+            event.regarding.as_ref().is_some_and(|object| object.kind.as_deref() == Some("WsGateway"))
+        };
+        let told = events.items.into_iter().filter(of_ours);
+        Ok(told
+            .map(|event| (event.type_.unwrap_or_default(), event.reason.unwrap_or_default()))
+            .collect())
+    }
+
+    /// Waits until the operator has reconciled this many times more.
+    pub(crate) async fn more_reconciles(&self, times: f64) -> Result<()> {
+        const RECONCILES: &str = "wsgateway_operator_reconciles_total";
+        let enough = self.counter(RECONCILES).await? + times;
+        wait_until(SOON, "more reconciliations", async || {
+            self.counter(RECONCILES).await.is_ok_and(|now| now >= enough)
+        })
+        .await
+    }
+
     /// Names of the pods of the sample, once there are `count` of them.
     pub(crate) async fn pods(&self, count: usize) -> Result<Vec<String>> {
         let pods = self.api::<Pod>();
@@ -282,7 +309,20 @@ impl World {
         Ok(())
     }
 
-    /// The same for all pods of the sample, once there are `count` of them.
+    /// Sets the status of a pod as a kubelet would while its container does not run.
+    pub(crate) async fn break_pod(&self, name: &str, state: &Value, last: &Value) -> Result<()> {
+        let status = json!({ "status": {
+            "phase": "Pending",
+            "conditions": [{ "type": "Ready", "status": "False" }],
+            "containerStatuses": [{ "name": "gateway", "image": "i", "imageID": "", "ready": false,
+                "restartCount": 3, "state": state, "lastState": last }],
+        }});
+        let parameters = PatchParams::default();
+        self.api::<Pod>().patch_status(name, &parameters, &Patch::Merge(&status)).await?;
+        Ok(())
+    }
+
+    /// As [`World::run_pod`] for all pods of the sample, once there are `count` of them.
     pub(crate) async fn run_pods(&self, count: usize, address: &str) -> Result<()> {
         for name in self.pods(count).await? {
             self.run_pod(&name, address).await?;

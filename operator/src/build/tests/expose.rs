@@ -43,17 +43,3 @@ fn a_route_is_made_only_where_the_kind_is_known() {
         })
     );
 }
-
-#[test]
-fn what_is_asked_for_and_unknown_is_told() {
-    let unknown = Known::default();
-    let lacks = |manifest: &str| {
-        let valid = validate(&parse(manifest).unwrap()).unwrap();
-        let all = Known { monitors: true, routes: true };
-        assert_eq!(all.lacks(&valid), None);
-        unknown.lacks(&valid).map(|verdict| verdict.reason)
-    };
-    assert_eq!(lacks(SAMPLE), None);
-    assert_eq!(lacks(FULL), Some("ServiceMonitorUnknown"));
-    assert_eq!(lacks(&FULL.replace("serviceMonitor: Always", "serviceMonitor: Auto")), Some("HttpRouteUnknown"));
-}

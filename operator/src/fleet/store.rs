@@ -1,0 +1,291 @@
+//! All gateway pods by WsGateway: what Kubernetes reports of them, and what they answered. The watch and the poller write,
+//! reconciliations read copies.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ObjectMeta;
+use kube::runtime::watcher::Event;
+use tokio::sync::watch;
+
+use super::report::Report;
+use super::view::{PodView, gateway_of};
+use super::{Digest, PodFacts, Seen};
+use crate::build::INSTANCE;
+use crate::wake::Name;
+
+/// A pod that answered keeps its report through one failure.
+const SILENT_AFTER: u32 = 2;
+/// Between two attempts at a pod that does not answer, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often pods are asked, and WsGateways are told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Between two questions to one pod.
+    pub(crate) poll: Duration,
+    /// Between two wakes for numbers that changed a little.
+    pub(crate) numbers: Duration,
+}
+
+/// The pods of all WsGateways.
+#[derive(Debug)]
+pub(crate) struct Pods {
+    pace: Pace,
+    fleets: Mutex<HashMap<Name, Fleet>>,
+    /// True from the end of the first list.
+    listed: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Fleet {
+    pods: BTreeMap<String, Tracked>,
+    /// What its WsGateway was last woken with, and when.
+    told: Option<(Instant, Digest)>,
+    /// Whether an answer came since.
+    fresh: bool,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    view: PodView,
+    report: Option<Report>,
+    full: bool,
+    asked: bool,
+    failures: u32,
+    /// When it is asked next; `None` while it is.
+    due: Option<Instant>,
+    /// Listed by the watch that runs anew.
+    listed: bool,
+}
+
+/// A pod to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) key: Name,
+    pub(crate) pod: String,
+    uid: String,
+    pub(crate) address: IpAddr,
+}
+
+impl Pods {
+    pub(crate) fn new(pace: Pace) -> Self {
+        Self { pace, fleets: Mutex::default(), listed: watch::Sender::new(false) }
+    }
+
+    /// Takes in an event of the watch, and returns the WsGateways of which a pod came, went or changed.
+    pub(crate) fn apply(&self, event: &Event<Pod>, now: Instant) -> Vec<Name> {
+        let mut fleets = self.lock();
+        match event {
+            Event::Apply(pod) | Event::InitApply(pod) => {
+                put(&mut fleets, pod, now).into_iter().collect()
+            }
+            Event::Delete(pod) => {
+                let Some(key) = gateway_of(&pod.metadata) else { return Vec::new() };
+                let name = pod.metadata.name.as_deref().unwrap_or_default();
+                let removed =
+                    fleets.get_mut(&key).and_then(|fleet| fleet.pods.remove(name)).is_some();
+                fleets.retain(|_, fleet| !fleet.pods.is_empty());
+                removed.then_some(key).into_iter().collect()
+            }
+            Event::Init => {
+                let pods = fleets.values_mut().flat_map(|fleet| fleet.pods.values_mut());
+                pods.for_each(|pod| pod.listed = false);
+                Vec::new()
+            }
+            Event::InitDone => {
+                self.listed.send_replace(true);
+                let mut gone = Vec::new();
+                fleets.retain(|key, fleet| {
+                    let before = fleet.pods.len();
+                    fleet.pods.retain(|_, pod| pod.listed);
+                    if fleet.pods.len() < before {
+                        gone.push(key.clone());
+                    }
+                    !fleet.pods.is_empty()
+                });
+                gone
+            }
+        }
+    }
+
+    /// The pods of a namespace, by what is needed to take in that they are gone.
+    pub(crate) fn known(&self, namespace: &str) -> Vec<Pod> {
+        let fleets = self.lock();
+        let fleets = fleets.iter().filter(|(key, _)| key.namespace == namespace);
+        let pods = fleets.flat_map(|(key, fleet)| fleet.pods.keys().map(move |pod| (key, pod)));
+        let known = |(key, pod): (&Name, &String)| Pod {
+            metadata: ObjectMeta {
+                namespace: Some(key.namespace.clone()),
+                name: Some(pod.clone()),
+                labels: Some([(INSTANCE.to_owned(), key.name.clone())].into()),
+                ..ObjectMeta::default()
+            },
+            ..Pod::default()
+        };
+        pods.map(known).collect()
+    }
+
+    /// Asks the pods of a WsGateway then, unless it is their turn before.
+    pub(crate) fn ask_at(&self, key: &Name, at: Instant) {
+        if let Some(fleet) = self.lock().get_mut(key) {
+            fleet.pods.values_mut().for_each(|pod| pod.due = pod.due.map(|due| due.min(at)));
+        }
+    }
+
+    /// True once all pods have been listed.
+    pub(crate) fn listed(&self) -> watch::Receiver<bool> {
+        self.listed.subscribe()
+    }
+
+    /// The pods of a WsGateway, by name.
+    pub(crate) fn of(&self, key: &Name) -> Vec<PodFacts> {
+        let fleets = self.lock();
+        let pods = fleets.get(key).into_iter().flat_map(|fleet| fleet.pods.values());
+        pods.map(Tracked::facts).collect()
+    }
+
+    /// The pods to ask now of the WsGateways that are kept; each is given out until it is [answered](Self::answered).
+    pub(super) fn due(&self, now: Instant, is_kept: impl Fn(&Name) -> bool) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for (key, fleet) in self.lock().iter_mut().filter(|(key, _)| is_kept(key)) {
+            for (name, pod) in &mut fleet.pods {
+                let due = pod.due.is_some_and(|due| due <= now) && pod.view.ended.is_none();
+                if let (true, Some(address)) = (due, pod.view.address) {
+                    pod.due = None;
+                    let (pod_name, uid) = (name.clone(), pod.view.uid.clone());
+                    targets.push(Target { key: key.clone(), pod: pod_name, uid, address });
+                }
+            }
+        }
+        targets
+    }
+
+    /// Notes an answer, or that there was none; `jitter` is 0 to 1.
+    pub(super) fn answered(
+        &self,
+        target: &Target,
+        report: Option<Report>,
+        now: Instant,
+        jitter: f64,
+    ) {
+        let mut fleets = self.lock();
+        let Some(fleet) = fleets.get_mut(&target.key) else { return };
+        // Another pod may have taken the name meanwhile.
+        let Some(pod) = fleet.pods.get_mut(&target.pod).filter(|pod| pod.view.uid == target.uid)
+        else {
+            return;
+        };
+        fleet.fresh = true;
+        let was_asked = std::mem::replace(&mut pod.asked, true);
+        match report {
+            Some(report) => {
+                pod.full = report.is_full(pod.full);
+                pod.report = Some(report);
+                pod.failures = 0;
+            }
+            None => {
+                pod.failures = pod.failures.saturating_add(1);
+                if pod.failures >= SILENT_AFTER || !was_asked {
+                    pod.report = None;
+                    pod.full = false;
+                }
+            }
+        }
+        let pause = self.pace.poll.saturating_mul(1 << pod.failures.saturating_sub(2).min(8));
+        let pause = pause.min(LONGEST_PAUSE.max(self.pace.poll));
+        // Spread, so that pods that started together are not asked together for ever.
+        pod.due = Some(now + pause.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0)));
+    }
+
+    /// WsGateways to wake: something about their pods changed that is worth writing.
+    pub(super) fn worth_telling(&self, now: Instant) -> Vec<Name> {
+        let mut worth = Vec::new();
+        for (key, fleet) in self.lock().iter_mut().filter(|(_, fleet)| fleet.fresh) {
+            let facts: Vec<PodFacts> = fleet.pods.values().map(Tracked::facts).collect();
+            let digest = Digest::of(&facts);
+            let due = match &fleet.told {
+                None => true,
+                Some((at, told)) => {
+                    let elapsed = now.saturating_duration_since(*at);
+                    digest.is_worth_telling(told, elapsed, self.pace.numbers)
+                }
+            };
+            if due {
+                fleet.told = Some((now, digest));
+                worth.push(key.clone());
+            }
+            // Without a wake the small difference stays: it is looked at again at the next answer.
+            fleet.fresh = false;
+        }
+        worth
+    }
+
+    #[cfg(test)]
+    fn due_peek(&self, now: Instant) -> Vec<String> {
+        let fleets = self.lock();
+        let pods = fleets.values().flat_map(|fleet| &fleet.pods);
+        pods.filter(|(_, pod)| pod.due.is_some_and(|due| due <= now)).map(|(name, _)| name.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Fleet>> {
+        // Valid after any panic: pods are independent of each other.
+        self.fleets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Enters a pod; returns its WsGateway if anything about it changed.
+fn put(fleets: &mut HashMap<Name, Fleet>, pod: &Pod, now: Instant) -> Option<Name> {
+    let key = gateway_of(&pod.metadata)?;
+    let view = PodView::of(pod);
+    let fleet = fleets.entry(key.clone()).or_default();
+    let known = fleet.pods.get_mut(&view.name).filter(|known| known.view.uid == view.uid);
+    let Some(known) = known else {
+        let tracked = Tracked {
+            report: None,
+            full: false,
+            asked: false,
+            failures: 0,
+            due: Some(now),
+            listed: true,
+            view,
+        };
+        fleet.pods.insert(tracked.view.name.clone(), tracked);
+        return Some(key);
+    };
+    known.listed = true;
+    if known.view == view {
+        return None;
+    }
+    let moved = known.view.address != view.address;
+    if (view.ready && !known.view.ready) || moved || view.terminating != known.view.terminating {
+        // What it answered before says little about now; one that is being asked answers soon.
+        known.failures = 0;
+        known.due = known.due.map(|_| now);
+    }
+    if moved {
+        known.report = None;
+    }
+    // While it started, silence meant nothing.
+    known.asked &= known.report.is_some() || known.view.ready || !view.ready;
+    known.view = view;
+    Some(key)
+}
+
+impl Tracked {
+    fn facts(&self) -> PodFacts {
+        let seen = match &self.report {
+            Some(report) => Seen::Answered(report.clone()),
+            None if self.asked => Seen::Silent,
+            None => Seen::NotAsked,
+        };
+        PodFacts { view: self.view.clone(), seen, full: self.full }
+    }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

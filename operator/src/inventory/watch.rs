@@ -1,0 +1,157 @@
+//! The watches that fill the inventory. Each is a task: trouble of one does not hold up the others.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::api::ObjectMeta;
+use kube::core::{DynamicObject, PartialObjectMeta, PartialObjectMetaExt as _};
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::watcher::Event;
+use kube::{Client, Resource};
+use tokio::sync::watch as channel;
+use tokio::task::AbortHandle;
+
+use super::Inventory;
+use crate::children::{self, Events, held, ours};
+use crate::fleet::gateway_of;
+use crate::kinds::Kind;
+use crate::scope::Scope;
+use crate::wake::Wake;
+
+/// Where watches write to.
+#[derive(Clone)]
+pub(crate) struct Follower {
+    pub(crate) client: Client,
+    pub(crate) scope: Scope,
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) wake: Wake,
+}
+
+/// An object of which only metadata is watched.
+type Partial = PartialObjectMeta<DynamicObject>;
+
+/// Watches the metadata of a kind until dropped.
+pub(crate) async fn follow(follower: Follower, kind: Kind) {
+    let apis = follower.scope.apis_of::<Partial>(&follower.client, &kind.resource());
+    let inventory = Arc::clone(&follower.inventory);
+    let known = move |namespace: &str| {
+        let known = inventory.known(kind, namespace).into_iter();
+        known.map(ObjectMeta::into_response_partial).collect()
+    };
+    let events = children::events(apis, &ours(), known);
+    follower.run(kind, events, |_| false).await;
+}
+
+/// The same for Deployments, whose status is kept, too.
+pub(crate) async fn deployments(
+    follower: Follower,
+    store: Store<Deployment>,
+    mut writer: Writer<Deployment>,
+) {
+    let apis = follower.scope.apis::<Deployment>(&follower.client);
+    let events = children::events(apis, &ours(), held(store.clone()));
+    let keep = |event: &Event<Deployment>| {
+        let before = object(event).and_then(|object| store.get(&ObjectRef::from_obj(object)));
+        let status = |deployment: &Deployment| deployment.status.clone();
+        let news = object(event).map(status) != before.map(|before| status(&before));
+        writer.apply_watcher_event(&slim(event));
+        news
+    };
+    follower.run(Kind::Deployment, events, keep).await;
+}
+
+/// The same for autoscalers, of whose status only the conditions matter: the rest changes with every metric.
+pub(crate) async fn autoscalers(
+    follower: Follower,
+    store: Store<HorizontalPodAutoscaler>,
+    mut writer: Writer<HorizontalPodAutoscaler>,
+) {
+    let apis = follower.scope.apis::<HorizontalPodAutoscaler>(&follower.client);
+    let events = children::events(apis, &ours(), held(store.clone()));
+    let keep = |event: &Event<HorizontalPodAutoscaler>| {
+        let before = object(event).and_then(|object| store.get(&ObjectRef::from_obj(object)));
+        let news = object(event).map(said) != before.map(|before| said(&before));
+        writer.apply_watcher_event(&slim(event));
+        news
+    };
+    follower.run(Kind::HorizontalPodAutoscaler, events, keep).await;
+}
+
+/// What an autoscaler says of itself, without the times.
+fn said(autoscaler: &HorizontalPodAutoscaler) -> Vec<[Option<String>; 4]> {
+    let status = autoscaler.status.clone().unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default().into_iter();
+    conditions.map(|c| [Some(c.type_), Some(c.status), c.reason, c.message]).collect()
+}
+
+fn object<K>(event: &Event<K>) -> Option<&K> {
+    match event {
+        Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(object),
+        Event::Init | Event::InitDone => None,
+    }
+}
+
+/// An event without what is only needed for the fingerprint.
+fn slim<K: Resource + Clone>(event: &Event<K>) -> Event<K> {
+    let mut event = event.clone();
+    if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &mut event {
+        object.meta_mut().managed_fields = None;
+    }
+    event
+}
+
+impl Follower {
+    /// Takes in events. `is_news` is told of each, and whether its status is a reason to wake its WsGateway.
+    async fn run<K: Resource>(
+        &self,
+        kind: Kind,
+        mut events: Events<K>,
+        mut is_news: impl FnMut(&Event<K>) -> bool,
+    ) {
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    let news = is_news(&event).then(|| gateway_of(object(&event)?.meta())).flatten();
+                    let touched = self.inventory.apply(kind, &event);
+                    touched.into_iter().chain(news).for_each(|key| self.wake.wake(key));
+                }
+                Err(error) => tracing::warn!(%error, kind = kind.as_str(), "a watch is interrupted"),
+            }
+        }
+    }
+}
+
+/// Watches optional kinds as long as the cluster knows them, until dropped.
+pub(crate) async fn optional(follower: Follower, mut known: channel::Receiver<BTreeSet<Kind>>) {
+    let mut watches: HashMap<Kind, Watching> = HashMap::new();
+    loop {
+        let kinds = known.borrow_and_update().clone();
+        watches.retain(|kind, _| {
+            let keep = kinds.contains(kind);
+            if !keep {
+                follower.inventory.forget(*kind);
+            }
+            keep
+        });
+        for kind in kinds {
+            watches.entry(kind).or_insert_with(|| {
+                Watching(tokio::spawn(follow(follower.clone(), kind)).abort_handle())
+            });
+        }
+        if known.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A watch that ends when this is dropped.
+struct Watching(AbortHandle);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,252 @@
+//! The conditions (pure): what a person on call reads first. Each says whether something holds, why in one word, and what
+//! to do.
+
+use std::fmt::Write as _;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::jiff::Timestamp;
+
+use super::Verdict;
+use crate::fleet::{self, PodFacts, Problem, Seen};
+use crate::text::cut;
+
+/// Pods named in one message; the others are counted.
+const NAMED: usize = 3;
+/// Longest text taken from another controller.
+const LONGEST_TEXT: usize = 400;
+
+/// What is known of the pods.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) deployment: Option<&'a Deployment>,
+    /// Pods wanted.
+    pub(crate) wanted: i32,
+    pub(crate) pods: &'a [PodFacts],
+    pub(crate) now: Timestamp,
+}
+
+impl Facts<'_> {
+    /// Whether all pods that take clients have been asked since.
+    pub(super) fn all_asked(&self) -> bool {
+        self.pods.iter().all(|pod| !pod.takes_clients() || pod.seen != Seen::NotAsked)
+    }
+}
+
+/// A verdict on the pods of a Deployment that exists: GatewayReady.
+pub(crate) fn gateway(facts: &Facts<'_>, deployment: &Deployment) -> Verdict {
+    let verdict = fleet::verdict(deployment, facts.wanted);
+    if verdict.holds {
+        return verdict;
+    }
+    match problems(facts) {
+        Some((problem, words)) => match verdict.reason {
+            // The pods say better why.
+            "PodsNotReady" | "RollingOut" | "RolloutStuck" => {
+                Verdict::no(problem, format!("{}; {words}", verdict.message))
+            }
+            _ => verdict,
+        },
+        // On their way, as planned.
+        None if matches!(verdict.reason, "PodsNotReady" | "RollingOut" | "ScaledToZero") => {
+            verdict.planned()
+        }
+        None => verdict,
+    }
+}
+
+/// Whether clients are served; `None` when that is not known yet.
+fn served(facts: &Facts<'_>) -> Option<bool> {
+    let pods = || facts.pods.iter().filter(|pod| pod.takes_clients());
+    if pods().any(|pod| pod.report().is_some_and(fleet::Report::is_live)) {
+        Some(true)
+    } else if pods().any(|pod| pod.seen == Seen::NotAsked) {
+        None
+    } else if pods().next().is_none() {
+        // The watch of pods may be late, or forbidden.
+        let status = facts.deployment.and_then(|deployment| deployment.status.as_ref());
+        Some(status.and_then(|status| status.ready_replicas).is_some_and(|ready| ready > 0))
+    } else {
+        // Where the operator cannot ask, Kubernetes' own probe stands: it found the source live once.
+        Some(pods().any(|pod| pod.seen == Seen::Silent))
+    }
+}
+
+/// Ready. `broken` is the first of the other verdicts that does not hold, `known` whether Ready has been told before.
+pub(crate) fn ready(facts: &Facts<'_>, broken: Option<&Verdict>, known: bool) -> Option<Verdict> {
+    let source = sources(facts);
+    let verdict = match (served(facts), broken) {
+        (None, _) if known => return None,
+        (None, _) => Verdict::no("PodsNotAsked", "the pods are about to be asked").planned(),
+        (Some(true), None) => Verdict::yes("AsSpecified", "clients are served as specified"),
+        (Some(true), Some(broken)) => {
+            Verdict::yes(broken.reason, format!("clients are served, but: {}", broken.message))
+        }
+        (Some(false), Some(broken)) => Verdict::no(broken.reason, broken.message.clone()),
+        (Some(false), None) => source.unwrap_or_else(|| {
+            Verdict::no("PodsDraining", "all pods hand over their clients and stop")
+        }),
+    };
+    Some(verdict)
+}
+
+/// That no pod has a live source, though some are ready for Kubernetes.
+fn sources(facts: &Facts<'_>) -> Option<Verdict> {
+    let dark: Vec<&PodFacts> = facts.pods.iter().filter(|pod| is_dark(pod)).collect();
+    let serving = facts.pods.iter().filter(|pod| pod.takes_clients()).count();
+    (!dark.is_empty()).then(|| {
+        Verdict::no(
+            "SourceNotLive",
+            format!(
+                "{} of {serving} pods get no messages, so that their clients get none: {}",
+                dark.len(),
+                named(&dark, |pod| {
+                    let report = pod.report();
+                    let state = report.map_or("", |report| report.source.as_str());
+                    let error = report.and_then(|report| report.error.as_deref());
+                    format!("source {state}{}", error.map_or(String::new(), |error| format!(", {error}")))
+                })
+            ),
+        )
+    })
+}
+
+/// Takes clients and gets no messages.
+fn is_dark(pod: &PodFacts) -> bool {
+    pod.takes_clients() && pod.report().is_some_and(|report| !report.is_live() && !report.draining)
+}
+
+/// What is on its way: Progressing.
+pub(crate) fn progressing(facts: &Facts<'_>) -> Verdict {
+    let Some(deployment) = facts.deployment else {
+        return Verdict::no("NotStarted", "there is no Deployment yet").planned();
+    };
+    let draining = facts.pods.iter().filter(|pod| pod.view.terminating).count();
+    let verdict = fleet::progress(deployment, facts.wanted, draining);
+    match problems(facts) {
+        Some((reason, words)) if verdict.reason == "PodsStarting" => Verdict::no(reason, words),
+        _ if matches!(verdict.reason, "PodsRefused" | "RolloutStuck") => verdict,
+        _ => verdict.planned(),
+    }
+}
+
+/// Whether clients are served less well than specified: Degraded.
+pub(crate) fn degraded(facts: &Facts<'_>) -> Verdict {
+    if let Some((reason, words)) = problems(facts) {
+        return Verdict::yes(reason, words);
+    }
+    if let Some(sources) = sources(facts) {
+        return Verdict { holds: true, ..sources };
+    }
+    let taking: Vec<&PodFacts> = facts.pods.iter().filter(|pod| pod.takes_clients()).collect();
+    let silent: Vec<&PodFacts> =
+        taking.iter().copied().filter(|pod| pod.seen == Seen::Silent).collect();
+    if !silent.is_empty() {
+        return Verdict::yes(
+            "PodsSilent",
+            format!(
+                "{} of {} ready pods do not answer the operator: allow it port 9090 of the gateways' pods in your \
+                 NetworkPolicies; {}",
+                silent.len(),
+                taking.len(),
+                named(&silent, |_| "no answer".to_owned())
+            ),
+        );
+    }
+    if !taking.is_empty() && taking.iter().all(|pod| pod.full) {
+        return Verdict::yes(
+            "Full",
+            "all pods are full and turn clients away: raise spec.replicas or autoscaling.maxReplicas, or \
+             capacity.connectionsPerPod",
+        );
+    }
+    Verdict::no("NoProblem", "no pod has a problem")
+}
+
+/// Whether the autoscaler does its work: Autoscaling. `None`: it has not told yet.
+pub(crate) fn autoscaling(autoscaler: Option<&HorizontalPodAutoscaler>) -> Option<Verdict> {
+    let conditions = autoscaler?.status.as_ref()?.conditions.as_deref()?;
+    let find = |kind: &str, state: &str| {
+        conditions.iter().find(|condition| condition.type_ == kind && condition.status == state)
+    };
+    let words = |condition: &k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscalerCondition| {
+        let reason = condition.reason.as_deref().unwrap_or_default();
+        let message = condition.message.as_deref().unwrap_or_default();
+        cut(&format!("{reason}: {message}"), LONGEST_TEXT)
+    };
+    if let Some(condition) = find("AbleToScale", "False") {
+        return Some(Verdict::no("CannotScale", words(condition)));
+    }
+    if let Some(condition) = find("ScalingActive", "False") {
+        if condition.reason.as_deref() == Some("ScalingDisabled") {
+            return Some(
+                Verdict::no("ScaledToZero", "spec.replicas is 0, which stops the autoscaler, too")
+                    .planned(),
+            );
+        }
+        return Some(Verdict::no(
+            "NoMetric",
+            format!(
+                "the number of pods stays as it is: the metric wsgateway_connections is not served in \
+                 custom.metrics.k8s.io; set up your metrics adapter ({})",
+                words(condition)
+            ),
+        ));
+    }
+    find("ScalingActive", "True")?;
+    let most = find("ScalingLimited", "True")
+        .filter(|condition| condition.reason.as_deref() == Some("TooManyReplicas"));
+    Some(match most {
+        Some(_) => Verdict::yes(
+            "AtMaximum",
+            "more pods are called for than autoscaling.maxReplicas allows: raise it, or capacity.connectionsPerPod",
+        ),
+        None => Verdict::yes("Active", "the autoscaler follows the connections"),
+    })
+}
+
+/// The pods' problems as one: the most frequent reason first named, and which pods.
+fn problems(facts: &Facts<'_>) -> Option<(&'static str, String)> {
+    let found: Vec<(&PodFacts, Problem)> = facts
+        .pods
+        .iter()
+        .filter_map(|pod| Some((pod, fleet::problem(&pod.view, facts.now)?)))
+        .collect();
+    let count = |reason| found.iter().filter(|(_, problem)| problem.reason == reason).count();
+    // The first of the most frequent ones: pods are in the order of their names.
+    let mut worst: Option<(&'static str, usize)> = None;
+    for (_, problem) in &found {
+        let times = count(problem.reason);
+        if worst.is_none_or(|(_, most)| times > most) {
+            worst = Some((problem.reason, times));
+        }
+    }
+    let (reason, _) = worst?;
+    let pods: Vec<&PodFacts> = found
+        .iter()
+        .filter(|(_, problem)| problem.reason == reason)
+        .map(|(pod, _)| *pod)
+        .collect();
+    let words = named(&pods, |pod| {
+        fleet::problem(&pod.view, facts.now).map_or(String::new(), |problem| {
+            format!("{}: {}", problem.reason, problem.message)
+        })
+    });
+    Some((reason, words))
+}
+
+/// `pod A: why; pod B: why; and 3 more`.
+fn named(pods: &[&PodFacts], why: impl Fn(&PodFacts) -> String) -> String {
+    let first: Vec<String> =
+        pods.iter().take(NAMED).map(|pod| format!("pod {}: {}", pod.view.name, why(pod))).collect();
+    let mut words = first.join("; ");
+    if pods.len() > NAMED {
+        // Writing to a String does not fail.
+        let _infallible = write!(words, "; and {} more", pods.len() - NAMED);
+    }
+    words
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;
