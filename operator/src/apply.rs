@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -94,7 +94,7 @@ pub(crate) struct Applier<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Applied {
     /// The Deployment, if it was written.
-    pub(crate) deployment: Option<Deployment>,
+    pub(crate) deployment: Option<Arc<Deployment>>,
     /// Why objects are not as desired, in the order in which they were tried.
     pub(crate) problems: Vec<(Kind, Error)>,
 }
@@ -127,7 +127,8 @@ impl Applier<'_> {
         for desired in desired {
             match self.one(&key, desired).await {
                 Ok(written) if desired.kind == Kind::Deployment => {
-                    applied.deployment = written.and_then(|object| object.try_parse().ok());
+                    let written = written.and_then(|object| object.try_parse().ok());
+                    applied.deployment = written.map(Arc::new);
                 }
                 Ok(_) => {}
                 Err(error) => {

@@ -110,7 +110,7 @@ async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, boo
     let written = deployed.as_ref().ok().and_then(Deployed::applied);
     let deployment = written.and_then(|applied| applied.deployment.clone());
     let look = Look {
-        deployment: deployment.map(Arc::new).or_else(|| dereference::deployment(&key, context)),
+        deployment: deployment.or_else(|| dereference::deployment(&key, context)),
         wanted: valid.effective_replicas(),
         stream: Some(&stream),
         internal: Some(format!("{}.{}.svc:{}", valid.name, valid.namespace, valid.port)),

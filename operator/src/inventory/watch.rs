@@ -37,7 +37,7 @@ type Partial = PartialObjectMeta<DynamicObject>;
 pub(crate) async fn follow(follower: Follower, kind: Kind) {
     let apis = follower.scope.apis_of::<Partial>(&follower.client, &kind.resource());
     let inventory = Arc::clone(&follower.inventory);
-    let known = move |namespace: &str| {
+    let known = move |namespace: &str| -> Vec<Partial> {
         let known = inventory.known(kind, namespace).into_iter();
         known.map(ObjectMeta::into_response_partial).collect()
     };
@@ -105,7 +105,7 @@ fn slim<K: Resource + Clone>(event: &Event<K>) -> Event<K> {
 
 impl Follower {
     /// Takes in events. `is_news` is told of each, and whether its status is a reason to wake its WsGateway.
-    async fn run<K: Resource>(
+    async fn run<K: Resource + 'static>(
         &self,
         kind: Kind,
         mut events: Events<K>,

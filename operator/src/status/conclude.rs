@@ -148,6 +148,10 @@ mod tests {
     #[case::fine(fine(), "True AsSpecified")]
     #[case::stream(Outcomes { stream: Some(Verdict::no("NatsUnreachable", "")), ..fine() }, "True NatsUnreachable")]
     #[case::monitoring(Outcomes { monitoring: Some(Verdict::no("Refused", "")), ..fine() }, "True Refused")]
+    #[case::exposure(
+        Outcomes { exposure: Some(Verdict::no("HttpRouteUnknown", "")), is_exposed: true, ..fine() },
+        "True HttpRouteUnknown"
+    )]
     #[case::obstacle(Outcomes { obstacle: Some(Verdict::no("NameTaken", "")), ..fine() }, "True NameTaken")]
     #[case::refused(Outcomes { standstill: Some(Verdict::no("SpecInvalid", "")), ..Outcomes::default() }, "True SpecInvalid")]
     #[case::paused(Outcomes { standstill: Some(Verdict::no("Paused", "").planned()), ..Outcomes::default() }, "True Paused")]
@@ -158,6 +162,17 @@ mod tests {
         let deployment = deployment(1);
         let told = told(Some(&deployment), outcomes);
         assert_eq!(condition(&told, READY).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn what_leads_clients_here_is_told_as_long_as_there_is_to_be_something() {
+        let deployment = deployment(1);
+        let refused = Some(Verdict::no("IngressRefused", ""));
+        let outcomes = Outcomes { exposure: refused, is_exposed: true, ..fine() };
+        let now = told(Some(&deployment), outcomes);
+        assert_eq!(condition(&now, EXPOSE_READY).as_deref(), Some("False IngressRefused"));
+        assert_eq!(condition(&now, GATEWAY_READY).as_deref(), Some("True PodsReady"));
+        assert_eq!(condition(&told(Some(&deployment), fine()), EXPOSE_READY), None);
     }
 
     #[test]

@@ -48,14 +48,19 @@ async fn writes(world: &World, operator: &Operator) -> Result<Vec<AuditEvent>> {
 async fn written(world: &World, operator: &Operator) -> Result<Vec<String>> {
     let mut events = writes(world, operator).await?;
     events.retain(|event| event.resource != "events");
-    let mut names: Vec<String> = events.into_iter().map(|event| event.name).collect();
+    // Without the hash of a ConfigMap.
+    let name = |event: AuditEvent| match event.name.split_once("-config-") {
+        Some((gateway, _hash)) => format!("{gateway}-config"),
+        None => event.name,
+    };
+    let mut names: Vec<String> = events.into_iter().map(name).collect();
     names.sort();
     names.dedup();
     Ok(names)
 }
 
 fn of(gateway: &str) -> Vec<String> {
-    let parts = ["", "-admin", "-config", "-gateway"];
+    let parts = ["", "-admin", "-config", "-gateway", "-live"];
     parts.iter().map(|part| format!("{gateway}{part}")).collect()
 }
 

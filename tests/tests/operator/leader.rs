@@ -267,7 +267,7 @@ async fn a_new_leader_writes_no_object_that_is_as_it_should_be() -> Result<()> {
     world.create(&autoscaled).await?;
     world.stream_ready().await?;
     world.run_pods(2, "127.0.0.1").await?;
-    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
+    world.condition(ODIN, "Ready", "True", "NoMetric").await?;
     let stream = world.stream().await?;
     a.guarded.terminate(SOON).await?;
 

@@ -69,7 +69,7 @@ async fn the_chart_gives_the_operator_enough_rights_from_creation_to_deletion() 
     world.stream_ready().await?;
     world.object::<HorizontalPodAutoscaler>("odin-gateway", |_| true).await?;
     world.run_pods(1, "127.0.0.1").await?;
-    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
+    world.condition(ODIN, "Ready", "True", "NoMetric").await?;
     world.edit(&json!({ "spec": { "autoscaling": null } })).await?;
     world.gone::<HorizontalPodAutoscaler>("odin-gateway").await?;
     let events =
