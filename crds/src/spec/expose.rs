@@ -16,8 +16,8 @@ pub struct Expose {
     /// An Ingress (networking.k8s.io/v1) that leads to the Service. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<ExposeIngress>,
-    /// An HTTPRoute (gateway.networking.k8s.io/v1) that leads to the Service. The WsGateway is not Ready while the
-    /// cluster does not know the kind. Absent: none.
+    /// An HTTPRoute (gateway.networking.k8s.io/v1) that leads to the Service. The condition ExposeReady is False
+    /// while the cluster does not know the kind. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_route: Option<ExposeHttpRoute>,
 }

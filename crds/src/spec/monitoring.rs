@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Monitoring {
     /// Whether a ServiceMonitor is made. Auto: if the cluster knows that kind, also when it learns it later. Always: the
-    /// WsGateway is not Ready without it. Never: none. Default Auto.
+    /// condition MonitoringReady is False without it. Never: none. Default Auto.
     #[serde(default)]
     pub service_monitor: ServiceMonitorMode,
     /// Time between two scrapes, such as 15s; at least 1s. Default 15s.
