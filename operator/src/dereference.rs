@@ -69,8 +69,8 @@ async fn wait_for_lists(context: &Context) {
     let built_in = |listed: &BTreeSet<Kind>| Kind::BUILT_IN.iter().all(|kind| listed.contains(kind));
     let told = tokio::time::timeout(FIRST_LIST, async {
         // An error means that nobody will tell any more.
-        let _told = objects.wait_for(built_in).await;
-        let _told = pods.wait_for(|listed| *listed).await;
+        drop(objects.wait_for(built_in).await);
+        drop(pods.wait_for(|listed| *listed).await);
     });
     if told.await.is_err() {
         tracing::warn!("objects or pods are not listed yet: may the operator list and watch them?");

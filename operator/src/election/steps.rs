@@ -28,7 +28,7 @@ pub(crate) struct Timing {
     "the times of the leader election need retry < renew < lease, and a lease of at most an hour: lease {lease:?}, renew \
      {renew:?}, retry {retry:?} (--lease-seconds 15 --renew-seconds 10 --retry-seconds 2 are the defaults)"
 )]
-pub struct TimingError {
+pub(crate) struct TimingError {
     lease: Duration,
     renew: Duration,
     retry: Duration,
