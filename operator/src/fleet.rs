@@ -18,9 +18,7 @@ pub(crate) use problem::{Problem, problem};
 pub(crate) use report::{Report, Source};
 pub(crate) use rollout::{progress, verdict};
 pub(crate) use store::{Pace, Pods};
-#[cfg(test)]
-pub(crate) use view::PodView;
-pub(crate) use view::gateway_of;
+pub(crate) use view::{PodView, gateway_of};
 pub(crate) use watch::watch;
 
 use crate::status::numbers::{Drift, drift, round};
@@ -39,7 +37,7 @@ pub(crate) enum Seen {
 /// A pod at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PodFacts {
-    pub(crate) view: view::PodView,
+    pub(crate) view: PodView,
     pub(crate) seen: Seen,
     /// It turns clients away, or did a moment ago and has hardly any room.
     pub(crate) full: bool,

@@ -92,7 +92,7 @@ fn ready_takes_the_reason_of_what_is_not_as_specified() {
     let fine = ready(&facts(&deployment, &live), None, true).unwrap();
     assert_eq!((fine.holds, fine.reason), (true, "AsSpecified"));
     let starting = [pod("a", false, Seen::Silent)];
-    let none = super::tests::deployment(0);
+    let none = tests::deployment(0);
     let verdict = ready(&facts(&none, &starting), Some(&broken), true).unwrap();
     assert_eq!((verdict.holds, verdict.reason), (false, "NatsUnreachable"));
 }

@@ -205,7 +205,7 @@ mod tests {
         let first = settle(None, status(100, 0, 0), at(0), PACE);
         assert_eq!(settle(Some(&first), status(106, 0, 0), at(59), PACE), first);
         let later = settle(Some(&first), status(106, 0, 7), at(60), PACE);
-        assert_eq!((later.connections, later.numbers_time), (Some(106), Some(Time(at(60)))));
+        assert_eq!((later.connections, &later.numbers_time), (Some(106), &Some(Time(at(60)))));
         let many = settle(Some(&later), status(120, 0, 0), at(61), PACE);
         assert_eq!(many.connections, Some(120));
         let stream = settle(Some(&many), status(120, 50, 0), at(62), PACE);

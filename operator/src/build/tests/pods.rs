@@ -19,7 +19,9 @@ fn amount(objects: &Objects, kind: &str, resource: &str) -> Option<String> {
 }
 
 fn config(objects: &Objects) -> GatewayConfig {
-    GatewayConfig::parse(&objects.config_map.data.as_ref().unwrap()["gateway.yaml"]).unwrap()
+    let [restart, live] = [(&objects.config, "gateway.yaml"), (&objects.live, "live.yaml")]
+        .map(|(map, file)| map.data.as_ref().unwrap()[file].as_str());
+    GatewayConfig::load(restart, Some(live)).unwrap().config
 }
 
 fn mebibytes(text: &str) -> u64 {
