@@ -157,7 +157,9 @@ fn describe(planned: &Planned, stream: &str, text: &mut String) {
     if let (Some(observed), Some(config)) = (&planned.observed, planned.plan.config()) {
         lines.extend(discarded(observed, config.number("max_msgs"), config.number("max_bytes")));
     }
-    lines.iter().for_each(|line| drop(writeln!(text, "  {line}")));
+    for line in &lines {
+        let _ = writeln!(text, "  {line}");
+    }
 }
 
 fn is_mark(field: &str) -> bool {

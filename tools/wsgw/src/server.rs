@@ -29,7 +29,8 @@ impl Server {
     ) -> Result<Self, Error> {
         let trouble = Arc::<Mutex<Option<String>>>::default();
         let noted = Arc::clone(&trouble);
-        let connection = wsgateway_nats::connect(&Access::from(source), name, move |notice| {
+        let access = Access::from(source);
+        let connection = wsgateway_nats::connect(&access, name, move |notice| {
             if let Notice::Failed(failure) = notice
                 && failure.kind != FailureKind::Unreachable
             {

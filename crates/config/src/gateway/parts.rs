@@ -114,7 +114,7 @@ fn covers(field: &str, path: &str) -> bool {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use super::*;
+    use super::{covers, *};
     use crate::*;
 
     /// Two configurations that differ in every field. They name every field, so that they do not compile while a new one

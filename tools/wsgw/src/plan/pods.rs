@@ -37,7 +37,9 @@ pub(super) fn describe(
         };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "pods would be replaced, and move {clients}");
-        changes.iter().take(MOST).for_each(|change| drop(writeln!(text, "  {change}")));
+        for change in changes.iter().take(MOST) {
+            let _ = writeln!(text, "  {change}");
+        }
         if changes.len() > MOST {
             let _ = writeln!(text, "  and {} more", changes.len() - MOST);
         }
