@@ -26,7 +26,7 @@ use crate::FIELD_MANAGER;
 use crate::cli::ElectionOptions;
 
 pub(crate) use fence::fenced;
-pub(crate) use lead::{Lead, NotLeading, Waited};
+pub(crate) use lead::{Lead, Waited};
 
 use lead::Standing;
 use steps::{Decision, Election, Record, Timing, TimingError};
