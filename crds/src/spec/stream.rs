@@ -88,10 +88,9 @@ pub struct Stream {
     #[serde(default)]
     pub compression: Compression,
     /// What to do with a stream of this name that neither this WsGateway nor an earlier one of its namespace and name made.
-    /// Fail: leave it alone and say so. Adopt:
-    /// take it over and make it as specified, which may discard messages beyond the limits given here. Observe: read it as
-    /// it is, whoever it belongs to; it is never created, changed or deleted, and of the other fields only name and
-    /// subjects count. Default Fail.
+    /// Fail: leave it alone and say so. Adopt: take it over and make it as specified, which may discard messages beyond
+    /// the limits given here. Observe: read it as it is, whoever it belongs to; it is never created, changed or deleted,
+    /// and of the other fields only name and subjects count. Default Fail.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
     /// What becomes of the stream when the WsGateway is deleted. Retain: it stays, free to be adopted, and the next

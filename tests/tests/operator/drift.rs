@@ -12,7 +12,7 @@ use crate::world::{ODIN, SOON, World, options};
 async fn slow(name: &str) -> Result<World> {
     let mut world = World::without_operator(name).await?;
     let mut options = options(&world.namespace);
-    options.resync_seconds = 3600.try_into()?;
+    options.resync_seconds = 3600_u32.try_into()?;
     world.start_operator_with(options, world.client.clone()).await?;
     Ok(world)
 }
