@@ -111,9 +111,7 @@ impl Derived {
             + if asked.odin { ODIN_BYTES } else { 0 };
         let fallbacks = fallbacks(connections, limits);
         let parts = Parts {
-            fixed: BASE_BYTES
-                + clients * connection_bytes
-                + u64::from(fallbacks) * FALLBACK_BYTES,
+            fixed: BASE_BYTES + clients * connection_bytes + u64::from(fallbacks) * FALLBACK_BYTES,
             outbox: limits.outbox_bytes.into(),
             most: Budgets { stalled: stalled(clients), history: limits.history.bytes },
             history_may_shrink: asked.history_may_shrink,
@@ -133,9 +131,9 @@ impl Derived {
             outbox_bytes: budgets.stalled * parts.outbox,
             history_bytes: budgets.history,
             memory_request,
-            memory_limit: asked.memory_limit.unwrap_or_else(|| {
-                derived_limit.max(asked.memory_request.unwrap_or_default())
-            }),
+            memory_limit: asked
+                .memory_limit
+                .unwrap_or_else(|| derived_limit.max(asked.memory_request.unwrap_or_default())),
             target_connections: asked
                 .target
                 .unwrap_or_else(|| u32::try_from(default_target).unwrap_or(connections)),
@@ -271,7 +269,10 @@ mod tests {
         let free = Derived::new(&asked(None, None)).unwrap();
         assert!(tight.outbox_bytes < free.outbox_bytes && tight.history_bytes < free.history_bytes);
         let wide = Derived::new(&asked(Some(8 << 30), None)).unwrap();
-        assert_eq!((wide.outbox_bytes, wide.history_bytes), (free.outbox_bytes, free.history_bytes));
+        assert_eq!(
+            (wide.outbox_bytes, wide.history_bytes),
+            (free.outbox_bytes, free.history_bytes)
+        );
         let asked_for = Derived::new(&asked(None, Some(8 << 30))).unwrap();
         assert_eq!(asked_for.memory_limit, 8 << 30, "a request above our limit raises it");
     }

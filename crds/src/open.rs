@@ -16,7 +16,8 @@ where
 {
     let bytes = value.to_string().len();
     if bytes > most_bytes {
-        let message = format!("must be at most {} KiB of JSON; got {bytes} bytes", most_bytes >> 10);
+        let message =
+            format!("must be at most {} KiB of JSON; got {bytes} bytes", most_bytes >> 10);
         return Err(FieldError::new(path, message));
     }
     let read: T = serde_path_to_error::deserialize(value).map_err(|error| {

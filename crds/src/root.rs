@@ -4,8 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    Autoscaling, Capacity, Channels, Expose, History, Listener, LogLevel, Monitoring, Nats, Network, Odin, Pod,
-    RateLimits, Redis, SlowConsumer, Stream, Symbols,
+    Autoscaling, Capacity, Channels, Expose, History, Listener, LogLevel, Monitoring, Nats,
+    Network, Odin, Pod, RateLimits, Redis, SlowConsumer, Stream, Symbols,
 };
 use crate::status::WsGatewayStatus;
 

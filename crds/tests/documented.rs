@@ -107,7 +107,9 @@ fn companions(path: &str) -> Vec<(String, Value)> {
     let others: &[(&str, &str)] = match parent {
         "autoscaling" => return vec![("autoscaling.maxReplicas".to_owned(), json!(9))],
         "pod.tolerations[]" => &[("key", "dedicated"), ("effect", "NoExecute")],
-        "pod.topologySpread[]" => &[("topologyKey", "rack"), ("whenUnsatisfiable", "DoNotSchedule")],
+        "pod.topologySpread[]" => {
+            &[("topologyKey", "rack"), ("whenUnsatisfiable", "DoNotSchedule")]
+        }
         "expose.service" => &[("type", "LoadBalancer")],
         "expose.httpRoute" | "expose.httpRoute.parentRefs[]" => {
             return vec![("expose.httpRoute.parentRefs[].name".to_owned(), json!("public"))];

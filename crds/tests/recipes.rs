@@ -44,7 +44,8 @@ fn what_the_recipes_show_are_objects_of_some_kind() {
         RECIPES.split("```").filter_map(|block| block.strip_prefix("yaml\n")).collect();
     assert!(blocks.len() >= 3);
     for document in blocks.iter().flat_map(|block| block.split("\n---\n")) {
-        let object: Object = yaml::from_str(document).unwrap_or_else(|error| panic!("{error}: {document}"));
+        let object: Object =
+            yaml::from_str(document).unwrap_or_else(|error| panic!("{error}: {document}"));
         assert!(object.api_version.contains('/') && !object.kind.is_empty(), "{document}");
         assert!(object.metadata["name"].is_string(), "{document}");
     }

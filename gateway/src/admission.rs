@@ -161,7 +161,8 @@ mod tests {
     #[test]
     fn a_smaller_admission_turns_nobody_out_and_admits_nobody_until_enough_have_left() {
         let admission = Admission::new(3, 2);
-        let mut held = vec![admission.admit_fallback().unwrap(), admission.admit_fallback().unwrap()];
+        let mut held =
+            vec![admission.admit_fallback().unwrap(), admission.admit_fallback().unwrap()];
         admission.resize(2, 1);
         assert_eq!((admission.taken(), admission.capacity()), (2, 2));
         assert_eq!(admission.admit().unwrap_err(), Refused::Full);

@@ -105,8 +105,7 @@ pub(crate) fn client_routes(site: &Arc<Site>) -> (Router, Door) {
         let polls = read(get(poll::poll));
         routes = routes.route(&place, offered(site, |terms| terms.long_poll, polls));
     }
-    let pages =
-        [("/health", get(health::cached_health)), ("/stats", get(health::cached_stats))];
+    let pages = [("/health", get(health::cached_health)), ("/stats", get(health::cached_stats))];
     for (place, page) in pages {
         routes = routes.route(place, offered(site, |terms| terms.status_pages, read(page)));
     }

@@ -76,10 +76,7 @@ impl Files {
     /// # Errors
     /// [`FileError::Read`]
     pub fn read(&self) -> Result<Texts, FileError> {
-        Ok(Texts {
-            config: read(&self.config)?,
-            live: self.live.as_deref().map(read).transpose()?,
-        })
+        Ok(Texts { config: read(&self.config)?, live: self.live.as_deref().map(read).transpose()? })
     }
 
     /// The configuration that texts of these files hold.
@@ -306,10 +303,8 @@ mod tests {
 
     #[test]
     fn what_is_reported_is_bounded_whatever_the_files_hold() {
-        let given = Given {
-            unknown: vec!["ü".repeat(10_000)],
-            ..files().parse(&texts("")).unwrap()
-        };
+        let given =
+            Given { unknown: vec!["ü".repeat(10_000)], ..files().parse(&texts("")).unwrap() };
         let state = ConfigState::of(&given).with_problem(&"ü".repeat(10_000));
         assert!(state.unknown[0].len() <= LONGEST_KEY);
         assert!(state.problem.is_some_and(|problem| problem.len() <= LONGEST_PROBLEM));

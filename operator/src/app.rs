@@ -104,8 +104,8 @@ struct Beside {
 /// # Errors
 /// When the port is taken, or the options mean nothing.
 pub fn start(options: Options, client: Client) -> Result<App, StartError> {
-    let scope = Scope::new(&options.namespaces)
-        .map_err(|error| StartError::Options(error.to_string()))?;
+    let scope =
+        Scope::new(&options.namespaces).map_err(|error| StartError::Options(error.to_string()))?;
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let readiness = Readiness::new();
@@ -151,12 +151,8 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         spread: crate::live::Spread::default(),
         backoff: crate::backoff::Backoff::default(),
     });
-    let beside = Beside {
-        scope,
-        kinds,
-        deployments: deployment_writer,
-        autoscalers: autoscaler_writer,
-    };
+    let beside =
+        Beside { scope, kinds, deployments: deployment_writer, autoscalers: autoscaler_writer };
     Ok(App { admin, triggers, context, elector, beside, watching })
 }
 

@@ -142,7 +142,8 @@ impl Applier<'_> {
         let wanted: BTreeSet<(Kind, &str)> =
             desired.iter().map(|desired| (desired.kind, desired.name.as_str())).collect();
         for (kind, name, entry) in self.inventory.of(&key) {
-            if kind.is_pruned() && self.is_ours(&entry) && !wanted.contains(&(kind, name.as_str())) {
+            if kind.is_pruned() && self.is_ours(&entry) && !wanted.contains(&(kind, name.as_str()))
+            {
                 let pruned = self.prune(kind, &name, &entry).await;
                 applied.problems.extend(pruned.err().map(|error| (kind, error)));
             }
@@ -263,7 +264,12 @@ impl Applier<'_> {
     }
 
     /// Deletes an object that we looked at and no other, if it is ours.
-    pub(crate) async fn prune(&self, kind: Kind, name: &str, existing: &Entry) -> Result<(), Error> {
+    pub(crate) async fn prune(
+        &self,
+        kind: Kind,
+        name: &str,
+        existing: &Entry,
+    ) -> Result<(), Error> {
         // Only the very object that we looked at.
         let uid = Preconditions { uid: Some(existing.uid.clone()), resource_version: None };
         let parameters = DeleteParams::background().preconditions(uid);

@@ -132,10 +132,7 @@ fn maybe(
     object.map(|object| desired(kind, object))
 }
 
-fn desired(
-    kind: Kind,
-    object: &(impl Resource + Serialize),
-) -> Result<Desired, serde_json::Error> {
+fn desired(kind: Kind, object: &(impl Resource + Serialize)) -> Result<Desired, serde_json::Error> {
     Ok(Desired { kind, name: object.name_any(), object: serde_json::to_value(object)? })
 }
 

@@ -22,7 +22,8 @@ mod tests {
             (sample.replace("spec:\n", "spec:\n  class: ''\n"), ""),
         ] {
             let gateway = parse(&manifest).unwrap();
-            let keepers = ["", "internal", "other"].into_iter().filter(|ours| keeps(ours, &gateway));
+            let keepers =
+                ["", "internal", "other"].into_iter().filter(|ours| keeps(ours, &gateway));
             assert_eq!(keepers.collect::<Vec<_>>(), [class]);
         }
     }

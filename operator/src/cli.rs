@@ -154,7 +154,9 @@ fn class_name(text: &str) -> Result<String, &'static str> {
     if text.is_empty() || wsgateway_crds::is_class_name(text) {
         return Ok(text.to_owned());
     }
-    Err("use up to 63 lower-case letters, digits and dashes, beginning and ending with a letter or digit")
+    Err(
+        "use up to 63 lower-case letters, digits and dashes, beginning and ending with a letter or digit",
+    )
 }
 
 fn cluster_name(text: &str) -> Result<String, &'static str> {
@@ -204,7 +206,8 @@ mod tests {
     fn labels_are_pairs() {
         let options = parsed(&["--network-policies", "--monitoring-namespaces=a.b/c=d,e="]).network;
         assert!(options.network_policies);
-        let pairs = [("a.b/c", "d"), ("e", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let pairs =
+            [("a.b/c", "d"), ("e", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(options.monitoring_namespaces, pairs);
         for bad in ["a", "=b", "a=b c"] {
             let argument = format!("--monitoring-namespaces={bad}");

@@ -87,11 +87,7 @@ pub(crate) async fn prune(applier: &Applier<'_>, current: &ConfigMap, context: &
     }
 }
 
-async fn try_prune(
-    applier: &Applier<'_>,
-    current: &str,
-    context: &Context,
-) -> Result<(), Error> {
+async fn try_prune(applier: &Applier<'_>, current: &str, context: &Context) -> Result<(), Error> {
     let gateway = applier.gateway;
     let mut old = applier.inventory.of(&applier.key());
     old.retain(|(kind, name, entry)| {
@@ -128,8 +124,8 @@ where
     let selector = ListParams::default().labels(&selector_text(&applier.gateway.name));
     let api = Api::<K>::namespaced(applier.client.clone(), &applier.gateway.namespace);
     let list = api.list_metadata(&selector).await;
-    let list = list
-        .map_err(|error| Error::kube(Stage::Apply, &format!("{what} of the gateway"), &error))?;
+    let list =
+        list.map_err(|error| Error::kube(Stage::Apply, &format!("{what} of the gateway"), &error))?;
     Ok(list.items.iter().map(|object| version(&object.metadata)).collect())
 }
 

@@ -102,9 +102,11 @@ fn changes_of<T: Send + Sync + 'static>(
 
 /// Looks after what deleted WsGateways leave behind, for as long as the process runs.
 async fn farewells(deleted: mpsc::UnboundedReceiver<(String, Name)>, context: Arc<Context>) {
-    let deleted = stream::unfold(deleted, |mut deleted| async move {
-        Some((deleted.recv().await?, deleted))
-    });
+    let deleted =
+        stream::unfold(
+            deleted,
+            |mut deleted| async move { Some((deleted.recv().await?, deleted)) },
+        );
     let farewell = |(uid, name): (String, Name)| {
         let context = Arc::clone(&context);
         async move { crate::stream::farewell(&uid, &name, &context).await }

@@ -50,11 +50,7 @@ impl NoLink {
 }
 
 /// The connection to the NATS servers of a WsGateway, with what its Secrets hold now.
-pub(crate) async fn link(
-    user: &Name,
-    nats: &ValidNats,
-    context: &Context,
-) -> Result<Link, NoLink> {
+pub(crate) async fn link(user: &Name, nats: &ValidNats, context: &Context) -> Result<Link, NoLink> {
     let access = secrets::access(&user.namespace, nats, context).await?;
     Ok(context.links.get(user, &access, Instant::now()).await?)
 }
@@ -66,7 +62,8 @@ pub(crate) async fn first_lists(context: &Context) {
 
 async fn wait_for_lists(context: &Context) {
     let (mut objects, mut pods) = (context.inventory.listed(), context.pods.listed());
-    let built_in = |listed: &BTreeSet<Kind>| Kind::BUILT_IN.iter().all(|kind| listed.contains(kind));
+    let built_in =
+        |listed: &BTreeSet<Kind>| Kind::BUILT_IN.iter().all(|kind| listed.contains(kind));
     let told = tokio::time::timeout(FIRST_LIST, async {
         // An error means that nobody will tell any more.
         drop(objects.wait_for(built_in).await);

@@ -54,8 +54,12 @@ fn refused(credentials: Option<&ValidCredentials>, expired: &str) -> String {
 fn tls(nats: &ValidNats) -> String {
     let given = nats.tls.as_ref();
     let ca = match given.and_then(|tls| tls.ca.as_ref()) {
-        Some(_) => "check spec.nats.tls.caSecret: the servers' certificates must come from an authority in it",
-        None => "if the servers' certificates come from an authority of your own, set spec.nats.tls.caSecret",
+        Some(_) => {
+            "check spec.nats.tls.caSecret: the servers' certificates must come from an authority in it"
+        }
+        None => {
+            "if the servers' certificates come from an authority of your own, set spec.nats.tls.caSecret"
+        }
     };
     let client = match given.and_then(|tls| tls.client.as_ref()) {
         Some(_) => "check spec.nats.tls.clientSecret: the servers must accept its certificate",
@@ -127,9 +131,15 @@ mod tests {
         let failure = |kind| Failure { kind, message: "unsaid".to_owned() };
         let tls = failure(FailureKind::Tls);
         let bare = message(&tls, &nats("domain: hub"));
-        assert!(bare.contains("set spec.nats.tls.caSecret") && bare.contains("set spec.nats.tls.clientSecret"));
+        assert!(
+            bare.contains("set spec.nats.tls.caSecret")
+                && bare.contains("set spec.nats.tls.clientSecret")
+        );
         let full = message(&tls, &nats("tls: {caSecret: {name: a}, clientSecret: {name: b}}"));
-        assert!(full.contains("check spec.nats.tls.caSecret") && full.contains("check spec.nats.tls.clientSecret"));
+        assert!(
+            full.contains("check spec.nats.tls.caSecret")
+                && full.contains("check spec.nats.tls.clientSecret")
+        );
         let user = failure(FailureKind::Authorization);
         assert!(message(&user, &nats("domain: hub")).contains("set spec.nats.credentials"));
         let creds = nats("credentials: {name: s}");

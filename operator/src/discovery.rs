@@ -32,9 +32,11 @@ pub(crate) async fn keep_looking(
                     continue;
                 }
             };
-            known.send_if_modified(|known| {
-                if found { known.insert(kind) } else { known.remove(&kind) }
-            });
+            known.send_if_modified(
+                |known| {
+                    if found { known.insert(kind) } else { known.remove(&kind) }
+                },
+            );
         }
     }
 }

@@ -63,7 +63,8 @@ pub(crate) async fn run(gateway: &WsGateway, context: &Context) -> Result<Action
     if !terminating && !left.is_zero() {
         let pods = drain::step(gateway, now, context).await?;
         if pods > 0 {
-            let message = format!("{pods} pods send their clients away, then the stream is deleted");
+            let message =
+                format!("{pods} pods send their clients away, then the stream is deleted");
             report(gateway, "Draining", message, context).await?;
             return Ok(Action::requeue(DRAIN_PAUSE));
         }
@@ -83,8 +84,10 @@ pub(crate) async fn run(gateway: &WsGateway, context: &Context) -> Result<Action
             leave(gateway, context).await
         }
         Err(trouble) if left.is_zero() => {
-            let note =
-                format!("{} was left as it is, after {limit:?} of trying: {trouble}", words(stream));
+            let note = format!(
+                "{} was left as it is, after {limit:?} of trying: {trouble}",
+                words(stream)
+            );
             tracing::warn!(gateway = gateway.name_any(), trouble, "deleting without the stream");
             context.events.tell(gateway, false, "StreamLeftBehind", &note).await;
             leave(gateway, context).await

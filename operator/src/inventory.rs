@@ -149,7 +149,8 @@ impl Inventory {
     /// Objects of a kind in a namespace, by the names under which they can be deleted here.
     pub(crate) fn known(&self, kind: Kind, namespace: &str) -> Vec<ObjectMeta> {
         let state = self.lock();
-        let places = state.places.keys().filter(|(of, within, _)| *of == kind && within == namespace);
+        let places =
+            state.places.keys().filter(|(of, within, _)| *of == kind && within == namespace);
         let metadata = |(_, namespace, name): &(Kind, String, String)| ObjectMeta {
             namespace: Some(namespace.clone()),
             name: Some(name.clone()),

@@ -70,12 +70,9 @@ impl Progress {
     fn begin(before: Option<&Self>, hash: &str, now: Instant) -> Self {
         match before {
             Some(same) if same.hash == hash => same.clone(),
-            other => Self {
-                hash: hash.to_owned(),
-                is_fresh: other.is_some(),
-                looks: 0,
-                next: Some(now),
-            },
+            other => {
+                Self { hash: hash.to_owned(), is_fresh: other.is_some(), looks: 0, next: Some(now) }
+            }
         }
     }
 
@@ -96,7 +93,8 @@ impl Progress {
 
     /// What follows a look.
     fn after(mut self, pods: &[Found], now: Instant) -> Self {
-        let all_have_it = pods.iter().all(|pod| pod.runs.as_ref().is_none_or(|it| *it == self.hash));
+        let all_have_it =
+            pods.iter().all(|pod| pod.runs.as_ref().is_none_or(|it| *it == self.hash));
         self.next = match PAUSES.get(self.looks) {
             Some(pause) if !all_have_it => Some(now + *pause),
             _ => None,
@@ -151,8 +149,7 @@ pub(crate) async fn spread(gateway: &ValidGateway, hash: &str, context: &Context
         // Their watch or their answers wake us.
         return;
     }
-    let pods: Vec<Found> =
-        facts.iter().filter(|pod| pod.is_current()).map(Found::of).collect();
+    let pods: Vec<Found> = facts.iter().filter(|pod| pod.is_current()).map(Found::of).collect();
     let changes = progress.changes(&pods);
     let api: Api<Pod> = Api::namespaced(context.client.clone(), &gateway.namespace);
     let changed = stream::iter(changes)

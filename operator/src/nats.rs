@@ -147,9 +147,7 @@ fn note(notice: Notice, known: &mut Known) {
             known.trouble.failure = Some(failure);
         }
         // Not needed: streams are looked at more often then.
-        Notice::Complaint(complaint)
-            if complaint.to_ascii_uppercase().contains(ADVISORIES) =>
-        {
+        Notice::Complaint(complaint) if complaint.to_ascii_uppercase().contains(ADVISORIES) => {
             tracing::debug!(complaint, "NATS does not tell what happens to streams");
             known.deaf = true;
         }
@@ -168,7 +166,8 @@ mod tests {
     fn a_refused_advisory_is_no_complaint_and_is_forgotten_with_the_connection() {
         let mut known = Known::default();
         note(Notice::Connected, &mut known);
-        let refused = format!("Permissions Violation for Subscription to \"{ADVISORIES}.STREAM.*.A\"");
+        let refused =
+            format!("Permissions Violation for Subscription to \"{ADVISORIES}.STREAM.*.A\"");
         note(Notice::Complaint(refused), &mut known);
         assert!(known.deaf && known.trouble.complaint.is_none(), "{known:?}");
         note(Notice::Connected, &mut known);

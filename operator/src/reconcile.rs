@@ -186,7 +186,9 @@ async fn secrets_withheld(
 ) -> Option<Verdict> {
     let template = &deployment.spec.as_ref()?.template;
     let proven = match (&world.link, valid.source.nats()) {
-        (Some(Ok(_)), Some(nats)) => nats.files().into_iter().map(|file| file.source.name).collect(),
+        (Some(Ok(_)), Some(nats)) => {
+            nats.files().into_iter().map(|file| file.source.name).collect()
+        }
         _ => BTreeSet::new(),
     };
     let trouble = secrets::withheld(template, &proven, &valid.namespace, context).await?;

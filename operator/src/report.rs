@@ -99,7 +99,8 @@ fn exposure(valid: &ValidGateway, kinds: &BTreeSet<Kind>, applied: &Applied) -> 
     }
     if let Some((kind, error)) = applied.trouble(Concern::Exposure) {
         let reason = if kind == Kind::Ingress { "IngressRefused" } else { "HttpRouteRefused" };
-        let message = format!("{}; correct spec.expose, or give the operator the right", error.message);
+        let message =
+            format!("{}; correct spec.expose, or give the operator the right", error.message);
         return Some(Verdict::no(reason, message));
     }
     if valid.expose.route.is_some() && !kinds.contains(&Kind::HttpRoute) {
@@ -128,7 +129,9 @@ fn monitoring(valid: &ValidGateway, kinds: &BTreeSet<Kind>, applied: &Applied) -
         ServiceMonitorMode::Never => {
             Verdict::yes("NotWanted", "monitoring.serviceMonitor is Never")
         }
-        _ if is_known => Verdict::yes("ServiceMonitorApplied", "the ServiceMonitor is as specified"),
+        _ if is_known => {
+            Verdict::yes("ServiceMonitorApplied", "the ServiceMonitor is as specified")
+        }
         ServiceMonitorMode::Auto => {
             Verdict::yes("NotInstalled", "the cluster does not know the kind ServiceMonitor")
         }
@@ -154,8 +157,7 @@ pub(crate) async fn tell(
     let deployment = look.deployment.as_deref();
     let facts = Facts { deployment, wanted: look.wanted, pods: &pods, now };
     let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice());
-    let is_known =
-        conditions.unwrap_or_default().iter().any(|condition| condition.type_ == READY);
+    let is_known = conditions.unwrap_or_default().iter().any(|condition| condition.type_ == READY);
     let findings = Findings {
         stream_status: look.stream.and_then(|stream| stream.status.clone()),
         fleet: Some(Fleet { deployment, wanted: look.wanted, pods: &pods }),
@@ -216,7 +218,11 @@ mod tests {
     }
 
     /// Reasons of ExposeReady, if it is told, and MonitoringReady, and whether they hold.
-    fn told(manifest: &str, kinds: &[Kind], applied: &Applied) -> [Option<(&'static str, bool)>; 2] {
+    fn told(
+        manifest: &str,
+        kinds: &[Kind],
+        applied: &Applied,
+    ) -> [Option<(&'static str, bool)>; 2] {
         let (valid, kinds) = (valid(manifest), kinds.iter().copied().collect());
         let words = |verdict: Verdict| (verdict.reason, verdict.holds);
         let exposure = exposure(&valid, &kinds, applied).map(words);

@@ -20,7 +20,9 @@ pub(crate) enum Scope {
 /// A list of namespaces that cannot be watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ScopeError {
-    #[error("--namespace: {0:?} is no name of a namespace: use up to 63 lower-case letters, digits and dashes")]
+    #[error(
+        "--namespace: {0:?} is no name of a namespace: use up to 63 lower-case letters, digits and dashes"
+    )]
     Name(String),
     #[error("--namespace: {0} namespaces are more than {MOST}: leave it out to look at all")]
     TooMany(usize),

@@ -79,7 +79,8 @@ pub(crate) async fn withheld(
 fn mounted(pod: &PodSpec) -> BTreeSet<String> {
     let volumes = pod.volumes.iter().flatten().flat_map(|volume| {
         let whole = volume.secret.iter().filter_map(|secret| secret.secret_name.clone());
-        let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        let sources =
+            volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
         let parts = sources.filter_map(|source| Some(source.secret.as_ref()?.name.clone()));
         let driver = volume.csi.iter().filter_map(|csi| csi.node_publish_secret_ref.as_ref());
         whole.chain(parts).chain(driver.map(|secret| secret.name.clone()))
@@ -225,7 +226,8 @@ mod tests {
     #[test]
     fn a_secret_needs_the_label_and_the_message_is_the_command_that_sets_it() {
         assert_eq!(check(&labelled(&[("wsgateway.dev/allow", "true")]), "s", "trading"), Ok(()));
-        for labels in [&[][..], &[("wsgateway.dev/allow", "false")], &[("wsgateway.dev/allow", "")]] {
+        for labels in [&[][..], &[("wsgateway.dev/allow", "false")], &[("wsgateway.dev/allow", "")]]
+        {
             let trouble = check(&labelled(labels), "s", "trading").unwrap_err();
             assert_eq!(trouble.reason, "SecretNotAllowed");
             let command = "kubectl -n trading label secret s wsgateway.dev/allow=true";

@@ -136,7 +136,8 @@ pub(crate) fn compute(
     if let Some(fleet) = &findings.fleet {
         let counted = fleet.deployment.and_then(|deployment| deployment.status.as_ref());
         status.replicas = counted.and_then(|status| status.replicas).unwrap_or_default();
-        status.ready_replicas = counted.and_then(|status| status.ready_replicas).unwrap_or_default();
+        status.ready_replicas =
+            counted.and_then(|status| status.ready_replicas).unwrap_or_default();
         status.pods_ready = Some(format!("{}/{}", status.ready_replicas, fleet.wanted));
         pods::enter(&mut status, fleet.pods, previous, now);
     }

@@ -175,8 +175,8 @@ async fn converge(work: &Work<'_>, owner: &Owner) -> Result<Outcome, StreamError
         return Ok(Outcome { status, ..Outcome::of(verdict) });
     }
     let applied = context.lead.while_held(streams.apply(&plan)).await;
-    let applied = applied
-        .unwrap_or_else(|lost| Err(StreamError::Temporary { answer: lost.to_string() }));
+    let applied =
+        applied.unwrap_or_else(|lost| Err(StreamError::Temporary { answer: lost.to_string() }));
     remember(work, &plan, applied.as_ref().err());
     let found = applied?.or(observed);
     verdict::count(&plan, &desired.name, &context.metrics);

@@ -29,7 +29,8 @@ pub(crate) fn is_as(desired: &Value, live: &Value) -> bool {
                 && desired.iter().zip(live).all(|(value, found)| is_as(value, found))
         }
         (Value::String(desired), Value::String(live)) => {
-            desired == live || quantity(desired).is_some_and(|amount| quantity(live) == Some(amount))
+            desired == live
+                || quantity(desired).is_some_and(|amount| quantity(live) == Some(amount))
         }
         _ => desired == live,
     }

@@ -28,12 +28,13 @@ where
         return only;
     }
     let (namespaces, watches): (Vec<String>, Vec<_>) = watches.into_iter().unzip();
-    let numbered =
-        watches.into_iter().enumerate().map(|(from, watch)| watch.map(move |item| (from, item)).boxed());
+    let numbered = watches
+        .into_iter()
+        .enumerate()
+        .map(|(from, watch)| watch.map(move |item| (from, item)).boxed());
     let mut merge = Merge::new(namespaces);
-    let events = stream::select_all(numbered).flat_map(move |(from, item)| {
-        stream::iter(merge.take(from, item, &mut known))
-    });
+    let events = stream::select_all(numbered)
+        .flat_map(move |(from, item)| stream::iter(merge.take(from, item, &mut known)));
     events.boxed()
 }
 
@@ -174,7 +175,9 @@ mod tests {
         let mut names: Vec<String> = store
             .state()
             .iter()
-            .map(|object| format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any()))
+            .map(|object| {
+                format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+            })
             .collect();
         names.sort();
         ready.then_some(names)

@@ -8,7 +8,8 @@ use async_nats::{Client, jetstream};
 use serde_json::{Value, json};
 use wsgateway_config::{Compression, Millis, Storage, StreamConfig};
 use wsgateway_nats::{
-    Adoption, Claim, Ending, Observed, Owner, Plan, Refusal, StreamError, Streams, fresh_epoch, plan,
+    Adoption, Claim, Ending, Observed, Owner, Plan, Refusal, StreamError, Streams, fresh_epoch,
+    plan,
 };
 
 use crate::Nats;

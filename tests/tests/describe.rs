@@ -34,8 +34,11 @@ async fn page(world: &World) -> Result<String> {
     let text = String::from_utf8(output.stdout)?;
     let (_, status) = text.split_once("\nStatus:\n").context("no status")?;
     let (status, events) = status.split_once("\nEvents:").context("no events")?;
-    let reasons: BTreeSet<&str> =
-        status.lines().filter_map(|line| line.trim().strip_prefix("Reason:")).map(str::trim).collect();
+    let reasons: BTreeSet<&str> = status
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Reason:"))
+        .map(str::trim)
+        .collect();
     let mut lines: BTreeSet<String> = BTreeSet::new();
     for line in events.lines() {
         let mut words = line.split_whitespace();
@@ -103,7 +106,9 @@ async fn a_specification_that_is_refused() -> Result<()> {
 #[tokio::test]
 async fn a_secret_that_is_missing() -> Result<()> {
     let world = World::new("d-secret").await?;
-    world.create(&json!({ "spec": { "nats": { "credentials": { "name": "odin-nats" } } } })).await?;
+    world
+        .create(&json!({ "spec": { "nats": { "credentials": { "name": "odin-nats" } } } }))
+        .await?;
     world.condition(ODIN, "Ready", "False", "SecretMissing").await?;
     insta::assert_snapshot!(page(&world).await?);
     Ok(())

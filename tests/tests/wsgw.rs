@@ -437,7 +437,8 @@ async fn plan_says_how_to_reach_a_nats_that_is_inside_of_a_cluster() -> Result<(
     assert_eq!(code, Some(1));
     assert!(errors.contains("with --nats, after kubectl port-forward"), "{errors}");
     let file = repository().join("manifests/samples/managed-nats.yaml");
-    let (code, _, errors) = with_input(&["plan", "-f", "-"], &std::fs::read_to_string(file)?).await?;
+    let (code, _, errors) =
+        with_input(&["plan", "-f", "-"], &std::fs::read_to_string(file)?).await?;
     assert_eq!(code, Some(1));
     assert!(errors.contains("give --nats with --creds"), "{errors}");
     Ok(())

@@ -134,9 +134,9 @@ impl Plan {
     /// The configuration that would be sent, if any.
     pub fn config(&self) -> Option<&Settings> {
         match self {
-            Self::Create(config)
-            | Self::Update { config, .. }
-            | Self::StepWise { config, .. } => Some(config),
+            Self::Create(config) | Self::Update { config, .. } | Self::StepWise { config, .. } => {
+                Some(config)
+            }
             Self::Refuse(_) | Self::Noop(_) => None,
         }
     }
@@ -192,7 +192,9 @@ fn denied(claim: &Claim<'_>, ownership: Ownership) -> Option<Refusal> {
     let adopting = claim.adoption == Adoption::Adopt;
     match ownership {
         Ownership::Ours | Ownership::Former => None,
-        Ownership::Nobody { released_by } => (!adopting).then_some(Refusal::Foreign { released_by }),
+        Ownership::Nobody { released_by } => {
+            (!adopting).then_some(Refusal::Foreign { released_by })
+        }
         Ownership::Unclear(owner) | Ownership::Other(owner)
             if claim.rival == Rival::Yields(&owner) =>
         {

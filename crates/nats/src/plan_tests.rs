@@ -104,7 +104,10 @@ fn a_changed_limit_is_updated_and_nothing_else() {
 #[test]
 fn a_stream_that_nobody_claims_is_adopted_only_on_request() {
     let unclaim = |observed: &mut Observed| observed.config.forget(OWNER_KEY);
-    assert_eq!(planned(Adoption::Fail, unclaim), Plan::Refuse(Refusal::Foreign { released_by: None }));
+    assert_eq!(
+        planned(Adoption::Fail, unclaim),
+        Plan::Refuse(Refusal::Foreign { released_by: None })
+    );
     let plan = planned(Adoption::Adopt, unclaim);
     assert!(
         matches!(&plan, Plan::Update { changes, .. } if changes[0].field == "owner"),
@@ -173,11 +176,8 @@ fn a_stream_whose_owner_is_gone_is_nobodys_and_one_that_a_person_gives_is_ours()
 
 #[test]
 fn a_stream_that_is_taken_over_is_claimed_before_a_limit_of_ours_discards_anything() {
-    let mine = planned_for(
-        Adoption::Fail,
-        Rival::Unknown,
-        Some(&theirs("prod/trading/odin/9-9-9")),
-    );
+    let mine =
+        planned_for(Adoption::Fail, Rival::Unknown, Some(&theirs("prod/trading/odin/9-9-9")));
     let Plan::StepWise { claim, config, changes } = mine else { panic!("{mine:?}") };
     assert_eq!((claim.number("max_msgs"), config.number("max_msgs")), (5, 100));
     for settings in [claim, config] {

@@ -145,9 +145,7 @@ fn parent(path: &str, given: &ParentRef, errors: &mut Errors) -> ValidParent {
         name: given.name.clone(),
         namespace: given.namespace.clone(),
         section: given.section_name.clone(),
-        port: given
-            .port
-            .map(|port| errors.number(&format!("{path}.port"), port, 1..=65_535)),
+        port: given.port.map(|port| errors.number(&format!("{path}.port"), port, 1..=65_535)),
     }
 }
 

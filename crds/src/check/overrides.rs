@@ -58,7 +58,10 @@ fn parts(given: &Value) -> Result<(), FieldError> {
         known(&path, metadata, &["labels", "annotations"])?;
         for (name, value) in metadata.as_object().into_iter().flatten() {
             if !value.is_object() {
-                return refuse(&format!("{path}.{name}"), "must be an object: leave it out to change nothing");
+                return refuse(
+                    &format!("{path}.{name}"),
+                    "must be an object: leave it out to change nothing",
+                );
             }
         }
     }
@@ -110,8 +113,14 @@ fn reserved(given: &Value) -> Result<(), FieldError> {
 
 fn gateway_container(path: &str, container: &Value) -> Result<(), FieldError> {
     for (field, message) in [
-        (DIRECTIVE, "the container gateway can neither be deleted nor replaced: override its fields"),
-        ("resources", "cannot be overridden: set pod.resources, from which the gateway's budgets follow"),
+        (
+            DIRECTIVE,
+            "the container gateway can neither be deleted nor replaced: override its fields",
+        ),
+        (
+            "resources",
+            "cannot be overridden: set pod.resources, from which the gateway's budgets follow",
+        ),
         ("ports", "cannot be overridden: set listener.port; add a container for ports of its own"),
     ] {
         if container.get(field).is_some() {
@@ -121,7 +130,9 @@ fn gateway_container(path: &str, container: &Value) -> Result<(), FieldError> {
     for (at, mount) in items(&container["volumeMounts"]) {
         let at_path = mount["mountPath"].as_str().unwrap_or_default().trim_end_matches('/');
         let below = |folder: &str| {
-            at_path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            at_path
+                .strip_prefix(folder)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         if FOLDERS.iter().any(|folder| below(folder)) {
             return refuse(
@@ -188,12 +199,18 @@ fn directives(path: &str, value: &Value, place: Place) -> Result<(), FieldError>
 /// A keyed list: its items are objects with the key.
 fn list(path: &str, value: &Value, key: &str) -> Result<(), FieldError> {
     let Value::Array(items) = value else {
-        return refuse(path, "must be a list; its items are removed one by one, with $patch: delete");
+        return refuse(
+            path,
+            "must be a list; its items are removed one by one, with $patch: delete",
+        );
     };
     for (at, item) in items.iter().enumerate() {
         let path = format!("{path}[{at}]");
         if item.get(key).is_none_or(|key| !key.is_string() && !key.is_u64()) {
-            return refuse(&path, format!("needs {key}, by which it is merged into the operator's list"));
+            return refuse(
+                &path,
+                format!("needs {key}, by which it is merged into the operator's list"),
+            );
         }
         directives(&path, item, Place::Item)?;
     }

@@ -11,7 +11,9 @@ use super::names::{is_label, is_label_key, is_object_name};
 use super::overrides;
 use crate::pod_names::is_reserved_label;
 use crate::spec::{Pod, Resources, Toleration, TolerationOperator};
-use crate::{RESERVED_PREFIX, TaintEffect, ValidPod, ValidResources, WhenUnsatisfiable, open, units};
+use crate::{
+    RESERVED_PREFIX, TaintEffect, ValidPod, ValidResources, WhenUnsatisfiable, open, units,
+};
 
 /// Far more than any affinity needs.
 const AFFINITY_BYTES: usize = 16 << 10;
@@ -49,11 +51,7 @@ pub(super) fn pod(pod: &Pod, errors: &mut Errors) -> ValidPod {
             .iter()
             .map(|secret| secret.name.clone())
             .collect(),
-        resources: pod
-            .resources
-            .as_ref()
-            .map(|given| resources(given, errors))
-            .unwrap_or_default(),
+        resources: pod.resources.as_ref().map(|given| resources(given, errors)).unwrap_or_default(),
         node_selector: pod.node_selector.clone(),
         tolerations: tolerations(&pod.tolerations, errors),
         affinity,
@@ -105,11 +103,7 @@ fn labels_of(path: &str, labels: &BTreeMap<String, String>, errors: &mut Errors)
 }
 
 /// Rules of the annotations of any object.
-pub(super) fn annotations(
-    path: &str,
-    annotations: &BTreeMap<String, String>,
-    errors: &mut Errors,
-) {
+pub(super) fn annotations(path: &str, annotations: &BTreeMap<String, String>, errors: &mut Errors) {
     errors.ensure(
         annotations.len() <= MOST_LABELS
             && annotations

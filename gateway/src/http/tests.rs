@@ -41,8 +41,7 @@ fn crowded(places: usize) -> Crowded {
     let keep = |site: &_| routes.insert(client_routes(site)).clone();
     let options = Options { pod: "p".to_owned() };
     let given = Given::of(config("/ws")).unwrap();
-    let gateway =
-        app::start_with(given, options, |settings| (settings, &Commands), keep).unwrap();
+    let gateway = app::start_with(given, options, |settings| (settings, &Commands), keep).unwrap();
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();

@@ -131,9 +131,9 @@ fn resources(gateway: &ValidGateway) -> ResourceRequirements {
         .entry("memory".to_owned())
         .or_insert_with(|| Quantity(format!("{}Mi", derived.memory_request >> 20)));
     // Rounded up, or it could be below a request that is given.
-    limits.entry("memory".to_owned()).or_insert_with(|| {
-        Quantity(format!("{}Mi", derived.memory_limit.div_ceil(1 << 20)))
-    });
+    limits
+        .entry("memory".to_owned())
+        .or_insert_with(|| Quantity(format!("{}Mi", derived.memory_limit.div_ceil(1 << 20))));
     ResourceRequirements {
         requests: Some(requests),
         limits: Some(limits),

@@ -91,12 +91,7 @@ fn template(
     })
 }
 
-fn pod(
-    gateway: &ValidGateway,
-    version: &str,
-    default_image: &str,
-    grace: Duration,
-) -> PodSpec {
+fn pod(gateway: &ValidGateway, version: &str, default_image: &str, grace: Duration) -> PodSpec {
     let secrets: Vec<LocalObjectReference> = gateway
         .pod
         .image_pull_secrets

@@ -197,14 +197,18 @@ fn the_files_of_the_configuration_are_mounted_where_the_gateway_is_told_to_look(
     let volumes = pod.volumes.unwrap();
     let volume = volumes.iter().find(|volume| volume.name == "config").unwrap();
     let sources = volume.projected.as_ref().unwrap().sources.clone().unwrap();
-    let mounted: Vec<_> = sources.into_iter().map(|source| source.config_map.unwrap().name).collect();
+    let mounted: Vec<_> =
+        sources.into_iter().map(|source| source.config_map.unwrap().name).collect();
     let maps = [&objects.config, &objects.live];
     assert_eq!(mounted, maps.map(|map| map.metadata.name.clone().unwrap()));
     let mounts = pod.containers[0].volume_mounts.clone().unwrap();
     let folder = &mounts.iter().find(|mount| mount.name == "config").unwrap().mount_path;
     let keys = maps.map(|map| map.data.as_ref().unwrap().keys().next().unwrap());
     let arguments = pod.containers[0].args.clone().unwrap();
-    assert_eq!(arguments, ["--config", &format!("{folder}/{}", keys[0]), "--live", &format!("{folder}/{}", keys[1])]);
+    assert_eq!(
+        arguments,
+        ["--config", &format!("{folder}/{}", keys[0]), "--live", &format!("{folder}/{}", keys[1])]
+    );
     assert_eq!((objects.config.immutable, objects.live.immutable), (Some(true), None));
 }
 

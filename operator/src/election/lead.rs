@@ -14,7 +14,9 @@ pub(super) enum Standing {
     Alone,
     Candidate,
     /// By the local monotonic clock, which goes on while the process is frozen.
-    Leading { until: Instant },
+    Leading {
+        until: Instant,
+    },
     /// Stopping, or the Lease is lost.
     Ended,
 }

@@ -93,7 +93,8 @@ fn with_condition(
     if old.is_some_and(said) {
         return None;
     }
-    let since = old.filter(|old| old["status"] == "False").map(|old| old["lastTransitionTime"].clone());
+    let since =
+        old.filter(|old| old["status"] == "False").map(|old| old["lastTransitionTime"].clone());
     let ours = json!({
         "type": READY, "status": "False", "reason": REASON, "message": message,
         "observedGeneration": generation,

@@ -98,9 +98,8 @@ async fn fetch(http: &Http, address: IpAddr) -> Result<Report, String> {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),
     };
-    let uri = format!("http://{host}:{ADMIN_PORT}/status")
-        .parse()
-        .map_err(|error| format!("{error}"))?;
+    let uri =
+        format!("http://{host}:{ADMIN_PORT}/status").parse().map_err(|error| format!("{error}"))?;
     let response = http.get(uri).await.map_err(|error| error.to_string())?;
     if !response.status().is_success() {
         return Err(response.status().to_string());

@@ -72,8 +72,12 @@ pub(crate) fn problem(pod: &PodView, now: Timestamp) -> Option<Problem> {
 fn waiting(pod: &PodView, reason: &str, message: &str) -> Option<Problem> {
     let (reason, message) = match reason {
         // The two take turns.
-        "ImagePullBackOff" | "ErrImagePull" | "ErrImageNeverPull" | "InvalidImageName"
-        | "ImageInspectError" | "RegistryUnavailable" => (
+        "ImagePullBackOff"
+        | "ErrImagePull"
+        | "ErrImageNeverPull"
+        | "InvalidImageName"
+        | "ImageInspectError"
+        | "RegistryUnavailable" => (
             "ImagePullBackOff",
             format!(
                 "image {} cannot be pulled: check spec.pod.image and spec.pod.imagePullSecrets, or the operator's \
@@ -169,11 +173,31 @@ mod tests {
     #[case::back_off(ready("False", 9), container(false, waiting("ImagePullBackOff"), json!({})), Some("ImagePullBackOff"))]
     #[case::config(ready("False", 9), container(false, waiting("CreateContainerConfigError"), json!({})), Some("ContainerNotCreated"))]
     #[case::crashed(ready("False", 9), container(false, terminated("Error", 1, 9), json!({})), Some("CrashLoopBackOff"))]
-    #[case::crash_loop(ready("False", 9), container(false, waiting("CrashLoopBackOff"), terminated("Error", 1, 9)), Some("CrashLoopBackOff"))]
-    #[case::crashing(ready("False", 9), container(false, running(), terminated("Error", 1, 9)), Some("CrashLoopBackOff"))]
-    #[case::oom_loop(ready("False", 9), container(false, waiting("CrashLoopBackOff"), terminated("OOMKilled", 137, 9)), Some("OOMKilled"))]
-    #[case::oom(ready("True", 9), container(true, running(), terminated("OOMKilled", 137, 9)), Some("OOMKilled"))]
-    #[case::restarted(ready("True", 9), container(true, running(), terminated("Error", 101, 9)), Some("Restarted"))]
+    #[case::crash_loop(
+        ready("False", 9),
+        container(false, waiting("CrashLoopBackOff"), terminated("Error", 1, 9)),
+        Some("CrashLoopBackOff")
+    )]
+    #[case::crashing(
+        ready("False", 9),
+        container(false, running(), terminated("Error", 1, 9)),
+        Some("CrashLoopBackOff")
+    )]
+    #[case::oom_loop(
+        ready("False", 9),
+        container(false, waiting("CrashLoopBackOff"), terminated("OOMKilled", 137, 9)),
+        Some("OOMKilled")
+    )]
+    #[case::oom(
+        ready("True", 9),
+        container(true, running(), terminated("OOMKilled", 137, 9)),
+        Some("OOMKilled")
+    )]
+    #[case::restarted(
+        ready("True", 9),
+        container(true, running(), terminated("Error", 101, 9)),
+        Some("Restarted")
+    )]
     #[case::long_ago(ready("True", -60), container(true, running(), terminated("OOMKilled", 137, -60)), None)]
     #[case::node_lost(ready("False", 9), container(true, running(), json!({})), Some("NodeSilent"))]
     fn a_pod_s_problem_is_named(

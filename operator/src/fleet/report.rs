@@ -110,8 +110,7 @@ impl Report {
     /// state does not follow every client who comes or goes.
     pub(super) fn is_full(&self, was_full: bool) -> bool {
         let (connections, capacity) = (u64::from(self.connections), u64::from(self.capacity));
-        capacity > 0
-            && (connections >= capacity || (was_full && connections * 20 >= capacity * 19))
+        capacity > 0 && (connections >= capacity || (was_full && connections * 20 >= capacity * 19))
     }
 }
 
@@ -137,7 +136,8 @@ mod tests {
         assert!(report.config_hash.unwrap().len() <= LONGEST_HASH);
         let error = report.error.unwrap();
         assert!(error.len() <= LONGEST_ERROR && !error.contains('\n'), "{error}");
-        for bad in ["", "{}", "[]", r#"{"connections":-1,"capacity":1,"source":{"state":"live"}}"#] {
+        for bad in ["", "{}", "[]", r#"{"connections":-1,"capacity":1,"source":{"state":"live"}}"#]
+        {
             assert!(Report::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -119,11 +119,9 @@ mod tests {
             }),
             ..Deployment::default()
         };
-        for (ready, draining, holds, reason) in [
-            (3, 0, false, "Settled"),
-            (3, 1, true, "Draining"),
-            (2, 0, true, "PodsStarting"),
-        ] {
+        for (ready, draining, holds, reason) in
+            [(3, 0, false, "Settled"), (3, 1, true, "Draining"), (2, 0, true, "PodsStarting")]
+        {
             let progress = progress(&deployment(ready), 3, draining);
             assert_eq!((progress.holds, progress.reason), (holds, reason));
         }

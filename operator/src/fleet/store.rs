@@ -228,7 +228,9 @@ impl Pods {
     fn due_peek(&self, now: Instant) -> Vec<String> {
         let fleets = self.lock();
         let pods = fleets.values().flat_map(|fleet| &fleet.pods);
-        pods.filter(|(_, pod)| pod.due.is_some_and(|due| due <= now)).map(|(name, _)| name.clone()).collect()
+        pods.filter(|(_, pod)| pod.due.is_some_and(|due| due <= now))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Fleet>> {

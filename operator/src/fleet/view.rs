@@ -99,7 +99,8 @@ impl PodView {
             image: cut(&image.unwrap_or_default(), LONGEST_TEXT),
             waiting: container.and_then(|container| {
                 let waiting = container.state.as_ref()?.waiting.as_ref()?;
-                let text = |text: &Option<String>| cut(text.as_deref().unwrap_or_default(), LONGEST_TEXT);
+                let text =
+                    |text: &Option<String>| cut(text.as_deref().unwrap_or_default(), LONGEST_TEXT);
                 Some((text(&waiting.reason), text(&waiting.message)))
             }),
             last_end: container.and_then(last_end),

@@ -114,11 +114,14 @@ impl Follower {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
-                    let news = is_news(&event).then(|| gateway_of(object(&event)?.meta())).flatten();
+                    let news =
+                        is_news(&event).then(|| gateway_of(object(&event)?.meta())).flatten();
                     let touched = self.inventory.apply(kind, &event);
                     touched.into_iter().chain(news).for_each(|key| self.wake.wake(key));
                 }
-                Err(error) => tracing::warn!(%error, kind = kind.as_str(), "a watch is interrupted"),
+                Err(error) => {
+                    tracing::warn!(%error, kind = kind.as_str(), "a watch is interrupted")
+                }
             }
         }
     }

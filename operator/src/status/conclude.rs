@@ -58,7 +58,8 @@ pub(crate) fn conclude<'a>(
     // What the operator cannot ask is not what is wrong with the service.
     let trouble =
         degraded.as_ref().filter(|degraded| degraded.holds && degraded.reason != "PodsSilent");
-    let unmet = |verdict: &Option<Verdict>| verdict.as_ref().filter(|verdict| !verdict.holds).cloned();
+    let unmet =
+        |verdict: &Option<Verdict>| verdict.as_ref().filter(|verdict| !verdict.holds).cloned();
     let broken = standstill
         .clone()
         .or_else(|| unmet(&stream))
@@ -81,11 +82,12 @@ pub(crate) fn conclude<'a>(
     .into_iter()
     .filter_map(|(kind, verdict)| Some((kind, verdict?)))
     .fold(findings, |findings, (kind, verdict)| findings.with(kind, verdict));
-    let findings = [(AUTOSCALING, autoscaling, is_autoscaled), (EXPOSE_READY, exposure, is_exposed)]
-        .into_iter()
-        // What is wanted and was not looked at stays as it was.
-        .filter(|(_, verdict, is_wanted)| verdict.is_some() || !is_wanted)
-        .fold(findings, |findings, (kind, verdict, _)| findings.set(kind, verdict));
+    let findings =
+        [(AUTOSCALING, autoscaling, is_autoscaled), (EXPOSE_READY, exposure, is_exposed)]
+            .into_iter()
+            // What is wanted and was not looked at stays as it was.
+            .filter(|(_, verdict, is_wanted)| verdict.is_some() || !is_wanted)
+            .fold(findings, |findings, (kind, verdict, _)| findings.set(kind, verdict));
     findings.set(PAUSED, paused.map(|verdict| Verdict { holds: true, ..verdict }))
 }
 

@@ -104,7 +104,10 @@ fn sources(facts: &Facts<'_>) -> Option<Verdict> {
                     let report = pod.report();
                     let state = report.map_or("", |report| report.source.as_str());
                     let error = report.and_then(|report| report.error.as_deref());
-                    format!("source {state}{}", error.map_or(String::new(), |error| format!(", {error}")))
+                    format!(
+                        "source {state}{}",
+                        error.map_or(String::new(), |error| format!(", {error}"))
+                    )
                 })
             ),
         )
@@ -169,11 +172,12 @@ pub(crate) fn autoscaling(autoscaler: Option<&HorizontalPodAutoscaler>) -> Optio
     let find = |kind: &str, state: &str| {
         conditions.iter().find(|condition| condition.type_ == kind && condition.status == state)
     };
-    let words = |condition: &k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscalerCondition| {
-        let reason = condition.reason.as_deref().unwrap_or_default();
-        let message = condition.message.as_deref().unwrap_or_default();
-        cut(&format!("{reason}: {message}"), LONGEST_TEXT)
-    };
+    let words =
+        |condition: &k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscalerCondition| {
+            let reason = condition.reason.as_deref().unwrap_or_default();
+            let message = condition.message.as_deref().unwrap_or_default();
+            cut(&format!("{reason}: {message}"), LONGEST_TEXT)
+        };
     if let Some(condition) = find("AbleToScale", "False") {
         return Some(Verdict::no("CannotScale", words(condition)));
     }
@@ -222,15 +226,11 @@ fn problems(facts: &Facts<'_>) -> Option<(&'static str, String)> {
         }
     }
     let (reason, _) = worst?;
-    let pods: Vec<&PodFacts> = found
-        .iter()
-        .filter(|(_, problem)| problem.reason == reason)
-        .map(|(pod, _)| *pod)
-        .collect();
+    let pods: Vec<&PodFacts> =
+        found.iter().filter(|(_, problem)| problem.reason == reason).map(|(pod, _)| *pod).collect();
     let words = named(&pods, |pod| {
-        fleet::problem(&pod.view, facts.now).map_or(String::new(), |problem| {
-            format!("{}: {}", problem.reason, problem.message)
-        })
+        fleet::problem(&pod.view, facts.now)
+            .map_or(String::new(), |problem| format!("{}: {}", problem.reason, problem.message))
     });
     Some((reason, words))
 }

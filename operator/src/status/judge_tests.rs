@@ -73,12 +73,16 @@ fn clients_are_served_where_a_ready_pod_has_a_live_source(
 #[test]
 fn all_pods_without_nats_are_not_ready_and_the_source_says_why() {
     let deployment = deployment(2);
-    let pods = [pod("a", true, source(Source::Unauthorized)), pod("b", true, source(Source::Error))];
+    let pods =
+        [pod("a", true, source(Source::Unauthorized)), pod("b", true, source(Source::Error))];
     let facts = facts(&deployment, &pods);
     assert!(gateway(&facts, &deployment).holds, "Kubernetes finds nothing wrong");
     let verdict = ready(&facts, None, true).unwrap();
     assert_eq!((verdict.holds, verdict.reason), (false, "SourceNotLive"));
-    assert!(verdict.message.contains("pod a: source unauthorized, user is not allowed"), "{verdict:?}");
+    assert!(
+        verdict.message.contains("pod a: source unauthorized, user is not allowed"),
+        "{verdict:?}"
+    );
     assert_eq!(degraded(&facts).reason, "SourceNotLive");
 }
 

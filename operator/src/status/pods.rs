@@ -48,8 +48,8 @@ pub(super) fn enter(
 fn entry(pod: &PodFacts, known: Option<&PodStatus>, now: Timestamp) -> PodStatus {
     let report = pod.report();
     let state = pod.state();
-    let problem =
-        fleet::problem(&pod.view, now).map(|problem| format!("{}: {}", problem.reason, problem.message));
+    let problem = fleet::problem(&pod.view, now)
+        .map(|problem| format!("{}: {}", problem.reason, problem.message));
     // What its source says matters most where Kubernetes finds nothing wrong.
     let source_error = || {
         let report = report.filter(|report| !report.is_live() && !report.draining)?;
@@ -68,7 +68,10 @@ fn entry(pod: &PodFacts, known: Option<&PodStatus>, now: Timestamp) -> PodStatus
         lag_messages: report.map(|report| round_lag(report.lag_messages)),
         config_hash: report.and_then(|report| report.config_hash.clone()),
         live_hash: report.and_then(|report| report.live_hash.clone()),
-        problem: problem.or_else(source_error).or_else(config_problem).map(|problem| cut(&problem, LONGEST_PROBLEM)),
+        problem: problem
+            .or_else(source_error)
+            .or_else(config_problem)
+            .map(|problem| cut(&problem, LONGEST_PROBLEM)),
     };
     match known {
         Some(known) if pod.seen == Seen::NotAsked && pod.takes_clients() => {

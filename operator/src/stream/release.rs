@@ -44,8 +44,8 @@ pub(crate) async fn farewell(uid: &str, name: &Name, context: &Context) {
 async fn release(kept: &Kept, context: &Context) -> Result<Ending, StreamError> {
     let streams = Streams::new(kept.link.client.clone(), kept.api_prefix.as_deref());
     let ending = context.lead.while_held(streams.release(&kept.stream, &kept.owner)).await;
-    let ending = ending
-        .unwrap_or_else(|lost| Err(StreamError::Temporary { answer: lost.to_string() }))?;
+    let ending =
+        ending.unwrap_or_else(|lost| Err(StreamError::Temporary { answer: lost.to_string() }))?;
     if ending == Ending::Released {
         context.metrics.stream(Deed::StreamReleased);
     }

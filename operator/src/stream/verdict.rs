@@ -69,11 +69,7 @@ pub(super) fn most_pods(gateway: &ValidGateway) -> u64 {
 }
 
 /// Each gateway needs a consumer. NATS does not change how many a stream may have.
-pub(super) fn enough_consumers(
-    outcome: Outcome,
-    pods: u64,
-    metrics: &Metrics,
-) -> Outcome {
+pub(super) fn enough_consumers(outcome: Outcome, pods: u64, metrics: &Metrics) -> Outcome {
     let Some(limit) = outcome.max_consumers.filter(|limit| *limit < pods) else { return outcome };
     let verdict = Verdict::no(
         "MaxConsumersTooLow",
@@ -158,7 +154,10 @@ mod tests {
     fn a_missing_permission_is_told_from_silence() {
         let complaint = "Permissions Violation for Publish to \"$JS.API.STREAM.INFO.X\"".to_owned();
         let trouble = Trouble { complaint: Some(complaint), ..Trouble::default() };
-        assert_eq!(problem(&StreamError::NoAnswer, &trouble, &nats()).reason, "NatsPermissionDenied");
+        assert_eq!(
+            problem(&StreamError::NoAnswer, &trouble, &nats()).reason,
+            "NatsPermissionDenied"
+        );
         let none = Trouble::default();
         assert_eq!(problem(&StreamError::NoAnswer, &none, &nats()).reason, "JetStreamNoAnswer");
     }

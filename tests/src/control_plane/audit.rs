@@ -99,8 +99,7 @@ impl ControlPlane {
         let text = std::fs::read_to_string(self.layout.audit_log()).context("no audit log")?;
         let users: BTreeSet<&str> = users.iter().copied().collect();
         let named = |line: &&str| users.iter().any(|user| line.contains(*user));
-        let mut events: Vec<_> =
-            text.lines().filter(named).filter_map(AuditEvent::read).collect();
+        let mut events: Vec<_> = text.lines().filter(named).filter_map(AuditEvent::read).collect();
         events.retain(|event| users.contains(event.user.as_str()));
         events.sort_by_key(|event| event.received);
         Ok(events)

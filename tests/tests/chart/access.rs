@@ -149,7 +149,8 @@ async fn the_operator_may_do_its_work_and_nothing_else() -> Result<()> {
 }
 
 #[tokio::test]
-async fn with_watched_namespaces_the_operator_has_its_rights_in_each_and_none_elsewhere() -> Result<()> {
+async fn with_watched_namespaces_the_operator_has_its_rights_in_each_and_none_elsewhere()
+-> Result<()> {
     let plane = plane().await?;
     let (here, there) = (plane.namespace("here").await?, plane.namespace("there").await?);
     let elsewhere = plane.namespace("elsewhere").await?;
@@ -176,7 +177,8 @@ async fn resources(client: &Client) -> Result<BTreeSet<String>> {
     }
     for group in client.list_api_groups().await?.groups {
         for version in group.versions {
-            for resource in client.list_api_group_resources(&version.group_version).await?.resources {
+            for resource in client.list_api_group_resources(&version.group_version).await?.resources
+            {
                 found.insert(format!("{}/{}", group.name, resource.name));
             }
         }

@@ -129,7 +129,10 @@ fn each_watched_namespace_has_a_role_and_the_operator_no_right_beyond_them() -> 
 fn two_operators_elect_a_leader_and_are_never_drained_at_once() -> Result<()> {
     let documents = rendered(&["fullnameOverride=gw"])?;
     let deployment = &of_kind(&documents, "Deployment")?["spec"];
-    assert_eq!((&deployment["replicas"], &deployment["strategy"]["type"]), (&json!(2), &json!("RollingUpdate")));
+    assert_eq!(
+        (&deployment["replicas"], &deployment["strategy"]["type"]),
+        (&json!(2), &json!("RollingUpdate"))
+    );
     let environment_of = environment(&documents)?;
     for (name, value) in [
         ("WSGATEWAY_LEADER_ELECT", json!("true")),
@@ -145,10 +148,13 @@ fn two_operators_elect_a_leader_and_are_never_drained_at_once() -> Result<()> {
     let spread = &deployment["template"]["spec"]["topologySpreadConstraints"];
     assert_eq!(spread[1]["topologyKey"], "kubernetes.io/hostname");
     assert_eq!(&spread[1]["labelSelector"], selector);
-    let leases = documents
-        .iter()
-        .find(|object| object["metadata"]["name"] == "gw-operator-lease" && object["kind"] == "Role");
-    assert_eq!(leases.map(|role| &role["rules"][1]["resourceNames"]), Some(&json!(["gw-operator"])));
+    let leases = documents.iter().find(|object| {
+        object["metadata"]["name"] == "gw-operator-lease" && object["kind"] == "Role"
+    });
+    assert_eq!(
+        leases.map(|role| &role["rules"][1]["resourceNames"]),
+        Some(&json!(["gw-operator"]))
+    );
 
     // A budget for a single one would block every drain.
     let alone = rendered(&["operator.replicas=1"])?;
@@ -173,7 +179,10 @@ fn with_network_policies_the_operator_makes_those_of_gateways_and_its_own_port_i
     let deployment = &of_kind(&documents, "Deployment")?["spec"];
     assert_eq!(policy["podSelector"], deployment["selector"]);
     let selector = &policy["ingress"][0]["from"][0]["namespaceSelector"]["matchLabels"];
-    assert_eq!(selector, &json!({ "kubernetes.io/metadata.name": "monitoring", "team": "watchers" }));
+    assert_eq!(
+        selector,
+        &json!({ "kubernetes.io/metadata.name": "monitoring", "team": "watchers" })
+    );
 
     let nobody = rendered(&[on, "networkPolicies.monitoringNamespaces=null"])?;
     assert_eq!(of_kind(&nobody, "NetworkPolicy")?["spec"]["ingress"], json!([]));

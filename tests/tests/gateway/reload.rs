@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, Result, ensure};
 use ::gateway::app::{ReloadError, Running};
 use ::gateway::reload::Given;
+use anyhow::{Context as _, Result, ensure};
 use harness::{Scratch, wait_until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -124,7 +124,10 @@ async fn what_clients_are_offered_changes_under_two_hundred_clients_that_notice_
             config.symbols.max_symbols = 1;
         })
         .await?;
-    assert_eq!(http::upgrade_refused(address, "Sec-WebSocket-Protocol: wsgateway.v1\r\n").await?.status, 400);
+    assert_eq!(
+        http::upgrade_refused(address, "Sec-WebSocket-Protocol: wsgateway.v1\r\n").await?.status,
+        400
+    );
     super::events::Events::open_at(address, "channels=x", "").await?;
     let stream = TcpStream::connect(address).await?;
     let mut symbols = Client::open(stream, "/ws", None).await?;
@@ -140,7 +143,11 @@ async fn what_clients_are_offered_changes_under_two_hundred_clients_that_notice_
     })
     .await?;
     let first = odin::messages(&mut odin, 1).await?;
-    assert_eq!((&first[0]["channel"], &first[0]["seq"]), (&json!("first"), &json!(1)), "no greeting");
+    assert_eq!(
+        (&first[0]["channel"], &first[0]["seq"]),
+        (&json!("first"), &json!(1)),
+        "no greeting"
+    );
     crowd.end().await
 }
 
@@ -161,7 +168,8 @@ async fn heartbeats_rules_and_logs_change_under_two_hundred_clients_that_notice_
         ..Rule::default()
     };
     watched.change(|config| config.channels.rules = vec![rule]).await?;
-    let deal = |n: u64| ("deals.a".to_owned(), json!({ "nonce": 1, "n": n }).to_string().into_bytes());
+    let deal =
+        |n: u64| ("deals.a".to_owned(), json!({ "nonce": 1, "n": n }).to_string().into_bytes());
     publish_all(&jetstream, [deal(1), deal(2)]).await?;
     wait_until(SOON, "the repetition", async || {
         watched.metric("wsgateway_duplicates_dropped_total").await.is_ok_and(|count| count == 1)
@@ -224,7 +232,8 @@ async fn what_cannot_be_taken_up_is_named_and_changes_nothing() -> Result<()> {
         assert!(problem.contains(named), "{named} is not in {problem}");
         assert_eq!(watched.client().await?.hello["limits"], hello, "with {problem}");
         assert_eq!(watched.metric("wsgateway_config_refused").await?, 1);
-        let logged = watched.process.logged("the configuration was refused: what ran before goes on");
+        let logged =
+            watched.process.logged("the configuration was refused: what ran before goes on");
         assert_eq!(logged.await?["problem"], json!(problem));
     }
     let refusals = watched.metric("wsgateway_config_reloads_total{outcome=\"refused\"}").await?;
@@ -246,7 +255,8 @@ async fn keys_of_another_version_are_named_and_keep_nobody_from_the_rest() -> Re
     assert_eq!(watched.status().await?["unknownKeys"], json!([]));
     let parts = watched.config.parts()?;
     // A newer operator says more, in sections that exist and in others.
-    let live = parts.live.replace("commandRate:\n", "commandRate:\n  perMinute: 5\n") + "brightness: 7\n";
+    let live =
+        parts.live.replace("commandRate:\n", "commandRate:\n  perMinute: 5\n") + "brightness: 7\n";
     let live = live.replace("perSecond: 10", "perSecond: 9");
     watched.write(&parts.restart, &live)?;
     wait_until(SOON, "the keys that are known", async || {
@@ -255,8 +265,13 @@ async fn keys_of_another_version_are_named_and_keep_nobody_from_the_rest() -> Re
     .await?;
     let status = watched.status().await?;
     let unknown = status["unknownKeys"].as_array().context("a list")?;
-    let named = |path: &str| unknown.iter().any(|key| key.as_str().is_some_and(|key| key.starts_with(path)));
-    assert!(unknown.len() == 2 && named("commandRate.perMinute: ") && named("brightness: "), "{status}");
+    let named = |path: &str| {
+        unknown.iter().any(|key| key.as_str().is_some_and(|key| key.starts_with(path)))
+    };
+    assert!(
+        unknown.len() == 2 && named("commandRate.perMinute: ") && named("brightness: "),
+        "{status}"
+    );
     assert!(status["configProblem"].is_null(), "{status}");
     assert_eq!(watched.metric("wsgateway_config_unknown_keys").await?, 2);
 
@@ -337,13 +352,18 @@ async fn a_lowered_limit_ends_no_connection_that_kept_to_the_one_before() -> Res
     let mut slow = Client::connect_over(socket.connect(address).await?).await?;
     slow.subscribe(&["large", "end"]).await?;
     let filler = "x".repeat(16 << 10);
-    let large = |n: u64| ("large".to_owned(), json!({ "n": n, "x": filler }).to_string().into_bytes());
+    let large =
+        |n: u64| ("large".to_owned(), json!({ "n": n, "x": filler }).to_string().into_bytes());
     publish_all(&jetstream, (0..200).map(large)).await?;
     let waiting = async || {
         let text = http::get(own.gateway.admin_addr, "/metrics").await.ok()?.body;
-        text.lines().find_map(|line| line.strip_prefix("wsgateway_outbox_bytes ")?.parse::<u64>().ok())
+        text.lines()
+            .find_map(|line| line.strip_prefix("wsgateway_outbox_bytes ")?.parse::<u64>().ok())
     };
-    wait_until(SOON, "much that waits", async || waiting().await.is_some_and(|bytes| bytes > 1 << 20)).await?;
+    wait_until(SOON, "much that waits", async || {
+        waiting().await.is_some_and(|bytes| bytes > 1 << 20)
+    })
+    .await?;
 
     own.reload(|config| {
         let capacity = &mut config.capacity;
@@ -357,8 +377,12 @@ async fn a_lowered_limit_ends_no_connection_that_kept_to_the_one_before() -> Res
     busy.send(&json!({ "type": "ping", "timestamp": 1 })).await?;
     busy.expect("pong").await?;
     let ack = busy.subscribe(&["e"]).await?;
-    assert_eq!((&ack["rejected"][0]["code"], &ack["count"]), (&json!("too_many_subscriptions"), &json!(4)));
-    publish_all(&jetstream, [("d".to_owned(), b"1".to_vec()), ("end".to_owned(), b"1".to_vec())]).await?;
+    assert_eq!(
+        (&ack["rejected"][0]["code"], &ack["count"]),
+        (&json!("too_many_subscriptions"), &json!(4))
+    );
+    publish_all(&jetstream, [("d".to_owned(), b"1".to_vec()), ("end".to_owned(), b"1".to_vec())])
+        .await?;
     assert_eq!(busy.expect("message").await?["channel"], "d");
     // The slow one reads on, and misses nothing.
     let got = slow.messages_until("end").await?;

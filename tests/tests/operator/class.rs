@@ -119,7 +119,8 @@ async fn a_wsgateway_is_handed_over_with_all_that_was_made_for_it() -> Result<()
     // From here on the first one has nothing to do with it, also not with its end.
     let before_that = writes(&world, &plain).await?.len();
     world.edit(&json!({ "spec": { "capacity": { "connectionsPerPod": 77 } } })).await?;
-    let template = |deployment: &Deployment| deployment.spec.as_ref().map(|spec| spec.template.clone());
+    let template =
+        |deployment: &Deployment| deployment.spec.as_ref().map(|spec| spec.template.clone());
     world.object::<Deployment>("odin-gateway", |now| template(now) != template(&before)).await?;
     world.delete(ODIN).await?;
     world.gone::<WsGateway>(ODIN).await?;

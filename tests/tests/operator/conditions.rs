@@ -207,7 +207,8 @@ async fn a_refused_service_monitor_is_a_condition_of_its_own_and_holds_nothing_u
 
     world.create(&json!({})).await?;
 
-    let message = world.condition(ODIN, "MonitoringReady", "False", "ServiceMonitorRefused").await?;
+    let message =
+        world.condition(ODIN, "MonitoringReady", "False", "ServiceMonitorRefused").await?;
     assert!(message.contains("is forbidden"), "{message}");
     world.stream_ready().await?;
     world.run_pods(1, "127.0.0.1").await?;

@@ -111,7 +111,8 @@ async fn a_stream_goes_over_the_open_connection_when_its_secret_was_deleted_firs
     put(&world, "odin-nats", &[("username", "me"), ("password", "pass")]).await?;
     world.start_operator().await?;
     let credentials = json!({ "userPassword": { "name": "odin-nats" } });
-    let spec = json!({ "nats": { "credentials": credentials }, "stream": { "deletionPolicy": "Delete" } });
+    let spec =
+        json!({ "nats": { "credentials": credentials }, "stream": { "deletionPolicy": "Delete" } });
     world.create(&json!({ "spec": spec })).await?;
     world.stream_ready().await?;
 
@@ -165,7 +166,8 @@ async fn what_is_wrong_elsewhere_in_a_wsgateway_does_not_keep_its_stream() -> Re
     let world = World::new("elsewhere").await?;
     world.create(&deleting()).await?;
     world.stream_ready().await?;
-    let wrong = json!({ "spec": { "stream": { "subjects": ["odin.token.*.price", "odin.token.BTC.*"] } } });
+    let wrong =
+        json!({ "spec": { "stream": { "subjects": ["odin.token.*.price", "odin.token.BTC.*"] } } });
     world.edit(&wrong).await?;
     world.condition(ODIN, "Ready", "False", "SpecInvalid").await?;
 
@@ -196,7 +198,8 @@ async fn a_wsgateway_that_this_version_cannot_read_has_a_condition_and_can_be_de
         Api::namespaced_with(world.client.clone(), &world.namespace, &resource);
     let mut bad =
         DynamicObject::new("bad", &resource).data(json!({ "spec": { "nats": "everywhere" } }));
-    bad.metadata.finalizers = Some(vec![FINALIZER.to_owned(), "test.wsgateway.dev/other".to_owned()]);
+    bad.metadata.finalizers =
+        Some(vec![FINALIZER.to_owned(), "test.wsgateway.dev/other".to_owned()]);
     any.create(&PostParams::default(), &bad).await?;
 
     let said = async || {
@@ -206,7 +209,10 @@ async fn a_wsgateway_that_this_version_cannot_read_has_a_condition_and_can_be_de
         Some(format!("{} {} {}", ready["status"], ready["reason"], ready["message"]))
     };
     let said = harness::wait_until_some(SOON, "a condition", said).await?;
-    assert!(said.starts_with("\"False\" \"Unreadable\"") && said.contains("apply the CRD"), "{said}");
+    assert!(
+        said.starts_with("\"False\" \"Unreadable\"") && said.contains("apply the CRD"),
+        "{said}"
+    );
 
     any.delete("bad", &DeleteParams::default()).await?;
     wait_until(SOON, "our finalizer to go", async || {

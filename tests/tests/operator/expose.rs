@@ -112,8 +112,11 @@ async fn a_route_is_made_once_the_cluster_knows_the_kind_and_goes_when_unwanted(
 
     world.condition(ODIN, "ExposeReady", "True", "ExposeApplied").await?;
     world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
-    let resource =
-        ApiResource::from_gvk(&GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "HTTPRoute"));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
+        "gateway.networking.k8s.io",
+        "v1",
+        "HTTPRoute",
+    ));
     let routes: Api<DynamicObject> =
         Api::namespaced_with(world.client.clone(), &world.namespace, &resource);
     let route = routes.get("odin-gateway").await?;

@@ -40,7 +40,9 @@ async fn from_creation_to_deletion_while_a_quarter_of_all_requests_goes_wrong() 
     world.api::<Service>().delete("odin", &DeleteParams::default()).await?;
     world.object::<Service>("odin", |service| service.uid() != before.uid()).await?;
     world.edit(&json!({ "spec": { "stream": { "maxAge": "4m" } } })).await?;
-    world.stream_becomes("an age of 4 minutes", |info| info.config.max_age.as_secs() == 240).await?;
+    world
+        .stream_becomes("an age of 4 minutes", |info| info.config.max_age.as_secs() == 240)
+        .await?;
 
     world.delete(ODIN).await?;
     world.gone::<WsGateway>(ODIN).await?;

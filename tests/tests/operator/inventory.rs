@@ -44,8 +44,8 @@ async fn objects_that_lost_their_owner_are_taken_back() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_wsgateway_that_is_created_again_takes_over_what_an_orphaning_deletion_left()
--> Result<()> {
+async fn a_wsgateway_that_is_created_again_takes_over_what_an_orphaning_deletion_left() -> Result<()>
+{
     let world = World::new("again").await?;
     let spec = json!({ "spec": { "stream": { "adoptionPolicy": "Adopt" } } });
     world.create(&spec).await?;

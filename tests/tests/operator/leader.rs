@@ -137,7 +137,8 @@ fn is_lease_write(event: &AuditEvent) -> bool {
 }
 
 fn object_writes<'a>(events: &'a [AuditEvent], user: &str) -> Vec<&'a AuditEvent> {
-    let of = |event: &&AuditEvent| event.user == user && event.is_write() && event.resource != "leases";
+    let of =
+        |event: &&AuditEvent| event.user == user && event.is_write() && event.resource != "leases";
     events.iter().filter(of).collect()
 }
 
@@ -176,7 +177,11 @@ async fn writes(world: &World, process: &Process) -> Result<()> {
 }
 
 /// Two operators of which `a` leads and writes, and `b` is ready; and somebody who edits.
-async fn pair(world: &World, scratch: &Scratch, cable: Option<&Cable>) -> Result<(Process, Process, Editor)> {
+async fn pair(
+    world: &World,
+    scratch: &Scratch,
+    cable: Option<&Cable>,
+) -> Result<(Process, Process, Editor)> {
     let a = Process::start(world, scratch, "a", cable)?;
     leads(world, "a").await.with_context(|| a.guarded.log_tail())?;
     let b = Process::start(world, scratch, "b", None)?;
@@ -188,7 +193,12 @@ async fn pair(world: &World, scratch: &Scratch, cable: Option<&Cable>) -> Result
 }
 
 /// What must hold after any failover from `a` to `b`.
-async fn settled(world: &World, a: &Process, b: &Process, editor: Editor) -> Result<Vec<AuditEvent>> {
+async fn settled(
+    world: &World,
+    a: &Process,
+    b: &Process,
+    editor: Editor,
+) -> Result<Vec<AuditEvent>> {
     writes(world, b).await?;
     drop(editor);
     let events = world.plane.audit_until_now(&[&a.user, &b.user]).await?;
@@ -214,8 +224,8 @@ async fn a_killed_operator_is_followed_by_the_one_that_waits() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_operator_that_was_frozen_past_its_lease_writes_nothing_when_it_wakes_and_ends() -> Result<()>
-{
+async fn an_operator_that_was_frozen_past_its_lease_writes_nothing_when_it_wakes_and_ends()
+-> Result<()> {
     let (world, scratch) = (World::without_operator("lead-stop").await?, Scratch::new("lead")?);
     let (mut a, b, editor) = pair(&world, &scratch, None).await?;
 

@@ -36,7 +36,8 @@ async fn deployed(world: &World, namespace: &str, name: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_operator_keeps_the_namespaces_of_its_list_with_a_role_in_each_and_no_other() -> Result<()> {
+async fn an_operator_keeps_the_namespaces_of_its_list_with_a_role_in_each_and_no_other()
+-> Result<()> {
     let mut world = World::without_operator("several").await?;
     let (second, third) =
         (world.plane.namespace("second").await?, world.plane.namespace("third").await?);

@@ -103,12 +103,12 @@ async fn rival(
     change: impl Fn(&mut Config) + Send + 'static,
 ) -> Result<tokio::task::JoinHandle<Result<()>>> {
     let (client, jetstream) = (world.nats.client().await?, world.jetstream().await?);
-    let mut updates =
-        client.subscribe("$JS.EVENT.ADVISORY.STREAM.UPDATED.ODIN_TOKENS").await?;
+    let mut updates = client.subscribe("$JS.EVENT.ADVISORY.STREAM.UPDATED.ODIN_TOKENS").await?;
     client.flush().await?;
     Ok(tokio::spawn(async move {
         loop {
-            let mut config = jetstream.get_stream("ODIN_TOKENS").await?.cached_info().config.clone();
+            let mut config =
+                jetstream.get_stream("ODIN_TOKENS").await?.cached_info().config.clone();
             let before = config.clone();
             change(&mut config);
             if config != before {
@@ -181,7 +181,8 @@ async fn what_an_old_server_ignores_is_a_condition_and_not_sent_for_ever() -> Re
         vec![body]
     })
     .await?;
-    let spec = json!({ "nats": { "apiPrefix": proxy.prefix() }, "stream": { "compression": "S2" } });
+    let spec =
+        json!({ "nats": { "apiPrefix": proxy.prefix() }, "stream": { "compression": "S2" } });
     world.create(&json!({ "spec": spec })).await?;
 
     let message = world.condition(ODIN, "StreamReady", "False", "FieldsIgnoredByNats").await?;

@@ -94,13 +94,17 @@ fn placed() -> Value {
 #[tokio::test]
 async fn pods_are_placed_labelled_and_overridden_as_specified() -> Result<()> {
     let world = World::new("placed").await?;
-    let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": "edge" } }))?;
+    let account: ServiceAccount =
+        serde_json::from_value(json!({ "metadata": { "name": "edge" } }))?;
     world.api::<ServiceAccount>().create(&PostParams::default(), &account).await?;
     world.create(&json!({ "spec": { "pod": placed() } })).await?;
 
     let name = world.pods(1).await?.remove(0);
     let pod = world.api::<Pod>().get(&name).await?;
-    assert_eq!((pod.labels()["team"].as_str(), pod.labels()["cost-center"].as_str()), ("trading", "7"));
+    assert_eq!(
+        (pod.labels()["team"].as_str(), pod.labels()["cost-center"].as_str()),
+        ("trading", "7")
+    );
     assert_eq!(pod.annotations()["sidecar.istio.io/inject"], "false");
     let spec = pod.spec.unwrap_or_default();
     assert_eq!(spec.service_account_name.as_deref(), Some("edge"));
@@ -150,14 +154,21 @@ async fn overrides_that_cannot_work_are_a_condition_and_leave_the_pods_alone() -
     world.create(&json!({})).await?;
     let before = world.object::<Deployment>("odin-gateway", |_| true).await?;
 
-    world.edit(&json!({ "spec": { "pod": { "overrides": { "spec": { "hostnetwork": true } } } } })).await?;
+    world
+        .edit(&json!({ "spec": { "pod": { "overrides": { "spec": { "hostnetwork": true } } } } }))
+        .await?;
 
     let message = world.condition(ODIN, "Ready", "False", "SpecInvalid").await?;
-    assert!(message.starts_with("spec.pod.overrides.spec.hostnetwork: is unknown to Kubernetes"), "{message}");
+    assert!(
+        message.starts_with("spec.pod.overrides.spec.hostnetwork: is unknown to Kubernetes"),
+        "{message}"
+    );
     let now = world.api::<Deployment>().get("odin-gateway").await?;
     assert_eq!(now.spec, before.spec);
 
-    world.edit(&json!({ "spec": { "pod": { "overrides": { "spec": { "hostname": "a b" } } } } })).await?;
+    world
+        .edit(&json!({ "spec": { "pod": { "overrides": { "spec": { "hostname": "a b" } } } } }))
+        .await?;
 
     let message = world.condition(ODIN, "GatewayReady", "False", "RefusedByApiServer").await?;
     assert!(message.contains("hostname"), "{message}");

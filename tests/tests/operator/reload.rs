@@ -38,7 +38,10 @@ async fn a_changed_limit_rate_or_rule_changes_no_pod_template() -> Result<()> {
         (json!({ "slowConsumer": { "grace": "3s" } }), "grace: 3000"),
         (json!({ "listener": { "statusPages": false } }), "statusPages: false"),
         (json!({ "history": { "bytes": "32Mi" } }), "bytes: 33554432"),
-        (json!({ "channels": { "rules": [{ "match": "*.price", "delivery": "Latest" }] } }), "'*.price'"),
+        (
+            json!({ "channels": { "rules": [{ "match": "*.price", "delivery": "Latest" }] } }),
+            "'*.price'",
+        ),
     ] {
         let old = files.live.clone();
         world.edit(&json!({ "spec": change })).await?;
@@ -67,7 +70,10 @@ async fn a_changed_source_or_port_changes_the_pod_template_and_leaves_old_pods_t
     assert!(new.restart.contains("port: 8090"), "{}", new.restart);
     assert_eq!((&new.maps[1], &new.live), (&old.maps[1], &old.live));
     let kept = world.api::<ConfigMap>().get(&old.maps[0]).await?;
-    assert_eq!((kept.immutable, kept.data.context("data")?["gateway.yaml"].clone()), (Some(true), old.restart));
+    assert_eq!(
+        (kept.immutable, kept.data.context("data")?["gateway.yaml"].clone()),
+        (Some(true), old.restart)
+    );
     // Nobody can change under a pod what it cannot take up.
     let other = json!({ "data": { "gateway.yaml": "name: other" } });
     let maps = world.api::<ConfigMap>();
@@ -119,7 +125,9 @@ async fn an_old_version_is_deleted_once_no_replica_set_and_no_pod_needs_it() -> 
     looks(&world, 6.0).await?;
     assert_eq!(versions(&world).await?, BTreeSet::from([first.clone(), second.clone()]));
 
-    let of_first = |set: &&ReplicaSet| set.labels().get("wsgateway.dev/config").is_some_and(|version| first.ends_with(version));
+    let of_first = |set: &&ReplicaSet| {
+        set.labels().get("wsgateway.dev/config").is_some_and(|version| first.ends_with(version))
+    };
     let all = sets.list(&ListParams::default()).await?;
     let old = all.items.iter().find(of_first).context("the old ReplicaSet")?;
     sets.delete(&old.name_any(), &DeleteParams::foreground()).await?;
@@ -141,7 +149,8 @@ async fn pods_that_run_an_older_live_part_are_made_to_look_and_then_left_alone()
     for (number, pod) in (1..).zip(&pods) {
         let address = pod_address(number);
         let mut config = files.config()?;
-        (config.admin.address, config.listener.address, config.listener.port) = (address, address, 0);
+        (config.admin.address, config.listener.address, config.listener.port) =
+            (address, address, 0);
         let given = given(&config, &files.live)?;
         let gateway = app::start_given(given, app::Options { pod: pod.clone() })?;
         wait_until(SOON, "a ready gateway", async || gateway.is_ready()).await?;
@@ -158,7 +167,8 @@ async fn pods_that_run_an_older_live_part_are_made_to_look_and_then_left_alone()
     world.edit(&json!({ "spec": { "slowConsumer": { "grace": "2s" } } })).await?;
 
     let new = world.files(|new| new.live != files.live).await?;
-    let asked = async |pod: &str| pod_api.get(pod).await.ok()?.annotations().get(LIVE_HASH).cloned();
+    let asked =
+        async |pod: &str| pod_api.get(pod).await.ok()?.annotations().get(LIVE_HASH).cloned();
     for pod in &pods {
         wait_until(SOON, "a changed pod", async || {
             asked(pod).await.is_some_and(|hash| hash.starts_with(&new.live_hash()))

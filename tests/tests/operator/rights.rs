@@ -85,7 +85,11 @@ async fn the_chart_gives_the_operator_enough_rights_from_creation_to_deletion() 
     world.gone::<WsGateway>(ODIN).await?;
     world.stop_operator().await?;
     let lease = world.api::<Lease>().get(&lease).await?;
-    assert_eq!(lease.spec.and_then(|spec| spec.holder_identity).as_deref(), Some(""), "not released");
+    assert_eq!(
+        lease.spec.and_then(|spec| spec.holder_identity).as_deref(),
+        Some(""),
+        "not released"
+    );
     Ok(())
 }
 

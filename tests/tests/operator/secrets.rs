@@ -149,11 +149,12 @@ async fn a_secret_is_sent_nowhere_before_it_says_that_it_is_for_wsgateways() -> 
     assert_eq!(template(&world).await?, before);
     run_label_command(&world, &message).await?;
     world.stream_ready().await?;
-    world.object::<Deployment>("odin-gateway", |deployment| {
-        deployment.spec.as_ref().is_some_and(|spec| spec.template != before)
-    })
-    .await
-    .map(drop)
+    world
+        .object::<Deployment>("odin-gateway", |deployment| {
+            deployment.spec.as_ref().is_some_and(|spec| spec.template != before)
+        })
+        .await
+        .map(drop)
 }
 
 #[tokio::test]
@@ -164,7 +165,8 @@ async fn the_secrets_of_redis_need_the_label_too() -> Result<()> {
         "servers": ["redis://127.0.0.1:1"], "channels": ["*"],
         "passwordSecret": { "name": "redis", "key": "password" },
     });
-    let spec = json!({ "nats": null, "stream": null, "channels": { "stripPrefix": "" }, "redis": redis });
+    let spec =
+        json!({ "nats": null, "stream": null, "channels": { "stripPrefix": "" }, "redis": redis });
     world.create(&json!({ "spec": spec })).await?;
 
     let message = world.condition(ODIN, "GatewayReady", "False", "SecretNotAllowed").await?;

@@ -36,7 +36,9 @@ async fn while_it_is_paused_nothing_is_written_but_the_status() -> Result<()> {
     world.edit(&json!({ "spec": { "paused": false } })).await?;
     world.object::<Service>("odin", |_| true).await?;
     world.object::<Deployment>("odin-gateway", |d| replicas(d) == Some(3)).await?;
-    world.stream_becomes("an age of 5 minutes", |info| info.config.max_age.as_secs() == 300).await?;
+    world
+        .stream_becomes("an age of 5 minutes", |info| info.config.max_age.as_secs() == 300)
+        .await?;
     wait_until(SOON, "the end of the pause", async || {
         world.status(ODIN).await.is_some_and(|status| {
             status.conditions.iter().all(|condition| condition.type_ != "Paused")
@@ -77,8 +79,7 @@ async fn pods_of_a_specification_that_is_refused_go_on_and_can_be_scaled() -> Re
     assert!(message.contains("spec.stream.subjects[1]"), "{message}");
     world.edit(&json!({ "spec": { "replicas": 2 } })).await?;
 
-    let after =
-        world.object::<Deployment>("odin-gateway", |d| replicas(d) == Some(2)).await?;
+    let after = world.object::<Deployment>("odin-gateway", |d| replicas(d) == Some(2)).await?;
     assert_eq!(template(&after), template(&before));
     world.run_pods(2, "127.0.0.1").await?;
     world.condition(ODIN, "GatewayReady", "True", "PodsReady").await?;

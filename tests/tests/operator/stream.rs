@@ -214,7 +214,10 @@ async fn an_observed_stream_is_read_and_neither_changed_nor_released() -> Result
 
     world.jetstream().await?.create_stream(foreign()).await?;
     let message = world.condition(ODIN, "StreamReady", "True", "StreamObserved").await?;
-    assert!(message.contains("maxMessages: 7 -> 100000, maxBytes: unlimited -> 52428800"), "{message}");
+    assert!(
+        message.contains("maxMessages: 7 -> 100000, maxBytes: unlimited -> 52428800"),
+        "{message}"
+    );
     world.object::<Deployment>("odin-gateway", |_| true).await?;
     let before = world.stream().await?.config;
     let observed = wsgateway_nats::epoch(&before.metadata, world.stream().await?.created);

@@ -268,7 +268,10 @@ impl World {
     pub(crate) async fn events(&self) -> Result<Vec<(String, String)>> {
         let events = self.api::<Event>().list(&ListParams::default()).await?;
         let of_ours = |event: &Event| {
-            event.regarding.as_ref().is_some_and(|object| object.kind.as_deref() == Some("WsGateway"))
+            event
+                .regarding
+                .as_ref()
+                .is_some_and(|object| object.kind.as_deref() == Some("WsGateway"))
         };
         let told = events.items.into_iter().filter(of_ours);
         Ok(told

@@ -107,7 +107,10 @@ async fn a_twin_in_another_cluster_is_refused_and_the_next_object_in_this_one_is
     for adoption in [Adoption::Fail, Adoption::Adopt] {
         let refusal = as_owner("prod-2", "7-8-9").refusal(&desired(), adoption).await?;
         assert_eq!(refusal.reason(), "StreamOwnedByOther");
-        ensure!(refusal.to_string().contains("take-over-from=prod/trading/odin/1-2-3"), "{refusal}");
+        ensure!(
+            refusal.to_string().contains("take-over-from=prod/trading/odin/1-2-3"),
+            "{refusal}"
+        );
     }
     let next = as_owner("prod", "7-8-9");
     next.settle(&desired(), Adoption::Fail).await?;

@@ -73,7 +73,9 @@ fn secrets(source: &ValidSource) -> Option<String> {
     }
     let names: Vec<String> = names.into_iter().collect();
     let names = names.join(" ");
-    Some(format!("  secrets {names}, which need a label: kubectl label secret {names} {SECRET_ALLOW}=true\n"))
+    Some(format!(
+        "  secrets {names}, which need a label: kubectl label secret {names} {SECRET_ALLOW}=true\n"
+    ))
 }
 
 fn treatment(rule: &Rule) -> String {

@@ -8,9 +8,7 @@ use std::time::SystemTime;
 
 use wsgateway_config::JetStreamSource;
 use wsgateway_crds::{ValidGateway, ValidNats, ValidSource, WsGatewayStatus, validate};
-use wsgateway_nats::{
-    Claim, OWNER_KEY, Observed, Owner, Plan, RELEASED_BY_KEY, fresh_epoch, plan,
-};
+use wsgateway_nats::{Claim, OWNER_KEY, Observed, Owner, Plan, RELEASED_BY_KEY, fresh_epoch, plan};
 
 use crate::cli;
 use crate::error::Error;
@@ -80,8 +78,7 @@ async fn ask(
     gateway: &ValidGateway,
     nats: &ValidNats,
 ) -> Result<Planned, Error> {
-    const HINT: &str =
-        "give a server that can be reached from here with --nats, after kubectl port-forward for example";
+    const HINT: &str = "give a server that can be reached from here with --nats, after kubectl port-forward for example";
     let stream = nats.stream.name.as_str();
     let source = match given::source(options.nats.as_deref(), &options.access, stream)? {
         Some(source) => source,
@@ -169,7 +166,10 @@ fn is_mark(field: &str) -> bool {
 /// What new limits discard at once.
 fn discarded(observed: &Observed, messages: i64, bytes: i64) -> Vec<String> {
     let beyond = |kept: u64, limit: i64| {
-        u64::try_from(limit).ok().filter(|limit| *limit > 0).and_then(|limit| kept.checked_sub(limit))
+        u64::try_from(limit)
+            .ok()
+            .filter(|limit| *limit > 0)
+            .and_then(|limit| kept.checked_sub(limit))
     };
     let mut lines = Vec::new();
     if let Some(count) = beyond(observed.messages, messages).filter(|count| *count > 0) {

@@ -62,8 +62,10 @@ impl Tree {
                 return Err(misfit.error);
             }
             if unknown.len() == most {
-                let message =
-                    format!("more than {most} unknown keys: this is another kind of file; {}", misfit.error);
+                let message = format!(
+                    "more than {most} unknown keys: this is another kind of file; {}",
+                    misfit.error
+                );
                 return Err(ConfigError::Shape { path: ".".to_owned(), message });
             }
             if !remove(&mut self.0, &misfit.at) {

@@ -16,12 +16,18 @@ fn violations(pod: &PodSpec) -> Vec<String> {
         }
     };
     let flag = |flag: Option<bool>| flag == Some(true);
-    ensure(!flag(pod.host_network) && !flag(pod.host_pid) && !flag(pod.host_ipc), "hostNetwork, hostPID, hostIPC");
+    ensure(
+        !flag(pod.host_network) && !flag(pod.host_pid) && !flag(pod.host_ipc),
+        "hostNetwork, hostPID, hostIPC",
+    );
     let context = pod.security_context.clone().unwrap_or_default();
     let PodSecurityContext { run_as_user, fs_group, seccomp_profile, sysctls, .. } = context;
     ensure(run_as_user.is_none_or(|user| RANGE.contains(&user)), "runAsUser outside of the range");
     ensure(fs_group.is_none_or(|group| RANGE.contains(&group)), "fsGroup outside of the range");
-    ensure(seccomp_profile.is_none_or(|profile| profile.type_ == "RuntimeDefault"), "seccompProfile");
+    ensure(
+        seccomp_profile.is_none_or(|profile| profile.type_ == "RuntimeDefault"),
+        "seccompProfile",
+    );
     ensure(sysctls.is_none_or(|sysctls| sysctls.is_empty()), "sysctls");
     ensure(pod.volumes.iter().flatten().all(is_allowed), "volumes");
     for container in pod.containers.iter().chain(pod.init_containers.iter().flatten()) {
@@ -30,11 +36,20 @@ fn violations(pod: &PodSpec) -> Vec<String> {
         let capabilities = capabilities.unwrap_or_default();
         ensure(!flag(context.privileged), "privileged");
         ensure(context.allow_privilege_escalation == Some(false), "allowPrivilegeEscalation");
-        ensure(capabilities.drop.is_some_and(|drop| drop == ["ALL"]), "capabilities are not dropped");
+        ensure(
+            capabilities.drop.is_some_and(|drop| drop == ["ALL"]),
+            "capabilities are not dropped",
+        );
         let added = capabilities.add.unwrap_or_default();
         ensure(added.iter().all(|name| name == "NET_BIND_SERVICE"), "capabilities are added");
-        ensure(run_as_user.is_none_or(|user| RANGE.contains(&user)), "runAsUser outside of the range");
-        ensure(seccomp_profile.is_none_or(|profile| profile.type_ == "RuntimeDefault"), "seccompProfile");
+        ensure(
+            run_as_user.is_none_or(|user| RANGE.contains(&user)),
+            "runAsUser outside of the range",
+        );
+        ensure(
+            seccomp_profile.is_none_or(|profile| profile.type_ == "RuntimeDefault"),
+            "seccompProfile",
+        );
         let mut ports = container.ports.iter().flatten();
         ensure(ports.all(|port| port.host_port.is_none()), "hostPort");
     }
@@ -55,7 +70,8 @@ fn is_allowed(volume: &Volume) -> bool {
 
 #[test]
 fn the_pods_of_every_source_are_admitted_by_restricted_v2() {
-    for manifest in [SAMPLE, REDIS, include_str!("../../../../manifests/samples/managed-nats.yaml")] {
+    for manifest in [SAMPLE, REDIS, include_str!("../../../../manifests/samples/managed-nats.yaml")]
+    {
         assert_eq!(violations(&pod(&built(manifest, false))), [""; 0]);
     }
 }

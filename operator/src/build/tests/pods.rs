@@ -69,7 +69,12 @@ fn in_no_sample_may_a_gateway_use_more_memory_than_its_limit() {
 #[case::a_limit("limits: { memory: 512Mi }", "395Mi", "512Mi", Some("250m"))]
 #[case::a_wide_limit("limits: { memory: 4Gi }", "624Mi", "4Gi", Some("250m"))]
 #[case::a_request("requests: { memory: 48Mi }", "48Mi", "1250Mi", Some("250m"))]
-#[case::a_request_above_our_limit("requests: { memory: '3000000000' }", "3000000000", "2862Mi", Some("250m"))]
+#[case::a_request_above_our_limit(
+    "requests: { memory: '3000000000' }",
+    "3000000000",
+    "2862Mi",
+    Some("250m")
+)]
 #[case::a_cpu_limit("limits: { cpu: 100m }", "624Mi", "1250Mi", None)]
 fn what_is_not_given_of_the_resources_is_derived(
     #[case] resources: &str,
@@ -85,8 +90,10 @@ fn what_is_not_given_of_the_resources_is_derived(
 
 #[test]
 fn a_memory_limit_moves_outboxes_and_history_and_not_the_connections() {
-    let (usual, small) =
-        (config(&with("")), config(&with("\n  pod: { resources: { limits: { memory: 512Mi } } }\n")));
+    let (usual, small) = (
+        config(&with("")),
+        config(&with("\n  pod: { resources: { limits: { memory: 512Mi } } }\n")),
+    );
     assert_eq!(small.capacity.connections, usual.capacity.connections);
     assert!(small.capacity.outbox_bytes_total < usual.capacity.outbox_bytes_total);
     assert!(small.history.bytes < usual.history.bytes);
@@ -144,7 +151,8 @@ fn overrides_come_last_and_leave_what_the_operator_relies_on() {
     }
     let spec = after.spec.unwrap();
     assert_eq!(spec.priority_class_name.as_deref(), Some("high"));
-    let names: Vec<&str> = spec.containers.iter().map(|container| container.name.as_str()).collect();
+    let names: Vec<&str> =
+        spec.containers.iter().map(|container| container.name.as_str()).collect();
     assert_eq!(names, ["gateway", "proxy"]);
     let mut expected = before.spec.unwrap().containers.swap_remove(0);
     let added = spec.containers[0].env.as_ref().unwrap().last().unwrap().clone();

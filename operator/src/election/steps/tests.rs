@@ -189,7 +189,9 @@ fn times_that_exclude_each_other_are_refused_and_requests_fit_between_them() {
     let good = timing(15, 10, 2).unwrap();
     assert!(good.request() < good.lease - good.renew);
     assert!(good.retry + good.request() + good.pause_after_trouble() + good.request() < good.renew);
-    for (lease, renew, retry) in [(10, 10, 2), (15, 15, 2), (15, 10, 10), (15, 10, 0), (3_601, 10, 2)] {
+    for (lease, renew, retry) in
+        [(10, 10, 2), (15, 15, 2), (15, 10, 10), (15, 10, 0), (3_601, 10, 2)]
+    {
         assert!(timing(lease, renew, retry).is_err(), "{lease} {renew} {retry}");
     }
 }

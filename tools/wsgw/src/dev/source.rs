@@ -41,7 +41,9 @@ impl Source {
                 return Err(Error::OtherSource { flag: "--nats", from: "Redis" });
             }
         };
-        if let Some(source) = given::source(options.nats.as_deref(), &options.access, &nats.stream.name)? {
+        if let Some(source) =
+            given::source(options.nats.as_deref(), &options.access, &nats.stream.name)?
+        {
             let client = make_stream(&source, gateway, policy(nats.adoption), &nats.stream).await?;
             return Ok(Self::Given { source, client });
         }
@@ -130,7 +132,8 @@ async fn make_stream(
     adoption: Adoption,
     desired: &StreamConfig,
 ) -> Result<async_nats::Client, Error> {
-    let server = Server::connect(source, "wsgw dev", "start one there, or leave out --nats").await?;
+    let server =
+        Server::connect(source, "wsgw dev", "start one there, or leave out --nats").await?;
     // The same in every run, so that the next one finds its stream again.
     let owner = Owner::new("wsgw-dev", &gateway.namespace, &gateway.name, "dev");
     let observed = server.observe(&desired.name).await?;

@@ -112,7 +112,10 @@ mod tests {
     fn pods_that_would_be_replaced_are_counted_with_their_clients_and_the_reason() {
         assert_eq!(described(|_| ()), "pods stay as they are\n");
         let path = described(|gateway| gateway.path = "/other".to_owned());
-        assert!(path.starts_with("pods would be replaced, and move 21000 clients of 2 pods\n"), "{path}");
+        assert!(
+            path.starts_with("pods would be replaced, and move 21000 clients of 2 pods\n"),
+            "{path}"
+        );
         assert!(path.contains("config.listener.path: \"/ws\" -> \"/other\""), "{path}");
         let image = described(|gateway| gateway.pod.image = Some("other".to_owned()));
         assert!(image.contains("pod.image"), "{image}");
