@@ -14,8 +14,9 @@ use wsgateway_config::Protocol;
 use crate::admission::Permit;
 use crate::conn::Transport;
 
-/// Connections that may wait for a shard before the acceptor waits for it: what a shard takes during a few milliseconds.
-const MOST: usize = 256;
+/// Connections that may wait for a shard before the acceptor waits for it: two bursts, so that the acceptor does not take
+/// the CPU from a shard that is busy writing.
+const MOST: usize = 16;
 
 /// A socket that the HTTP side has upgraded.
 #[derive(Debug)]
@@ -163,7 +164,7 @@ mod tests {
         let mut waiting = pin!(arrivals.extend(&mut more));
         assert!(waiting.as_mut().poll(&mut context).is_pending());
         let mut taken = Vec::new();
-        assert!(arrivals.take(16, &mut taken));
+        assert!(arrivals.take(MOST / 2, &mut taken));
         // The shard has not taken all, so that it looks again by itself.
         assert_eq!(waiting.as_mut().poll(&mut context), std::task::Poll::Ready(false));
         assert!(!arrivals.take(MOST, &mut taken));
