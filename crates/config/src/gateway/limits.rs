@@ -1,0 +1,163 @@
+//! What clients may take of a gateway: places, memory and time.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Millis;
+
+/// Liveness of idle connections: a WebSocket ping after `interval` of silence, then `timeout` for any sign of life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Heartbeat {
+    /// Silence from a client after which it is pinged (ms).
+    pub interval: Millis,
+    /// Silence after that ping that ends the connection with 4011 (ms).
+    pub timeout: Millis,
+}
+
+/// Limits of this process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Capacity {
+    /// Most connections; the next upgrade is answered 503 with Retry-After.
+    pub connections: u32,
+    /// Most event streams and long-polls among them, which take several times the memory; 0 = a quarter, at least 1.
+    pub fallback_connections: u32,
+    /// Most subscriptions of one connection.
+    pub subscriptions_per_connection: u32,
+    /// Most bytes waiting for one client that reads slowly; one that reaches it is closed with 4008. From half of it
+    /// on the client is under pressure: see [`SlowConsumer`] and [`Delivery`](super::Delivery).
+    pub outbox_bytes_per_connection: u32,
+    /// Most bytes waiting for all slow clients of the process together.
+    pub outbox_bytes_total: u64,
+    /// Largest message accepted from a client (bytes); beyond it the client is closed with 1009.
+    pub command_bytes: u32,
+    /// Threads that hold connections; 0 = one per CPU of the container's quota, as far as there are connections for
+    /// them.
+    pub shards: u16,
+}
+
+/// Memory that the names of channels and patterns may cost a pod, per connection (bytes): eight unusual channels for
+/// each, and any number of usual ones, since a name is held once however many are subscribed to it.
+pub const NAME_BYTES_PER_CONNECTION: u64 = 2 << 10;
+
+/// A small pod still bears a few thousand names.
+const LEAST_NAME_BYTES: u64 = 4 << 20;
+
+/// Memory that messages which clients have begun to send and not ended may hold in a pod, per connection (bytes). An idle
+/// connection holds none: most commands come in one piece.
+const UNFINISHED_BYTES_PER_CONNECTION: u64 = 512;
+
+/// A small pod still bears some dozens of the largest commands on their way.
+const LEAST_UNFINISHED_BYTES: u64 = 4 << 20;
+
+/// Event streams and long-polls are one connection in so many, unless configured.
+const FALLBACK_SHARE: u32 = 4;
+
+impl Capacity {
+    /// Most event streams and long-polls.
+    pub fn fallbacks(&self) -> u32 {
+        match self.fallback_connections {
+            0 => self.connections.div_ceil(FALLBACK_SHARE),
+            count => count.min(self.connections),
+        }
+    }
+
+    /// Most bytes that messages which have begun and not ended may hold.
+    pub fn unfinished_bytes(&self) -> u64 {
+        let share = u64::from(self.connections) * UNFINISHED_BYTES_PER_CONNECTION;
+        share.max(LEAST_UNFINISHED_BYTES)
+    }
+
+    /// Most bytes that the names of channels and patterns which clients are subscribed to may cost.
+    pub fn name_bytes(&self) -> u64 {
+        (u64::from(self.connections) * NAME_BYTES_PER_CONNECTION).max(LEAST_NAME_BYTES)
+    }
+}
+
+/// Commands accepted from one connection (generic cell rate); beyond it the client is closed with 4009.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CommandRate {
+    /// Sustained commands a second.
+    pub per_second: u32,
+    /// Commands that may arrive at once.
+    pub burst: u32,
+}
+
+/// Patience with clients that read slowly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SlowConsumer {
+    /// Time that a client may have more than half of `capacity.outboxBytesPerConnection` waiting before it is closed
+    /// with 4008 (ms).
+    pub grace: Millis,
+}
+
+/// What is kept in memory of the stream, for clients that come back and for those who ask for last values. It is read
+/// from the stream before the gateway is ready. What is older is looked up in the stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct History {
+    /// Most messages.
+    pub messages: u64,
+    /// Most bytes of messages; last values of quiet channels get half as much besides.
+    pub bytes: u64,
+    /// Messages older than this are not kept, but for the last one of each channel (ms).
+    pub age: Millis,
+}
+
+/// How connections are handed over on SIGTERM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Drain {
+    /// Time over which connections are told to reconnect elsewhere, evenly spread (ms). It must fit the pod's
+    /// grace period.
+    pub window: Millis,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self { interval: Millis::from_secs(25), timeout: Millis::from_secs(10) }
+    }
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            fallback_connections: 0,
+            subscriptions_per_connection: 128,
+            outbox_bytes_per_connection: 256 << 10,
+            // 1,000 clients at their limit: a tenth of the default capacity stalls before the pod protects itself.
+            outbox_bytes_total: 256 << 20,
+            command_bytes: 64 << 10,
+            shards: 0,
+        }
+    }
+}
+
+impl Default for CommandRate {
+    fn default() -> Self {
+        Self { per_second: 10, burst: 100 }
+    }
+}
+
+impl Default for SlowConsumer {
+    fn default() -> Self {
+        // Long enough for a phone that changes cells, short enough that stalled clients do not pile up.
+        Self { grace: Millis::from_secs(5) }
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        // Clients that a rollout or a tunnel cut off are back within a minute.
+        Self { messages: 100_000, bytes: 64 << 20, age: Millis::from_secs(300) }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { window: Millis::from_secs(20) }
+    }
+}

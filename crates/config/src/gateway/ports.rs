@@ -1,0 +1,104 @@
+//! The two ports of a gateway: that of its clients, and that of Kubernetes, Prometheus and the operator.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::Protocol;
+use crate::Millis;
+
+/// The port that clients see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Listener {
+    /// Address to bind. `::`, the default, is every address, of IPv4 too; on a host without IPv6 it is `0.0.0.0`.
+    #[serde(default = "any_address")]
+    pub address: IpAddr,
+    /// Port to bind; 0 picks a free one, which is logged.
+    #[serde(default = "listener_port")]
+    pub port: u16,
+    /// Path of the WebSocket endpoint.
+    #[serde(default = "listener_path")]
+    pub path: String,
+    /// Protocols that clients may name in `Sec-WebSocket-Protocol`.
+    #[serde(default = "all_protocols")]
+    pub protocols: Vec<Protocol>,
+    /// What is spoken with clients that name none.
+    #[serde(default)]
+    pub default_protocol: Protocol,
+    /// Whether clients that offer permessage-deflate get it.
+    #[serde(default = "yes")]
+    pub compression: bool,
+    /// Whether clients may come by event stream, at `/sse`.
+    #[serde(default = "yes")]
+    pub event_source: bool,
+    /// Whether clients may come by long-poll, at `/poll`.
+    #[serde(default = "yes")]
+    pub long_poll: bool,
+    /// Time for which an HTTP connection is kept between two requests (ms). Longer than proxies keep theirs, or they send
+    /// a request into a connection that is just being closed.
+    #[serde(default = "keep_alive")]
+    pub keep_alive: Millis,
+    /// Whether the console page, `/health` and `/stats` are served to clients. The admin port has the last two in any
+    /// case.
+    #[serde(default = "yes")]
+    pub status_pages: bool,
+}
+
+/// The port that Kubernetes, Prometheus and the operator see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Admin {
+    /// Address to bind, as [`Listener::address`].
+    #[serde(default = "any_address")]
+    pub address: IpAddr,
+    /// Port to bind; 0 picks a free one, which is logged.
+    #[serde(default = "admin_port")]
+    pub port: u16,
+}
+
+fn any_address() -> IpAddr {
+    Ipv6Addr::UNSPECIFIED.into()
+}
+fn listener_port() -> u16 {
+    8080
+}
+fn listener_path() -> String {
+    "/ws".to_owned()
+}
+fn all_protocols() -> Vec<Protocol> {
+    Protocol::ALL.to_vec()
+}
+fn keep_alive() -> Millis {
+    // Load balancers and proxies keep theirs for up to 60 s.
+    Millis::from_secs(75)
+}
+fn admin_port() -> u16 {
+    9090
+}
+fn yes() -> bool {
+    true
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            address: any_address(),
+            port: listener_port(),
+            path: listener_path(),
+            protocols: all_protocols(),
+            default_protocol: Protocol::default(),
+            compression: yes(),
+            event_source: yes(),
+            long_poll: yes(),
+            keep_alive: keep_alive(),
+            status_pages: yes(),
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: any_address(), port: admin_port() }
+    }
+}
