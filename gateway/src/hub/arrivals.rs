@@ -14,9 +14,13 @@ use wsgateway_config::Protocol;
 use crate::admission::Permit;
 use crate::conn::Transport;
 
+/// Connections that are accepted before the shards and everybody else on the acceptor's thread get their turn: a burst costs
+/// the shards one wake-up, and takes about a tenth of a millisecond of a CPU on which a shard may be writing.
+pub(crate) const BURST: usize = 8;
+
 /// Connections that may wait for a shard before the acceptor waits for it: two bursts, so that the acceptor does not take
 /// the CPU from a shard that is busy writing.
-const MOST: usize = 16;
+const MOST: usize = 2 * BURST;
 
 /// A socket that the HTTP side has upgraded.
 #[derive(Debug)]
