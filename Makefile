@@ -72,7 +72,7 @@ e2e: ## Install, serve, scale and delete on the cluster of KUBECONFIG (IMAGE_LOA
 	@hack/e2e $(ARGS)
 
 .PHONY: bench
-bench: ## The floor, our gateway and other servers, interleaved (35 minutes; ARGS="--quick", ARGS="--help")
+bench: ## The floor, our gateway and other servers, interleaved (50 minutes; ARGS="--quick", ARGS="--help")
 	@echo "building the gateway and the benchmark: a few minutes the first time"
 	cargo build --locked --release -p gateway -p wsgateway-bench
 	@hack/tools nats-server
@@ -86,7 +86,7 @@ hostile: ## What honest clients notice while others do their worst (35 minutes; 
 	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-hostile" $(ARGS)
 
 .PHONY: loss
-loss: ## What clients lose while gateways, NATS, publishers and the network fail (20 minutes; ARGS="--quick", ARGS="--help")
+loss: ## What clients lose while gateways, NATS, publishers and the network fail (12 minutes; ARGS="--quick", ARGS="--help")
 	@echo "building the gateway and the loss meter: a few minutes the first time"
 	cargo build --locked --release -p gateway -p wsgateway-loss
 	@hack/sdk build # an older one would be measured in its place

@@ -105,9 +105,11 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     pub(crate) fn new(plan: &Plan, clients: usize, commands: Commands) -> Result<Self, Error> {
-        // An address of its own, so that no port is still taken by those who came before.
+        // An address of its own, and of this process, so that no port is still taken by those who came before.
         static NEXT: AtomicU8 = AtomicU8::new(2);
-        let source = Ipv4Addr::new(127, 0, 0, NEXT.fetch_add(1, Ordering::Relaxed).max(2));
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed).max(2);
+        let source = Ipv4Addr::new(127, high.max(1), low, number);
         let options = SwarmOptions {
             connections: clients,
             protocol: Some(wsgateway_proto::v1::PROTOCOL.to_owned()),

@@ -148,7 +148,7 @@ pub(crate) mod tests {
     fn a_report_has_what_was_measured_and_nothing_else() {
         let text = markdown(&example());
         for line in [
-            "| P1 | CPU per delivery, 1,000 connections | ≤ 1.05 × floor | 1.50 × |",
+            "| P1 | CPU per delivery, 1,000 connections | ≤ 1.03 × floor | 1.50 × |",
             "| floor: one send per delivery | 1.00 | 3.00 (2.00 – 4.00) | – |",
             "| **wsgateway** | 1.50 | 4.50 (3.00 – 6.00) | – |",
             "| sockudo | everywhere | no / protoc |",

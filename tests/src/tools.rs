@@ -3,15 +3,23 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 use anyhow::{Context, Result, bail};
 
-/// The root of the checkout this harness was built from.
+/// The root of the checkout that cargo runs tests of, or that this harness was built from. With a target folder for several
+/// checkouts, cargo may run what it has built in another one, which may be gone.
 #[must_use]
 pub fn repository() -> &'static Path {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().unwrap_or(tests)
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let built = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let run = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let root = run.iter().flat_map(|package| package.ancestors());
+        let root = root.map(Path::to_path_buf).find(|folder| folder.join("hack/tools").exists());
+        root.unwrap_or_else(|| built.parent().unwrap_or(built).to_path_buf())
+    })
 }
 
 /// The path of a server's or tool's binary, by its name in `hack/tools`.

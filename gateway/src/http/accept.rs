@@ -30,13 +30,10 @@ use super::pending::{Answering, Over, Pending, Places};
 use super::shortage::Shortage;
 use super::watched::Watched;
 use crate::hub::Burst;
+use crate::hub::arrivals::BURST;
 
 /// Largest request head: cookies and a token fit several times.
 const HEAD_BYTES: usize = 16 << 10;
-
-/// Connections accepted before the shards and everybody else on this thread get their turn: a burst costs the shards one
-/// wake-up, and takes a few tenths of a millisecond.
-const BURST: usize = 32;
 
 /// Room for what is read of a head that does not come at once.
 const HEAD_PART: usize = 1 << 10;

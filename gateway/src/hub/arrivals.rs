@@ -14,8 +14,13 @@ use wsgateway_config::Protocol;
 use crate::admission::Permit;
 use crate::conn::Transport;
 
-/// Connections that may wait for a shard before the acceptor waits for it: what a shard takes during a few milliseconds.
-const MOST: usize = 256;
+/// Connections that are accepted before the shards and everybody else on the acceptor's thread get their turn: a burst costs
+/// the shards one wake-up, and takes about a tenth of a millisecond of a CPU on which a shard may be writing.
+pub(crate) const BURST: usize = 8;
+
+/// Connections that may wait for a shard before the acceptor waits for it: two bursts, so that the acceptor does not take
+/// the CPU from a shard that is busy writing.
+const MOST: usize = 2 * BURST;
 
 /// A socket that the HTTP side has upgraded.
 #[derive(Debug)]
@@ -163,7 +168,7 @@ mod tests {
         let mut waiting = pin!(arrivals.extend(&mut more));
         assert!(waiting.as_mut().poll(&mut context).is_pending());
         let mut taken = Vec::new();
-        assert!(arrivals.take(16, &mut taken));
+        assert!(arrivals.take(MOST / 2, &mut taken));
         // The shard has not taken all, so that it looks again by itself.
         assert_eq!(waiting.as_mut().poll(&mut context), std::task::Poll::Ready(false));
         assert!(!arrivals.take(MOST, &mut taken));
