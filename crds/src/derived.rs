@@ -260,7 +260,7 @@ mod tests {
             memory_limit,
         };
         let least = Derived::new(&asked(Some(1), None)).unwrap_err().least;
-        let message = Derived::new(&asked(Some(least - 1), None)).unwrap_err().to_string();
+        let message = Derived::new(&asked(Some(least - (1 << 20)), None)).unwrap_err().to_string();
         assert!(message.contains(&format!("needs at least {}Mi", least >> 20)), "{message}");
 
         let tight = Derived::new(&asked(Some(least), None)).unwrap();

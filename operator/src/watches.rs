@@ -251,7 +251,10 @@ mod tests {
                 watcher::Error::NoResourceVersion => watcher::Error::NoResourceVersion,
                 _ => denied(),
             };
-            let item = |item: &Item<ConfigMap>| item.as_ref().map(Clone::clone).map_err(error);
+            let item = |item: &Item<ConfigMap>| match item {
+                Ok(event) => Ok(event.clone()),
+                Err(trouble) => Err(error(trouble)),
+            };
             self.iter().map(|(from, one)| (*from, item(one))).collect()
         }
     }

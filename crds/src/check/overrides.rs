@@ -76,11 +76,13 @@ fn parts(given: &Value) -> Result<(), FieldError> {
 /// What the operator relies on.
 fn reserved(given: &Value) -> Result<(), FieldError> {
     let (metadata, spec) = (&given["metadata"], &given["spec"]);
-    let kinds: [(&str, fn(&str) -> bool); 2] =
-        [("labels", is_reserved_label), ("annotations", |key| key.starts_with(RESERVED_PREFIX))];
-    for (field, reserved) in kinds {
+    for field in ["labels", "annotations"] {
+        let is_reserved = |name: &str| match field {
+            "labels" => is_reserved_label(name),
+            _ => name.starts_with(RESERVED_PREFIX),
+        };
         let mut names = metadata[field].as_object().into_iter().flatten();
-        if let Some((name, _)) = names.find(|(name, _)| reserved(name.as_str())) {
+        if let Some((name, _)) = names.find(|(name, _)| is_reserved(name)) {
             return refuse(
                 &format!("{PATH}.metadata.{field}.{name}"),
                 "cannot be overridden: the operator finds its pods and what they run by it",

@@ -103,7 +103,7 @@ impl Clients {
 
     /// Whether timers that are due wait for the next turn.
     pub(crate) fn has_late_timers(&self) -> bool {
-        !self.timers.is_empty()
+        !self.timers.is_empty() || self.wheel.is_behind(self.clock.tick)
     }
 
     /// Time that sockets may be left alone, so that the pongs of a burst arrive together; `idle` is the time until

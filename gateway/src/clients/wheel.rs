@@ -63,11 +63,16 @@ impl Wheel {
         (self.next..end).find(has_entries).unwrap_or(end)
     }
 
+    /// Whether a tick that is not after `now` has not been visited.
+    pub(crate) fn is_behind(&self, now: u32) -> bool {
+        self.next <= now
+    }
+
     /// Takes the entries of the next tick that is not after `now` into `due`; false when there is no such tick.
     /// `due` must be empty; its memory is used again.
     pub(crate) fn advance(&mut self, now: u32, due: &mut Vec<(Timer, Deadline)>) -> bool {
         debug_assert!(due.is_empty(), "the last tick must be done");
-        if self.next > now {
+        if !self.is_behind(now) {
             return false;
         }
         if let Some(slot) = self.slots.get_mut(self.next as usize % SLOTS) {

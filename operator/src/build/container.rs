@@ -14,7 +14,7 @@ use wsgateway_crds::{
     REDIS_VOLUME, ValidGateway,
 };
 
-use super::config_map::FILE;
+use super::config_map::{FILE, LIVE_FILE};
 use super::services::{ADMIN, CLIENTS};
 
 /// Between the decision to stop a pod and SIGTERM: kube-proxy, Ingress controllers and load balancers hear of it in
@@ -28,7 +28,7 @@ pub(super) fn build(gateway: &ValidGateway, default_image: &str, volumes: &[Volu
         name: GATEWAY_CONTAINER.to_owned(),
         image: Some(gateway.pod.image.clone().unwrap_or_else(|| default_image.to_owned())),
         image_pull_policy: gateway.pod.image_pull_policy.map(|policy| policy.as_str().to_owned()),
-        args: Some(vec!["--config".to_owned(), format!("{CONFIG_FOLDER}/{FILE}")]),
+        args: Some(arguments()),
         env: Some(vec![pod_name()]),
         ports: Some(vec![port(CLIENTS, gateway.port), port(ADMIN, ADMIN_PORT)]),
         // A minute to start; liveness begins only then.
@@ -71,6 +71,11 @@ pub(super) fn build(gateway: &ValidGateway, default_image: &str, volumes: &[Volu
 }
 
 /// The name by which a gateway calls itself.
+fn arguments() -> Vec<String> {
+    let file = |name: &str| format!("{CONFIG_FOLDER}/{name}");
+    ["--config".to_owned(), file(FILE), "--live".to_owned(), file(LIVE_FILE)].into()
+}
+
 fn pod_name() -> EnvVar {
     EnvVar {
         name: "WSGATEWAY_POD".to_owned(),

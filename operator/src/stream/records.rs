@@ -127,7 +127,7 @@ impl Record {
     }
 
     /// Streams that were left and can be released now.
-    pub(super) fn to_release(&mut self, now: Instant) -> Vec<Kept> {
+    pub(super) fn releasable(&mut self, now: Instant) -> Vec<Kept> {
         self.left.retain(|(_, since)| now.saturating_duration_since(*since) < LEFT);
         let reachable = self.left.iter().filter(|(kept, _)| kept.link.is_up());
         reachable.map(|(kept, _)| kept.clone()).collect()

@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Releases the streams on NATS servers that the WsGateway no longer names.
 pub(super) async fn left(work: &Work<'_>) {
     let (records, uid) = (&work.context.records, &work.gateway.uid);
-    for kept in records.with(uid, |record| record.to_release(Instant::now())) {
+    for kept in records.with(uid, |record| record.releasable(Instant::now())) {
         match release(&kept, work.context).await {
             Err(error) if error.retry() => {
                 tracing::debug!(%error, stream = kept.stream, "a stream that was left is not released yet");

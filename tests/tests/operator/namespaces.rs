@@ -71,6 +71,7 @@ async fn a_namespace_without_the_rights_does_not_keep_the_others_from_being_serv
     let here = format!("watchNamespaces={{{}}}", world.namespace);
     let client = granted(&world, &[&here]).await?;
     let mut options = options(&world.namespace);
+    options.cluster = Some("here".to_owned());
     options.namespaces.push(forbidden.clone());
     world.start_operator_with(options, client).await?;
 

@@ -167,7 +167,7 @@ async fn overrides_that_cannot_work_are_a_condition_and_leave_the_pods_alone() -
     assert_eq!(now.spec, before.spec);
 
     world
-        .edit(&json!({ "spec": { "pod": { "overrides": { "spec": { "hostname": "a b" } } } } }))
+        .edit(&json!({ "spec": { "pod": { "overrides": { "spec": { "hostnetwork": null, "hostname": "a b" } } } } }))
         .await?;
 
     let message = world.condition(ODIN, "GatewayReady", "False", "RefusedByApiServer").await?;

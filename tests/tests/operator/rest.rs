@@ -32,10 +32,10 @@ async fn versions(world: &World) -> Result<Vec<Option<String>>> {
 /// Waits until whatever was under way has settled, and checks that nothing is written afterwards.
 async fn rests(world: &World) -> Result<()> {
     world.more_reconciles(3.0).await?;
-    let before = versions(world).await?;
+    let before = Box::pin(versions(world)).await?;
     let writes = world.counter("wsgateway_operator_objects_total").await?;
     world.more_reconciles(5.0).await?;
-    assert_eq!(versions(world).await?, before);
+    assert_eq!(Box::pin(versions(world)).await?, before);
     assert_eq!(world.counter("wsgateway_operator_objects_total").await?, writes);
     Ok(())
 }
