@@ -82,6 +82,15 @@ async fn limits_and_rates_change_under_two_hundred_clients_that_notice_nothing()
     crowd.end().await
 }
 
+/// Waits until a connection that asked once and says nothing more is closed.
+async fn idle_connection_ends(address: SocketAddr) -> Result<()> {
+    let mut idle = TcpStream::connect(address).await?;
+    idle.write_all(b"GET /nothing HTTP/1.1\r\nHost: test\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    timeout(SOON, idle.read_to_end(&mut answer)).await.context("the connection is kept")??;
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_clients_are_offered_changes_under_two_hundred_clients_that_notice_nothing()
 -> Result<()> {
@@ -108,11 +117,7 @@ async fn what_clients_are_offered_changes_under_two_hundred_clients_that_notice_
     for path in ["/", "/health", "/stats", "/sse?channels=x", "/poll?channels=x"] {
         assert_eq!(status_of(address, path).await?, 404, "{path}");
     }
-    // An idle connection ends after the new time.
-    let mut idle = TcpStream::connect(address).await?;
-    idle.write_all(b"GET /nothing HTTP/1.1\r\nHost: test\r\n\r\n").await?;
-    let mut answer = Vec::new();
-    timeout(SOON, idle.read_to_end(&mut answer)).await.context("the connection is kept")??;
+    idle_connection_ends(address).await?;
 
     watched
         .change(|config| {
