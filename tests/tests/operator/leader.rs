@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use harness::wait_until;
 use harness::{AuditEvent, Cable, Guarded, Identity, Scratch, Signal, built_beside, free_port};
-use harness::{wait_until, wait_until_some};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::SignedDuration;
@@ -297,13 +297,15 @@ async fn a_new_leader_writes_no_object_that_is_as_it_should_be() -> Result<()> {
     writes(&world, &b).await
 }
 
-/// Waits until an operator has reconciled this often.
+/// Waits until an operator has reconciled this often without an error.
 async fn reconciled(process: &Process, times: u64) -> Result<()> {
-    let series = "wsgateway_operator_reconciles_total{outcome=\"ok\"} ";
-    wait_until_some(SOON, &format!("{times} reconciliations of {}", process.user), async || {
-        let answer = process.answer("/metrics").await.ok()?;
-        let line = answer.lines().find_map(|line| line.strip_prefix(series))?;
-        (line.trim().parse::<u64>().ok()? >= times).then_some(())
+    let series = "wsgateway_operator_reconciles_total{outcome=\"";
+    wait_until(SOON, &format!("{times} reconciliations of {}", process.user), async || {
+        let answer = process.answer("/metrics").await.unwrap_or_default();
+        let counted = answer.lines().filter_map(|line| line.strip_prefix(series));
+        let good = counted.filter_map(|line| line.split_once("\"} "));
+        let good = good.filter(|(outcome, _)| *outcome != "error");
+        good.filter_map(|(_, number)| number.trim().parse::<u64>().ok()).sum::<u64>() >= times
     })
     .await
     .with_context(|| process.guarded.log_tail())
