@@ -40,23 +40,21 @@ async fn flood(
     until: u64,
 ) -> Result<()> {
     let client = nats.client().await?;
+    let acknowledged = jetstream::new(client.clone());
     let mut stream = jetstream.get_stream(STREAM).await?;
     loop {
         let last = stream.info().await?.state.last_sequence;
         if last >= until {
             return Ok(());
         }
-        for n in last..until {
-            client.publish(format!("{PREFIX}{channel}"), n.to_string().into()).await?;
+        let subject = format!("{PREFIX}{channel}");
+        for n in last + 1..until {
+            client.publish(subject.clone(), n.to_string().into()).await?;
         }
-        client.flush().await?;
-        // None may have been dropped; if one was, the next round makes up for it.
-        let mut before = last;
-        loop {
-            let now = stream.info().await?.state.last_sequence;
-            if now >= until || std::mem::replace(&mut before, now) == now {
-                break;
-            }
+        // Stored after all the others of this connection. The server may have dropped some of them: the next round makes
+        // up for it.
+        if let Ok(stored) = acknowledged.publish(subject, until.to_string().into()).await {
+            drop(stored.await);
         }
     }
 }
