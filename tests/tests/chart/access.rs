@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 use futures_util::{StreamExt as _, stream};
 use harness::{ControlPlane, wait_until};
 use k8s_openapi::api::{
+    apps::v1::Deployment,
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
     coordination::v1::Lease,
-    core::v1::{ConfigMap, Namespace, Secret, Service},
+    core::v1::{ConfigMap, Namespace, Secret},
 };
 use kube::{
     Api, Client,
@@ -263,7 +264,7 @@ async fn of_the_leases_an_operator_may_read_and_update_its_own_alone() -> Result
 }
 
 #[tokio::test]
-async fn the_operator_makes_a_config_map_but_deletes_no_service_lists_no_secrets_and_deletes_no_namespace()
+async fn the_operator_makes_a_config_map_but_deletes_no_deployment_lists_no_secrets_and_deletes_no_namespace()
 -> Result<()> {
     let plane = plane().await?;
     let namespace = plane.namespace("calls").await?;
@@ -275,8 +276,8 @@ async fn the_operator_makes_a_config_map_but_deletes_no_service_lists_no_secrets
     let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
     maps.create(&PostParams::default(), &map).await?;
     maps.delete("made", &DeleteParams::default()).await?;
-    let services = Api::<Service>::namespaced(client.clone(), &namespace);
-    forbidden(services.delete("any", &DeleteParams::default()).await.err())?;
+    let deployments = Api::<Deployment>::namespaced(client.clone(), &namespace);
+    forbidden(deployments.delete("any", &DeleteParams::default()).await.err())?;
 
     let secrets = Api::<Secret>::namespaced(client.clone(), &namespace);
     forbidden(secrets.list(&ListParams::default()).await.err())?;

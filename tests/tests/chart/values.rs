@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use harness::repository;
 use serde_json::{Value, json};
 
@@ -201,7 +201,9 @@ fn the_notes_say_what_the_operator_keeps_and_explain_old_values() -> Result<()> 
         let path = chart.to_string_lossy().into_owned();
         arguments.extend([path.as_str(), "--namespace", NAMESPACE]);
         arguments.extend(values.iter().flat_map(|value| ["--set", value]));
-        helm(&arguments, &[])
+        let all = helm(&arguments, &[])?;
+        let (_, notes) = all.split_once("\nNOTES:\n").context("no notes")?;
+        Ok::<_, anyhow::Error>(notes.to_owned())
     };
     let old = notes(&["watchNamespace=trading"])?;
     assert!(old.contains("write watchNamespaces: [trading] instead"), "{old}");
