@@ -23,6 +23,11 @@ use world::{ODIN, SOON, World};
 async fn page(world: &World) -> Result<String> {
     // Whatever was on its way has settled.
     world.more_reconciles(3.0).await?;
+    described(world).await
+}
+
+/// What `kubectl describe` shows now.
+async fn described(world: &World) -> Result<String> {
     let output = tokio::process::Command::new("kubectl")
         .arg("--kubeconfig")
         .arg(world.plane.kubeconfig())
@@ -99,7 +104,12 @@ async fn a_specification_that_is_refused() -> Result<()> {
     let subjects = json!(["odin.token.*.price", "odin.token.BTC.*"]);
     world.create(&json!({ "spec": { "stream": { "subjects": subjects } } })).await?;
     world.condition(ODIN, "Ready", "False", "SpecInvalid").await?;
-    insta::assert_snapshot!(page(&world).await?);
+    // Nothing is looked at again before somebody changes the specification.
+    let page = wait_until_some(SOON, "the event", async || {
+        described(&world).await.ok().filter(|page| page.contains("  Warning  SpecInvalid"))
+    })
+    .await?;
+    insta::assert_snapshot!(page);
     Ok(())
 }
 
