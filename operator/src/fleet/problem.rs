@@ -56,10 +56,10 @@ pub(crate) fn problem(pod: &PodView, now: Timestamp) -> Option<Problem> {
         None if pod.ready => None,
         None if pod.container_ready => found(
             "NodeSilent",
-            format!(
-                "its node {} does not report any more: see kubectl describe node",
-                pod.node.as_deref().unwrap_or("")
-            ),
+            match &pod.node {
+                Some(node) => format!("its node {node} does not report any more: see kubectl describe node {node}"),
+                None => "its node does not report any more: see kubectl describe node".to_owned(),
+            },
         ),
         None if pod.since.is_some_and(|since| elapsed(since, now) >= SLOW_START) => found(
             "NotReady",
