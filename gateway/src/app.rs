@@ -201,12 +201,13 @@ fn doors(
     let (listener, capacity) = (&config.listener, &config.capacity);
     let has_fallbacks = listener.event_source || listener.long_poll;
     let fallbacks = if has_fallbacks { capacity.fallbacks() } else { 0 };
-    let budget = Budget::new(limit, capacity.connections, fallbacks);
+    let budget = Budget::new(limit, capacity.connections);
     budget.report(limit, capacity.connections);
     let metrics = PendingMetrics::register(registry)?;
     let places = Places::new(budget.pending, listener.keep_alive.into(), metrics);
     let shortage = Shortage::new(readiness.gate("descriptors"), rejections.descriptors.clone())?;
-    Ok((Admission::new(budget.connections, budget.fallbacks), places, shortage))
+    let fallbacks = budget.share(fallbacks, capacity.connections);
+    Ok((Admission::new(budget.connections, fallbacks), places, shortage))
 }
 
 /// What the routes of both ports need to know.

@@ -19,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use wsgateway_proto::handshake::MAX_HEAD;
 use wsgateway_runtime::raw;
 
 use super::door::{Door, Verdict};
-use super::pending::{Answering, Over, Pending, Places};
+use super::pending::{Answering, Over, Pending, Places, Released};
 use super::shortage::Shortage;
 use super::watched::Watched;
 use crate::hub::Burst;
@@ -123,7 +124,8 @@ async fn connection(
     };
     match stream {
         Ok(Some(stream)) => {
-            serve_http(Watched::new(stream, read, Arc::clone(&pending)), routes, pending).await
+            let stream = Watched::new(stream, read.into(), Arc::clone(&pending));
+            serve_http(stream, routes, pending).await;
         }
         Ok(None) => {}
         Err(error) => tracing::debug!(%error, "a connection ended before its request"),
@@ -159,7 +161,7 @@ fn log_over(over: Over) {
 
 /// One HTTP connection.
 async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
-    let routes = TowerToHyperService::new(routes);
+    let (released, routes) = (routes.clone(), TowerToHyperService::new(routes));
     let service = service_fn(|mut request: Request<Incoming>| {
         let answering = pending.answer();
         request.extensions_mut().insert(Arc::clone(&pending));
@@ -179,9 +181,11 @@ async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
             served = &mut serving => break served,
             takeover = pending.taken_over() => {
                 let Some(parts) = serving.into_parts() else { return };
-                let stream = parts.io.into_inner().into_inner();
+                let (stream, unread) = parts.io.into_inner().into_inner();
+                let before = join(parts.read_buf, &unread);
+                let released = Released { stream, before, routes: released };
                 // A task of its own, so that this one's memory is released: it is that of an HTTP server.
-                drop(tokio::spawn(takeover.serve(stream)));
+                drop(tokio::spawn(takeover.serve(released)));
                 return;
             }
             over = pending.over() => return log_over(over),
@@ -195,6 +199,76 @@ async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
         // Clients that vanish, speak something else or dawdle: theirs to notice, not ours to shout about.
         tracing::debug!(%error, "HTTP connection ended");
     }
+}
+
+/// What is to be written on a connection before it is served again.
+pub(super) enum Remainder {
+    /// The rest of an answer. `keep`: another request may follow it.
+    Bytes { rest: Vec<u8>, keep: bool },
+    /// A whole answer, the last one.
+    Response(Response<Body>),
+}
+
+/// Takes a connection back that a shard has had for a long-poll: writes what is left to be written, then serves what comes
+/// next, of which some bytes may be here already.
+pub(super) async fn take_back(
+    (stream, before): (StdStream, Bytes),
+    remainder: Remainder,
+    routes: Router,
+    pending: Arc<Pending>,
+) {
+    let mut stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, "cannot watch a connection that comes back"),
+    };
+    let answering = pending.answer();
+    let write = async {
+        let (bytes, keep) = match remainder {
+            Remainder::Bytes { rest, keep } => (rest, keep),
+            Remainder::Response(response) => (rendered(response).await?, false),
+        };
+        stream.write_all(&bytes).await?;
+        if !keep {
+            stream.shutdown().await?;
+        }
+        io::Result::Ok(keep)
+    };
+    let written = tokio::select! {
+        written = write => written,
+        over = pending.over() => return log_over(over),
+    };
+    drop(answering);
+    match written {
+        Ok(true) => {
+            if !before.is_empty() {
+                pending.heard();
+            }
+            serve_http(Watched::new(stream, before, Arc::clone(&pending)), routes, pending).await;
+        }
+        Ok(false) => {}
+        Err(error) => tracing::debug!(%error, "a connection ended before its answer"),
+    }
+}
+
+/// The bytes of a response, the last one of its connection.
+async fn rendered(response: Response<Body>) -> io::Result<Vec<u8>> {
+    let (head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, HEAD_BYTES).await.map_err(io::Error::other)?;
+    let mut out = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        if name != header::CONNECTION && name != header::CONTENT_LENGTH {
+            out.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+    }
+    let last = format!("connection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    out.extend_from_slice(last.as_bytes());
+    out.extend_from_slice(&body);
+    Ok(out)
+}
+
+/// Bytes in order.
+pub(super) fn join(first: Bytes, second: &[u8]) -> Bytes {
+    if second.is_empty() { first } else { [&first, second].concat().into() }
 }
 
 /// Under pressure an answer is the last one of its connection.

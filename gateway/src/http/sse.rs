@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::Site;
 use super::pending::{Pending, Takeover};
 use super::place::{Busy, admit_fallback};
-use super::query::{Query, Wish};
+use super::query::{Query, SubscribeRequest};
 use crate::admission::Permit;
 use crate::conn::Transport;
 use crate::conn::events::{EventStream, event};
@@ -44,8 +44,8 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let wish = match Query::read(query).and_then(|query| query.check(last, site.command_bytes)) {
-        Ok(wish) => wish,
+    let request = match Query::read(query).and_then(|query| query.check(last, site.command_bytes)) {
+        Ok(request) => request,
         Err(refusal) => return *refusal,
     };
     if method == Method::HEAD {
@@ -57,8 +57,8 @@ pub(super) async fn events(
         Err(busy) => return busy.into_response(),
     };
     let hub = site.hub.clone();
-    pending.take_over(Takeover::new(move |stream| async move {
-        if let Err(error) = hand_over(&hub, stream, &wish, permit) {
+    pending.take_over(Takeover::new(move |released| async move {
+        if let Err(error) = hand_over(&hub, released.stream, &request, permit) {
             tracing::debug!(%error, "an event stream ended before it began");
         }
     }));
@@ -67,13 +67,18 @@ pub(super) async fn events(
 }
 
 /// Hands the socket to a shard, with what the client asks for.
-fn hand_over(hub: &Hub, stream: TcpStream, wish: &Wish, permit: Permit) -> io::Result<()> {
+fn hand_over(
+    hub: &Hub,
+    stream: TcpStream,
+    request: &SubscribeRequest,
+    permit: Permit,
+) -> io::Result<()> {
     // The second command is acted on when what the first one catches up with has come.
-    let again = wish.command_for_values();
-    let events = EventStream::new(wish.snapshot, wish.cursor.is_some(), again.is_some());
+    let again = request.command_for_values();
+    let events = EventStream::new(request.snapshot, request.cursor.is_some(), again.is_some());
     hub.adopt(Handover {
         response: head_of_answer().into_bytes(),
-        commands: std::iter::once(wish.command()).chain(again).collect(),
+        commands: std::iter::once(request.command()).chain(again).collect(),
         transport: Transport::Events(events),
         permit: Some(permit),
         ..Handover::new(stream.into_std()?)
