@@ -19,7 +19,6 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -160,7 +159,7 @@ fn log_over(over: Over) {
 }
 
 /// One HTTP connection.
-async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
+pub(super) async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
     let (released, routes) = (routes.clone(), TowerToHyperService::new(routes));
     let service = service_fn(|mut request: Request<Incoming>| {
         let answering = pending.answer();
@@ -199,71 +198,6 @@ async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
         // Clients that vanish, speak something else or dawdle: theirs to notice, not ours to shout about.
         tracing::debug!(%error, "HTTP connection ended");
     }
-}
-
-/// What is to be written on a connection before it is served again.
-pub(super) enum Remainder {
-    /// The rest of an answer. `keep`: another request may follow it.
-    Bytes { rest: Vec<u8>, keep: bool },
-    /// A whole answer, the last one.
-    Response(Response<Body>),
-}
-
-/// Takes a connection back that a shard has had for a long-poll: writes what is left to be written, then serves what comes
-/// next, of which some bytes may be here already.
-pub(super) async fn take_back(
-    (stream, before): (StdStream, Bytes),
-    remainder: Remainder,
-    routes: Router,
-    pending: Arc<Pending>,
-) {
-    let mut stream = match TcpStream::from_std(stream) {
-        Ok(stream) => stream,
-        Err(error) => return tracing::warn!(%error, "cannot watch a connection that comes back"),
-    };
-    let answering = pending.answer();
-    let write = async {
-        let (bytes, keep) = match remainder {
-            Remainder::Bytes { rest, keep } => (rest, keep),
-            Remainder::Response(response) => (rendered(response).await?, false),
-        };
-        stream.write_all(&bytes).await?;
-        if !keep {
-            stream.shutdown().await?;
-        }
-        io::Result::Ok(keep)
-    };
-    let written = tokio::select! {
-        written = write => written,
-        over = pending.over() => return log_over(over),
-    };
-    drop(answering);
-    match written {
-        Ok(true) => {
-            if !before.is_empty() {
-                pending.heard();
-            }
-            serve_http(Watched::new(stream, before, Arc::clone(&pending)), routes, pending).await;
-        }
-        Ok(false) => {}
-        Err(error) => tracing::debug!(%error, "a connection ended before its answer"),
-    }
-}
-
-/// The bytes of a response, the last one of its connection.
-async fn rendered(response: Response<Body>) -> io::Result<Vec<u8>> {
-    let (head, body) = response.into_parts();
-    let body = axum::body::to_bytes(body, HEAD_BYTES).await.map_err(io::Error::other)?;
-    let mut out = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
-    for (name, value) in &head.headers {
-        if name != header::CONNECTION && name != header::CONTENT_LENGTH {
-            out.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-        }
-    }
-    let last = format!("connection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-    out.extend_from_slice(last.as_bytes());
-    out.extend_from_slice(&body);
-    Ok(out)
 }
 
 /// Bytes in order.

@@ -4,24 +4,27 @@
 //! over. Without: the cursor of this moment, to begin with, and the last values if they are asked for. The request is an
 //! HTTP server's; a shard takes the socket over, waits, writes the answer and gives the socket back for the next request.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::net::TcpStream as StdStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::{Body, HttpBody};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, Request, State};
 use axum::http::{Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
-use super::accept::{Remainder, take_back};
+use super::accept::serve_http;
 use super::pending::{Pending, Released, Return, Takeover};
 use super::place::{Busy, admit_fallback};
 use super::query::{Query, SubscribeRequest};
+use super::watched::Watched;
 use super::{Site, problem};
 use crate::admission::{Admission, Permit};
 use crate::conn::Transport;
@@ -36,6 +39,12 @@ const MOST_WAIT: u64 = 55;
 /// Bytes of further requests that wait in memory for an answer: a usual head. With more the connection ends with the
 /// answer, and its client sends them again, as it must expect of requests that it does not wait for (RFC 9112, 9.3.2).
 const MOST_BEFORE: usize = 4 << 10;
+
+/// Longest body of a refusal: a code and a message.
+const MOST_REFUSAL: usize = 16 << 10;
+
+/// Bytes that are read of a client whose connection ends, so that it is not reset.
+const MOST_DISCARDED: usize = 64 << 10;
 
 /// Route of the long-poll.
 pub(super) async fn poll(
@@ -128,7 +137,7 @@ struct HttpConnection {
     runtime: Handle,
     keep: bool,
     before: Bytes,
-    routes: axum::Router,
+    routes: Router,
 }
 
 impl std::fmt::Debug for HttpConnection {
@@ -150,6 +159,93 @@ impl Origin for HttpConnection {
             Outcome::Refused(broken) => Remainder::Response(refuse(broken)),
         };
         drop(runtime.spawn(take_back((stream, before), remainder, routes, pending)));
+    }
+}
+
+/// What is to be written on a connection before it is served again.
+enum Remainder {
+    /// The rest of an answer. `keep`: another request may follow it.
+    Bytes { rest: Vec<u8>, keep: bool },
+    /// A whole answer, the last one.
+    Response(Response<Body>),
+}
+
+impl Remainder {
+    /// Whether another request may follow.
+    fn keeps(&self) -> bool {
+        matches!(self, Self::Bytes { keep: true, .. })
+    }
+}
+
+/// Takes a connection back that a shard has had for a long-poll: writes what is left to be written, then serves what comes
+/// next, of which some bytes may be here already.
+async fn take_back(
+    (stream, before): (StdStream, Bytes),
+    remainder: Remainder,
+    routes: Router,
+    pending: Arc<Pending>,
+) {
+    if !remainder.keeps() {
+        discard(&stream);
+    }
+    let mut stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, "cannot watch a connection that comes back"),
+    };
+    let answering = pending.answer();
+    let write = async {
+        let (bytes, keep) = match remainder {
+            Remainder::Bytes { rest, keep } => (rest, keep),
+            Remainder::Response(response) => (rendered(response).await?, false),
+        };
+        stream.write_all(&bytes).await?;
+        if !keep {
+            stream.shutdown().await?;
+        }
+        io::Result::Ok(keep)
+    };
+    let written = tokio::select! {
+        written = write => written,
+        over = pending.over() => return tracing::debug!(?over, "an answer broke off"),
+    };
+    drop(answering);
+    match written {
+        Ok(true) => {
+            if !before.is_empty() {
+                pending.heard();
+            }
+            serve_http(Watched::new(stream, before, Arc::clone(&pending)), routes, pending).await;
+        }
+        Ok(false) => {}
+        Err(error) => tracing::debug!(%error, "a connection ended before its answer"),
+    }
+}
+
+/// The bytes of a response, the last one of its connection.
+async fn rendered(response: Response<Body>) -> io::Result<Vec<u8>> {
+    let (head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, MOST_REFUSAL).await.map_err(io::Error::other)?;
+    let mut out = format!("HTTP/1.1 {}\r\n", head.status).into_bytes();
+    for (name, value) in &head.headers {
+        if name != header::CONNECTION && name != header::CONTENT_LENGTH {
+            out.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+    }
+    let last = format!("connection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    out.extend_from_slice(last.as_bytes());
+    out.extend_from_slice(&body);
+    Ok(out)
+}
+
+/// Reads what a client has sent that gets no answer: closed with unread bytes, a connection is reset, and its client may
+/// lose the answer before.
+fn discard(mut stream: &StdStream) {
+    let (mut buffer, mut left) = ([0; 1 << 10], MOST_DISCARDED);
+    while left > 0 {
+        match stream.read(&mut buffer) {
+            Ok(count) if count > 0 => left = left.saturating_sub(count),
+            Ok(_) | Err(_) => return,
+        }
     }
 }
 

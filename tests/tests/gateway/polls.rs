@@ -37,7 +37,7 @@ async fn a_waiting_poll_takes_one_file_descriptor_and_keeps_it_for_the_next_one(
     .await?;
     // The connections of probes have ended when there are as few as without any.
     let (pid, mut before) = (gateway.pid()?, usize::MAX);
-    let open = move || Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count());
+    let open = move || anyhow::Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count());
     wait_until(SOON, "a steady number of descriptors", async || {
         let count = open().unwrap_or_default();
         std::mem::replace(&mut before, count) == count
@@ -55,9 +55,9 @@ async fn a_waiting_poll_takes_one_file_descriptor_and_keeps_it_for_the_next_one(
             stats().await.is_ok_and(|stats| stats["currentConnections"] == POLLS)
         })
         .await?;
-        let held = || open().map(|count: usize| count.saturating_sub(before));
+        let held = || open().map(|count| count.saturating_sub(before));
         wait_until(SOON, "one descriptor for each poll", async || {
-            held().is_ok_and(|held: usize| held == POLLS)
+            held().is_ok_and(|held| held == POLLS)
         })
         .await?;
         super::rig::publish_all(&jetstream, [("a".to_owned(), b"1".to_vec())]).await?;
@@ -68,7 +68,7 @@ async fn a_waiting_poll_takes_one_file_descriptor_and_keeps_it_for_the_next_one(
         }
         assert_eq!(held()?, POLLS, "connections that are kept, in round {round}");
     }
-    Ok::<_, anyhow::Error>(())
+    Ok(())
 }
 
 #[tokio::test]
