@@ -75,7 +75,8 @@ pub(crate) struct Clients {
     drained: VecDeque<u32>,
     /// Event streams that are to hear something, and long-polls that are to hear how far they are.
     silent: VecDeque<u32>,
-    /// Long-polls that are about to end, in order: when, in the time of the shard.
+    /// Long-polls that are about to end, and when, in the time of the shard: in the order in which they were entered, so
+    /// that one may be late by the least of these times.
     gathering: VecDeque<(Duration, Timer)>,
     /// The buffer of frames for single connections.
     control: Vec<u8>,

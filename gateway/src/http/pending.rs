@@ -2,8 +2,8 @@
 //!
 //! A connection has a place from its acceptance to its end or upgrade. Event streams and long-polls last, and are counted
 //! by admission like WebSocket clients: their sockets leave, and that of a long-poll takes a place again with its answer
-//! ([`Return`]). When every place is taken, the connection that has been
-//! idle for longest ends for the next one, see [`table`].
+//! ([`Return`]). When every place is taken, the connection that has been idle for longest ends for the next one, see
+//! [`table`].
 
 mod table;
 

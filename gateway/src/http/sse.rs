@@ -31,7 +31,7 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
     // Whoever comes back is to find another pod, if this one has no place or stops.
     (header::CONNECTION, HeaderValue::from_static("close")),
-    // nginx and those that follow it gather a response unless told not to.
+    // nginx and those that follow it gather a response unless asked not to.
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
 ];
 
