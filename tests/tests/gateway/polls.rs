@@ -51,13 +51,10 @@ async fn a_waiting_poll_takes_one_file_descriptor_and_keeps_it_for_the_next_one(
         for poll in &mut polls {
             poll.ask(&format!("/poll?channels=a&wait=55&cursor={from}"), "").await?;
         }
-        wait_until(SOON, "all polls to wait", async || {
-            stats().await.is_ok_and(|stats| stats["currentConnections"] == POLLS)
-        })
-        .await?;
         let held = || open().map(|count| count.saturating_sub(before));
-        wait_until(SOON, "one descriptor for each poll", async || {
-            held().is_ok_and(|held| held == POLLS)
+        wait_until(SOON, "all polls to wait, with a descriptor each", async || {
+            stats().await.is_ok_and(|stats| stats["currentConnections"] == POLLS)
+                && held().is_ok_and(|held| held == POLLS)
         })
         .await?;
         super::rig::publish_all(&jetstream, [("a".to_owned(), b"1".to_vec())]).await?;
