@@ -1,6 +1,6 @@
 //! The numbers that follow from `capacity`: what a pod holds decides what it needs.
 //!
-//! Memory request of a pod = base + connections × (8 KiB + 32 B per subscription + 4 KiB where odin.v1 is served) + 24 KiB
+//! Memory request of a pod = base + connections × (8 KiB + 32 B per subscription + 4 KiB where odin.v1 is served) + 4 KiB
 //! for each event stream and long-poll + outboxes of a tenth of the connections + one and a half times the bytes of the
 //! history. The names of channels and the outboxes are hard bounds in the gateway too: the request is what the gateway
 //! uses at worst, not on a good day. The kernel's buffers of stalled sockets, which the pod's cgroup pays for, and bursts
@@ -28,9 +28,9 @@ const CONNECTION_BYTES: u64 = (6 << 10) + NAME_BYTES_PER_CONNECTION;
 const ODIN_BYTES: u64 = 4 << 10;
 /// Per subscription: its place in the index and the way back from there, with room for growth of both lists.
 const SUBSCRIPTION_BYTES: u64 = 32;
-/// Per event stream or long-poll, besides: what HTTP holds for a long-poll, and the pair of sockets to its shard. An
-/// event stream takes 4 KiB and the sockets.
-const FALLBACK_BYTES: u64 = 24 << 10;
+/// Per event stream or long-poll, besides: what a long-poll keeps of its request, further requests that wait behind it
+/// included. What waits in answers counts as outboxes.
+const FALLBACK_BYTES: u64 = 4 << 10;
 /// Event streams and long-polls are one connection in so many, unless specified.
 const FALLBACK_SHARE: u32 = 4;
 /// One client in ten may stall before the pod protects itself.
@@ -55,7 +55,7 @@ pub struct Derived {
     /// Bytes of messages that a pod keeps: as specified, or less where a memory limit asks for it.
     pub history_bytes: u64,
     /// Memory request of a pod in bytes: 64 MiB, 8 KiB per connection (4 KiB more where odin.v1 is served) and 32 B for
-    /// each of its subscriptions, 24 KiB per event stream and long-poll, all outboxes, and the history with its last
+    /// each of its subscriptions, 4 KiB per event stream and long-poll, all outboxes, and the history with its last
     /// values.
     pub memory_request: u64,
     /// Memory limit of a pod in bytes: as given, or twice the request.
@@ -194,11 +194,11 @@ mod tests {
 
     #[rstest]
     #[case::smallest(1, 128, OUTBOX, 16, 176, 1)]
-    #[case::small(1_000, 128, OUTBOX, 25, 202, 800)]
-    #[case::default(10_000, 128, OUTBOX, 250, 585, 8_000)]
-    #[case::large_messages(10_000, 128, 3 << 20, 3_000, 3_335, 8_000)]
-    #[case::many_subscriptions(10_000, 10_000, OUTBOX, 250, 3_598, 8_000)]
-    #[case::largest(1_000_000, 128, OUTBOX, 1_024, 18_762, 800_000)]
+    #[case::small(1_000, 128, OUTBOX, 25, 197, 800)]
+    #[case::default(10_000, 128, OUTBOX, 250, 536, 8_000)]
+    #[case::large_messages(10_000, 128, 3 << 20, 3_000, 3_286, 8_000)]
+    #[case::many_subscriptions(10_000, 10_000, OUTBOX, 250, 3_549, 8_000)]
+    #[case::largest(1_000_000, 128, OUTBOX, 1_024, 13_879, 800_000)]
     fn one_number_yields_the_others(
         #[case] connections: u32,
         #[case] subscriptions: u32,

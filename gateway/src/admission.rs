@@ -42,7 +42,8 @@ pub(crate) struct Permit {
 }
 
 impl Admission {
-    /// So many places, and how many of them event streams and long-polls may take: those cost several times as much.
+    /// So many places, and how many of them event streams and long-polls may take: those are for clients that cannot do
+    /// better, and come again and again.
     pub(crate) fn new(capacity: u32, fallbacks: u32) -> Self {
         let places = Places {
             capacity: AtomicU64::new(u64::from(capacity)),

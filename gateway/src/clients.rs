@@ -11,6 +11,7 @@ mod deliver;
 pub(crate) mod heartbeat;
 mod lifecycle;
 mod output;
+mod polls;
 mod reconfigure;
 mod timers;
 mod unfinished;
@@ -75,8 +76,11 @@ pub(crate) struct Clients {
     ended: VecDeque<u32>,
     /// Connections whose sockets have taken everything that waited.
     drained: VecDeque<u32>,
-    /// Event streams that are to hear something.
+    /// Event streams that are to hear something, and long-polls that are to hear how far they are.
     silent: VecDeque<u32>,
+    /// Long-polls that are about to end, and when, in the time of the shard: in the order in which they were entered, so
+    /// that one may be late by the least of these times.
+    gathering: VecDeque<(Duration, Timer)>,
     /// The buffer of frames for single connections.
     control: Vec<u8>,
 }
@@ -102,6 +106,7 @@ impl Clients {
             ended: VecDeque::new(),
             drained: VecDeque::new(),
             silent: VecDeque::new(),
+            gathering: VecDeque::new(),
             control: Vec::with_capacity(4 << 10),
         }
     }
@@ -178,11 +183,12 @@ impl Clients {
         self.ended.pop_front()
     }
 
-    /// Nothing refers to an ended connection any more. Its socket is closed if it is done with.
+    /// Nothing refers to an ended connection any more. Its socket is closed if it is done with; that of a long-poll goes
+    /// back to the HTTP server.
     pub(crate) fn release(&mut self, conn: u32) {
         let done = |connection: &Connection| connection.phase == Phase::Ended;
         if self.connections.get(conn as usize).is_some_and(done) {
-            self.connections.remove(conn as usize);
+            self.totals.writes += polls::give_back(self.connections.remove(conn as usize));
         }
     }
 
@@ -191,7 +197,7 @@ impl Clients {
         self.drained.pop_front()
     }
 
-    /// An event stream that has been sent nothing for an interval: [`Clients::send_heartbeat`].
+    /// A connection whose client is to hear up to where it has been sent everything: [`Clients::send_position`].
     pub(crate) fn next_silent(&mut self) -> Option<u32> {
         self.silent.pop_front()
     }

@@ -8,6 +8,8 @@ pub(crate) mod events;
 pub(crate) mod form;
 pub(crate) mod odin;
 pub(crate) mod outbox;
+pub(crate) mod poll;
+mod push;
 pub(crate) mod rate;
 pub(crate) mod slow;
 
@@ -23,6 +25,7 @@ use crate::index::Subscription;
 pub(crate) use form::{Form, Transport};
 use odin::Sequence;
 use outbox::Outbox;
+use poll::Poll;
 use rate::Rate;
 
 /// The stamp of a connection that no message is due to: later than every message.
@@ -45,7 +48,7 @@ pub(crate) struct Socket {
     /// Non-blocking, options set.
     pub stream: TcpStream,
     pub form: Form,
-    /// The connection's place, unless somebody else holds it.
+    /// The connection's place. Tests have none.
     pub permit: Option<Permit>,
 }
 
@@ -58,6 +61,8 @@ pub(crate) struct Connection {
     pub outbox: Option<Box<Outbox>>,
     /// Of odin.v1, from the first delivery on.
     pub sequence: Option<Box<Sequence>>,
+    /// Of a long-poll, until its socket goes back.
+    pub poll: Option<Box<Poll>>,
     /// Back-index into the shard's subject index.
     pub subscriptions: Vec<Subscription>,
     pub rate: Rate,
@@ -88,7 +93,7 @@ pub(crate) struct Connection {
     pub unfinished_since: Option<NonZeroU32>,
     /// Whether a timer will look at it.
     pub message_timer: bool,
-    /// Held for its drop: gives the place back. A request of this process holds its own.
+    /// Held for its drop: gives the place back.
     pub _permit: Option<Permit>,
 }
 
@@ -100,6 +105,7 @@ impl Connection {
             decoder: Decoder::new(Role::Server),
             outbox: None,
             sequence: None,
+            poll: None,
             subscriptions: Vec::new(),
             rate: Rate::default(),
             stamp: 0,

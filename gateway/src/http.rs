@@ -4,7 +4,6 @@
 //! short requests, bounded in number and time.
 
 mod accept;
-mod bridge;
 mod cached;
 mod cors;
 mod door;

@@ -11,6 +11,7 @@ mod gateway {
     mod events;
     mod http;
     mod link;
+    mod poller;
     mod process;
     mod raw;
     mod redis_rig;
@@ -45,6 +46,7 @@ mod gateway {
     mod overlap;
     mod payloads;
     mod poison;
+    mod polls;
     mod pressure;
     mod publishers;
     mod redis;

@@ -15,8 +15,8 @@ pub struct Capacity {
     #[serde(default = "default_connections")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_per_pod: i32,
-    /// Most event streams and long-polls among them; the next is answered 503 with Retry-After. Each takes several times
-    /// the memory of a WebSocket connection, and three file descriptors. Default a quarter of connectionsPerPod.
+    /// Most event streams and long-polls among them; the next is answered 503 with Retry-After. Each is counted with
+    /// 4 KiB of memory besides that of a connection. Default a quarter of connectionsPerPod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub fallbacks_per_pod: Option<i32>,

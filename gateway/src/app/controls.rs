@@ -65,27 +65,28 @@ pub(super) struct Entrance {
 impl Entrance {
     pub(super) fn new(config: &GatewayConfig, registry: &Registry) -> prometheus::Result<Self> {
         let limit = descriptors::raise_limit();
-        let budget = budget(config, limit);
+        let (budget, fallbacks) = budget(config, limit);
         let metrics = PendingMetrics::register(registry)?;
         let places = Places::new(budget.pending, config.listener.keep_alive.into(), metrics);
-        let admission = Admission::new(budget.connections, budget.fallbacks);
+        let admission = Admission::new(budget.connections, fallbacks);
         Ok(Self { admission, places, limit })
     }
 
     fn resize(&self, config: &GatewayConfig) {
-        let budget = budget(config, self.limit);
-        self.admission.resize(budget.connections, budget.fallbacks);
+        let (budget, fallbacks) = budget(config, self.limit);
+        self.admission.resize(budget.connections, fallbacks);
         self.places.resize(budget.pending, config.listener.keep_alive.into());
     }
 }
 
-fn budget(config: &GatewayConfig, limit: u64) -> Budget {
+/// The budget, and how many of its connections may be event streams and long-polls.
+fn budget(config: &GatewayConfig, limit: u64) -> (Budget, u32) {
     let (listener, capacity) = (&config.listener, &config.capacity);
     let has_fallbacks = listener.event_source || listener.long_poll;
     let fallbacks = if has_fallbacks { capacity.fallbacks() } else { 0 };
-    let budget = Budget::new(limit, capacity.connections, fallbacks);
+    let budget = Budget::new(limit, capacity.connections);
     budget.report(limit, capacity.connections);
-    budget
+    (budget, budget.share(fallbacks, capacity.connections))
 }
 
 /// How much the history keeps.

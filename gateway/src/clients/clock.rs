@@ -10,6 +10,11 @@ pub(crate) fn ticks(span: Duration) -> u32 {
     u32::try_from(span.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u32::MAX).max(1)
 }
 
+/// The first tick that begins no earlier than `at`.
+pub(crate) fn tick_at(at: Duration) -> u32 {
+    u32::try_from(at.as_micros().div_ceil(TICK.as_micros())).unwrap_or(u32::MAX)
+}
+
 /// The time since a shard began.
 #[derive(Debug)]
 pub(crate) struct Clock {

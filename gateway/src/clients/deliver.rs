@@ -128,6 +128,9 @@ impl Clients {
         if !connection.is_open() {
             return;
         }
+        if form.is_poll() {
+            return self.answer_due(conn, link);
+        }
         while link != NONE && !connection.is_blocked() {
             let number = connection.next_number();
             let Some(chunk) = self.due.chunk(link, form, number) else { return };

@@ -51,6 +51,11 @@ impl Heartbeat {
         latest - latest.saturating_sub(phase) % self.round
     }
 
+    /// Ticks after which a client that has given no sign of life is gone.
+    pub(crate) fn longest_silence(&self) -> u32 {
+        self.interval.saturating_add(self.timeout)
+    }
+
     /// Ticks that an answer to a ping may take.
     pub(crate) fn timeout(&self) -> u32 {
         self.timeout

@@ -13,6 +13,9 @@ use crate::conn::{CLOSED, Connection, Phase};
 impl Clients {
     /// Ends a connection politely: nothing but the close frame follows what was begun.
     pub(crate) fn close(&mut self, conn: u32, code: u16, reason: &str) {
+        if self.get(conn).is_some_and(|connection| connection.form.is_poll()) {
+            return self.close_poll(conn, code, reason);
+        }
         let tick = self.clock.tick;
         let Some(connection) = self.get_mut(conn).filter(|connection| connection.is_open()) else {
             return;
@@ -52,6 +55,9 @@ impl Clients {
     /// Everything is out: tells the client that nothing follows, and waits for it to hang up.
     pub(super) fn finish_output(&mut self, conn: u32) {
         let Some(connection) = self.get_mut(conn) else { return };
+        if connection.form.is_poll() {
+            return self.detach(conn);
+        }
         if connection.stream.shutdown(Shutdown::Write).is_err() {
             self.remove(conn, 1006);
         }
@@ -81,4 +87,5 @@ fn end(connection: &mut Connection) {
     connection.phase = Phase::Ended;
     connection.stamp = CLOSED;
     connection.due = List::default();
+    connection.poll = None;
 }

@@ -50,11 +50,13 @@ impl Clients {
         self.send(conn, |out| frame::write(out, opcode, message));
     }
 
-    /// The same for frames that are ready. An event stream gets them as events.
+    /// The same for frames that are ready. An event stream gets them as events, a long-poll in its answer.
     pub(crate) fn send_bytes(&mut self, conn: u32, frames: &[u8]) {
         let Some(connection) = self.get(conn) else { return };
-        if !connection.form.is_events() {
-            return self.send_raw(conn, frames);
+        match connection.form.transport {
+            Transport::WebSocket => return self.send_raw(conn, frames),
+            Transport::Poll => return self.answer_frames(conn, frames),
+            Transport::Events(_) => {}
         }
         // What is due comes before them; its ids depend on where the stream is now.
         if !self.flush_before(conn) {
@@ -70,10 +72,13 @@ impl Clients {
         self.send_raw(conn, &events);
     }
 
-    /// Sends an event stream a sign of life: everything up to `offset` has been sent.
-    pub(crate) fn send_heartbeat(&mut self, conn: u32, offset: u64) {
-        let Some(Transport::Events(stream)) = self.get(conn).map(|c| c.form.transport) else {
-            return;
+    /// Reports to a client that everything up to `offset` has been sent: to an event stream as a sign of life, to a
+    /// long-poll as the end of its answer.
+    pub(crate) fn send_position(&mut self, conn: u32, offset: u64) {
+        let stream = match self.get(conn).map(|connection| connection.form.transport) {
+            Some(Transport::Events(stream)) => stream,
+            Some(Transport::Poll) => return self.answer_position(conn, offset),
+            Some(Transport::WebSocket) | None => return,
         };
         let mut event = Vec::new();
         stream.heartbeat(&self.due.epoch, offset, &mut event);
@@ -103,7 +108,7 @@ impl Clients {
 
     /// Writes what is due before a frame of the connection's own; false when that was too much for it: nothing may follow
     /// its close frame.
-    fn flush_before(&mut self, conn: u32) -> bool {
+    pub(super) fn flush_before(&mut self, conn: u32) -> bool {
         if self.get(conn).is_none_or(|connection| connection.due.is_empty()) {
             return true;
         }
@@ -260,6 +265,10 @@ impl Clients {
         if after < before {
             // It reads: its answer to a ping may be behind all this.
             connection.heard = self.clock.tick;
+            if connection.form.is_poll() {
+                let silence = self.settings.heartbeat.longest_silence();
+                connection.close_by = self.clock.tick.saturating_add(silence);
+            }
         }
         if after > 0 {
             if after <= self.settings.bounds.pressure() {

@@ -1,6 +1,7 @@
 //! Other settings for connections that are there. None of them ends because a limit was lowered: what a client was
 //! granted before, and has used, it may keep until it is used no more.
 
+use super::clock::tick_at;
 use super::wheel::{Deadline, Timer};
 use super::{Clients, Settings};
 use crate::conn::Phase;
@@ -93,6 +94,9 @@ impl Clients {
                 let timeout = settings.message_timeout.unwrap_or(u32::MAX);
                 let since = connection.unfinished_since.map_or(now, |since| since.get());
                 self.wheel.insert(timer, Deadline::Message, since.saturating_add(timeout));
+            }
+            if let Some(at) = connection.poll.as_ref().and_then(|poll| poll.timer_at) {
+                self.wheel.insert(timer, Deadline::Answer, tick_at(at));
             }
             if let Some(outbox) = connection.outbox.as_ref().filter(|outbox| outbox.timer) {
                 let since = outbox.pressed_since().unwrap_or(now);

@@ -25,6 +25,7 @@ impl Clients {
                 Deadline::Liveness => self.visit(timer),
                 Deadline::Grace => self.grace_over(timer),
                 Deadline::Message => self.message_over(timer),
+                Deadline::Answer => self.answer_over(timer),
             }
         }
         self.timers = timers;
@@ -47,6 +48,19 @@ impl Clients {
                 // It never says anything: a client that has gone is seen by what is sent to it.
                 connection.heard = now;
                 self.silent.push_back(timer.conn);
+                let again = heartbeat.ping_at(now, connection.serial);
+                self.wheel.insert(timer, Deadline::Liveness, again);
+            }
+            Phase::Open if connection.form.is_poll() && connection.is_blocked() => {
+                // It is answered and does not read. What waits is too little for a verdict on its size.
+                match now >= end_at {
+                    true => self.remove(timer.conn, 4008),
+                    false => self.wheel.insert(timer, Deadline::Liveness, end_at),
+                }
+            }
+            Phase::Open if connection.form.is_poll() => {
+                // It waits, and says nothing; the kernel reports a client that hangs up.
+                connection.heard = now;
                 let again = heartbeat.ping_at(now, connection.serial);
                 self.wheel.insert(timer, Deadline::Liveness, again);
             }

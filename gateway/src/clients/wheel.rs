@@ -23,6 +23,8 @@ pub(crate) enum Deadline {
     Grace,
     /// The end of the time that a message may take to come.
     Message,
+    /// The end of the time of a long-poll's answer.
+    Answer,
 }
 
 /// Entries by the tick at which they are to be looked at.

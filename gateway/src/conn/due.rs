@@ -243,7 +243,7 @@ impl Due {
     }
 
     /// The message of a link, and the link behind it.
-    fn message(&self, link: u32) -> Option<(&Arc<Delivery>, u32)> {
+    pub(crate) fn message(&self, link: u32) -> Option<(&Arc<Delivery>, u32)> {
         let link = self.links.get(link as usize)?;
         Some((self.deliveries.get(link.delivery as usize)?, link.next))
     }

@@ -3,10 +3,10 @@
 //! Every message is an event whose `id` is the cursor, so that a browser's EventSource resumes by itself. What must hold:
 //! whoever resumes with an `id` misses nothing that came before it; so while last values are owed, every `id` says so.
 
-use serde::Deserialize;
 use serde_json::json;
 use wsgateway_proto::frame::{self, Opcode};
 
+use super::push::Head;
 use crate::encode::Delivery;
 
 /// Where an event stream is. A few bytes: there is one in every connection.
@@ -20,19 +20,6 @@ pub(crate) struct EventStream {
     behind: u8,
     /// The client has its acknowledgement.
     acknowledged: bool,
-}
-
-/// The fields of a push that decide how it is passed on.
-#[derive(Debug, Deserialize)]
-struct Head<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: std::borrow::Cow<'a, str>,
-    offset: Option<u64>,
-    #[serde(default)]
-    snapshot: bool,
-    recovered: Option<bool>,
-    #[serde(rename = "afterMs")]
-    after_ms: Option<u64>,
 }
 
 impl EventStream {
@@ -76,7 +63,7 @@ impl EventStream {
     }
 
     fn push(&mut self, push: &[u8], epoch: &str, out: &mut Vec<u8>) {
-        let Ok(head) = serde_json::from_slice::<Head<'_>>(push) else { return };
+        let Some(head) = Head::read(push) else { return };
         self.see(&head);
         // A last value is older than the cursor.
         let offset = head.offset.filter(|_| !head.snapshot);

@@ -11,6 +11,8 @@ pub(crate) enum Transport {
     WebSocket,
     /// One way, as server-sent events; what the client asks for stands in its request.
     Events(EventStream),
+    /// As one answer to a long-poll.
+    Poll,
 }
 
 /// What a connection's data frames look like.
@@ -35,6 +37,11 @@ impl Form {
     /// Whether it is an event stream.
     pub(crate) fn is_events(self) -> bool {
         matches!(self.transport, Transport::Events(_))
+    }
+
+    /// Whether it is a long-poll.
+    pub(crate) fn is_poll(self) -> bool {
+        self.transport == Transport::Poll
     }
 
     /// Whether a client can tell a deletion from a value. For one of symbols.v1 everything is a trade.

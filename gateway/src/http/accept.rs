@@ -26,7 +26,7 @@ use wsgateway_proto::handshake::MAX_HEAD;
 use wsgateway_runtime::raw;
 
 use super::door::{Door, Verdict};
-use super::pending::{Answering, Over, Pending, Places};
+use super::pending::{Answering, Over, Pending, Places, Released};
 use super::shortage::Shortage;
 use super::watched::Watched;
 use crate::hub::Burst;
@@ -123,7 +123,8 @@ async fn connection(
     };
     match stream {
         Ok(Some(stream)) => {
-            serve_http(Watched::new(stream, read, Arc::clone(&pending)), routes, pending).await
+            let stream = Watched::new(stream, read.into(), Arc::clone(&pending));
+            serve_http(stream, routes, pending).await;
         }
         Ok(None) => {}
         Err(error) => tracing::debug!(%error, "a connection ended before its request"),
@@ -158,8 +159,8 @@ fn log_over(over: Over) {
 }
 
 /// One HTTP connection.
-async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
-    let routes = TowerToHyperService::new(routes);
+pub(super) async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
+    let (released, routes) = (routes.clone(), TowerToHyperService::new(routes));
     let service = service_fn(|mut request: Request<Incoming>| {
         let answering = pending.answer();
         request.extensions_mut().insert(Arc::clone(&pending));
@@ -179,9 +180,11 @@ async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
             served = &mut serving => break served,
             takeover = pending.taken_over() => {
                 let Some(parts) = serving.into_parts() else { return };
-                let stream = parts.io.into_inner().into_inner();
+                let (stream, unread) = parts.io.into_inner().into_inner();
+                let before = join(parts.read_buf, &unread);
+                let released = Released { stream, before, routes: released };
                 // A task of its own, so that this one's memory is released: it is that of an HTTP server.
-                drop(tokio::spawn(takeover.serve(stream)));
+                drop(tokio::spawn(takeover.serve(released)));
                 return;
             }
             over = pending.over() => return log_over(over),
@@ -195,6 +198,11 @@ async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pending>) {
         // Clients that vanish, speak something else or dawdle: theirs to notice, not ours to shout about.
         tracing::debug!(%error, "HTTP connection ended");
     }
+}
+
+/// Bytes in order.
+pub(super) fn join(first: Bytes, second: &[u8]) -> Bytes {
+    if second.is_empty() { first } else { [&first, second].concat().into() }
 }
 
 /// Under pressure an answer is the last one of its connection.

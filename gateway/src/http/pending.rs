@@ -1,8 +1,9 @@
 //! Pending: HTTP connections of the client port that are not upgraded (yet), bounded in number and in time.
 //!
 //! A connection has a place from its acceptance to its end or upgrade. Event streams and long-polls last, and are counted
-//! by admission like WebSocket clients: they lend theirs back. When every place is taken, the connection that has been
-//! idle for longest ends for the next one, see [`table`].
+//! by admission like WebSocket clients: their sockets leave, and that of a long-poll takes a place again with its answer
+//! ([`Return`]). When every place is taken, the connection that has been idle for longest ends for the next one, see
+//! [`table`].
 
 mod table;
 
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -39,7 +42,7 @@ pub(super) struct Pending {
     state: Mutex<State>,
     /// Its place was given to another one.
     evicted: Arc<Notify>,
-    /// It came back from a long request and found no place.
+    /// It came back from a long-poll and found no place.
     crowded: Notify,
     /// There is a deadline that is earlier than the one before.
     sooner: Notify,
@@ -51,18 +54,27 @@ pub(super) struct Pending {
 }
 
 /// Goes on with a socket; its first answer is still to be written.
-pub(super) struct Takeover(Box<dyn FnOnce(TcpStream) -> BoxFuture<'static, ()> + Send>);
+pub(super) struct Takeover(Box<dyn FnOnce(Released) -> BoxFuture<'static, ()> + Send>);
+
+/// A socket that leaves the HTTP server.
+pub(super) struct Released {
+    pub stream: TcpStream,
+    /// What was read of it after the request.
+    pub before: Bytes,
+    /// What served it.
+    pub routes: Router,
+}
 
 impl Takeover {
-    pub(super) fn new<F>(serve: impl FnOnce(TcpStream) -> F + Send + 'static) -> Self
+    pub(super) fn new<F>(serve: impl FnOnce(Released) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self(Box::new(|stream| Box::pin(serve(stream))))
+        Self(Box::new(|released| Box::pin(serve(released))))
     }
 
-    pub(super) fn serve(self, stream: TcpStream) -> BoxFuture<'static, ()> {
-        (self.0)(stream)
+    pub(super) fn serve(self, released: Released) -> BoxFuture<'static, ()> {
+        (self.0)(released)
     }
 }
 
@@ -95,10 +107,11 @@ pub(super) enum Over {
     TimedOut,
 }
 
-/// A place given back for as long as this lives. Its drop takes one again; if there is none, the connection is to end.
+/// The way back to a place, for a socket that was released.
 #[derive(Debug)]
-pub(super) struct Lent {
-    pending: Arc<Pending>,
+pub(super) struct Return {
+    places: Arc<Places>,
+    peer: Peer,
 }
 
 /// A request that is answered, until its drop.
@@ -144,10 +157,15 @@ impl Places {
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr, now: Instant) -> Arc<Pending> {
         let (peer, evicted) = (Peer::from(address), Arc::new(Notify::new()));
         let ticket = self.take(peer, &evicted);
+        let state = State { ticket: Some(ticket), phase: Phase::Head { since: now } };
+        self.hold(peer, evicted, state)
+    }
+
+    fn hold(self: &Arc<Self>, peer: Peer, evicted: Arc<Notify>, state: State) -> Arc<Pending> {
         Arc::new(Pending {
             places: Arc::clone(self),
             peer,
-            state: Mutex::new(State { ticket: Some(ticket), phase: Phase::Head { since: now } }),
+            state: Mutex::new(state),
             evicted,
             crowded: Notify::new(),
             sooner: Notify::new(),
@@ -206,10 +224,9 @@ impl Pending {
         Answering { pending: Arc::clone(self) }
     }
 
-    pub(super) fn lend(self: Arc<Self>) -> Lent {
-        let ticket = self.state().ticket.take();
-        self.places.leave(ticket);
-        Lent { pending: self }
+    /// The way back, for a socket that leaves.
+    pub(super) fn way_back(&self) -> Return {
+        Return { places: Arc::clone(&self.places), peer: self.peer }
     }
 
     /// Has the socket taken over, as soon as earlier answers have been written. The request's handler must not answer.
@@ -301,22 +318,25 @@ impl Drop for Answering {
     }
 }
 
-impl Lent {
+impl Return {
     /// Whether there is a place to come back to, as things are now.
     pub(super) fn has_room(&self) -> bool {
-        !self.pending.is_pressed()
+        !self.places.is_pressed()
     }
-}
 
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let pending = &self.pending;
-        // It takes nobody else's place: its client knows how to come back.
-        if pending.places.table().is_full() {
-            return pending.crowded.notify_one();
+    /// Takes a place again, between two requests. It takes nobody else's, since its client knows how to come back: if
+    /// every place is taken, the connection is to end with its answer ([`Pending::crowded`]).
+    pub(super) fn enter(self) -> Arc<Pending> {
+        let Self { places, peer } = self;
+        let evicted = Arc::new(Notify::new());
+        let is_full = places.table().is_full();
+        let ticket = if is_full { None } else { Some(places.take(peer, &evicted)) };
+        let phase = Phase::Idle { since: Instant::now() };
+        let pending = places.hold(peer, evicted, State { ticket, phase });
+        if is_full {
+            pending.crowded.notify_one();
         }
-        let ticket = pending.places.take(pending.peer, &pending.evicted);
-        pending.state().ticket = Some(ticket);
+        pending
     }
 }
 
@@ -345,29 +365,29 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_lent_is_there_for_others_and_taken_again() {
+    fn a_socket_that_leaves_gives_its_place_up_and_takes_one_again_when_it_comes_back() {
         let places = places(4);
         let one = connection(&places);
-        let lent = Arc::clone(&one).lend();
-        assert!(lent.has_room());
+        let back = one.way_back();
+        drop(one);
+        assert!(back.has_room());
         assert_eq!(held(&places), 0);
-        drop(lent);
+        let one = back.enter();
         assert_eq!(held(&places), 1);
         drop(one);
         assert_eq!(held(&places), 0);
     }
 
     #[tokio::test]
-    async fn a_connection_that_comes_back_from_a_long_request_to_no_place_ends() {
+    async fn a_connection_that_comes_back_from_a_long_poll_to_no_place_ends() {
         let places = places(1);
-        let one = connection(&places);
-        let lent = Arc::clone(&one).lend();
+        let back = connection(&places).way_back();
         let other = connection(&places);
-        assert!(!lent.has_room());
-        drop(lent);
+        assert!(!back.has_room());
+        let one = back.enter();
         one.crowded().await;
         drop(one);
-        assert_eq!(held(&places), 1);
+        assert_eq!((held(&places), places.metrics.evicted.get()), (1, 0));
         drop(other);
     }
 

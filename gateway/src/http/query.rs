@@ -31,9 +31,9 @@ pub(super) struct Query {
     pub wait: Option<u64>,
 }
 
-/// A query that makes sense.
+/// A query that makes sense: what a client wants to be subscribed to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wish {
+pub(super) struct SubscribeRequest {
     pub channels: Vec<String>,
     pub cursor: Option<Cursor>,
     pub snapshot: bool,
@@ -74,7 +74,7 @@ impl Query {
         &self,
         last_event_id: Option<&str>,
         command_bytes: usize,
-    ) -> Result<Wish, Box<Response>> {
+    ) -> Result<SubscribeRequest, Box<Response>> {
         let refuse = |code: &str, message: &str| {
             Box::new(problem(StatusCode::BAD_REQUEST, code, message, None))
         };
@@ -90,16 +90,17 @@ impl Query {
             let message = "a cursor is EPOCH:OFFSET, as an earlier answer gave it";
             return Err(refuse("invalid_cursor", message));
         }
-        let wish = Wish { channels, cursor: cursor.flatten(), snapshot: self.snapshot };
-        if wish.command().len() > command_bytes {
+        let request =
+            SubscribeRequest { channels, cursor: cursor.flatten(), snapshot: self.snapshot };
+        if request.command().len() > command_bytes {
             let message = "too many channels for one request: ask for them in several";
             return Err(refuse("query_too_long", message));
         }
-        Ok(wish)
+        Ok(request)
     }
 }
 
-impl Wish {
+impl SubscribeRequest {
     /// The command that a WebSocket client would send.
     pub(super) fn command(&self) -> String {
         let mut command = json!({ "type": "subscribe", "channels": self.channels });
@@ -125,11 +126,11 @@ impl Wish {
 mod tests {
     use super::*;
 
-    fn wish(
+    fn checked(
         channels: &str,
         cursor: Option<&str>,
         last_event_id: Option<&str>,
-    ) -> Result<Wish, u16> {
+    ) -> Result<SubscribeRequest, u16> {
         let query = Query {
             channels: channels.to_owned(),
             cursor: cursor.map(str::to_owned),
@@ -154,15 +155,15 @@ mod tests {
 
     #[test]
     fn a_browser_that_comes_back_goes_on_where_it_was_not_where_it_began() {
-        let wish = wish("a,b.*", Some("e:1"), Some("e:9")).unwrap();
-        assert_eq!((wish.channels.len(), wish.cursor.unwrap().offset), (2, 9));
+        let request = checked("a,b.*", Some("e:1"), Some("e:9")).unwrap();
+        assert_eq!((request.channels.len(), request.cursor.unwrap().offset), (2, 9));
     }
 
     #[test]
     fn a_query_that_makes_no_sense_is_refused() {
         let long = "a,".repeat(50);
         for (channels, cursor) in [("", None), (",,", None), ("a", Some("17")), (&long, None)] {
-            assert_eq!(wish(channels, cursor, None), Err(400), "{channels} {cursor:?}");
+            assert_eq!(checked(channels, cursor, None), Err(400), "{channels} {cursor:?}");
         }
     }
 
@@ -170,7 +171,9 @@ mod tests {
     fn last_values_are_asked_for_again_by_those_who_wait_for_them() {
         let asks = |cursor: Option<&str>, snapshot| {
             let cursor = cursor.and_then(Cursor::parse);
-            Wish { channels: vec!["a".to_owned()], cursor, snapshot }.command_for_values().is_some()
+            SubscribeRequest { channels: vec!["a".to_owned()], cursor, snapshot }
+                .command_for_values()
+                .is_some()
         };
         assert!(asks(Some("e:1~"), true));
         assert!(!asks(Some("e:1~"), false) && !asks(Some("e:1"), true) && !asks(None, true));
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn bad_names_are_passed_on_to_be_rejected_one_by_one() {
-        let wish = wish("a,b..c,d e", None, None).unwrap();
-        assert_eq!(wish.command(), r#"{"channels":["a","b..c","d e"],"type":"subscribe"}"#);
+        let request = checked("a,b..c,d e", None, None).unwrap();
+        assert_eq!(request.command(), r#"{"channels":["a","b..c","d e"],"type":"subscribe"}"#);
     }
 }

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use super::Site;
 use super::pending::{Pending, Takeover};
 use super::place::{Busy, admit_fallback};
-use super::query::{Query, Wish};
+use super::query::{Query, SubscribeRequest};
 use crate::admission::Permit;
 use crate::conn::Transport;
 use crate::conn::events::{EventStream, event};
@@ -31,7 +31,7 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
     // Whoever comes back is to find another pod, if this one has no place or stops.
     (header::CONNECTION, HeaderValue::from_static("close")),
-    // nginx and those that follow it gather a response unless told not to.
+    // nginx and those that follow it gather a response unless asked not to.
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
 ];
 
@@ -45,8 +45,8 @@ pub(super) async fn events(
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let command_bytes = site.terms.get().command_bytes;
-    let wish = match Query::read(query).and_then(|query| query.check(last, command_bytes)) {
-        Ok(wish) => wish,
+    let request = match Query::read(query).and_then(|query| query.check(last, command_bytes)) {
+        Ok(request) => request,
         Err(refusal) => return *refusal,
     };
     if method == Method::HEAD {
@@ -58,8 +58,8 @@ pub(super) async fn events(
         Err(busy) => return busy.into_response(),
     };
     let hub = site.hub.clone();
-    pending.take_over(Takeover::new(move |stream| async move {
-        if let Err(error) = hand_over(&hub, stream, &wish, permit) {
+    pending.take_over(Takeover::new(move |released| async move {
+        if let Err(error) = hand_over(&hub, released.stream, &request, permit) {
             tracing::debug!(%error, "an event stream ended before it began");
         }
     }));
@@ -68,13 +68,18 @@ pub(super) async fn events(
 }
 
 /// Hands the socket to a shard, with what the client asks for.
-fn hand_over(hub: &Hub, stream: TcpStream, wish: &Wish, permit: Permit) -> io::Result<()> {
+fn hand_over(
+    hub: &Hub,
+    stream: TcpStream,
+    request: &SubscribeRequest,
+    permit: Permit,
+) -> io::Result<()> {
     // The second command is acted on when what the first one catches up with has come.
-    let again = wish.command_for_values();
-    let events = EventStream::new(wish.snapshot, wish.cursor.is_some(), again.is_some());
+    let again = request.command_for_values();
+    let events = EventStream::new(request.snapshot, request.cursor.is_some(), again.is_some());
     hub.adopt(Handover {
         response: head_of_answer().into_bytes(),
-        commands: std::iter::once(wish.command()).chain(again).collect(),
+        commands: std::iter::once(request.command()).chain(again).collect(),
         transport: Transport::Events(events),
         permit: Some(permit),
         ..Handover::new(stream.into_std()?)

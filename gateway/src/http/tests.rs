@@ -60,17 +60,21 @@ impl Crowded {
     /// Opens connections that say nothing, until so many places are taken.
     async fn fill(&self, places: i64) -> Vec<TcpStream> {
         let mut silent = Vec::new();
-        while self.pending.held.get() < places {
+        for taken in self.pending.held.get()..places {
             silent.push(TcpStream::connect(self.address).await.unwrap());
-            let taken = self.pending.held.get();
-            let entered = async {
-                while self.pending.held.get() == taken {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            };
-            tokio::time::timeout(SOON, entered).await.expect("not accepted");
+            self.taken(taken + 1).await;
         }
         silent
+    }
+
+    /// Waits until so many places are taken.
+    async fn taken(&self, places: i64) {
+        let taken = async {
+            while self.pending.held.get() != places {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(SOON, taken).await.expect("other places are taken");
     }
 }
 
@@ -152,7 +156,9 @@ async fn a_connection_is_kept_after_a_poll_unless_others_need_its_place() {
     let (head, begin) = client.answer().await;
     assert!(!head.contains("connection: close"), "{head}");
     let cursor = begin["cursor"].as_str().unwrap();
+    crowded.taken(1).await;
     client.ask(&format!("/poll?channels=a&wait=55&cursor={cursor}"), "").await;
+    crowded.taken(0).await;
     let _others = crowded.fill(4).await;
     crowded.gateway.memory().unwrap().publish("a", "1".into()).unwrap();
     let (head, _) = client.answer().await;

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{self, Refusal};
 
+use super::accept::join;
 use super::place::{admit, busy};
 use super::watched::Watched;
 use super::{Site, problem};
@@ -81,9 +82,10 @@ fn release(upgraded: Upgraded, agreed: Agreed, permit: Permit) -> std::io::Resul
     let parts = upgraded
         .downcast::<TokioIo<Watched>>()
         .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
-    let stream = parts.io.into_inner().into_inner().into_std()?;
+    let (stream, unread) = parts.io.into_inner().into_inner();
+    let stream = stream.into_std()?;
     let Agreed { deflate, protocol } = agreed;
-    let leftover = parts.read_buf;
+    let leftover = join(parts.read_buf, &unread);
     let (response, permit) = (Vec::new(), Some(permit));
     Ok(Handover { response, leftover, deflate, protocol, permit, ..Handover::new(stream) })
 }

@@ -21,17 +21,17 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, before: Vec<u8>, pending: Arc<Pending>) -> Self {
-        Self { stream, before: before.into(), pending }
+    pub(super) fn new(stream: TcpStream, before: Bytes, pending: Arc<Pending>) -> Self {
+        Self { stream, before, pending }
     }
 
     fn wrote(&self, written: &Poll<io::Result<usize>>, length: usize) {
         self.pending.wrote(matches!(written, Poll::Ready(Ok(count)) if *count == length));
     }
 
-    /// The socket alone.
-    pub(super) fn into_inner(self) -> TcpStream {
-        self.stream
+    /// The socket alone, and what was read of it and not passed on.
+    pub(super) fn into_inner(self) -> (TcpStream, Bytes) {
+        (self.stream, self.before)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use wsgateway_config::Protocol;
 
 use crate::admission::Permit;
-use crate::conn::Transport;
+use crate::conn::{Transport, poll};
 
 /// Connections that are accepted before the shards and everybody else on the acceptor's thread get their turn: a burst costs
 /// the shards one wake-up, and takes about a tenth of a millisecond of a CPU on which a shard may be writing.
@@ -22,7 +22,7 @@ pub(crate) const BURST: usize = 8;
 /// the CPU from a shard that is busy writing.
 const MOST: usize = 2 * BURST;
 
-/// A socket that the HTTP side has upgraded.
+/// A socket that the HTTP side has upgraded, or that waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Handover {
     /// Non-blocking, options set.
@@ -38,7 +38,9 @@ pub(crate) struct Handover {
     /// What is spoken.
     pub protocol: Protocol,
     pub transport: Transport,
-    /// The connection's place, unless the other end holds it.
+    /// The request of a long-poll.
+    pub poll: Option<poll::Request>,
+    /// The connection's place. Tests have none.
     pub permit: Option<Permit>,
 }
 
@@ -53,6 +55,7 @@ impl Handover {
             deflate: false,
             protocol: Protocol::WsGateway,
             transport: Transport::WebSocket,
+            poll: None,
             permit: None,
         }
     }

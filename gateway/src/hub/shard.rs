@@ -166,8 +166,8 @@ impl Shard {
         // A drain continues with every tick.
         let timers = clients.until_next_timer(if self.drain.is_some() { 1 } else { IDLE_TICKS });
         let left_us = |until_us: u64| until_us.saturating_sub(clients.clock.now_us);
-        let held = clients.hold_until_us().map(|until_us| Duration::from_micros(left_us(until_us)));
-        held.map_or(timers, |held| held.min(timers))
+        let precise = clients.hold_until_us().into_iter().chain(clients.answer_at_us()).min();
+        precise.map_or(timers, |until_us| Duration::from_micros(left_us(until_us)).min(timers))
     }
 
     /// Leaves sockets alone for a moment after a burst of pings, so that one poll finds many pongs. What the rest of the
@@ -193,6 +193,7 @@ impl Shard {
         let worked_us = self.clients().clock.now_us - begun_us;
         self.welcome(worked_us);
         self.flush_held();
+        self.end_answers();
         self.tick();
         self.parts.sessions.replays.turn(&mut self.parts.live);
         self.settle();
@@ -327,6 +328,12 @@ impl Shard {
         }
     }
 
+    /// Ends the answers of long-polls whose time has come.
+    fn end_answers(&mut self) {
+        self.clients().end_answers();
+        self.settle();
+    }
+
     fn tick(&mut self) {
         self.clients().tick();
         self.continue_drain();
@@ -366,3 +373,5 @@ impl Parts {
 
 #[cfg(test)]
 mod idle_tests;
+#[cfg(test)]
+mod poll_tests;

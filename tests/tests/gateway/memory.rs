@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::events::Events;
 use super::http::get;
+use super::poller::Poller;
 use super::process::Process;
 use super::raw::{Raw, TEXT, frame};
 use super::rig::{SOON, config, nats_with_stream, publish_all, ready};
@@ -78,6 +79,35 @@ async fn an_idle_event_stream_costs_no_more_than_a_websocket() -> Result<()> {
         let each = gateway.resident()?.saturating_sub(before) / count;
         println!("{each} bytes of user memory an event stream of {count}");
         assert!(count < COUNT || each <= BOUND, "{each} bytes an event stream");
+    }
+    Ok(())
+}
+
+/// The same of a long-poll that waits: what the sizing of a pod counts for one besides a connection.
+const POLL_BOUND: u64 = 4 << 10;
+
+#[tokio::test]
+async fn a_waiting_poll_costs_at_most_4_kilobytes() -> Result<()> {
+    let (nats, _jetstream) = nats_with_stream().await?;
+    let gateway = warm(&nats, "").await?;
+    let from = Poller::connect(gateway.client_addr).await?.begin("all").await?;
+    let mut held = Vec::new();
+    for count in [50, COUNT] {
+        let before = gateway.resident()?;
+        for n in 0..count {
+            let query = format!("channels=T{}.price,all,*.trade&wait=55&cursor={from}", n % 500);
+            let mut poller = Poller::connect(gateway.client_addr).await?;
+            poller.ask(&format!("/poll?{query}"), "").await?;
+            held.push(poller);
+        }
+        wait_until(SOON, "every poll to wait", async || {
+            let stats = async || get(gateway.admin_addr, "/stats").await?.json();
+            stats().await.is_ok_and(|stats| stats["currentConnections"] == held.len())
+        })
+        .await?;
+        let each = gateway.resident()?.saturating_sub(before) / count;
+        println!("{each} bytes of user memory a waiting poll of {count}");
+        assert!(count < COUNT || each <= POLL_BOUND, "{each} bytes a waiting poll");
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub struct Heartbeat {
 pub struct Capacity {
     /// Most connections; the next upgrade is answered 503 with Retry-After.
     pub connections: u32,
-    /// Most event streams and long-polls among them, which take several times the memory; 0 = a quarter, at least 1.
+    /// Most event streams and long-polls among them; 0 = a quarter, at least 1.
     pub fallback_connections: u32,
     /// Most subscriptions of one connection.
     pub subscriptions_per_connection: u32,

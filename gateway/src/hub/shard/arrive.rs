@@ -45,6 +45,9 @@ impl Shard {
             permit: handover.permit,
         };
         let Some(timer) = self.clients().insert(socket) else { return };
+        if let Some(request) = handover.poll {
+            self.clients().begin_poll(timer.conn, request);
+        }
         let Parts { live, sessions, handler } = &mut self.parts;
         handler.opened(sessions, live, timer.conn, &handover.response);
         for command in &handover.commands {

@@ -106,6 +106,14 @@ impl Input {
         if *budget == 0 {
             return self.read_later(clients, conn);
         }
+        if connection.form.is_poll() {
+            // What follows its request is for the HTTP server, which gets the socket back with it.
+            *budget = budget.saturating_sub(LEAST);
+            if to_the_end && connection.is_open() {
+                clients.remove(conn, 1006);
+            }
+            return;
+        }
         let read = connection.stream.read(&mut self.buffer);
         *budget = budget.saturating_sub(*read.as_ref().unwrap_or(&0).max(&LEAST));
         let more = match read {

@@ -99,7 +99,7 @@ impl Sessions {
     /// Reports to a client up to where it has been sent everything.
     pub(super) fn report_position(&self, live: &mut Live, conn: u32) {
         let offset = self.sent_up_to(live, conn, &[]);
-        live.clients.send_heartbeat(conn, offset);
+        live.clients.send_position(conn, offset);
     }
 
     /// A connection has ended: nothing is delivered to it any more.

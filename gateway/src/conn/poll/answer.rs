@@ -1,25 +1,24 @@
-//! An answer: what a shard says, put into one JSON object, until it is time to end it.
+//! An answer: the pushes of a session, put into one JSON object, until it is time to end it.
 //!
-//! In: pushes, one after the other, and the time. Out: text, piece by piece, and what to wait for. No sockets. What must
-//! hold: the cursor is never ahead of what was told, moves on when nothing has matched, and memory is bounded: only gaps
-//! are kept.
+//! In: pushes, one after the other, and the time of the shard. Out: text, piece by piece, and what to wait for. No sockets.
+//! What must hold: the cursor is never ahead of what the answer contains, moves on when nothing has matched, and memory is
+//! bounded: only gaps are kept.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use tokio::time::{Duration, Instant};
 
 use super::gaps::{Gap, Gaps};
-use crate::http::bridge::{Head, Said, head};
-use crate::http::query::{Cursor, Wish};
+use crate::conn::push::Head;
 
-/// Time for more messages to come behind the first: they are on their way already when a client catches up.
-const GATHER: Duration = Duration::from_millis(20);
+/// Time for more messages to come after the first: they are on their way already when a client catches up.
+pub(crate) const GATHER: Duration = Duration::from_millis(20);
 
-/// Time to look for something in the past, before a client is told how far that has come: more than many lookups take,
-/// less than proxies wait.
+/// Time to search the past, before the answer says how far that has come: more than many lookups take, less than proxies
+/// wait.
 const SEARCH: Duration = Duration::from_secs(10);
 
 /// Most messages of an answer, and the bytes after which it ends; last values come on top, since without all of them they
@@ -27,15 +26,29 @@ const SEARCH: Duration = Duration::from_secs(10);
 const MOST: usize = 1_000;
 const MOST_BYTES: usize = 1 << 20;
 
+/// The same bytes for an answer whose messages come live: it waits in memory meanwhile. The next answer brings the rest.
+const MOST_LIVE_BYTES: usize = 16 << 10;
+
+/// What a client asks for, as far as its answer depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// It has no cursor yet.
+    pub begins: bool,
+    /// It asks for last values.
+    pub values: bool,
+    /// Longest wait for a message.
+    pub wait: Duration,
+}
+
 /// How far an answer is.
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
-    /// The shard has not acknowledged the subscription.
+    /// The subscription has not been acknowledged.
     Asked,
-    /// What is behind the cursor is on its way.
-    Behind { since: Instant },
-    /// The same, and we have asked how far that is.
-    Questioned,
+    /// What came after the cursor is on its way.
+    Behind { since: Duration },
+    /// The same, and the session is about to say how far that is.
+    Overdue,
     /// Everything up to the cursor has come; what follows comes as it happens.
     Live,
     /// Nothing is added any more.
@@ -46,20 +59,20 @@ enum Stage {
 
 /// Why there is no answer, or no whole one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// The request can never be answered.
     Refused { code: String, message: String },
     /// Another time, or elsewhere.
     Unavailable(String),
 }
 
-/// What to do when nothing is said in time.
+/// What to do when the time of an answer is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Late {
-    /// Ask the shard how far it is.
-    Ask,
+pub(crate) enum Expired {
+    /// Give it the position of its session: [`Answer::reach`].
+    NeedsPosition,
     /// Nothing: the answer has ended.
-    End,
+    Ended,
 }
 
 #[derive(Debug)]
@@ -71,7 +84,7 @@ pub(super) struct Answer {
     epoch: Box<str>,
     offset: u64,
     stage: Stage,
-    until: Instant,
+    until: Duration,
     /// Whether the pod sends its clients away.
     pub leaving: bool,
     recovered: Option<bool>,
@@ -102,14 +115,15 @@ struct Refused {
 }
 
 impl Answer {
-    pub(super) fn new(wish: &Wish, now: Instant, wait: Duration) -> Self {
+    /// An answer that begins at `now`, in the time of its shard like every instant here.
+    pub(super) fn new(terms: Terms, now: Duration) -> Self {
         Self {
-            begins: wish.cursor.is_none(),
-            values: wish.snapshot,
+            begins: terms.begins,
+            values: terms.values,
             epoch: Box::default(),
             offset: 0,
             stage: Stage::Asked,
-            until: now + wait,
+            until: now + terms.wait,
             leaving: false,
             recovered: None,
             messages: 0,
@@ -119,7 +133,7 @@ impl Answer {
         }
     }
 
-    pub(super) fn is_acknowledged(&self) -> bool {
+    fn is_acknowledged(&self) -> bool {
         self.stage != Stage::Asked
     }
 
@@ -134,58 +148,66 @@ impl Answer {
         }
     }
 
-    /// When [`Answer::late`] is to be called; `None` while the shard is sure to say something.
-    pub(super) fn until(&self) -> Option<Instant> {
+    /// When [`Answer::expire`] is to be called; `None` while something is sure to come.
+    pub(super) fn until(&self) -> Option<Duration> {
         match self.stage {
             Stage::Live => Some(self.until),
             Stage::Behind { .. } if self.begins || self.values => None,
             Stage::Behind { .. } if self.messages > 0 => Some(self.until),
             Stage::Behind { since } => Some(self.until.max(since + SEARCH)),
-            Stage::Asked | Stage::Questioned | Stage::Done | Stage::Broken(_) => None,
+            Stage::Asked | Stage::Overdue | Stage::Done | Stage::Broken(_) => None,
         }
     }
 
-    /// Nothing was said in time.
-    pub(super) fn late(&mut self, out: &mut String) -> Late {
+    /// Its time is over.
+    pub(super) fn expire(&mut self, out: &mut String) -> Expired {
         if matches!(self.stage, Stage::Behind { .. }) && self.messages == 0 {
-            self.stage = Stage::Questioned;
-            return Late::Ask;
+            self.stage = Stage::Overdue;
+            return Expired::NeedsPosition;
         }
         self.end(out);
-        Late::End
+        Expired::Ended
     }
 
-    /// Takes what the shard says.
-    pub(super) fn take(&mut self, said: Option<Said>, out: &mut String, now: Instant) {
-        match said {
-            Some(Said::Ping) => {}
-            Some(Said::Push(push)) => {
-                if let Some(head) = head(&push) {
-                    self.push(&push, &head, out, now);
-                }
-            }
-            Some(Said::Close { reason, .. }) => self.cut(&reason, out),
-            None => self.cut("the gateway could not answer", out),
+    /// The session has been sent everything up to this offset: ends an answer that needed to know.
+    pub(super) fn reach(&mut self, offset: u64, out: &mut String) {
+        if self.stage == Stage::Overdue {
+            self.offset = self.offset.max(offset);
+            self.end(out);
         }
     }
 
-    fn push(&mut self, push: &str, head: &Head<'_>, out: &mut String, now: Instant) {
+    /// Ends the answer with what it has: the client takes no more now, or there is no memory for more. Does nothing while
+    /// last values are owed, of which a part is worth nothing, or when there is nothing to answer with.
+    pub(super) fn end_early(&mut self, out: &mut String) {
+        if self.messages > 0 && !self.values {
+            self.end(out);
+        }
+    }
+
+    /// Takes a push of the session.
+    pub(super) fn push(&mut self, push: &str, out: &mut String, now: Duration) {
+        if let Some(head) = Head::read(push.as_bytes()).filter(|_| !self.is_done()) {
+            self.take(push, &head, out, now);
+        }
+    }
+
+    fn take(&mut self, push: &str, head: &Head<'_>, out: &mut String, now: Duration) {
         let offset = head.offset.unwrap_or_default();
         match &*head.kind {
-            "connection:established" => self.epoch = head.epoch.clone().unwrap_or_default(),
+            "connection:established" => {
+                self.epoch = head.epoch.as_deref().unwrap_or_default().into();
+            }
             "subscription_ack" if self.stage == Stage::Asked => {
                 self.begin(push, offset, out, now);
-            }
-            "subscription_ack" => {
-                self.offset = self.offset.max(offset);
-                self.end(out);
             }
             "error" if self.stage == Stage::Asked => {
                 if let Ok(Refused { code, message }) = serde_json::from_str(push) {
                     self.stage = Stage::Broken(Broken::Refused { code, message });
                 }
             }
-            "message" => self.message(push, head.snapshot, offset, out, now),
+            "message" if head.snapshot => self.list(push, out, now),
+            "message" => self.message(push, offset, out, now),
             "gap" => self.gap(push, now),
             "live" => {
                 self.offset = self.offset.max(offset);
@@ -205,7 +227,7 @@ impl Answer {
     }
 
     /// The acknowledgement: what is sent begins here.
-    fn begin(&mut self, push: &str, offset: u64, out: &mut String, now: Instant) {
+    fn begin(&mut self, push: &str, offset: u64, out: &mut String, now: Duration) {
         let Ok(ack) = serde_json::from_str::<Ack<'_>>(push) else { return };
         out.push('{');
         if let Some(rejected) = ack.rejected.filter(|list| list.get() != "[]") {
@@ -220,41 +242,50 @@ impl Answer {
         self.values &= ack.recovered != Some(true);
         self.until = self.until.max(now + GATHER);
         self.stage = Stage::Behind { since: now };
-        let looks_back = !self.begins || self.values;
-        if ack.subscribed.is_empty() || !looks_back {
+        let catches_up = !self.begins || self.values;
+        if ack.subscribed.is_empty() || !catches_up {
             self.end(out); // nothing will come
         }
     }
 
-    fn message(&mut self, push: &str, value: bool, offset: u64, out: &mut String, now: Instant) {
+    /// Takes a message that is no last value.
+    pub(super) fn message(&mut self, push: &str, offset: u64, out: &mut String, now: Duration) {
+        if self.is_done() {
+            return;
+        }
+        self.list(push, out, now);
+        (self.offset, self.values) = (offset, false);
+        self.messages += 1;
+        self.bytes += push.len();
+        let most_bytes = if self.stage == Stage::Live { MOST_LIVE_BYTES } else { MOST_BYTES };
+        if self.messages >= MOST || self.bytes >= most_bytes {
+            self.end(out);
+        }
+    }
+
+    fn list(&mut self, push: &str, out: &mut String, now: Duration) {
         if std::mem::replace(&mut self.listed, true) {
             out.push(',');
         }
         out.push_str(push);
         self.until = self.until.min(now + GATHER);
-        if value {
-            return;
-        }
-        (self.offset, self.values) = (offset, false);
-        self.messages += 1;
-        self.bytes += push.len();
-        if self.messages >= MOST || self.bytes >= MOST_BYTES {
-            self.end(out);
-        }
     }
 
-    fn gap(&mut self, push: &str, now: Instant) {
+    fn gap(&mut self, push: &str, now: Duration) {
         let Ok(gap) = serde_json::from_str::<Gap>(push) else { return };
         self.until = self.until.min(now + GATHER);
         if self.stage == Stage::Live {
-            // Whatever comes now is behind it. Before, it may be told ahead of messages that are not.
+            // Whatever comes now is after it. Before, it may come ahead of messages that are not.
             self.offset = self.offset.max(gap.to);
         }
         self.gaps.add(gap);
     }
 
-    /// The shard has hung up. What was told stands, except for last values: nobody would ask for the rest of them.
-    fn cut(&mut self, reason: &str, out: &mut String) {
+    /// The session ends. What the answer has stands, except for last values: nobody would ask for the rest of them.
+    pub(super) fn cut(&mut self, reason: &str, out: &mut String) {
+        if self.is_done() {
+            return;
+        }
         self.leaving = true;
         if self.is_acknowledged() && !self.values {
             return self.end(out);
@@ -279,8 +310,8 @@ impl Answer {
         {
             out.extend([r#","gaps":"#, &gaps]);
         }
-        let cursor = Cursor { epoch: self.epoch.to_string(), offset: self.offset, owed: false };
-        if let Ok(cursor) = serde_json::to_string(&cursor.to_string()) {
+        let cursor = format!("{}:{}", self.epoch, self.offset);
+        if let Ok(cursor) = serde_json::to_string(&cursor) {
             out.extend([r#","cursor":"#, &cursor]);
         }
         out.push('}');

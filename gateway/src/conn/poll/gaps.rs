@@ -1,4 +1,4 @@
-//! Gaps of one answer: bounded, and none that the next answer tells again.
+//! Gaps of one answer: bounded, and none that the next answer reports again.
 
 use std::borrow::Cow;
 
@@ -37,7 +37,7 @@ impl Gaps {
         }
     }
 
-    /// What an answer with this cursor tells: whoever goes on from there is told of the rest.
+    /// What an answer with this cursor reports: the answer that goes on from there reports the rest.
     pub(super) fn up_to(mut self, cursor: u64) -> Vec<Gap> {
         self.list.retain(|gap| gap.from <= cursor);
         for gap in &mut self.list {
@@ -73,9 +73,9 @@ mod tests {
         for n in 0..9_000 {
             gaps.add(gap(2 * n, 2 * n));
         }
-        let told = gaps.up_to(17_000);
-        assert_eq!(told.len(), MOST);
+        let reported = gaps.up_to(17_000);
+        assert_eq!(reported.len(), MOST);
         let rest = Gap { channel: ">".to_owned(), ..gap(2 * (MOST as u64 - 1), 17_000) };
-        assert_eq!(told.last(), Some(&rest));
+        assert_eq!(reported.last(), Some(&rest));
     }
 }
