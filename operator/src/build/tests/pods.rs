@@ -65,17 +65,17 @@ fn in_no_sample_may_a_gateway_use_more_memory_than_its_limit() {
 }
 
 #[rstest]
-#[case::nothing_given("", "624Mi", "1250Mi", Some("250m"))]
-#[case::a_limit("limits: { memory: 512Mi }", "395Mi", "512Mi", Some("250m"))]
-#[case::a_wide_limit("limits: { memory: 4Gi }", "624Mi", "4Gi", Some("250m"))]
-#[case::a_request("requests: { memory: 48Mi }", "48Mi", "1250Mi", Some("250m"))]
+#[case::nothing_given("", "576Mi", "1153Mi", Some("250m"))]
+#[case::a_limit("limits: { memory: 512Mi }", "380Mi", "512Mi", Some("250m"))]
+#[case::a_wide_limit("limits: { memory: 4Gi }", "576Mi", "4Gi", Some("250m"))]
+#[case::a_request("requests: { memory: 48Mi }", "48Mi", "1153Mi", Some("250m"))]
 #[case::a_request_above_our_limit(
     "requests: { memory: '3000000000' }",
     "3000000000",
     "2862Mi",
     Some("250m")
 )]
-#[case::a_cpu_limit("limits: { cpu: 100m }", "624Mi", "1250Mi", None)]
+#[case::a_cpu_limit("limits: { cpu: 100m }", "576Mi", "1153Mi", None)]
 fn what_is_not_given_of_the_resources_is_derived(
     #[case] resources: &str,
     #[case] memory_request: &str,
