@@ -15,6 +15,7 @@ struct Object {
     metadata: Value,
 }
 
+#[allow(clippy::unwrap_used, reason = "the files of this repository")]
 fn exposed() -> Vec<(String, Value)> {
     let files = std::fs::read_dir(SAMPLES).unwrap().map(|entry| entry.unwrap().path());
     let names = files.map(|path| {

@@ -117,6 +117,22 @@ mod tests {
     use super::{covers, *};
     use crate::*;
 
+    fn listener(n: u8) -> Listener {
+        let odd = n == 1;
+        Listener {
+            address: Ipv4Addr::new(127, 0, 0, n).into(),
+            port: 8_000 + u16::from(n),
+            path: format!("/{n}"),
+            protocols: Protocol::ALL[..3 - usize::from(n)].to_vec(),
+            default_protocol: Protocol::ALL[usize::from(n)],
+            compression: odd,
+            event_source: odd,
+            long_poll: odd,
+            keep_alive: Millis(1_000 + u64::from(n)),
+            status_pages: odd,
+        }
+    }
+
     /// Two configurations that differ in every field. They name every field, so that they do not compile while a new one
     /// is missing here.
     fn both() -> [GatewayConfig; 2] {
@@ -135,18 +151,7 @@ mod tests {
                         dedupe_window: Millis(1),
                     }],
                 },
-                listener: Listener {
-                    address: Ipv4Addr::new(127, 0, 0, n).into(),
-                    port: 8_000 + u16::from(n),
-                    path: format!("/{n}"),
-                    protocols: Protocol::ALL[..3 - usize::from(n)].to_vec(),
-                    default_protocol: Protocol::ALL[usize::from(n)],
-                    compression: odd,
-                    event_source: odd,
-                    long_poll: odd,
-                    keep_alive: Millis(1_000 + u64::from(n)),
-                    status_pages: odd,
-                },
+                listener: listener(n),
                 odin: Odin {
                     template: format!("{{token}}.{n}"),
                     initial_channels: vec![n.to_string()],
