@@ -203,7 +203,7 @@ async fn pods_that_run_an_older_live_part_are_made_to_look_and_then_left_alone()
 }
 
 /// What a gateway with this configuration would have read, had its live part been this text.
-fn given(config: &GatewayConfig, live: &str) -> Result<Given> {
+pub(crate) fn given(config: &GatewayConfig, live: &str) -> Result<Given> {
     let restart = config.parts()?.restart;
     let read = GatewayConfig::load(&restart, Some(live))?.config;
     anyhow::ensure!(read == *config, "the live part is another one");
