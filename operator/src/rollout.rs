@@ -6,6 +6,7 @@ mod progress;
 mod turns;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use wsgateway_crds::{ValidGateway, WsGateway};
 
 use crate::FIELD_MANAGER;
-use crate::build::{Objects, TEMPLATE_LABEL, owner_of, selector_text};
+use crate::build::{Objects, TEMPLATE_LABEL, child_name, owner_of, selector_text};
 use crate::context::Context;
 use crate::dereference;
 use crate::error::{Error, Stage as Step};
@@ -48,7 +49,11 @@ pub(crate) async fn look(
     context: &Context,
 ) -> Result<Rollout, Error> {
     let key = Name::new(&valid.namespace, &valid.name);
-    let deployment = dereference::deployment(&key, context);
+    let deployment = match dereference::deployment(&key, context) {
+        // The watch may be late, and a Deployment that is taken for none would be replaced without a pace.
+        None => there(&key, context).await?.map(Arc::new),
+        some => some,
+    };
     let is_listed = *context.pods.listed().borrow();
     let pods = is_listed.then(|| context.pods.of(&key));
     let service = context.inventory.get(&key, Kind::Service, &valid.name);
@@ -92,6 +97,12 @@ pub(crate) async fn look(
     };
     context.turns.forget_waiting(&key);
     Ok(Rollout { plan: plan(&observed, Wanted { may_begin: true, ..wanted }), turn })
+}
+
+async fn there(key: &Name, context: &Context) -> Result<Option<Deployment>, Error> {
+    let api: Api<Deployment> = Api::namespaced(context.client.clone(), &key.namespace);
+    let found = api.get_opt(&child_name(&key.name)).await;
+    found.map_err(|error| Error::kube(Step::Apply, "the Deployment of the gateway", &error))
 }
 
 fn current(deployment: &Deployment) -> Current {
@@ -186,9 +197,8 @@ fn is_unfinished(deployment: &Deployment, pods: &[PodFacts]) -> bool {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
     let verdict = fleet::verdict(deployment, wanted);
     let template = template_of(deployment);
-    let has_old = pods.iter().any(|pod| {
-        pod.view.ended.is_none() && pod.view.template.as_deref() != template
-    });
+    let has_old =
+        pods.iter().any(|pod| pod.view.ended.is_none() && pod.view.template.as_deref() != template);
     // One that is stuck waits for people, not for time.
     verdict.reason != "RolloutStuck"
         && (current(deployment).paused || has_old || !(verdict.holds || wanted == 0))
@@ -216,7 +226,8 @@ impl Rollout {
 
     /// Whether the next step need not wait for anybody.
     pub(crate) fn goes_on(&self) -> bool {
-        let prompt = |(_, action): &(Set, Action)| matches!(action, Action::Detach | Action::Attach);
+        let prompt =
+            |(_, action): &(Set, Action)| matches!(action, Action::Detach | Action::Attach);
         self.plan.sets.iter().any(prompt)
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn gateway(facts: &Facts<'_>, deployment: &Deployment) -> Verdict {
         // Whether its own pods are ready or start, the rollout says better what is on its way.
         Some(rollout)
             if rollout.reason != "WaitingForTurn"
-                && (verdict.holds || verdict.reason == "RollingOut") =>
+                && (verdict.holds || matches!(verdict.reason, "RollingOut" | "PodsNotReady")) =>
         {
             Verdict::no(rollout.reason, rollout.message.clone())
         }

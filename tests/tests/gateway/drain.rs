@@ -75,7 +75,8 @@ async fn clients_are_told_to_reconnect_one_after_the_other_over_the_window() -> 
 }
 
 #[tokio::test]
-async fn few_clients_leave_at_the_pace_that_is_asked_for_and_not_over_the_whole_window() -> Result<()> {
+async fn few_clients_leave_at_the_pace_that_is_asked_for_and_not_over_the_whole_window()
+-> Result<()> {
     let mut rig = Rig::start_with(|config| {
         config.drain = Drain { window: Millis(3_600_000), connections_per_minute: 3_000 };
     })

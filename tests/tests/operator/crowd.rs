@@ -17,9 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use wsgateway_client::envelope::Envelope;
 use wsgateway_client::swarm::subscribe;
-use wsgateway_client::{
-    Acknowledgement, Counters, Gap, Observer, Reconnect, Swarm, SwarmOptions,
-};
+use wsgateway_client::{Acknowledgement, Counters, Gap, Observer, Reconnect, Swarm, SwarmOptions};
 
 use crate::files::Files;
 use crate::reload::given;
@@ -76,7 +74,10 @@ impl Kubelet<'_> {
         }
         self.most_ending = self.most_ending.max(self.ending.len());
         self.route(&pods).await?;
-        Ok(pods.iter().filter_map(|pod| pod.labels().get("wsgateway.dev/template").cloned()).collect())
+        Ok(pods
+            .iter()
+            .filter_map(|pod| pod.labels().get("wsgateway.dev/template").cloned())
+            .collect())
     }
 
     async fn start(&mut self, name: &str) -> Result<()> {
@@ -97,7 +98,8 @@ impl Kubelet<'_> {
     async fn end(&mut self, name: &str) -> Result<()> {
         let Some((gateway, address)) = self.running.remove(name) else { return Ok(()) };
         self.ending.insert(name.to_owned(), address);
-        let unready = json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }] } });
+        let unready =
+            json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }] } });
         let patch = Patch::Merge(&unready);
         self.world.api::<Pod>().patch_status(name, &Default::default(), &patch).await?;
         let name = name.to_owned();
@@ -231,8 +233,7 @@ async fn two_thousand_clients_are_moved_once_each_at_the_pace_and_miss_no_messag
     let (subscribed, ready) = oneshot::channel();
     let (tell, published) = oneshot::channel();
     let heard = Arc::clone(&ends);
-    let swarm =
-        tokio::task::spawn_blocking(move || clients(address, heard, subscribed, published));
+    let swarm = tokio::task::spawn_blocking(move || clients(address, heard, subscribed, published));
     ready.await.context("the clients did not connect")?;
     let rollout = async {
         world.edit(&json!({ "spec": { "listener": { "path": "/ws", "port": 8090 } } })).await?;
@@ -267,7 +268,9 @@ async fn two_thousand_clients_are_moved_once_each_at_the_pace_and_miss_no_messag
     let took = took.context("nobody was moved")?;
     // The first of a pod's clients goes at once, hence a little less than all of them would take.
     let least = Duration::from_secs(60) * CLIENTS as u32 / PER_MINUTE;
-    println!("{CLIENTS} clients moved in {took:?} ({least:?} asked for), {count} messages published");
+    println!(
+        "{CLIENTS} clients moved in {took:?} ({least:?} asked for), {count} messages published"
+    );
     assert!(took > least.mul_f64(0.9), "{took:?}");
     for (_, (gateway, _)) in std::mem::take(&mut kubelet.running) {
         tokio::task::spawn_blocking(move || gateway.abort()).await?;

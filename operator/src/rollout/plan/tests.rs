@@ -103,9 +103,10 @@ impl Cluster {
     /// A pod that the Service leads to.
     fn endpoint(&mut self) -> Option<String> {
         let pinned = self.pinned.clone();
-        let takes = self.pods.iter().filter(|pod| {
-            pod.takes_clients() && (pinned.is_none() || pod.view.template == pinned)
-        });
+        let takes = self
+            .pods
+            .iter()
+            .filter(|pod| pod.takes_clients() && (pinned.is_none() || pod.view.template == pinned));
         let names: Vec<String> = takes.map(|pod| pod.view.name.clone()).collect();
         self.random.choice(names)
     }
@@ -140,15 +141,17 @@ impl Cluster {
             }
         }
         let others = self.sets.iter().filter(|set| own(set) && set.template != template);
-        assert!(others.map(|set| set.replicas).sum::<i32>() == 0, "Kubernetes would end their pods");
+        assert!(
+            others.map(|set| set.replicas).sum::<i32>() == 0,
+            "Kubernetes would end their pods"
+        );
     }
 
     /// The controller of ReplicaSets.
     fn scale_pods(&mut self) {
         for set in self.sets.clone() {
-            let of_set = |pod: &&mut PodFacts| {
-                pod.view.template == set.template && !pod.view.terminating
-            };
+            let of_set =
+                |pod: &&mut PodFacts| pod.view.template == set.template && !pod.view.terminating;
             let count = self.pods.iter_mut().filter(of_set).count();
             let wanted = usize::try_from(set.replicas).unwrap();
             for _ in count..wanted {
@@ -159,7 +162,8 @@ impl Cluster {
             // Those that are not ready first.
             let mut left = count.saturating_sub(wanted);
             for ready in [false, true] {
-                for pod in self.pods.iter_mut().filter(of_set).filter(|pod| pod.view.ready == ready) {
+                for pod in self.pods.iter_mut().filter(of_set).filter(|pod| pod.view.ready == ready)
+                {
                     pod.view.terminating = left > 0;
                     left = left.saturating_sub(1);
                 }
@@ -357,7 +361,12 @@ fn a_pod_goes_only_if_there_is_room_for_its_clients() {
     let sets = [set("b", 2, Owner::Deployment), set("a", 2, Owner::Gateway)];
     let pods = |free: u32| {
         let new = CAPACITY - free;
-        [pod("n1", "b", true, new), pod("n2", "b", true, CAPACITY), pod("o1", "a", true, 12), pod("o2", "a", true, 1)]
+        [
+            pod("n1", "b", true, new),
+            pod("n2", "b", true, CAPACITY),
+            pod("o1", "a", true, 12),
+            pod("o2", "a", true, 1),
+        ]
     };
     let stage = |free| {
         let pods = pods(free);
@@ -381,8 +390,12 @@ fn a_pod_goes_only_if_there_is_room_for_its_clients() {
 #[test]
 fn the_next_pods_wait_for_those_that_hand_their_clients_over() {
     let sets = [set("b", 2, Owner::Deployment), set("a", 1, Owner::Gateway)];
-    let mut pods =
-        [pod("n1", "b", true, 0), pod("n2", "b", true, 0), pod("o1", "a", true, 9), pod("o2", "a", true, 9)];
+    let mut pods = [
+        pod("n1", "b", true, 0),
+        pod("n2", "b", true, 0),
+        pod("o1", "a", true, 9),
+        pod("o2", "a", true, 9),
+    ];
     let steps = |pods: &[PodFacts]| {
         let observed = Observed {
             deployment: Some(running("b")),

@@ -55,7 +55,8 @@ impl<'a> World<'a> {
             return Plan { template, pin, sets: Vec::new(), stage };
         }
         let mut sets = self.useless(&detached);
-        let is_switched = pin.as_deref() == Some(self.wanted.template) && pin == self.observed.pinned;
+        let is_switched =
+            pin.as_deref() == Some(self.wanted.template) && pin == self.observed.pinned;
         let mut stage =
             if is_switched { Stage::Moving(self.moves()) } else { Stage::Starting(self.moves()) };
         if is_switched && sets.is_empty() && !self.is_going(&detached) && self.is_enough() {
@@ -84,8 +85,7 @@ impl<'a> World<'a> {
         let takes = |is_pinned: bool| {
             let mut pods = self.new.iter().chain(&self.old);
             pods.any(|pod| {
-                pod.takes_clients()
-                    && (pod.view.template.as_deref() == Some(&*pinned)) == is_pinned
+                pod.takes_clients() && (pod.view.template.as_deref() == Some(&*pinned)) == is_pinned
             })
         };
         // Better a pod that goes soon than none.
@@ -213,4 +213,3 @@ fn is_idle(pod: &PodFacts) -> bool {
     };
     !pod.view.ready && is_empty
 }
-
