@@ -119,7 +119,7 @@ impl<'a> World<'a> {
         let is_unknown = |pod: &&PodFacts| pod.seen == Seen::NotAsked && pod.view.ready;
         self.old.iter().any(|pod| pod.view.terminating && !is_idle(pod))
             || i64::try_from(current).unwrap_or(i64::MAX) > wanted
-            || self.old.iter().any(|pod| is_unknown(pod))
+            || self.old.iter().any(is_unknown)
     }
 
     /// Whether there are new pods enough to take clients.
