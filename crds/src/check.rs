@@ -68,6 +68,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         limits,
         log: Log { level: spec.log_level.into() },
         autoscaling,
+        rollout: fleet::rollout(&spec.rollout, &mut errors),
         monitoring: fleet::monitoring(&spec.monitoring, &mut errors),
         network: network::network(&spec.network, &mut errors),
         pod,

@@ -51,9 +51,9 @@ pub use spec::{
     CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Expose, ExposeHttpRoute,
     ExposeIngress, ExposeService, ExternalTrafficPolicy, Heartbeat, ImagePullPolicy, IpFamily,
     IpFamilyPolicy, Listener, LogLevel, Monitoring, Nats, NatsTls, Network, NkeySecret, Odin,
-    ParentRef, Pod, PodSecurity, Protocol, RateLimits, Redis, RedisSecret, Resources, SecretName,
-    ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols, TaintEffect,
-    TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
+    ParentRef, Pod, PodSecurity, Protocol, RateLimits, Redis, RedisSecret, Resources, Rollout,
+    SecretName, ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols,
+    TaintEffect, TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
     WhenUnsatisfiable,
 };
 pub use status::{Endpoints, Ownership, PodState, PodStatus, StreamStatus, WsGatewayStatus};
@@ -62,5 +62,5 @@ pub use units::{UnitError, duration, size};
 pub use valid::{
     ValidAutoscaling, ValidExpose, ValidGateway, ValidIngress, ValidLimits, ValidMonitoring,
     ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols, ValidRedis, ValidResources,
-    ValidRoute, ValidService, ValidSource,
+    ValidRollout, ValidRoute, ValidService, ValidSource,
 };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{
     Autoscaling, Capacity, Channels, Expose, History, Listener, LogLevel, Monitoring, Nats,
-    Network, Odin, Pod, RateLimits, Redis, SlowConsumer, Stream, Symbols,
+    Network, Odin, Pod, RateLimits, Redis, Rollout, SlowConsumer, Stream, Symbols,
 };
 use crate::status::WsGatewayStatus;
 
@@ -163,6 +163,9 @@ pub struct WsGatewaySpec {
     /// Scale on connections. Absent: `replicas` pods, always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
+    /// How pods are replaced.
+    #[serde(default)]
+    pub rollout: Rollout,
     /// The least severe events that the gateways log. Default Info.
     #[serde(default)]
     pub log_level: LogLevel,

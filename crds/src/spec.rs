@@ -14,6 +14,7 @@ mod placement;
 mod pod;
 mod protocols;
 mod redis;
+mod rollout;
 mod stream;
 
 pub use autoscaling::Autoscaling;
@@ -37,4 +38,5 @@ pub use placement::{
 pub use pod::{ImagePullPolicy, Pod, Resources, SecretName};
 pub use protocols::{Odin, Protocol, Symbols};
 pub use redis::{Redis, RedisSecret};
+pub use rollout::Rollout;
 pub use stream::{AdoptionPolicy, Compression, DeletionPolicy, Storage, Stream};

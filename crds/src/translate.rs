@@ -1,7 +1,7 @@
 //! From a checked WsGateway to what the gateway and NATS are told.
 
 use wsgateway_config::{
-    Admin, Capacity, Channels, GatewayConfig, JetStreamSource, Listener, RedisSource, Source,
+    Admin, Capacity, Channels, Drain, GatewayConfig, JetStreamSource, Listener, RedisSource, Source,
 };
 
 use crate::{
@@ -49,6 +49,10 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         command_rate: limits.command_rate.clone(),
         slow_consumer: limits.slow_consumer.clone(),
         history: limits.history.clone(),
+        drain: Drain {
+            window: gateway.rollout.drain,
+            connections_per_minute: gateway.rollout.connections_per_minute,
+        },
         log: gateway.log,
         ..GatewayConfig::new(name, source)
     };

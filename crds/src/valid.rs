@@ -52,6 +52,8 @@ pub struct ValidGateway {
     pub derived: Derived,
     /// Scaling on connections.
     pub autoscaling: Option<ValidAutoscaling>,
+    /// How pods are replaced.
+    pub rollout: ValidRollout,
     /// What Prometheus sees.
     pub monitoring: ValidMonitoring,
     /// Who may connect.
@@ -194,6 +196,15 @@ pub struct ValidAutoscaling {
     pub min: i32,
     /// Most pods.
     pub max: i32,
+}
+
+/// How pods hand over their clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValidRollout {
+    /// Longest time that one of them takes.
+    pub drain: Millis,
+    /// Clients in a minute.
+    pub connections_per_minute: u32,
 }
 
 /// What Prometheus sees.

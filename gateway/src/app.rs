@@ -150,11 +150,10 @@ pub(crate) fn start_with(
     tracing::info!(address = %client_addr, path = config.listener.path, shards, name = config.name, "listening");
     let reached =
         Reached { recipe, hub: hub.clone(), entrance, history, rules, site, port, metrics };
-    let window = config.drain.window.into();
     let controls = Controls::new(config, reached);
     let stops = (stop_http, stop_source);
     let parts = Some(Parts { admission, serving, threads, http, source, stops, _admin: admin });
-    Ok(Running { client_addr, admin_addr, memory, hub, parts, readiness, window, controls })
+    Ok(Running { client_addr, admin_addr, memory, hub, parts, readiness, controls })
 }
 
 /// What stands in front of the shards.

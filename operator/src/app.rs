@@ -29,6 +29,7 @@ use crate::identity::Identity;
 use crate::inventory::{self, Follower, Inventory};
 use crate::kinds::Kind;
 use crate::metrics::Metrics;
+use crate::rollout::Turns;
 use crate::scope::Scope;
 use crate::stream::Records;
 use crate::wake::wakes;
@@ -129,6 +130,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let (deployments, deployment_writer) = children::pair();
     let (autoscalers, autoscaler_writer) = children::pair();
     let pace = pace(&options);
+    let turns = Turns::new(options.rollouts_at_once.get().into(), turns_settle(&options));
     let context = Arc::new(Context {
         events: Events::new(client.clone()),
         links: nats::Links::new(wake.clone()),
@@ -150,6 +152,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         configs: crate::configs::Looks::default(),
         spread: crate::live::Spread::default(),
         backoff: crate::backoff::Backoff::default(),
+        turns,
     });
     let beside =
         Beside { scope, kinds, deployments: deployment_writer, autoscalers: autoscaler_writer };
@@ -158,6 +161,11 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
 
 fn seconds(seconds: NonZeroU32) -> Duration {
     Duration::from_secs(u64::from(seconds.get()))
+}
+
+/// By then all WsGateways that wait have asked.
+fn turns_settle(options: &Options) -> Duration {
+    (2 * seconds(options.resync_seconds)).min(Duration::from_secs(30))
 }
 
 fn pace(options: &Options) -> Pace {

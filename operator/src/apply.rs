@@ -19,10 +19,11 @@ use wsgateway_crds::ValidGateway;
 
 use crate::FIELD_MANAGER;
 use crate::build::Desired;
-use crate::error::{Error, Stage};
+use crate::error::{Error, Stage as Step};
 use crate::inventory::{Claim, Entry, Inventory, claim, fingerprint};
 use crate::kinds::{Concern, Kind};
 use crate::metrics::{Deed, Metrics};
+use crate::rollout::Stage;
 use crate::unchanged;
 use crate::wake::{Name, Wake};
 
@@ -88,6 +89,8 @@ pub(crate) struct Applier<'a> {
     pub(crate) metrics: &'a Metrics,
     pub(crate) wake: &'a Wake,
     pub(crate) gateway: &'a ValidGateway,
+    /// The Deployment stays as it is.
+    pub(crate) keeps_deployment: bool,
 }
 
 /// What came of it.
@@ -97,6 +100,10 @@ pub(crate) struct Applied {
     pub(crate) deployment: Option<Arc<Deployment>>,
     /// Why objects are not as desired, in the order in which they were tried.
     pub(crate) problems: Vec<(Kind, Error)>,
+    /// How far the pods are replaced.
+    pub(crate) stage: Stage,
+    /// The next step of that need not wait for anybody.
+    pub(crate) goes_on: bool,
 }
 
 impl Applied {
@@ -124,7 +131,10 @@ impl Applier<'_> {
     pub(crate) async fn all(&self, desired: &[Desired]) -> Applied {
         let key = self.key();
         let mut applied = Applied::default();
-        for desired in desired {
+        let to_apply = desired
+            .iter()
+            .filter(|desired| desired.kind != Kind::Deployment || !self.keeps_deployment);
+        for desired in to_apply {
             match self.one(&key, desired).await {
                 Ok(written) if desired.kind == Kind::Deployment => {
                     let written = written.and_then(|object| object.try_parse().ok());
@@ -224,7 +234,7 @@ impl Applier<'_> {
         let Some(live) = live else { return Ok(None) };
         let found = fingerprint(&live.metadata);
         let live = serde_json::to_value(&live)
-            .map_err(|error| Error::new(Stage::Apply, "NotSerializable", error.to_string()))?;
+            .map_err(|error| Error::new(Step::Apply, "NotSerializable", error.to_string()))?;
         Ok(unchanged::is_as(desired, &live).then_some(found))
     }
 
@@ -236,7 +246,7 @@ impl Applier<'_> {
             format!("this WsGateway, but to WsGateway {}", owner.name)
         });
         Error::new(
-            Stage::Apply,
+            Step::Apply,
             "NameTaken",
             format!(
                 "{} {name} exists and does not belong to {whose}: rename or delete it, or use another name for the \
@@ -294,7 +304,7 @@ fn marked(desired: &Value) -> (Value, String) {
 }
 
 fn failed(kind: Kind, name: &str, error: &kube::Error) -> Error {
-    Error::kube(Stage::Apply, &format!("{} {name}", kind.as_str()), error)
+    Error::kube(Step::Apply, &format!("{} {name}", kind.as_str()), error)
 }
 
 fn hash_of(text: &str) -> u64 {

@@ -31,8 +31,8 @@ use wsgateway_crds::{ValidGateway, gateway_config};
 use crate::kinds::Kind;
 
 pub(crate) use meta::{
-    CONFIG_LABEL, INSTANCE, MANAGED_BY, MANAGED_BY_LABEL, POD_LABELS, admin_name, child_name,
-    config_version, selector_text,
+    CONFIG_LABEL, INSTANCE, MANAGED_BY, MANAGED_BY_LABEL, POD_LABELS, SERVES_ONLY, TEMPLATE_LABEL,
+    admin_name, child_name, config_version, owner_of, selector_text,
 };
 pub(crate) use network_policy::NetworkRules;
 
@@ -103,6 +103,27 @@ pub(crate) struct Desired {
 }
 
 impl Objects {
+    /// The hash of the pod template.
+    pub(crate) fn template(&self) -> Option<&str> {
+        let metadata = self.deployment.spec.as_ref()?.template.metadata.as_ref()?;
+        metadata.labels.as_ref()?.get(TEMPLATE_LABEL).map(String::as_str)
+    }
+
+    /// Limits the Service for clients to pods of one template.
+    pub(crate) fn serve_only(&mut self, template: &str) {
+        let spec = self.clients.spec.get_or_insert_default();
+        spec.selector
+            .get_or_insert_default()
+            .insert(TEMPLATE_LABEL.to_owned(), template.to_owned());
+        let annotations = self.clients.metadata.annotations.get_or_insert_default();
+        annotations.insert(SERVES_ONLY.to_owned(), template.to_owned());
+    }
+
+    /// Has the Deployment start no pods of its template yet.
+    pub(crate) fn pause(&mut self) {
+        self.deployment.spec.get_or_insert_default().paused = Some(true);
+    }
+
     /// All of them, in the order in which they are applied.
     pub(crate) fn desired(&self) -> Result<Vec<Desired>, serde_json::Error> {
         let all = [

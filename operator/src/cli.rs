@@ -70,6 +70,13 @@ pub struct Options {
     /// Seconds that a deleted WsGateway with deletionPolicy Delete waits for NATS before it goes without its stream.
     #[arg(long, env = "WSGATEWAY_DELETION_PATIENCE_SECONDS", default_value = "600")]
     pub deletion_patience_seconds: u32,
+    /// WsGateways whose pods are replaced at the same time because this version of the operator makes other ones. One whose
+    /// specification changed waits for nobody.
+    #[arg(long, env = "WSGATEWAY_ROLLOUTS_AT_ONCE", default_value = "3")]
+    pub rollouts_at_once: NonZeroU16,
+    /// Seconds, besides the time that its pods and clients take, after which such a rollout holds up no others any more.
+    #[arg(long, env = "WSGATEWAY_ROLLOUT_PATIENCE_SECONDS", default_value = "900")]
+    pub rollout_patience_seconds: NonZeroU32,
     /// Seconds between two looks for optional kinds, such as ServiceMonitor.
     #[arg(long, env = "WSGATEWAY_DISCOVERY_SECONDS", default_value = "60")]
     pub discovery_seconds: NonZeroU32,

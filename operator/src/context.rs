@@ -23,6 +23,7 @@ use crate::kinds::Kind;
 use crate::live::Spread;
 use crate::metrics::Metrics;
 use crate::nats::Links;
+use crate::rollout::Turns;
 use crate::stream::Records;
 use crate::wake::{Name, Wake};
 use crate::{Options, class};
@@ -54,6 +55,7 @@ pub(crate) struct Context {
     pub(crate) configs: Looks,
     pub(crate) spread: Spread,
     pub(crate) backoff: Backoff,
+    pub(crate) turns: Turns,
 }
 
 impl Context {
@@ -74,6 +76,7 @@ impl Context {
     pub(crate) fn forget(&self, name: &Name) {
         self.written.forget(name);
         self.configs.forget(&name.namespace, &name.name);
+        self.turns.forget(name);
         self.spread.forget(&name.namespace, &name.name);
         self.backoff.succeeded(&name.namespace, &name.name);
     }

@@ -17,6 +17,7 @@ use tokio::sync::watch as channel;
 pub(crate) use claim::{Claim, claim};
 pub(crate) use watch::{Follower, autoscalers, deployments, follow, optional};
 
+use crate::build::SERVES_ONLY;
 use crate::fleet::gateway_of;
 use crate::kinds::Kind;
 use crate::unchanged::APPLIED;
@@ -34,18 +35,22 @@ pub(crate) struct Entry {
     pub(crate) is_labelled: bool,
     /// The mark of the desired object that it was last written from.
     pub(crate) mark: Option<String>,
+    /// Of the Service for clients: the template of the pods that it is limited to.
+    pub(crate) serves_only: Option<String>,
 }
 
 impl Entry {
     /// `gateway`: the WsGateway that is asked about.
     pub(crate) fn of(metadata: &ObjectMeta, gateway: &Name) -> Self {
         let owners = metadata.owner_references.as_deref().unwrap_or_default();
+        let annotation = |key: &str| metadata.annotations.as_ref()?.get(key).cloned();
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             fingerprint: fingerprint(metadata),
             controller: owners.iter().find(|owner| owner.controller == Some(true)).cloned(),
             is_labelled: is_managed(metadata) && gateway_of(metadata).as_ref() == Some(gateway),
-            mark: metadata.annotations.as_ref().and_then(|all| all.get(APPLIED)).cloned(),
+            mark: annotation(APPLIED),
+            serves_only: annotation(SERVES_ONLY),
         }
     }
 }

@@ -38,6 +38,7 @@ mod metrics;
 mod nats;
 mod reconcile;
 mod report;
+mod rollout;
 mod scope;
 mod secrets;
 mod standstill;

@@ -20,10 +20,15 @@ use crate::standstill::{paused, refused, stand_still};
 use crate::status::Verdict;
 use crate::stream::Outcome;
 use crate::wake::Name;
-use crate::{RECONCILE_AT, TAKE_OVER, configs, dereference, finalize, live, secrets, stream};
+use crate::{
+    RECONCILE_AT, TAKE_OVER, apply, configs, dereference, finalize, live, rollout, secrets, stream,
+};
 
 /// While something is not ready, the next look comes this early.
 const NOT_READY: Duration = Duration::from_secs(5);
+
+/// Between two steps of which the second need not wait.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// A server that hangs must not hold the place of others for longer.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -103,21 +108,27 @@ async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, boo
         let why = Verdict::no("WaitingForStream", "gateways start once the stream is ours");
         Ok(Deployed::Held(why.planned()))
     } else {
-        deploy(&valid, &world, context).await
+        deploy(gateway, &valid, &world, context).await
     };
     let failures = context.backoff.failures(&key.namespace, &key.name);
     let outcomes = outcomes(&valid, &world, &stream, &deployed, failures);
     let written = deployed.as_ref().ok().and_then(Deployed::applied);
     let deployment = written.and_then(|applied| applied.deployment.clone());
+    let rollout = written.map(|applied| applied.stage).unwrap_or_default();
+    let goes_on = written.is_some_and(|applied| applied.goes_on);
     let look = Look {
         deployment: deployment.or_else(|| dereference::deployment(&key, context)),
         wanted: valid.effective_replicas(),
+        rollout,
         stream: Some(&stream),
         internal: Some(format!("{}.{}.svc:{}", valid.name, valid.namespace, valid.port)),
     };
     let settled = tell(gateway, &key, look, outcomes, context).await?;
     if let Some(error) = deployed?.into_broken() {
         return Err(error);
+    }
+    if goes_on {
+        return Ok((Action::requeue(AT_ONCE), settled));
     }
     Ok((next_look(&valid, settled, stream.retry, context), settled))
 }
@@ -141,11 +152,19 @@ async fn make_stream(
     }
 }
 
-async fn deploy(valid: &ValidGateway, world: &World, context: &Context) -> Result<Deployed, Error> {
-    let objects = build(valid, world, context)?;
+async fn deploy(
+    gateway: &WsGateway,
+    valid: &ValidGateway,
+    world: &World,
+    context: &Context,
+) -> Result<Deployed, Error> {
+    let mut objects = build(valid, world, context)?;
     if let Some(verdict) = secrets_withheld(&objects.deployment, valid, world, context).await {
         return Ok(Deployed::Held(verdict));
     }
+    let template = objects.template().unwrap_or_default().to_owned();
+    let rollout = rollout::look(gateway, valid, &template, context).await?;
+    rollout.fit(&mut objects);
     let desired = objects
         .desired()
         .map_err(|error| Error::new(Stage::Build, "NotSerializable", error.to_string()))?;
@@ -156,13 +175,31 @@ async fn deploy(valid: &ValidGateway, world: &World, context: &Context) -> Resul
         metrics: &context.metrics,
         wake: &context.wake,
         gateway: valid,
+        keeps_deployment: rollout.keeps_deployment(),
     };
-    let applied = applier.all(&desired).await;
+    let mut applied = applier.all(&desired).await;
+    applied.stage = rollout.plan.stage;
     if applied.broken().is_none() {
+        if rollout.keeps_deployment() {
+            keep_number(valid, context).await?;
+        }
+        rollout.step(valid, context).await?;
+        applied.goes_on = rollout.goes_on();
         configs::prune(&applier, &objects.config, context).await;
         live::spread(valid, &objects.live_hash, context).await;
     }
     Ok(Deployed::Applied(applied))
+}
+
+/// A Deployment that keeps its template still has as many pods as are wanted.
+async fn keep_number(valid: &ValidGateway, context: &Context) -> Result<(), Error> {
+    let key = Name::new(&valid.namespace, &valid.name);
+    let Some(deployment) = dereference::deployment(&key, context) else { return Ok(()) };
+    let wanted = valid.effective_replicas();
+    if deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(wanted) {
+        return Ok(());
+    }
+    apply::scale(&context.client, &deployment, wanted).await
 }
 
 fn build(valid: &ValidGateway, world: &World, context: &Context) -> Result<Objects, Error> {

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::dereference::{self, World};
 use crate::error::Error;
 use crate::kinds::{Concern, Kind};
+use crate::rollout::{self, Stage};
 use crate::status::conclude::{Outcomes, conclude};
 use crate::status::judge::Facts;
 use crate::status::{self, Findings, Fleet, READY, Verdict};
@@ -29,6 +30,8 @@ pub(crate) struct Look<'a> {
     pub(crate) deployment: Option<Arc<Deployment>>,
     /// Pods wanted.
     pub(crate) wanted: i32,
+    /// How far the pods are replaced.
+    pub(crate) rollout: Stage,
     pub(crate) stream: Option<&'a Outcome>,
     /// Where clients connect inside the cluster.
     pub(crate) internal: Option<String>,
@@ -155,7 +158,8 @@ pub(crate) async fn tell(
     let pods = context.pods.of(key);
     let autoscaler = dereference::autoscaler(key, context);
     let deployment = look.deployment.as_deref();
-    let facts = Facts { deployment, wanted: look.wanted, pods: &pods, now };
+    let rollout = rollout::words(&look.rollout, context.turns.most());
+    let facts = Facts { deployment, wanted: look.wanted, pods: &pods, rollout, now };
     let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice());
     let is_known = conditions.unwrap_or_default().iter().any(|condition| condition.type_ == READY);
     let findings = Findings {
@@ -208,7 +212,7 @@ mod tests {
     use wsgateway_crds::{parse, validate};
 
     use super::*;
-    use crate::error::Stage;
+    use crate::error::Stage as Step;
 
     const SAMPLE: &str = include_str!("../../manifests/samples/odin.yaml");
     const FULL: &str = include_str!("build/full.yaml");
@@ -241,14 +245,14 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_told_by_the_condition_that_it_belongs_to() {
-        let error = || Error::new(Stage::Apply, "Forbidden", "no");
+        let error = || Error::new(Step::Apply, "Forbidden", "no");
         let problems = vec![(Kind::Ingress, error()), (Kind::ServiceMonitor, error())];
-        let applied = Applied { deployment: None, problems };
+        let applied = Applied { problems, ..Applied::default() };
         let refused = [Some(("IngressRefused", false)), Some(("ServiceMonitorRefused", false))];
         assert_eq!(told(FULL, &Kind::OPTIONAL, &applied), refused);
         assert!(applied.broken().is_none());
         let problems = vec![(Kind::HttpRoute, error()), (Kind::Service, error())];
-        let applied = Applied { deployment: None, problems };
+        let applied = Applied { problems, ..Applied::default() };
         assert_eq!(told(FULL, &Kind::OPTIONAL, &applied)[0], Some(("HttpRouteRefused", false)));
         assert!(applied.broken().is_some());
     }

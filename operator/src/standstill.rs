@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::reconcile::rest;
 use crate::report::{Look, tell};
+use crate::rollout::Stage;
 use crate::status::Verdict;
 use crate::status::conclude::Outcomes;
 use crate::wake::Name;
@@ -53,7 +54,7 @@ pub(crate) async fn stand_still(
         is_autoscaled: gateway.spec.autoscaling.is_some(),
         ..Outcomes::default()
     };
-    let look = Look { deployment, wanted, stream: None, internal: None };
+    let look = Look { deployment, wanted, rollout: Stage::Settled, stream: None, internal: None };
     tell(gateway, key, look, outcomes, context).await?;
     // Pods that run wake it when something about them changes.
     let action = if is_deployed { Action::requeue(rest(context)) } else { Action::await_change() };

@@ -136,8 +136,11 @@ pub(crate) fn compute(
     if let Some(fleet) = &findings.fleet {
         let counted = fleet.deployment.and_then(|deployment| deployment.status.as_ref());
         status.replicas = counted.and_then(|status| status.replicas).unwrap_or_default();
-        status.ready_replicas =
-            counted.and_then(|status| status.ready_replicas).unwrap_or_default();
+        let ready = counted.and_then(|status| status.ready_replicas).unwrap_or_default();
+        // While pods are replaced, those of before serve as well.
+        let serving = fleet.pods.iter().filter(|pod| pod.takes_clients()).count();
+        let serving = i32::try_from(serving).unwrap_or(i32::MAX);
+        status.ready_replicas = ready.max(serving.min(fleet.wanted));
         status.pods_ready = Some(format!("{}/{}", status.ready_replicas, fleet.wanted));
         pods::enter(&mut status, fleet.pods, previous, now);
     }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use wsgateway_crds::WsGateway;
 
 /// Namespace and name of a WsGateway.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Name {
     pub(crate) namespace: String,
     pub(crate) name: String,

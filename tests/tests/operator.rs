@@ -11,6 +11,8 @@ mod world;
 mod class;
 #[path = "operator/conditions.rs"]
 mod conditions;
+#[path = "operator/crowd.rs"]
+mod crowd;
 #[path = "operator/deletion.rs"]
 mod deletion;
 #[path = "operator/drift.rs"]
@@ -51,6 +53,8 @@ mod reload;
 mod rest;
 #[path = "operator/rights.rs"]
 mod rights;
+#[path = "operator/rollout.rs"]
+mod rollout;
 #[path = "operator/scale.rs"]
 mod scale;
 #[path = "operator/schema.rs"]

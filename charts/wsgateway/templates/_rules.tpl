@@ -49,10 +49,11 @@ superfluous is deleted by the operator itself.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch]
-# Whether one still needs an old ConfigMap.
+# Whether one still needs an old ConfigMap; and those of an older pod template, which a rollout takes from their Deployment,
+# scales down at its own pace and deletes.
 - apiGroups: [apps]
   resources: [replicasets]
-  verbs: [list]
+  verbs: [list, patch, delete]
 # The Secrets that WsGateways name, one by one: for its own connection to NATS, and to see whether they have the label
 # wsgateway.dev/allow. It can neither list nor watch them.
 - apiGroups: [""]

@@ -1,9 +1,11 @@
 //! Rules of the pods' port and number, and of who watches them.
 
+use wsgateway_config::Millis;
+
 use super::errors::Errors;
 use super::names::is_label;
-use crate::spec::{Listener, Monitoring};
-use crate::{ADMIN_PORT, ValidAutoscaling, ValidMonitoring, WsGatewaySpec};
+use crate::spec::{Listener, Monitoring, Rollout};
+use crate::{ADMIN_PORT, ValidAutoscaling, ValidMonitoring, ValidRollout, WsGatewaySpec};
 
 const RESERVED_PATHS: [&str; 5] = ["/", "/health", "/stats", "/sse", "/poll"];
 
@@ -49,6 +51,22 @@ pub(super) fn autoscaling(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<V
         );
     }
     Some(ValidAutoscaling { min, max })
+}
+
+pub(super) fn rollout(rollout: &Rollout, errors: &mut Errors) -> ValidRollout {
+    ValidRollout {
+        drain: errors.duration_within(
+            "spec.rollout.drain",
+            &rollout.drain,
+            Millis::from_secs(1)..=Millis::from_secs(3_600),
+            "must be 1s to 1h: few platforms wait for a pod longer",
+        ),
+        connections_per_minute: errors.number(
+            "spec.rollout.connectionsPerMinute",
+            rollout.connections_per_minute,
+            60..=10_000_000,
+        ),
+    }
 }
 
 pub(super) fn monitoring(monitoring: &Monitoring, errors: &mut Errors) -> ValidMonitoring {

@@ -5,6 +5,7 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus::Registry;
 use wsgateway_config::{ConfigError, GatewayConfig};
@@ -147,6 +148,12 @@ impl Controls {
         self.reached.site.config.set(state);
         *running = given.config;
         Ok(change.live)
+    }
+
+    /// The time over which so many connections are handed over.
+    pub(super) fn drain(&self, connections: u64) -> Duration {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.drain.window_for(connections).into()
     }
 
     /// Reports why the files are not what runs.

@@ -1,7 +1,6 @@
 //! A gateway that runs: what it is asked, told and given by those who started it.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use wsgateway_runtime::admin::AdminServer;
@@ -25,7 +24,6 @@ pub struct Running {
     pub(super) hub: Hub,
     pub(super) parts: Option<Parts>,
     pub(super) readiness: Readiness,
-    pub(super) window: Duration,
     pub(super) controls: Controls,
 }
 
@@ -94,10 +92,10 @@ impl Running {
         self.controls.refuse(problem);
     }
 
-    /// Turns unready, asks every client to reconnect elsewhere over the drain window, then stops. Blocks until done.
+    /// Turns unready, asks every client to reconnect elsewhere at the pace of `drain`, then stops. Blocks until done.
     pub fn shutdown(mut self) {
         if let Some(parts) = self.parts.take() {
-            let window = self.window;
+            let window = self.controls.drain(self.hub.totals().connections);
             parts.stop(|threads| threads.drain_and_stop(window, "restart"));
         }
     }

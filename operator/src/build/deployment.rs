@@ -19,9 +19,11 @@ use wsgateway_crds::{
 use super::config_map::version;
 use super::container::{self, PAUSE};
 use super::meta::{
-    CONFIG_LABEL, child_name, config_name, label_selector, labels, live_name, metadata,
+    CONFIG_LABEL, TEMPLATE_LABEL, child_name, config_name, label_selector, labels, live_name,
+    metadata,
 };
 use super::placement;
+use crate::unchanged;
 
 /// Read by the one user of the container, who is not the owner of the files, and written by nobody.
 const READABLE: i32 = 0o444;
@@ -50,16 +52,28 @@ pub(super) fn build(
                 rolling_update: Some(RollingUpdateDeployment {
                     // Connections need somewhere to go before theirs ends.
                     max_unavailable: Some(IntOrString::Int(0)),
-                    max_surge: Some(IntOrString::String("25%".to_owned())),
+                    max_surge: Some(IntOrString::String("100%".to_owned())),
                 }),
             }),
             revision_history_limit: Some(3),
             progress_deadline_seconds: Some(PROGRESS_DEADLINE),
-            template: template(gateway, config, parts, default_image)?,
+            template: labelled(template(gateway, config, parts, default_image)?)?,
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
     })
+}
+
+/// The template with its own hash, by which its pods are told from those of others.
+fn labelled(mut template: PodTemplateSpec) -> Result<PodTemplateSpec, ConfigError> {
+    let plain = serde_json::to_value(&template).map_err(|error| ConfigError::Shape {
+        path: "spec.pod".to_owned(),
+        message: error.to_string(),
+    })?;
+    let metadata = template.metadata.get_or_insert_default();
+    let labels = metadata.labels.get_or_insert_default();
+    labels.insert(TEMPLATE_LABEL.to_owned(), unchanged::mark(&plain));
+    Ok(template)
 }
 
 fn template(

@@ -38,6 +38,11 @@ pub(crate) fn admin_name(gateway: &str, is_taken: impl Fn(&str) -> bool) -> Stri
 /// On the ConfigMap of a restart part, and on the pods and ReplicaSets that mount it: its version.
 pub(crate) const CONFIG_LABEL: &str = "wsgateway.dev/config";
 
+/// On pods and ReplicaSets: the hash of their pod template, as it was built here.
+pub(crate) const TEMPLATE_LABEL: &str = "wsgateway.dev/template";
+/// On the Service for clients, during a rollout: the template of the pods that it is limited to.
+pub(crate) const SERVES_ONLY: &str = "wsgateway.dev/serves-only";
+
 /// Name of the ConfigMap with a version of the restart part.
 pub(super) fn config_name(gateway: &str, version: &str) -> String {
     format!("{gateway}-config-{version}")
@@ -87,15 +92,20 @@ pub(super) fn metadata(gateway: &ValidGateway, name: String) -> ObjectMeta {
         name: Some(name),
         namespace: Some(gateway.namespace.clone()),
         labels: Some(labels(&gateway.name)),
-        owner_references: Some(vec![OwnerReference {
-            api_version: format!("{GROUP}/{VERSION}"),
-            kind: "WsGateway".to_owned(),
-            name: gateway.name.clone(),
-            uid: gateway.uid.clone(),
-            controller: Some(true),
-            block_owner_deletion: Some(true),
-        }]),
+        owner_references: Some(vec![owner_of(gateway)]),
         ..ObjectMeta::default()
+    }
+}
+
+/// The WsGateway as the controller of an object.
+pub(crate) fn owner_of(gateway: &ValidGateway) -> OwnerReference {
+    OwnerReference {
+        api_version: format!("{GROUP}/{VERSION}"),
+        kind: "WsGateway".to_owned(),
+        name: gateway.name.clone(),
+        uid: gateway.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -41,8 +41,18 @@ pub(super) async fn step(
             .map_err(failed)?;
         tracing::info!(namespace, name, "stopping the gateways of a WsGateway that is deleted");
     }
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
     let ours = ListParams::default().labels(&selector_text(&gateway.name_any()));
+    let sets: Api<ReplicaSet> = Api::namespaced(context.client.clone(), &namespace);
+    for set in sets.list(&ours).await.map_err(failed)? {
+        if is_detached(&set, gateway.metadata.uid.as_deref()) {
+            let patch = json!({ "metadata": { "uid": set.uid() }, "spec": { "replicas": 0 } });
+            let name = set.name_any();
+            sets.patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
+                .await
+                .map_err(failed)?;
+        }
+    }
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
     let pods = pods.list(&ours).await.map_err(failed)?;
     Ok(pods.items.iter().filter(|pod| is_there(pod, now)).count())
 }
@@ -51,6 +61,12 @@ fn is_running(deployment: &Deployment, owner: Option<&str>) -> bool {
     let owned = deployment.owner_references().iter().any(|one| Some(one.uid.as_str()) == owner);
     let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
     owned && replicas != Some(0) && deployment.metadata.deletion_timestamp.is_none()
+}
+
+/// Whether a ReplicaSet is what a rollout has left to do, and runs.
+fn is_detached(set: &ReplicaSet, owner: Option<&str>) -> bool {
+    let owned = set.owner_references().iter().any(|one| Some(one.uid.as_str()) == owner);
+    owned && set.spec.as_ref().and_then(|spec| spec.replicas) != Some(0)
 }
 
 /// Whether a pod may still serve clients.

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondit
 use k8s_openapi::jiff::Timestamp;
 use wsgateway_crds::GATEWAY_CONTAINER;
 
-use crate::build::INSTANCE;
+use crate::build::{INSTANCE, TEMPLATE_LABEL};
 use crate::live::LIVE_HASH;
 use crate::text::cut;
 use crate::wake::Name;
@@ -30,6 +30,8 @@ pub(crate) struct PodView {
     pub(crate) ended: Option<Ended>,
     /// Which live part it was made to look for last.
     pub(crate) live_asked: Option<String>,
+    /// Hash of the template that it was made from; those of earlier operators have none.
+    pub(crate) template: Option<String>,
     /// Since when it is ready or not.
     pub(crate) since: Option<Timestamp>,
     /// Why no node takes it.
@@ -89,6 +91,12 @@ impl PodView {
             live_asked: annotations
                 .and_then(|annotations| annotations.get(LIVE_HASH))
                 .map(|hash| cut(hash, LONGEST_TEXT)),
+            template: pod
+                .metadata
+                .labels
+                .as_ref()
+                .and_then(|labels| labels.get(TEMPLATE_LABEL))
+                .cloned(),
             since: time(ready),
             unschedulable: find("PodScheduled")
                 .filter(|condition| condition.status == "False")

@@ -125,7 +125,7 @@ mod tests {
         let pods = [PodFacts { view, seen, full: false }];
         let pods = if deployment.is_some() { &pods[..] } else { &[] };
         let now = Timestamp::from_second(1).unwrap();
-        let facts = Facts { deployment, wanted: 1, pods, now };
+        let facts = Facts { deployment, wanted: 1, pods, rollout: None, now };
         let manifest = include_str!("../../../manifests/samples/odin.yaml");
         let gateway = wsgateway_crds::parse(manifest).unwrap();
         let findings = conclude(Findings::of(&gateway), &facts, None, outcomes, false);

@@ -23,6 +23,8 @@ pub(crate) struct Facts<'a> {
     /// Pods wanted.
     pub(crate) wanted: i32,
     pub(crate) pods: &'a [PodFacts],
+    /// What is to be said of the replacement of pods, if there is one.
+    pub(crate) rollout: Option<Verdict>,
     pub(crate) now: Timestamp,
 }
 
@@ -36,13 +38,23 @@ impl Facts<'_> {
 /// A verdict on the pods of a Deployment that exists: GatewayReady.
 pub(crate) fn gateway(facts: &Facts<'_>, deployment: &Deployment) -> Verdict {
     let verdict = fleet::verdict(deployment, facts.wanted);
+    let verdict = match &facts.rollout {
+        // Whether its own pods are ready or start, the rollout says better what is on its way.
+        Some(rollout)
+            if rollout.reason != "WaitingForTurn"
+                && (verdict.holds || matches!(verdict.reason, "RollingOut" | "PodsNotReady")) =>
+        {
+            Verdict::no(rollout.reason, rollout.message.clone())
+        }
+        _ => verdict,
+    };
     if verdict.holds {
         return verdict;
     }
     match problems(facts) {
         Some((problem, words)) => match verdict.reason {
             // The pods say better why.
-            "PodsNotReady" | "RollingOut" | "RolloutStuck" => {
+            "PodsNotReady" | "RollingOut" | "RolloutStuck" | "NoRoom" => {
                 Verdict::no(problem, format!("{}; {words}", verdict.message))
             }
             _ => verdict,
@@ -126,9 +138,15 @@ pub(crate) fn progressing(facts: &Facts<'_>) -> Verdict {
     };
     let draining = facts.pods.iter().filter(|pod| pod.view.terminating).count();
     let verdict = fleet::progress(deployment, facts.wanted, draining);
+    let verdict = match &facts.rollout {
+        Some(rollout) if !matches!(verdict.reason, "PodsRefused" | "RolloutStuck") => {
+            rollout.clone()
+        }
+        _ => verdict,
+    };
     match problems(facts) {
         Some((reason, words)) if verdict.reason == "PodsStarting" => Verdict::no(reason, words),
-        _ if matches!(verdict.reason, "PodsRefused" | "RolloutStuck") => verdict,
+        _ if matches!(verdict.reason, "PodsRefused" | "RolloutStuck" | "NoRoom") => verdict,
         _ => verdict.planned(),
     }
 }

@@ -53,7 +53,7 @@ fn crashing(name: &str) -> PodFacts {
 }
 
 fn facts<'a>(deployment: &'a Deployment, pods: &'a [PodFacts]) -> Facts<'a> {
-    Facts { deployment: Some(deployment), wanted: 2, pods, now: now() }
+    Facts { deployment: Some(deployment), wanted: 2, pods, rollout: None, now: now() }
 }
 
 #[rstest]

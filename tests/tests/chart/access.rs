@@ -40,7 +40,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("get list watch create patch delete", "gateway.networking.k8s.io/httproutes"),
     ("get list watch create patch delete", "monitoring.coreos.com/servicemonitors"),
     ("list watch patch", "/pods"),
-    ("list", "apps/replicasets"),
+    ("list patch delete", "apps/replicasets"),
     ("get", "/secrets"),
     ("create patch", "events.k8s.io/events"),
 ];
@@ -50,7 +50,7 @@ const DENIED: &[(&str, &str)] = &[
     ("list watch create patch update delete", "/secrets"),
     ("get list create delete patch", "/namespaces"),
     ("create delete update", "/pods"),
-    ("create delete patch update", "apps/replicasets"),
+    ("create update deletecollection", "apps/replicasets"),
     ("create get", "/pods/exec"),
     ("get", "/pods/log"),
     ("create", "/serviceaccounts/token"),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use harness::wait_until;
 use serde_json::Value;
 use tokio::task::JoinSet;
-use wsgateway_config::Millis;
+use wsgateway_config::{Drain, Millis};
 
 use super::client::Client;
 use super::http::{get, refused_upgrade};
@@ -71,6 +71,29 @@ async fn clients_are_told_to_reconnect_one_after_the_other_over_the_window() -> 
     times.sort();
     let middle = times[80] - times[20];
     assert!(middle > WINDOW / 4, "60 of 100 clients were told within {middle:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn few_clients_leave_at_the_pace_that_is_asked_for_and_not_over_the_whole_window()
+-> Result<()> {
+    let mut rig = Rig::start_with(|config| {
+        config.drain = Drain { window: Millis(3_600_000), connections_per_minute: 3_000 };
+    })
+    .await?;
+    let mut readers = JoinSet::new();
+    for _ in 0..100 {
+        readers.spawn(dismissed(rig.client().await?));
+    }
+    rig.shutdown().await?;
+    let mut times = Vec::new();
+    while let Some(read) = readers.join_next().await {
+        times.push(read??.1);
+    }
+    times.sort();
+    // Two seconds for all of them, and more on a busy machine.
+    let middle = times[80] - times[20];
+    assert!(middle > Duration::from_millis(500), "60 of 100 clients were told within {middle:?}");
     Ok(())
 }
 

@@ -114,6 +114,9 @@ async fn an_old_version_is_deleted_once_no_replica_set_and_no_pod_needs_it() -> 
     world.api::<ConfigMap>().create(&PostParams::default(), &map).await?;
     world.gone::<ConfigMap>("odin-config").await?;
 
+    // Pods that never ran are given up at once.
+    world.run_pods(1, "127.0.0.1").await?;
+    world.condition(ODIN, "GatewayReady", "True", "PodsReady").await?;
     world.edit(&json!({ "spec": { "listener": { "port": 8090 } } })).await?;
     let second = world.files(|files| files.maps[0] != first).await?.maps[0].clone();
     let sets = world.api::<ReplicaSet>();
@@ -203,7 +206,7 @@ async fn pods_that_run_an_older_live_part_are_made_to_look_and_then_left_alone()
 }
 
 /// What a gateway with this configuration would have read, had its live part been this text.
-fn given(config: &GatewayConfig, live: &str) -> Result<Given> {
+pub(crate) fn given(config: &GatewayConfig, live: &str) -> Result<Given> {
     let restart = config.parts()?.restart;
     let read = GatewayConfig::load(&restart, Some(live))?.config;
     anyhow::ensure!(read == *config, "the live part is another one");

@@ -110,9 +110,22 @@ pub struct History {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Drain {
-    /// Time over which connections are told to reconnect elsewhere, evenly spread (ms). It must fit the pod's
+    /// Longest time over which connections are told to reconnect elsewhere, evenly spread (ms). It must fit the pod's
     /// grace period.
     pub window: Millis,
+    /// Connections told in a minute, so that few of them take less time than `window`; more than fit into it are told
+    /// faster. 0: `window`, however few they are.
+    pub connections_per_minute: u32,
+}
+
+impl Drain {
+    /// The time over which so many connections are told.
+    pub fn window_for(&self, connections: u64) -> Millis {
+        match self.connections_per_minute {
+            0 => self.window,
+            pace => self.window.min(Millis(connections.saturating_mul(60_000) / u64::from(pace))),
+        }
+    }
 }
 
 impl Default for Heartbeat {
@@ -158,6 +171,21 @@ impl Default for History {
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { window: Millis::from_secs(20) }
+        Self { window: Millis::from_secs(20), connections_per_minute: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_connections_are_handed_over_in_less_time_than_many_and_all_within_the_window() {
+        let drain = Drain { window: Millis::from_secs(60), connections_per_minute: 600 };
+        for (connections, seconds) in [(0, 0), (10, 1), (300, 30), (600, 60), (u64::MAX, 60)] {
+            assert_eq!(drain.window_for(connections), Millis::from_secs(seconds), "{connections}");
+        }
+        let without = Drain { connections_per_minute: 0, ..drain };
+        assert_eq!(without.window_for(1), Millis::from_secs(60));
     }
 }

@@ -9,7 +9,7 @@ use crate::ConfigError;
 use crate::yaml::Tree;
 
 /// Fields that a running gateway takes up, with everything below them.
-const LIVE: [&str; 22] = [
+const LIVE: [&str; 23] = [
     "channels.rules",
     "listener.protocols",
     "listener.defaultProtocol",
@@ -31,6 +31,7 @@ const LIVE: [&str; 22] = [
     "commandRate",
     "slowConsumer",
     "history",
+    "drain.connectionsPerMinute",
     "log",
 ];
 
@@ -47,7 +48,7 @@ const RESTART: [&str; 11] = [
     "symbols.template",
     "admin",
     "capacity.shards",
-    "drain",
+    "drain.window",
 ];
 
 /// What differs between two configurations: paths of fields, as they stand in the file.
@@ -185,7 +186,7 @@ mod tests {
                     bytes: (1 << 20) + u64::from(n),
                     age: Millis(1_000 + u64::from(n)),
                 },
-                drain: Drain { window: Millis(u64::from(n)) },
+                drain: Drain { window: Millis(u64::from(n)), connections_per_minute: wide },
                 log: Log { level: if odd { LogLevel::Debug } else { LogLevel::Info } },
             }
         })

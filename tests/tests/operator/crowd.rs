@@ -1,0 +1,280 @@
+//! A rollout under two thousand clients: gateways that run, a kubelet and a Service that a test plays, real connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use gateway::app::{self, Running};
+use harness::wait_until;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use kube::api::{DeleteParams, ListParams, Patch, PostParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use wsgateway_client::envelope::Envelope;
+use wsgateway_client::swarm::subscribe;
+use wsgateway_client::{Acknowledgement, Counters, Gap, Observer, Reconnect, Swarm, SwarmOptions};
+
+use crate::files::Files;
+use crate::reload::given;
+use crate::world::{ODIN, SOON, World, pod_address};
+
+const CLIENTS: usize = 2_000;
+const CHANNELS: usize = 50;
+const PER_MINUTE: u32 = 4_000;
+const REPLICAS: usize = 4;
+/// Everything, on a machine that does much else.
+const LONG: Duration = Duration::from_secs(400);
+
+type Endpoints = Arc<Mutex<Vec<SocketAddr>>>;
+
+/// The end of a connection: whose, when, and with which code.
+type Ends = Arc<Mutex<Vec<(usize, Instant, Option<u16>)>>>;
+
+fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts pods, keeps their state, and ends them, as a kubelet does.
+struct Kubelet<'a> {
+    world: &'a World,
+    files: Files,
+    started: u8,
+    running: BTreeMap<String, (Running, SocketAddr)>,
+    /// Pods that hand their clients over.
+    ending: BTreeMap<String, SocketAddr>,
+    ends: JoinSet<String>,
+    endpoints: Endpoints,
+    /// Most pods that handed clients over at the same time.
+    most_ending: usize,
+}
+
+impl Kubelet<'_> {
+    /// One look at all pods. Returns their templates.
+    async fn sync(&mut self) -> Result<BTreeSet<String>> {
+        let pods = self.world.api::<Pod>().list(&ListParams::default()).await?.items;
+        for pod in &pods {
+            let name = pod.name_any();
+            let is_known = self.running.contains_key(&name) || self.ending.contains_key(&name);
+            if pod.metadata.deletion_timestamp.is_some() {
+                self.end(&name).await?;
+            } else if !is_known {
+                self.start(&name).await?;
+            }
+        }
+        while let Some(name) = self.ends.try_join_next() {
+            let name = name?;
+            self.ending.remove(&name);
+            let at_once = DeleteParams::default().grace_period(0);
+            self.world.api::<Pod>().delete(&name, &at_once).await?;
+        }
+        self.most_ending = self.most_ending.max(self.ending.len());
+        self.route(&pods).await?;
+        Ok(pods
+            .iter()
+            .filter_map(|pod| pod.labels().get("wsgateway.dev/template").cloned())
+            .collect())
+    }
+
+    async fn start(&mut self, name: &str) -> Result<()> {
+        self.started += 1;
+        let address = pod_address(100 + self.started);
+        let mut config = self.files.config()?;
+        (config.admin.address, config.listener.address, config.listener.port) =
+            (address, address, 0);
+        let given = given(&config, &self.files.live)?;
+        let gateway = app::start_given(given, app::Options { pod: name.to_owned() })?;
+        wait_until(SOON, "a ready gateway", async || gateway.is_ready()).await?;
+        self.world.run_pod(name, &address.to_string()).await?;
+        let clients = gateway.client_addr;
+        self.running.insert(name.to_owned(), (gateway, clients));
+        Ok(())
+    }
+
+    async fn end(&mut self, name: &str) -> Result<()> {
+        let Some((gateway, address)) = self.running.remove(name) else { return Ok(()) };
+        self.ending.insert(name.to_owned(), address);
+        let unready =
+            json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }] } });
+        let patch = Patch::Merge(&unready);
+        self.world.api::<Pod>().patch_status(name, &Default::default(), &patch).await?;
+        let name = name.to_owned();
+        self.ends.spawn_blocking(move || {
+            gateway.shutdown();
+            name
+        });
+        Ok(())
+    }
+
+    /// Leads clients to where the Service does.
+    async fn route(&self, pods: &[Pod]) -> Result<()> {
+        let service = self.world.api::<Service>().get(ODIN).await?;
+        let selector = service.spec.and_then(|spec| spec.selector).context("a selector")?;
+        let is_selected =
+            |pod: &&Pod| selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
+        let found = pods.iter().filter(is_selected);
+        let found = found.filter_map(|pod| Some(self.running.get(&pod.name_any())?.1));
+        *locked(&self.endpoints) = found.collect();
+        Ok(())
+    }
+}
+
+/// Copies between each client and any endpoint.
+async fn balance(listener: TcpListener, endpoints: Endpoints) {
+    let mut copies = JoinSet::new();
+    while let Ok((mut client, _)) = listener.accept().await {
+        while copies.try_join_next().is_some() {}
+        let endpoint = fastrand::choice(locked(&endpoints).iter().copied());
+        copies.spawn(async move {
+            let mut pod = TcpStream::connect(endpoint?).await.ok()?;
+            tokio::io::copy_bidirectional(&mut client, &mut pod).await.ok()
+        });
+    }
+}
+
+struct Watcher(Ends);
+
+impl Observer for Watcher {
+    fn message(&mut self, _: usize, _: &Envelope<'_>) {}
+    fn acknowledged(&mut self, _: usize, _: &Acknowledgement) {}
+    fn gap(&mut self, _: usize, _: &Gap<'_>) {}
+    fn ended(&mut self, client: usize, close_code: Option<u16>) {
+        locked(&self.0).push((client, Instant::now(), close_code));
+    }
+}
+
+fn channel(number: usize) -> String {
+    format!("T{}.trade", number % CHANNELS)
+}
+
+/// Runs the clients until they are told how many messages there were, and all of them have come.
+fn clients(
+    address: SocketAddr,
+    ends: Ends,
+    subscribed: oneshot::Sender<()>,
+    mut published: oneshot::Receiver<u64>,
+) -> Result<Counters> {
+    let options = SwarmOptions {
+        connections: CLIENTS,
+        protocol: Some("wsgateway.v1".to_owned()),
+        commands: Box::new(|number| vec![subscribe(&[&channel(number)])]),
+        reconnect: Some(Reconnect::resuming(Box::new(|number| vec![channel(number)]))),
+        observer: Some(Box::new(Watcher(ends))),
+        ..SwarmOptions::default()
+    };
+    let mut swarm = Swarm::connect(address, options)?;
+    swarm.run_until(|counters| counters.acks >= CLIENTS as u64, SOON)?;
+    ensure!(subscribed.send(()).is_ok(), "the test has ended");
+    let messages = loop {
+        swarm.run_for(Duration::from_millis(100))?;
+        if let Ok(count) = published.try_recv() {
+            break count;
+        }
+    };
+    // Every channel has as many clients as any other.
+    let expected = messages * (CLIENTS / CHANNELS) as u64;
+    swarm.run_until(|counters| counters.messages >= expected, SOON)?;
+    ensure!(swarm.counters().messages == expected, "{}", swarm.counters());
+    Ok(swarm.counters().clone())
+}
+
+/// Publishes until it is stopped, and returns how many messages.
+async fn publish(world: &World, stop: Arc<Mutex<bool>>) -> Result<u64> {
+    let jetstream = world.jetstream().await?;
+    let mut count = 0;
+    while !*locked(&stop) {
+        let subject = format!("odin.token.{}", channel(usize::try_from(count)?));
+        jetstream.publish(subject, format!("{{\"n\":{count}}}").into()).await?.await?;
+        count += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(count)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn two_thousand_clients_are_moved_once_each_at_the_pace_and_miss_no_message() -> Result<()> {
+    let world = World::new("crowd").await?;
+    let node = format!("node-{}", world.namespace);
+    let object: Node = serde_json::from_value(json!({ "metadata": { "name": node } }))?;
+    let nodes = Api::<Node>::all(world.client.clone());
+    nodes.create(&PostParams::default(), &object).await?;
+    // A pod that is on a node is not gone at once when it is deleted.
+    let spec = json!({
+        "replicas": REPLICAS, "rollout": { "connectionsPerMinute": PER_MINUTE },
+        "capacity": { "connectionsPerPod": CLIENTS },
+        "pod": { "overrides": { "spec": { "nodeName": node } } },
+    });
+    world.create(&json!({ "spec": spec })).await?;
+    world.stream_ready().await?;
+    let files = world.files(|_| true).await?;
+    world.pods(REPLICAS).await?;
+    let endpoints = Endpoints::default();
+    let mut kubelet = Kubelet {
+        world: &world,
+        files,
+        started: 0,
+        running: BTreeMap::new(),
+        ending: BTreeMap::new(),
+        ends: JoinSet::new(),
+        endpoints: Arc::clone(&endpoints),
+        most_ending: 0,
+    };
+    let before = kubelet.sync().await?;
+    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let _balancer = JoinSet::from_iter([balance(listener, endpoints)]);
+    let (ends, stop) = (Ends::default(), Arc::new(Mutex::new(false)));
+    let (subscribed, ready) = oneshot::channel();
+    let (tell, published) = oneshot::channel();
+    let heard = Arc::clone(&ends);
+    let swarm = tokio::task::spawn_blocking(move || clients(address, heard, subscribed, published));
+    ready.await.context("the clients did not connect")?;
+    let rollout = async {
+        world.edit(&json!({ "spec": { "listener": { "path": "/ws", "port": 8090 } } })).await?;
+        let old = kubelet.files.restart.clone();
+        kubelet.files = world.files(|files| files.restart != old).await?;
+        let begun = Instant::now();
+        loop {
+            let templates = kubelet.sync().await?;
+            if templates.is_disjoint(&before) && kubelet.ending.is_empty() {
+                break;
+            }
+            ensure!(begun.elapsed() < LONG, "{:#?}", world.status(ODIN).await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        world.condition(ODIN, "Progressing", "False", "Settled").await?;
+        *locked(&stop) = true;
+        Ok::<_, anyhow::Error>(())
+    };
+    let (rolled, count) = tokio::join!(rollout, publish(&world, Arc::clone(&stop)));
+    rolled?;
+    let count = count?;
+    ensure!(tell.send(count).is_ok(), "the clients have ended");
+    let counters = swarm.await??;
+
+    assert!(counters.is_faultless(), "{counters}");
+    let ends = locked(&ends).clone();
+    assert!(ends.iter().all(|(_, _, code)| *code == Some(1012)), "nobody was refused or cut off");
+    let moved: BTreeSet<usize> = ends.iter().map(|(client, _, _)| *client).collect();
+    assert_eq!((ends.len(), moved.len()), (CLIENTS, CLIENTS), "each once");
+    let times = || ends.iter().map(|(_, at, _)| *at);
+    let took = times().max().zip(times().min()).map(|(last, first)| last - first);
+    let took = took.context("nobody was moved")?;
+    // The first of a pod's clients goes at once, hence a little less than all of them would take.
+    let least = Duration::from_secs(60) * CLIENTS as u32 / PER_MINUTE;
+    println!(
+        "{CLIENTS} clients moved in {took:?} ({least:?} asked for), {count} messages published"
+    );
+    assert!(took > least.mul_f64(0.9), "{took:?}");
+    for (_, (gateway, _)) in std::mem::take(&mut kubelet.running) {
+        tokio::task::spawn_blocking(move || gateway.abort()).await?;
+    }
+    nodes.delete(&node, &DeleteParams::default()).await?;
+    Ok(())
+}
