@@ -166,7 +166,10 @@ async fn keep(
         && !class::keeps(&context.options.class, readable)
     {
         // It may have been ours.
-        context.forget(&Name::new(&readable.namespace().unwrap_or_default(), &readable.name_any()));
+        let name = Name::new(&readable.namespace().unwrap_or_default(), &readable.name_any());
+        context.records.end_look(&readable.uid().unwrap_or_default()).await;
+        context.forget(&name);
+        context.links.leave(&name).await;
         return Ok(Action::await_change());
     }
     reconcile(gateway, context).await
