@@ -172,5 +172,14 @@ async fn keep(
         context.links.leave(&name).await;
         return Ok(Action::await_change());
     }
-    reconcile(gateway, context).await
+    let (uid, name) = (
+        gateway.uid().unwrap_or_default(),
+        Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any()),
+    );
+    let result = reconcile(gateway, Arc::clone(&context)).await;
+    if !context.is_there(&uid, &name) {
+        // Deleted meanwhile: what was begun since is ended, too.
+        crate::stream::farewell(&uid, &name, &context).await;
+    }
+    result
 }
