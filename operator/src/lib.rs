@@ -40,6 +40,7 @@ mod reconcile;
 mod report;
 mod scope;
 mod secrets;
+mod shallow;
 mod standstill;
 mod status;
 mod stream;

@@ -54,8 +54,8 @@ pub struct Hostile {
 }
 
 /// The most writes for one WsGateway, carried out or refused, from its creation to its end: the first time everything is
-/// written, and what is refused is tried again less and less often.
-pub const MOST_WRITES: u64 = 40;
+/// written, and what is refused is tried again less and less often, once a minute in the end.
+pub const MOST_WRITES: u64 = 60;
 
 impl Hostile {
     /// Whether each was answered, and the operator took no harm.

@@ -71,6 +71,35 @@ async fn a_jetstream_that_answers_nothing_holds_no_place_of_others() -> Result<(
 }
 
 #[tokio::test]
+async fn a_wsgateway_that_is_nested_too_deeply_has_a_condition_and_hides_no_other() -> Result<()> {
+    let mut world = World::without_operator("deep").await?;
+    let deep = (0..500).fold(json!("bottom"), |inner, _| json!({ "spec": inner }));
+    let manifest = world.manifest(&json!({
+        "metadata": { "name": "deep" }, "spec": { "pod": { "overrides": deep } },
+    }));
+    // Our own types could not send it.
+    let path = format!("/apis/wsgateway.dev/v1alpha1/namespaces/{}/wsgateways", world.namespace);
+    let request = http::Request::post(&path)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(kube::client::Body::from(manifest.to_string().into_bytes()))?;
+    let answer = world.client.send(request).await?;
+    assert_eq!(answer.status(), http::StatusCode::CREATED);
+    world.create(&json!({})).await?;
+
+    // It finds both in its first list.
+    world.start_operator().await?;
+
+    world.stream_ready().await?;
+    // Nor can our own types read it.
+    let path = format!("{path}/deep");
+    wait_until(SOON, "a condition of the deep one", async || {
+        let request = http::Request::get(&path).body(Vec::new()).expect("a path");
+        world.client.request_text(request).await.is_ok_and(|text| text.contains("SpecInvalid"))
+    })
+    .await
+}
+
+#[tokio::test]
 async fn nobody_dials_for_a_wsgateway_that_is_deleted() -> Result<()> {
     let world = World::new("dialled").await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;

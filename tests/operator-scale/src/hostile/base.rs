@@ -28,6 +28,10 @@ pub(super) fn base(name: &str, nats: &str, is_full: bool) -> Value {
     stream["maxBytes"] = json!("1Mi");
     stream["maxMessageSize"] = json!("64Ki");
     full["spec"]["channels"]["stripPrefix"] = json!(format!("{name}."));
+    // The cluster has one family of addresses.
+    if let Some(service) = full["spec"]["expose"]["service"].as_object_mut() {
+        service.retain(|field, _| !field.starts_with("ipFamil"));
+    }
     if let Some(spec) = full["spec"].as_object_mut() {
         // Its controller looks at each of thousands every two seconds here.
         spec.remove("autoscaling");
