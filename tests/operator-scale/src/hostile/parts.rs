@@ -156,7 +156,6 @@ pub(super) fn metadata(rng: &mut Rng) -> Value {
             json!({ "labels": (0..2_000).map(|at| (format!("l{at}"), json!("v"))).collect::<Value>() }),
             json!({ "labels": { "app.kubernetes.io/managed-by": "wsgateway-operator", "app.kubernetes.io/instance": "another" } }),
             json!({ "labels": { "a": text(rng) } }),
-            json!({ "ownerReferences": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone", "controller": true }] }),
             json!({ "generation": -7, "uid": "mine", "resourceVersion": "5", "creationTimestamp": "1970-01-01T00:00:00Z" }),
             json!({ "resourceVersion": "" , "selfLink": "/../" }),
             json!({ "deletionTimestamp": "1970-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0 }),

@@ -30,8 +30,8 @@ const PATIENCE: &str = "--deletion-patience-seconds=5";
 /// Number of the sound WsGateway that comes in the end.
 const AFTERWARDS: usize = 0;
 
-/// What the API server answers, with 500, when etcd does not take an object.
-const TOO_LARGE: &str = "request is too large";
+/// What the API server refuses with 500 by mistake: an object that etcd does not take, and one with a version.
+const MISTAKEN: [&str; 2] = ["request is too large", "resourceVersion should not be set"];
 
 /// An accepted WsGateway.
 #[derive(Clone, Debug)]
@@ -174,7 +174,8 @@ impl Field<'_> {
                 }
                 Ok(Answer::Refused { code, message }) => {
                     *found.1.entry(code).or_default() += 1;
-                    let is_fault = code >= 500 && !message.contains(TOO_LARGE);
+                    let is_fault =
+                        code >= 500 && !MISTAKEN.iter().any(|known| message.contains(known));
                     if is_fault || message.is_empty() {
                         found.2.push(format!("{number} ({}): {code} {message}", made.kind));
                     }
