@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Arguments for the program under run, bench, hostile, loss, conformance and e2e: make run ARGS="--port 9000"
+# Arguments for the program under run, bench, hostile, loss, operator-scale, conformance and e2e: make run ARGS="--port 9000"
 ARGS ?=
 
 .PHONY: help
@@ -92,6 +92,13 @@ loss: ## What clients lose while gateways, NATS, publishers and the network fail
 	@hack/sdk build # an older one would be measured in its place
 	@hack/tools nats-server
 	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-loss" $(ARGS)
+
+.PHONY: operator-scale
+operator-scale: ## What 1,000 WsGateways cost the operator, and 10,000 hostile ones (25 minutes; ARGS="--quick", ARGS="--help")
+	@echo "building the operator and the measurement: a few minutes the first time"
+	cargo build --locked --release -p operator -p wsgateway-operator-scale
+	@hack/tools test
+	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-operator-scale" $(ARGS)
 
 # --- to change
 

@@ -248,6 +248,7 @@ impl App {
             "operator starts"
         );
         let tasks = beside(&context, given);
+        let looks = Arc::clone(&context);
         let ready = tokio::spawn(ready_when(triggers.listed.clone(), watching, stop.clone()));
         // The Lease is kept until the last reconciliation has ended.
         let resign = CancellationToken::new();
@@ -264,6 +265,7 @@ impl App {
             _ = &mut candidacy => Ended::LeaseLost,
             () = work => Ended::Stopped,
         };
+        looks.records.end_looks().await;
         if ended == Ended::Stopped {
             resign.cancel();
             // Bounded by the time-out of a request.

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource as _};
 use tokio::sync::{OnceCell, watch};
 use wsgateway_crds::WsGateway;
 
@@ -62,6 +62,12 @@ impl Context {
     /// Whether there is a WsGateway of this name, of whichever class.
     pub(crate) fn exists(&self, name: &Name) -> bool {
         self.gateways.get(&reference(name)).is_some()
+    }
+
+    /// Whether this very WsGateway still exists.
+    pub(crate) fn is_there(&self, uid: &str, name: &Name) -> bool {
+        let found = self.gateways.get(&reference(name));
+        found.is_some_and(|gateway| gateway.meta().uid.as_deref() == Some(uid))
     }
 
     /// Whether this operator keeps a WsGateway: it exists, can be read and is of our class.

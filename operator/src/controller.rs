@@ -166,8 +166,20 @@ async fn keep(
         && !class::keeps(&context.options.class, readable)
     {
         // It may have been ours.
-        context.forget(&Name::new(&readable.namespace().unwrap_or_default(), &readable.name_any()));
+        let name = Name::new(&readable.namespace().unwrap_or_default(), &readable.name_any());
+        context.records.end_look(&readable.uid().unwrap_or_default()).await;
+        context.forget(&name);
+        context.links.leave(&name).await;
         return Ok(Action::await_change());
     }
-    reconcile(gateway, context).await
+    let (uid, name) = (
+        gateway.uid().unwrap_or_default(),
+        Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any()),
+    );
+    let result = reconcile(gateway, Arc::clone(&context)).await;
+    if !context.is_there(&uid, &name) {
+        // Deleted meanwhile: what was begun since is ended, too.
+        crate::stream::farewell(&uid, &name, &context).await;
+    }
+    result
 }

@@ -41,6 +41,7 @@ pub(crate) async fn guard(gateway: &WsGateway, context: &Context) -> Result<(), 
 
 /// Takes one step towards the end of a WsGateway that is being deleted.
 pub(crate) async fn run(gateway: &WsGateway, context: &Context) -> Result<Action, Error> {
+    context.records.end_look(&gateway.uid().unwrap_or_default()).await;
     if !guard::is_set(&gateway.metadata) {
         return Ok(Action::await_change());
     }

@@ -41,6 +41,7 @@ mod report;
 mod rollout;
 mod scope;
 mod secrets;
+mod shallow;
 mod standstill;
 mod status;
 mod stream;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use async_nats::connection::State;
-use wsgateway_nats::{Access, ConnectError, Failure, Notice};
+use wsgateway_nats::{Access, ConnectError, Failure, Notice, connect_while};
 
 use crate::wake::{Name, Wake};
 
@@ -20,7 +20,12 @@ pub(crate) const ADVISORIES: &str = "$JS.EVENT.ADVISORY";
 pub(crate) struct Link {
     pub(crate) client: Client,
     known: Arc<Mutex<Known>>,
+    /// With the last of these nobody uses the connection any more, and no further attempt is made.
+    _wanted: Arc<Wanted>,
 }
+
+#[derive(Debug)]
+struct Wanted;
 
 /// What is known about a connection.
 #[derive(Debug, Default)]
@@ -113,18 +118,32 @@ impl Links {
         let known = Arc::<Mutex<Known>>::default();
         let users: Users = Arc::new(Mutex::new([(user.clone(), now)].into()));
         let (noted, waiting, wake) = (Arc::clone(&known), Arc::clone(&users), self.wake.clone());
-        let connection = wsgateway_nats::connect(access, "wsgateway-operator", move |notice| {
+        let wanted = Arc::new(Wanted);
+        let used = Arc::downgrade(&wanted);
+        let is_wanted = move || used.strong_count() > 0;
+        let told = move |notice| {
             let connected = notice == Notice::Connected;
             note(notice, &mut lock(&noted));
             if connected {
                 // Only those who use it: one NATS that comes back is nothing to the others.
                 lock(&waiting).keys().for_each(|user| wake.wake(user.clone()));
             }
-        });
+        };
+        let connection = connect_while(access, "wsgateway-operator", is_wanted, told);
         // Values do not change: another Secret makes another connection, so there is nothing to renew.
-        let link = Link { client: connection.await?.client, known };
+        let link = Link { client: connection.await?.client, known, _wanted: wanted };
         links.insert(access.clone(), Shared { link: link.clone(), users });
         Ok(link)
+    }
+
+    /// Forgets a WsGateway: connections that nobody else uses end.
+    pub(crate) async fn leave(&self, user: &Name) {
+        let mut links = self.links.lock().await;
+        links.retain(|_, shared| {
+            let mut users = lock(&shared.users);
+            users.remove(user);
+            !users.is_empty()
+        });
     }
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn after_error(
 }
 
 /// dereference → validate → stream → build → apply → status. True: all is as specified.
-async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, bool), Error> {
+async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action, bool), Error> {
     let key = Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
     if gateway.spec.paused {
         return stand_still(gateway, &key, paused(), context).await;
@@ -130,14 +130,14 @@ async fn converge(gateway: &WsGateway, context: &Context) -> Result<(Action, boo
     if goes_on {
         return Ok((Action::requeue(AT_ONCE), settled));
     }
-    Ok((next_look(&valid, settled, stream.retry, context), settled))
+    Ok((next_look(&valid, settled, &stream, context), settled))
 }
 
 async fn make_stream(
     gateway: &WsGateway,
     valid: &ValidGateway,
     world: &World,
-    context: &Context,
+    context: &Arc<Context>,
 ) -> Outcome {
     match &world.link {
         None => stream::not_applicable(),
@@ -234,10 +234,13 @@ async fn secrets_withheld(
     Some(Verdict::no(trouble.reason, format!("{trouble}{kept}")))
 }
 
-fn next_look(valid: &ValidGateway, ready: bool, retry: bool, context: &Context) -> Action {
+fn next_look(valid: &ValidGateway, ready: bool, stream: &Outcome, context: &Context) -> Action {
     let (namespace, name) = (&valid.namespace, &valid.name);
-    let wait = if retry {
+    let wait = if stream.retry {
         context.backoff.failed(namespace, name, fastrand::f64())
+    } else if stream.is_pending {
+        // The answer wakes it. Whether that is a failure is not known yet.
+        rest(context)
     } else {
         context.backoff.succeeded(namespace, name);
         let rest = rest(context);

@@ -1,5 +1,6 @@
 //! WsGateways that are left as they are: paused, or with a specification that cannot be put into practice.
 
+use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use wsgateway_crds::{FieldError, WsGateway, WsGatewaySpec};
 
@@ -35,6 +36,7 @@ pub(crate) async fn stand_still(
     why: Verdict,
     context: &Context,
 ) -> Result<(Action, bool), Error> {
+    context.records.end_look(&gateway.uid().unwrap_or_default()).await;
     dereference::first_lists(context).await;
     let deployment = dereference::deployment(key, context);
     let wanted = asked_for(&gateway.spec);

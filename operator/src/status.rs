@@ -4,6 +4,7 @@ pub(crate) mod conclude;
 pub(crate) mod judge;
 pub(crate) mod numbers;
 mod pods;
+mod steps;
 
 use std::time::Duration;
 

@@ -5,11 +5,13 @@
 
 mod advisories;
 mod corrections;
+mod look;
 mod records;
 mod release;
 mod rival;
 mod verdict;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use wsgateway_crds::{AdoptionPolicy, StreamStatus, ValidGateway, ValidNats};
@@ -44,6 +46,8 @@ pub(crate) struct Outcome {
     pub(crate) refused: bool,
     /// Looking again soon may help.
     pub(crate) retry: bool,
+    /// NATS is being asked, and its answer wakes the WsGateway; until then this is what was known.
+    pub(crate) is_pending: bool,
     /// Most consumers that the stream may have, if that is limited.
     pub(crate) max_consumers: Option<u64>,
 }
@@ -51,7 +55,14 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// A stream about which nothing more is known.
     pub(crate) fn of(verdict: Verdict) -> Self {
-        Self { status: None, verdict, refused: false, retry: false, max_consumers: None }
+        Self {
+            status: None,
+            verdict,
+            refused: false,
+            retry: false,
+            is_pending: false,
+            max_consumers: None,
+        }
     }
 }
 
@@ -79,23 +90,33 @@ pub(crate) async fn owner(name: &Name, uid: &str, context: &Context) -> Result<O
 }
 
 /// Makes the stream as specified. `yields` is an owner, as the stream's mark names it, whose stream a person has given to
-/// this WsGateway.
+/// this WsGateway. Returns soon, whatever NATS does.
 pub(crate) async fn reconcile(
     gateway: &ValidGateway,
     yields: Option<&str>,
     link: &Link,
-    context: &Context,
+    context: &Arc<Context>,
 ) -> Outcome {
     let Some(nats) = gateway.source.nats() else { return not_applicable() };
     let work = Work { gateway, nats, yields, pods: most_pods(gateway), link, context };
-    let records = &context.records;
     let now = Instant::now();
-    if let Some(outcome) = records.with(&gateway.uid, |record| record.resting(&work, now)) {
+    let resting = context.records.with(&gateway.uid, |record| {
+        // A look that goes on, or whose end was not heard, knows better.
+        if record.look.is_some() { None } else { record.resting(&work, now) }
+    });
+    if let Some(outcome) = resting {
         return outcome;
     }
+    look::at(gateway, nats, yields, link, context).await
+}
+
+/// Asks NATS and makes the stream as specified, however long that takes.
+async fn look(work: &Work<'_>) -> Outcome {
+    let Work { gateway, nats, link, context, .. } = work;
+    let (records, now) = (&context.records, Instant::now());
     let up = link.up();
-    listen(&work).await;
-    let outcome = match stage(&work).await {
+    listen(work).await;
+    let outcome = match stage(work).await {
         Ok(outcome) => enough_consumers(outcome, work.pods, &context.metrics),
         Err(error) => {
             let verdict = problem(&error, &link.trouble(), nats);
@@ -103,10 +124,10 @@ pub(crate) async fn reconcile(
             Outcome { retry: error.retry(), ..Outcome::of(verdict) }
         }
     };
-    release::left(&work).await;
+    release::left(work).await;
     if let Some(up) = up.filter(|_| outcome.verdict.holds && !outcome.retry) {
         let until = now + poll(context.options.resync_seconds.get(), fastrand::f64());
-        records.with(&gateway.uid, |record| record.rest(&work, up, until, &outcome));
+        records.with(&gateway.uid, |record| record.rest(work, up, until, &outcome));
     } else {
         records.with(&gateway.uid, |record| record.rest = None);
     }

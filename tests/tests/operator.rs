@@ -65,5 +65,7 @@ mod secrets;
 mod standstill;
 #[path = "operator/stream.rs"]
 mod stream;
+#[path = "operator/thousands.rs"]
+mod thousands;
 #[path = "operator/trouble.rs"]
 mod trouble;

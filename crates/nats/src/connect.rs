@@ -103,6 +103,20 @@ pub async fn connect(
     name: &str,
     on_notice: impl Fn(Notice) + Send + Sync + 'static,
 ) -> Result<Connection, ConnectError> {
+    connect_while(access, name, || true, on_notice).await
+}
+
+/// The same, until `is_wanted` says no: it is asked before each attempt, and then no other one follows. A client that is
+/// dropped does not end attempts by itself.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_while(
+    access: &Access,
+    name: &str,
+    is_wanted: impl Fn() -> bool + Send + Sync + 'static,
+    on_notice: impl Fn(Notice) + Send + Sync + 'static,
+) -> Result<Connection, ConnectError> {
     // Another provider may be there already: then that one serves.
     let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let attempts = Attempts::new(access, Arc::new(on_notice));
@@ -123,10 +137,15 @@ pub async fn connect(
         None => options,
     };
     let (watching, telling) = (attempts.clone(), attempts.clone());
+    let is_wanted = Arc::new(is_wanted);
     let client = options
         .reconnect_to_server_callback(move |pool, _info| {
-            let attempts = watching.clone();
+            let (attempts, is_wanted) = (watching.clone(), Arc::clone(&is_wanted));
             async move {
+                if !is_wanted() {
+                    // The library tries for ever; this ends its task, and nothing else.
+                    std::panic::resume_unwind(Box::new(Unwanted));
+                }
                 attempts.begin(pool).await;
                 // The library's own choice of a server.
                 None
@@ -142,6 +161,9 @@ pub async fn connect(
     let renewal = Renewal::new(attempts, client.clone());
     Ok(Connection { client, renewal })
 }
+
+/// Why the task of a connection has ended.
+struct Unwanted;
 
 fn notice(event: Event) -> Option<Notice> {
     match event {

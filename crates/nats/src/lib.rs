@@ -23,6 +23,7 @@ pub use wsgateway_nats_wire as wire;
 pub use access::{Access, Auth, Material, MaterialError, Tls};
 pub use connect::{
     ConnectError, Connection, EXPIRED, Failure, FailureKind, Notice, Renewal, connect,
+    connect_while,
 };
 pub use epoch::{EPOCH_KEY, epoch, epoch_of_created, fresh_epoch};
 pub use error::StreamError;

@@ -1,18 +1,19 @@
 //! The fence: a client whose requests that change something go out only while the Lease is held.
 //!
 //! It stands around the client and not around each call, so that no write can be forgotten. Reading is free: candidates
-//! keep their watches running.
+//! keep their watches running. What comes back of WsGateways is made readable here, too.
 
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{Method, Request, Response};
+use http::{Method, Request};
 use kube::Client;
 use kube::client::Body;
 use tower_service::Service;
 
 use super::lead::Lead;
+use crate::shallow::{self, Answer};
 
 /// As `Client::new` takes them.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -29,9 +30,9 @@ struct Fence {
 }
 
 impl Service<Request<Body>> for Fence {
-    type Response = Response<Body>;
+    type Response = Answer;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response<Body>, BoxError>>;
+    type Future = BoxFuture<'static, Result<Answer, BoxError>>;
 
     fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -39,11 +40,14 @@ impl Service<Request<Body>> for Fence {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (client, lead) = (self.client.clone(), self.lead.clone());
+        let is_open = shallow::is_open(request.uri().path());
         async move {
-            if only_reads(request.method()) {
-                return Ok(client.send(request).await?);
-            }
-            Ok(lead.while_held(client.send(request)).await??)
+            let response = if only_reads(request.method()) {
+                client.send(request).await?
+            } else {
+                lead.while_held(client.send(request)).await??
+            };
+            Ok(shallow::readable(response, is_open))
         }
         .boxed()
     }

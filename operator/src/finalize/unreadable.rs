@@ -34,6 +34,7 @@ pub(crate) async fn unreadable(
         "cannot read a WsGateway: apply the CRD of this version"
     );
     context.metrics.problem("dereference", REASON);
+    context.records.end_look(metadata.uid.as_deref().unwrap_or_default()).await;
     if metadata.deletion_timestamp.is_none() {
         report(&context.client, metadata, &invalid.error).await?;
         return Ok(Action::await_change());

@@ -82,8 +82,8 @@ fn note(pods: &Pods, target: &Target, answer: Result<Report, String>) {
 fn http() -> Http {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(TIMEOUT));
-    // Pods come and go: no connection is kept for long.
-    HttpClient::builder(TokioExecutor::new()).pool_idle_timeout(TIMEOUT).build(connector)
+    // A pod is asked every few seconds: thousands of them would be as many idle connections.
+    HttpClient::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
 }
 
 async fn ask(http: &Http, address: IpAddr) -> Result<Report, String> {

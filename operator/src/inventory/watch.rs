@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use kube::api::ObjectMeta;
 use kube::core::{DynamicObject, PartialObjectMeta, PartialObjectMetaExt as _};
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
@@ -57,7 +58,7 @@ pub(crate) async fn deployments(
         let before = object(event).and_then(|object| store.get(&ObjectRef::from_obj(object)));
         let status = |deployment: &Deployment| deployment.status.clone();
         let news = object(event).map(status) != before.map(|before| status(&before));
-        writer.apply_watcher_event(&slim(event));
+        writer.apply_watcher_event(&without_template(slim(event)));
         news
     };
     follower.run(Kind::Deployment, events, keep).await;
@@ -99,6 +100,16 @@ fn slim<K: Resource + Clone>(event: &Event<K>) -> Event<K> {
     let mut event = event.clone();
     if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &mut event {
         object.meta_mut().managed_fields = None;
+    }
+    event
+}
+
+/// A Deployment is kept for its status and its number of pods; the template is most of its size.
+fn without_template(mut event: Event<Deployment>) -> Event<Deployment> {
+    if let Event::Apply(deployment) | Event::InitApply(deployment) = &mut event
+        && let Some(spec) = &mut deployment.spec
+    {
+        spec.template = PodTemplateSpec::default();
     }
     event
 }

@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use wsgateway_crds::WsGatewayStatus;
 
+use super::steps::{PAUSE, is_step};
+
 /// A number that is off by less than one in so many is right.
 const TWENTIETH: u64 = 20;
 /// A smaller difference is no reason to hurry, however few there are.
@@ -52,7 +54,7 @@ pub(crate) fn round_lag(messages: u64) -> i64 {
     i64::try_from(messages / unit * unit).unwrap_or(i64::MAX)
 }
 
-/// The status to write: `fresh`, or `previous` if only numbers differ and those may wait. `pace` is the time between two
+/// The status to write: `fresh`, or `previous` if only numbers or steps of a rollout differ and those may wait. `pace` is the time between two
 /// writes for numbers that are a little off.
 pub(crate) fn settle(
     previous: Option<&WsGatewayStatus>,
@@ -60,11 +62,15 @@ pub(crate) fn settle(
     now: Timestamp,
     pace: Duration,
 ) -> WsGatewayStatus {
-    if let Some(previous) = previous
-        && without_numbers(previous) == without_numbers(&fresh)
-        && !is_due(previous, &fresh, now, pace)
-    {
-        return previous.clone();
+    if let Some(previous) = previous {
+        let (before, after) = (without_numbers(previous), without_numbers(&fresh));
+        let may_wait = match before == after {
+            true => !is_due(previous, &fresh, now, pace),
+            false => is_step(&before, &after) && !has_waited(previous, now, pace.min(PAUSE)),
+        };
+        if may_wait {
+            return previous.clone();
+        }
     }
     fresh.numbers_time = Some(Time(now));
     fresh
@@ -79,12 +85,17 @@ fn is_due(
     let connections =
         drift(previous.connections.unwrap_or_default(), fresh.connections.unwrap_or_default());
     let worst = pairs(previous, fresh).map(|(written, now)| drift(written, now)).max();
-    let waited = previous.numbers_time.as_ref().is_none_or(|at| {
+    connections == Drift::Large
+        || has_waited(previous, now, pace)
+            && connections.max(worst.unwrap_or(Drift::None)) != Drift::None
+}
+
+/// Whether the last write is as long ago as `pace`.
+fn has_waited(previous: &WsGatewayStatus, now: Timestamp, pace: Duration) -> bool {
+    previous.numbers_time.as_ref().is_none_or(|at| {
         let elapsed = Duration::try_from(now.duration_since(at.0)).unwrap_or_default();
         elapsed >= pace
-    });
-    connections == Drift::Large
-        || waited && connections.max(worst.unwrap_or(Drift::None)) != Drift::None
+    })
 }
 
 /// Numbers that are written in time when they are off, before and now.
@@ -210,6 +221,26 @@ mod tests {
         assert_eq!(many.connections, Some(120));
         let stream = settle(Some(&many), status(120, 50, 0), at(62), PACE);
         assert_eq!(stream, many, "the stream's numbers wait");
+    }
+
+    #[test]
+    fn steps_of_a_rollout_are_written_every_five_seconds() {
+        let condition = |reason: &str| {
+            let words = format!(
+                r#"{{"type":"Progressing","status":"True","reason":"{reason}","message":"","lastTransitionTime":"1970-01-01T00:00:00Z"}}"#
+            );
+            vec![serde_json::from_str(&words).unwrap()]
+        };
+        let rolling = |replicas, reason| WsGatewayStatus {
+            replicas,
+            conditions: condition(reason),
+            ..WsGatewayStatus::default()
+        };
+        let first = settle(None, rolling(1, "RollingOut"), at(0), PACE);
+        let second = settle(Some(&first), rolling(2, "PodsStarting"), at(4), PACE);
+        assert_eq!(second, first);
+        assert_eq!(settle(Some(&first), rolling(2, "RollingOut"), at(5), PACE).replicas, 2);
+        assert_eq!(settle(Some(&first), rolling(2, "RolloutStuck"), at(1), PACE).replicas, 2);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use wsgateway_nats::{Change, Owner};
 
 use super::advisories::Advisories;
 use super::corrections::Corrections;
+use super::look::Look;
 use super::{Outcome, Work};
 use crate::nats::Link;
 
@@ -34,6 +35,12 @@ pub(super) struct Record {
     pub(super) ignored: Option<(Vec<Change>, String)>,
     pub(super) advisories: Option<Advisories>,
     pub(super) rest: Option<Rest>,
+    /// The look that goes on without anybody waiting for it.
+    pub(super) look: Option<Look>,
+    /// Whether the last look took long.
+    pub(super) is_slow: bool,
+    /// What the last look found, and of what.
+    pub(super) last: Option<(ValidNats, Outcome)>,
 }
 
 /// A stream with our mark, and the connection over which it was written. The connection stays open for as long as it is
@@ -106,6 +113,28 @@ impl Records {
     pub(crate) fn kept(&self, uid: &str) -> Option<Kept> {
         let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         records.get(uid).and_then(|(_, record)| record.kept.clone())
+    }
+
+    /// Ends the look that goes on for a WsGateway: from then on nothing is written for it. What was found stands.
+    pub(crate) async fn end_look(&self, uid: &str) {
+        let look = {
+            let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            records.get_mut(uid).and_then(|(_, record)| record.look.take())
+        };
+        if let Some(look) = look {
+            look.end().await;
+        }
+    }
+
+    /// Ends all looks.
+    pub(crate) async fn end_looks(&self) {
+        let looks: Vec<Look> = {
+            let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            records.values_mut().filter_map(|(_, record)| record.look.take()).collect()
+        };
+        for look in looks {
+            look.end().await;
+        }
     }
 
     /// Forgets a WsGateway, and returns the stream that carries its mark.

@@ -33,6 +33,9 @@ pub(super) async fn left(work: &Work<'_>) {
 /// who had it. If this fails the mark stays, and whoever wants the stream finds out that its owner is gone.
 pub(crate) async fn farewell(uid: &str, name: &Name, context: &Context) {
     context.forget(name);
+    context.records.end_look(uid).await;
+    // What is kept holds its own connection.
+    context.links.leave(name).await;
     let Some(kept) = context.records.forget(uid).filter(|kept| kept.link.is_up()) else { return };
     match tokio::time::timeout(TIMEOUT, release(&kept, context)).await {
         Ok(Ok(ending)) => tracing::info!(stream = kept.stream, ?ending, "a WsGateway was deleted"),

@@ -137,7 +137,7 @@ mod tests {
 
     fn outcome(max_consumers: Option<u64>) -> Outcome {
         let verdict = Verdict::yes("StreamAsSpecified", "");
-        Outcome { status: None, verdict, refused: false, retry: false, max_consumers }
+        Outcome { max_consumers, ..Outcome::of(verdict) }
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Layout {
             ("secure-port", self.apiserver.to_string()),
             // Benchmark range: no real network uses it. Endpoints may not be on loopback, so the
             // Service of the API server itself has none.
-            ("service-cluster-ip-range", text("198.19.0.0/24")),
+            ("service-cluster-ip-range", text("198.19.0.0/16")),
             ("endpoint-reconciler-type", text("none")),
             ("authorization-mode", text("RBAC")),
             ("allow-privileged", text("true")),
@@ -115,8 +115,14 @@ impl Layout {
             ("use-service-account-credentials", text("true")),
             ("root-ca-file", pki("ca.crt")),
             ("service-account-private-key-file", pki("sa.key")),
-            // There is no kubelet to report for a Node object that a test makes.
-            ("controllers", text("*,-node-lifecycle-controller")),
+            // There is no kubelet to report for a Node object that a test makes. Pods are on loopback, where endpoints may
+            // not be: those controllers would try again for ever.
+            (
+                "controllers",
+                text(
+                    "*,-node-lifecycle-controller,-endpoints-controller,-endpointslice-controller",
+                ),
+            ),
             ("kube-api-qps", text("200")),
             ("kube-api-burst", text("400")),
             // 15 s, 5 min and 30 s by default: more than a test can wait.
