@@ -250,7 +250,7 @@ fn another_kind_is_refused() {
 #[case::a_label_by_the_back_door(json!({ "overrides": { "metadata": { "labels": { "app.kubernetes.io/instance": "x" } } } }),
     "spec.pod.overrides.metadata.labels.app.kubernetes.io/instance", "finds its pods")]
 #[case::too_little_memory(json!({ "resources": { "limits": { "memory": "128Mi" } } }),
-    "spec.pod.resources.limits.memory", "a pod of 10000 connections needs at least 350Mi")]
+    "spec.pod.resources.limits.memory", "a pod of 10000 connections needs at least 294Mi")]
 #[case::no_bytes(json!({ "resources": { "limits": { "memory": "99999Ei" } } }),
     "spec.pod.resources.limits.memory", "must be bytes such as 512Mi")]
 #[case::a_request_above_the_limit(json!({ "resources": { "requests": { "memory": "2Gi" }, "limits": { "memory": "1Gi" } } }),

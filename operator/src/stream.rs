@@ -5,6 +5,7 @@
 
 mod advisories;
 mod corrections;
+mod ignored;
 mod look;
 mod records;
 mod release;
@@ -21,6 +22,7 @@ use wsgateway_nats::{
 };
 
 use self::advisories::Advisories;
+use self::ignored::Ignored;
 use self::records::Place;
 use self::verdict::{contested, enough_consumers, most_pods, observing, problem, report};
 use crate::context::Context;
@@ -251,14 +253,13 @@ fn held_back(work: &Work<'_>, plan: &Plan) -> Result<Option<Verdict>, StreamErro
     }
     let version = work.link.client.server_info().version;
     work.context.records.with(&work.gateway.uid, |record| {
-        if let Some((ignored, by)) = &record.ignored
-            && ignored == changes
-            && *by == version
-        {
+        if let Err(wait) = record.corrections.allow(&work.nats.stream, Instant::now()) {
+            return Ok(Some(contested(changes, wait.as_secs())));
+        }
+        if record.ignored.is_certain(changes, &version) {
             return Err(StreamError::Ignored { changes: changes.to_vec() });
         }
-        let allowed = record.corrections.allow(&work.nats.stream, Instant::now());
-        Ok(allowed.err().map(|wait| contested(changes, wait.as_secs())))
+        Ok(None)
     })
 }
 
@@ -268,7 +269,8 @@ fn remember(work: &Work<'_>, plan: &Plan, error: Option<&StreamError>) {
     let desired = &work.nats.stream;
     work.context.records.with(&work.gateway.uid, |record| match (plan, error) {
         (_, Some(StreamError::Ignored { changes })) => {
-            record.ignored = Some((changes.clone(), version));
+            record.ignored.saw(changes, &version);
+            record.corrections.written(desired, Instant::now());
         }
         // A blow of a fight, too.
         (_, Some(StreamError::ClaimedByOther { .. })) => {
@@ -276,6 +278,7 @@ fn remember(work: &Work<'_>, plan: &Plan, error: Option<&StreamError>) {
         }
         (_, Some(_)) => {}
         (Plan::Update { .. } | Plan::StepWise { .. }, None) => {
+            record.ignored = Ignored::default();
             record.corrections.written(desired, Instant::now());
         }
         (_, None) => record.corrections.found(desired),

@@ -29,7 +29,7 @@ pub struct Pod {
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Vec<SecretName>,
     /// CPU and memory of the gateway's container. What is absent derives from capacity (memory request = 64 MiB + 12 KiB
-    /// per connection + 32 B per subscription that they may hold + 24 KiB per event stream and long-poll +
+    /// per connection + 32 B per subscription that they may hold + 4 KiB per event stream and long-poll +
     /// outboxPerConnection for a tenth of the connections, of at least 64 and at most 4096 of them + 1.5 x history.bytes;
     /// memory limit = twice that; CPU request 250m; no CPU limit). A memory limit moves what waits for slow clients and
     /// the history inside; one that is too little for the rest is refused.

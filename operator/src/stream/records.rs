@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use async_nats::ServerInfo;
 use wsgateway_crds::ValidNats;
-use wsgateway_nats::{Change, Owner};
+use wsgateway_nats::Owner;
 
 use super::advisories::Advisories;
 use super::corrections::Corrections;
+use super::ignored::Ignored;
 use super::look::Look;
 use super::{Outcome, Work};
 use crate::nats::Link;
@@ -31,8 +32,7 @@ pub(super) struct Record {
     /// Streams on NATS servers that the WsGateway no longer names, and since when.
     pub(super) left: Vec<(Kept, Instant)>,
     pub(super) corrections: Corrections,
-    /// What a server of this version ignored.
-    pub(super) ignored: Option<(Vec<Change>, String)>,
+    pub(super) ignored: Ignored,
     pub(super) advisories: Option<Advisories>,
     pub(super) rest: Option<Rest>,
     /// The look that goes on without anybody waiting for it.

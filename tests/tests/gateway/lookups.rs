@@ -32,6 +32,15 @@ async fn pod(config: GatewayConfig) -> Result<Running> {
     Ok(pod)
 }
 
+/// Messages that are stored before one is waited for.
+const AT_ONCE: u64 = 100_000;
+
+/// How long the stream of a test is that looks far back: 200,000, or as `WSGATEWAY_TEST_SEQUENCES` says.
+fn sequences() -> Result<u64> {
+    let given = std::env::var("WSGATEWAY_TEST_SEQUENCES");
+    given.map_or(Ok(200_000), |given| given.parse()).context("WSGATEWAY_TEST_SEQUENCES: a number")
+}
+
 /// Stores messages without waiting for each, until the stream has so many in all.
 async fn flood(
     nats: &Nats,
@@ -48,6 +57,7 @@ async fn flood(
             return Ok(());
         }
         let subject = format!("{PREFIX}{channel}");
+        let until = until.min(last + AT_ONCE);
         for n in last + 1..until {
             client.publish(subject.clone(), n.to_string().into()).await?;
         }
@@ -107,10 +117,11 @@ async fn a_fresh_pod_has_the_last_value_of_every_channel_however_far_back_and_th
     jetstream.update_stream(last_only).await?;
     let quiet = |n: u64| (format!("c.{n}"), json!({ "n": n }).to_string().into_bytes());
     publish_all(&jetstream, (0..CHANNELS / 2).map(quiet)).await?;
-    flood(&nats, &jetstream, "busy", 100_000).await?;
+    let sequences = sequences()?;
+    flood(&nats, &jetstream, "busy", sequences / 2).await?;
     publish_all(&jetstream, (CHANNELS / 2..CHANNELS).map(quiet)).await?;
     publish_all(&jetstream, [("other.lone".to_owned(), b"7".to_vec())]).await?;
-    flood(&nats, &jetstream, "busy", 200_000).await?;
+    flood(&nats, &jetstream, "busy", sequences).await?;
 
     let mut all = Vec::new();
     for _ in 0..2 {
