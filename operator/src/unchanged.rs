@@ -5,16 +5,14 @@
 //! that means nothing costs a write that changes nothing, so only quantities are compared by what they mean.
 
 use serde_json::Value;
+use wsgateway_config::fingerprint;
 
 /// Annotation with the mark of the desired object as it was last written.
 pub(crate) const APPLIED: &str = "wsgateway.dev/applied";
 
-/// The mark of a desired object, the same in every build of the operator: FNV-1a of its JSON.
+/// The mark of a desired object, the same in every build of the operator: the fingerprint of its JSON.
 pub(crate) fn mark(desired: &Value) -> String {
-    let hash = desired.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{hash:016x}")
+    fingerprint(&[&desired.to_string()])
 }
 
 /// Whether `live` is `desired`, which carries its mark, and what the API server and others have added.

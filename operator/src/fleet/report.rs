@@ -115,6 +115,24 @@ impl Report {
 }
 
 #[cfg(test)]
+impl Report {
+    /// Of a pod for a hundred clients with nothing wrong.
+    pub(super) fn of_a_good_pod(connections: u32) -> Self {
+        Self {
+            connections,
+            capacity: 100,
+            draining: false,
+            config_hash: None,
+            live_hash: None,
+            config_problem: None,
+            source: Source::Live,
+            lag_messages: 0,
+            error: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -159,17 +177,7 @@ mod tests {
 
     #[test]
     fn a_pod_that_was_full_stays_so_until_there_is_some_room() {
-        let report = |connections| Report {
-            connections,
-            capacity: 100,
-            draining: false,
-            config_hash: None,
-            live_hash: None,
-            config_problem: None,
-            source: Source::Live,
-            lag_messages: 0,
-            error: None,
-        };
+        let report = Report::of_a_good_pod;
         assert!(report(100).is_full(false) && !report(99).is_full(false));
         assert!(report(95).is_full(true) && !report(94).is_full(true));
     }

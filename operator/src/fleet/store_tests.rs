@@ -1,7 +1,6 @@
 use serde_json::json;
 
 use super::*;
-use crate::fleet::report::Source;
 
 const PACE: Pace = Pace { poll: Duration::from_secs(10), numbers: Duration::from_secs(60) };
 
@@ -16,17 +15,7 @@ fn pod(name: &str, uid: &str, ready: bool) -> Pod {
 }
 
 fn report(connections: u32) -> Option<Report> {
-    Some(Report {
-        connections,
-        capacity: 100,
-        draining: false,
-        config_hash: None,
-        live_hash: None,
-        config_problem: None,
-        source: Source::Live,
-        lag_messages: 0,
-        error: None,
-    })
+    Some(Report::of_a_good_pod(connections))
 }
 
 fn key() -> Name {

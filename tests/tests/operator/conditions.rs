@@ -2,14 +2,13 @@
 
 use anyhow::{Context as _, Result};
 use harness::{ControlPlane, wait_until, wait_until_some};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 use serde_json::json;
 use wsgateway_crds::{PodState, WsGateway};
 
 use crate::load::{connect, run};
 use crate::rights::granted_but;
-use crate::world::{ODIN, SOON, World, pod_address};
+use crate::world::{ODIN, SOON, World, pod_address, service_monitors};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_have_all_lost_nats_are_not_ready_and_come_back() -> Result<()> {
@@ -191,16 +190,7 @@ async fn a_refused_service_monitor_is_a_condition_of_its_own_and_holds_nothing_u
     // Its kind must not be known to the other tests' cluster.
     let plane: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start().await?));
     plane.apply_crd(&WsGateway::crd()).await?;
-    let crd: CustomResourceDefinition = serde_json::from_value(json!({
-        "metadata": { "name": "servicemonitors.monitoring.coreos.com" },
-        "spec": {
-            "group": "monitoring.coreos.com", "scope": "Namespaced",
-            "names": { "kind": "ServiceMonitor", "plural": "servicemonitors" },
-            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
-                "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }]
-        }
-    }))?;
-    plane.apply_crd(&crd).await?;
+    plane.apply_crd(&service_monitors()?).await?;
     let mut world = World::on(plane, "refused").await?;
     let client = granted_but(&world, &[], "servicemonitors").await?;
     world.start_operator_with(crate::world::options(&world.namespace), client).await?;

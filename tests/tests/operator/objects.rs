@@ -5,7 +5,6 @@ use harness::wait_until;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
@@ -13,7 +12,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
 use wsgateway_config::{Delivery, Millis, Rule};
 
-use crate::world::{ODIN, SOON, World};
+use crate::world::{ODIN, SOON, World, service_monitors};
 
 #[tokio::test]
 async fn the_sample_becomes_stream_objects_and_true_conditions() -> Result<()> {
@@ -169,16 +168,7 @@ async fn a_service_monitor_is_made_once_the_cluster_knows_the_kind_and_goes_when
     world.condition(ODIN, "MonitoringReady", "False", "ServiceMonitorUnknown").await?;
     world.condition(ODIN, "Ready", "True", "ServiceMonitorUnknown").await?;
 
-    let crd: CustomResourceDefinition = serde_json::from_value(json!({
-        "metadata": { "name": "servicemonitors.monitoring.coreos.com" },
-        "spec": {
-            "group": "monitoring.coreos.com", "scope": "Namespaced",
-            "names": { "kind": "ServiceMonitor", "plural": "servicemonitors" },
-            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
-                "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }]
-        }
-    }))?;
-    world.plane.apply_crd(&crd).await?;
+    world.plane.apply_crd(&service_monitors()?).await?;
 
     world.condition(ODIN, "MonitoringReady", "True", "ServiceMonitorApplied").await?;
     world.condition(ODIN, "Ready", "True", "AsSpecified").await?;

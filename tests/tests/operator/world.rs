@@ -10,6 +10,7 @@ use harness::{ControlPlane, Identity, Nats, wait_until, wait_until_some};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, CustomResourceExt as _, Resource, ResourceExt as _};
 use operator::Options;
@@ -40,6 +41,19 @@ struct Running {
     admin: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<Ended>,
+}
+
+/// The kind ServiceMonitor, without rules of its own.
+pub(crate) fn service_monitors() -> Result<CustomResourceDefinition> {
+    Ok(serde_json::from_value(json!({
+        "metadata": { "name": "servicemonitors.monitoring.coreos.com" },
+        "spec": {
+            "group": "monitoring.coreos.com", "scope": "Namespaced",
+            "names": { "kind": "ServiceMonitor", "plural": "servicemonitors" },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }]
+        }
+    }))?)
 }
 
 /// Options of an operator for tests: alone in its namespace, it looks again every second, and gives up soon.
