@@ -62,6 +62,10 @@ describe: ## What kubectl describe shows of broken worlds, held against golden p
 	@hack/tools test
 	cargo test --locked -p wsgateway-tests --test describe
 
+.PHONY: skew
+skew: ## Operator and gateway of the last release next to those of this checkout (REV=commit)
+	hack/skew $(REV)
+
 .PHONY: advisories
 advisories: ## Known vulnerabilities in dependencies (needs the internet)
 	hack/cargo-deny check advisories

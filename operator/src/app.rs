@@ -209,7 +209,7 @@ async fn ask_pods(context: Arc<Context>) {
 }
 
 /// The operator's own namespace.
-fn home(options: &Options, client: &Client) -> String {
+pub(crate) fn home(options: &Options, client: &Client) -> String {
     let given = options.election.own_namespace.clone().filter(|name| !name.is_empty());
     given.unwrap_or_else(|| client.default_namespace().to_owned())
 }

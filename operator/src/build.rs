@@ -94,6 +94,21 @@ pub(crate) fn objects(
     })
 }
 
+/// The hash of the pod template that this operator makes for a WsGateway with this default image. Pods with another one are
+/// replaced; `wsgw plan` is held against it.
+///
+/// # Errors
+/// When the configuration cannot be written as a file.
+pub fn template_hash(gateway: &ValidGateway, image: &str) -> Result<String, ConfigError> {
+    let surroundings = Surroundings {
+        default_image: image,
+        kinds: &BTreeSet::new(),
+        network: None,
+        admin_name: admin_name(&gateway.name, |_| false),
+    };
+    Ok(objects(gateway, &surroundings)?.template().unwrap_or_default().to_owned())
+}
+
 /// An object to apply.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Desired {

@@ -21,12 +21,31 @@ pub struct Cli {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Reconcile WsGateways until stopped (the default).
     Run,
     /// Print the CustomResourceDefinition of WsGateway as YAML.
     Crd,
+    /// Stop the operators and remove their finalizers, so that no deletion waits for an operator that is gone.
+    ///
+    /// For the WsGateways of --class and --namespace; the operators are in --own-namespace. These options stand before
+    /// `uninstall`. The chart runs it before `helm uninstall`.
+    Uninstall(UninstallOptions),
+}
+
+/// Options of `uninstall`.
+#[derive(Args, Clone, Debug)]
+pub struct UninstallOptions {
+    /// Deployment of the operators.
+    #[arg(long, env = "WSGATEWAY_DEPLOYMENT", default_value = "wsgateway-operator")]
+    pub deployment: String,
+    /// First delete the WsGateways with deletionPolicy Delete, and wait until their streams are gone.
+    #[arg(long)]
+    pub delete: bool,
+    /// Seconds to wait for such deletions, and for the operators to stop.
+    #[arg(long, default_value = "100")]
+    pub patience_seconds: NonZeroU32,
 }
 
 /// Options of `run`.

@@ -4,7 +4,7 @@
 
 mod drain;
 mod ending;
-mod guard;
+pub(crate) mod guard;
 mod timeout;
 mod unreadable;
 

@@ -47,12 +47,15 @@ mod status;
 mod stream;
 mod text;
 mod unchanged;
+mod uninstall;
 mod wake;
 mod watches;
 
 pub mod app;
 
-pub use cli::{Cli, Command, ElectionOptions, NetworkOptions, Options};
+pub use build::template_hash;
+pub use cli::{Cli, Command, ElectionOptions, NetworkOptions, Options, UninstallOptions};
+pub use uninstall::{UninstallError, uninstall};
 
 /// Who writes the fields that we apply.
 pub const FIELD_MANAGER: &str = "wsgateway-operator";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use operator::app::{self, Ended};
-use operator::{Cli, Command, Options};
+use operator::{Cli, Command, Options, UninstallOptions};
 
 /// The Lease is lost (EX_TEMPFAIL): start it anew, as Kubernetes does.
 const LEASE_LOST: u8 = 75;
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Some(Command::Crd) => print_crd(),
+        Some(Command::Uninstall(how)) => uninstall(&cli.options, &how),
         Some(Command::Run) | None => run(cli.options),
     };
     match done {
@@ -31,6 +32,19 @@ fn main() -> ExitCode {
 fn print_crd() -> Result<ExitCode, Box<dyn std::error::Error>> {
     std::io::stdout().write_all(wsgateway_crds::crd_yaml()?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn uninstall(
+    options: &Options,
+    how: &UninstallOptions,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    wsgateway_runtime::logs::init("operator");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = app::client().await?;
+        operator::uninstall(options, how, client).await?;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn run(options: Options) -> Result<ExitCode, Box<dyn std::error::Error>> {

@@ -69,3 +69,5 @@ mod stream;
 mod thousands;
 #[path = "operator/trouble.rs"]
 mod trouble;
+#[path = "operator/uninstall.rs"]
+mod uninstall;

@@ -421,10 +421,10 @@ async fn plan_tells_which_pods_would_be_replaced_and_how_many_clients_move() -> 
     let arguments = ["plan", "-f", "-", "--before", before, "--nats", &url];
 
     let (_, output, errors) = with_input(&arguments, &demo()?).await?;
-    assert!(output.starts_with("pods stay as they are\n"), "{output}{errors}");
+    assert!(output.starts_with("pods stay as they are, and no client moves\n"), "{output}{errors}");
     let edited = demo()?.replace("connectionsPerPod: 10000", "connectionsPerPod: 12000");
     let (_, output, errors) = with_input(&arguments, &edited).await?;
-    let summary = "pods would be replaced, and move 21044 clients of 3 pods";
+    let summary = "pods would be replaced: 21044 clients of 3 pods would move once each, within about 4 minutes";
     assert!(output.contains(summary), "{output}{errors}");
     Ok(())
 }

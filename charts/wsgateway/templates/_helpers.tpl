@@ -72,3 +72,22 @@ was one name.
 {{- end -}}
 {{- join "," $pairs -}}
 {{- end -}}
+
+{{/* Labels and annotations of what exists only while a release is uninstalled. In: dict "weight" "context". */}}
+{{- define "wsgateway.uninstallMeta" -}}
+labels:
+  helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_" }}
+  {{- include "wsgateway.uninstallLabels" .context | nindent 2 }}
+  app.kubernetes.io/part-of: wsgateway
+annotations:
+  helm.sh/hook: pre-delete
+  helm.sh/hook-weight: {{ .weight | quote }}
+  # One that failed stays, with its log.
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{- define "wsgateway.uninstallLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: uninstall
+{{- end -}}

@@ -10,7 +10,7 @@ use crate::FINALIZER;
 use crate::error::{Error, Stage};
 
 /// Whether the finalizer is there.
-pub(super) fn is_set(object: &ObjectMeta) -> bool {
+pub(crate) fn is_set(object: &ObjectMeta) -> bool {
     object.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
 }
 
@@ -24,7 +24,7 @@ pub(super) fn is_wanted(gateway: &WsGateway) -> bool {
 }
 
 /// Adds or removes the finalizer.
-pub(super) async fn set(client: &Client, object: &ObjectMeta, wanted: bool) -> Result<(), Error> {
+pub(crate) async fn set(client: &Client, object: &ObjectMeta, wanted: bool) -> Result<(), Error> {
     let others = object.finalizers.iter().flatten().filter(|finalizer| *finalizer != FINALIZER);
     let mut finalizers: Vec<&str> = others.map(String::as_str).collect();
     if wanted {

@@ -120,14 +120,24 @@ async fn grant(plane: &ControlPlane, values: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The client of the chart's account, once its rights hold in `namespace`.
+/// The client of the operator's account, once its rights hold in `namespace`.
 async fn client_of(plane: &ControlPlane, account: &str, namespace: &str) -> Result<Client> {
+    client_that_may(plane, account, ("list", "/configmaps"), namespace).await
+}
+
+/// The client of one of the chart's accounts, once it has this right in `namespace`.
+async fn client_that_may(
+    plane: &ControlPlane,
+    account: &str,
+    (verb, what): (&str, &str),
+    namespace: &str,
+) -> Result<Client> {
     let groups = format!("system:serviceaccounts:{NAMESPACE}");
     let user = format!("system:serviceaccount:{NAMESPACE}:{account}");
     let client = plane.client_as(&user, &["system:serviceaccounts", &groups]).await?;
     // The authorizer learns of new bindings through a watch.
-    wait_until(PATIENCE, "the operator's rights", async || {
-        may(&client, "list", "/configmaps", namespace).await.unwrap_or(false)
+    wait_until(PATIENCE, "the rights of an account", async || {
+        may(&client, verb, what, namespace).await.unwrap_or(false)
     })
     .await?;
     Ok(client)
@@ -238,6 +248,29 @@ async fn every_other_verb_on_every_resource_of_the_api_server_is_denied() -> Res
     assert_eq!(beyond(&narrow, &all, &[EVERYBODY], &elsewhere).await?, nothing);
     assert_eq!(beyond(&narrow, &all, &[EVERYBODY, LEASE], NAMESPACE).await?, nothing);
     Ok(())
+}
+
+/// What runs before an uninstall.
+const UNINSTALL: &[(&str, &str)] = &[("list patch", "wsgateway.dev/wsgateways")];
+/// In its own namespace: the operators, by name, and their pods.
+const OPERATORS: &[(&str, &str)] = &[("list", "/pods")];
+
+#[tokio::test]
+async fn what_runs_before_an_uninstall_may_do_its_work_and_nothing_else() -> Result<()> {
+    let plane = plane().await?;
+    let here = plane.namespace("leaving").await?;
+    let all = resources(&plane.client().await?).await?;
+    grant(plane, &["fullnameOverride=leaving"]).await?;
+    let first = ("patch", "wsgateway.dev/wsgateways");
+    let client = client_that_may(plane, "leaving-uninstall", first, &here).await?;
+    let nothing = Vec::<String>::new();
+    assert_eq!(wrong(&client, UNINSTALL, true, &here).await?, nothing);
+    assert_eq!(beyond(&client, &all, &[UNINSTALL, EVERYBODY], &here).await?, nothing);
+    let home = beyond(&client, &all, &[UNINSTALL, EVERYBODY, OPERATORS], NAMESPACE).await?;
+    assert_eq!(home, nothing);
+    let deployments = Api::<Deployment>::namespaced(client, NAMESPACE);
+    assert!(deployments.get_opt("leaving-operator").await?.is_none());
+    forbidden(deployments.get("another").await.err())
 }
 
 #[tokio::test]

@@ -21,10 +21,20 @@ pub(crate) async fn granted(world: &World, values: &[&str]) -> Result<Client> {
 
 /// The same without the rights on one resource.
 pub(crate) async fn granted_but(world: &World, values: &[&str], without: &str) -> Result<Client> {
+    granted_by("templates/rbac.yaml", world, values, without).await
+}
+
+/// The same of another template.
+pub(crate) async fn granted_by(
+    template: &str,
+    world: &World,
+    values: &[&str],
+    without: &str,
+) -> Result<Client> {
     let namespace = world.namespace.as_str();
     let output = std::process::Command::new(tool("helm")?)
         .args(["template", &format!("rights-{namespace}"), "charts/wsgateway"])
-        .args(["--namespace", namespace, "--show-only", "templates/rbac.yaml"])
+        .args(["--namespace", namespace, "--show-only", template])
         .args(values.iter().flat_map(|value| ["--set", value]))
         .current_dir(harness::repository())
         .output()?;
@@ -36,6 +46,9 @@ pub(crate) async fn granted_but(world: &World, values: &[&str], without: &str) -
             rules.retain(|rule| rule["resources"] != json!([without]));
         }
         let kind = object.types.as_ref().context("no kind")?.kind.clone();
+        if !kind.contains("Role") {
+            continue;
+        }
         let resource =
             ApiResource::from_gvk(&GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", &kind));
         let client = world.client.clone();

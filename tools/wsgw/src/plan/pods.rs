@@ -1,14 +1,14 @@
-//! What a manifest would change for the pods: as the operator renders them, before and after.
+//! What a manifest would change for the pods, before and after.
 //!
-//! Which fields reach a running pod and which replace it is decided by the operator's pod template alone. Today it holds a
-//! hash of the whole configuration, so that every change replaces the pods; where that changes, [`replaces`] follows.
+//! Which fields replace a pod and which reach it as it runs is decided by the operator's pod template; what is compared here
+//! is what that is made from. A test holds both together, field by field (`tests/tests/wsgw_plan.rs`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 use wsgateway_config::{ConfigError, yaml};
-use wsgateway_crds::{ValidGateway, gateway_config};
+use wsgateway_crds::{ValidGateway, ValidSource, gateway_config};
 
 /// Of changed fields, as many as a person reads.
 const MOST: usize = 20;
@@ -27,22 +27,18 @@ pub(super) fn describe(
     now: &Now,
     text: &mut String,
 ) -> Result<(), ConfigError> {
-    let changes = replaces(before, after)?;
-    if changes.is_empty() {
-        text.push_str("pods stay as they are\n");
+    let replaced = changes(&template(before)?, &template(after)?);
+    let taken_up = changes(&live(before)?, &live(after)?);
+    // Writing to a String cannot fail.
+    if replaced.is_empty() {
+        let _ = writeln!(text, "pods stay as they are, and no client moves");
     } else {
-        let clients = match now.connections {
-            Some(connections) => format!("{connections} clients of {} pods", now.pods),
-            None => format!("the clients of {} pods", now.pods),
-        };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "pods would be replaced, and move {clients}");
-        for change in changes.iter().take(MOST) {
-            let _ = writeln!(text, "  {change}");
-        }
-        if changes.len() > MOST {
-            let _ = writeln!(text, "  and {} more", changes.len() - MOST);
-        }
+        let _ = writeln!(text, "pods would be replaced: {}", moving(after, now));
+        list(&replaced, text);
+    }
+    if !taken_up.is_empty() {
+        let _ = writeln!(text, "pods take up within seconds, with no client moved:");
+        list(&taken_up, text);
     }
     let (from, to) = (before.effective_replicas(), after.effective_replicas());
     if from != to {
@@ -51,37 +47,98 @@ pub(super) fn describe(
     Ok(())
 }
 
-/// Fields whose change replaces the pods.
-fn replaces(before: &ValidGateway, after: &ValidGateway) -> Result<Vec<String>, ConfigError> {
-    let (old, new) = (template(before)?, template(after)?);
-    let mut fields: Vec<&String> = old.keys().chain(new.keys()).collect();
-    fields.sort_unstable();
-    fields.dedup();
-    let of = |template: &BTreeMap<String, String>, field: &String| {
-        template.get(field).map_or("nothing", String::as_str).to_owned()
+/// Whom a rollout moves, and how long that takes at its pace.
+fn moving(after: &ValidGateway, now: &Now) -> String {
+    let pods = now.pods;
+    let Some(connections) = now.connections else {
+        return format!("the clients of {pods} pods would move once each");
     };
-    Ok(fields
-        .into_iter()
-        .filter(|field| old.get(*field) != new.get(*field))
-        .map(|field| format!("{field}: {} -> {}", of(&old, field), of(&new, field)))
-        .collect())
+    let pace = i64::from(after.rollout.connections_per_minute).max(1);
+    let minutes = match (connections + pace - 1) / pace {
+        ..=1 => "a minute".to_owned(),
+        minutes => format!("{minutes} minutes"),
+    };
+    format!(
+        "{connections} clients of {pods} pods would move once each, within about {minutes} at {pace} a minute \
+         (spec.rollout.connectionsPerMinute), once the new pods are ready"
+    )
 }
 
-/// What makes a pod what it is, by path.
-fn template(gateway: &ValidGateway) -> Result<BTreeMap<String, String>, ConfigError> {
-    let config: Value = yaml::from_str(&gateway_config(gateway).render()?)?;
-    let mut fields = BTreeMap::new();
-    flatten("config", &config, &mut fields);
+fn list(changes: &[String], text: &mut String) {
+    for change in changes.iter().take(MOST) {
+        let _ = writeln!(text, "  {change}");
+    }
+    if changes.len() > MOST {
+        let _ = writeln!(text, "  and {} more", changes.len() - MOST);
+    }
+}
+
+/// Values by path.
+type Fields = BTreeMap<String, String>;
+
+fn changes(old: &Fields, new: &Fields) -> Vec<String> {
+    let mut paths: Vec<&String> = old.keys().chain(new.keys()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let of = |fields: &Fields, path: &String| {
+        fields.get(path).map_or("nothing", String::as_str).to_owned()
+    };
+    paths
+        .into_iter()
+        .filter(|path| old.get(*path) != new.get(*path))
+        .map(|path| format!("{path}: {} -> {}", of(old, path), of(new, path)))
+        .collect()
+}
+
+/// What makes a pod what it is.
+fn template(gateway: &ValidGateway) -> Result<Fields, ConfigError> {
+    let mut fields = config(&gateway_config(gateway).parts()?.restart)?;
     let pod = &gateway.pod;
-    let memory = (gateway.derived.memory_request, gateway.derived.memory_limit);
-    fields.insert("pod.image".to_owned(), format!("{:?}", pod.image));
-    fields.insert("pod.imagePullPolicy".to_owned(), format!("{:?}", pod.image_pull_policy));
-    fields.insert("pod.imagePullSecrets".to_owned(), format!("{:?}", pod.image_pull_secrets));
-    fields.insert("pod.resources".to_owned(), format!("{:?} {memory:?}", pod.resources));
+    let memory = (gateway.derived.memory_request >> 20, gateway.derived.memory_limit >> 20);
+    let files = match &gateway.source {
+        ValidSource::Nats(nats) => nats.files(),
+        ValidSource::Redis(redis) => redis.files(),
+    };
+    let files: Vec<String> = files
+        .iter()
+        .map(|file| format!("{}/{} as {}", file.source.name, file.source.key, file.file))
+        .collect();
+    let given = (&pod.resources.requests, &pod.resources.limits);
+    for (path, value) in [
+        ("pod.image", format!("{:?}", pod.image)),
+        ("pod.imagePullPolicy", format!("{:?}", pod.image_pull_policy)),
+        ("pod.imagePullSecrets", format!("{:?}", pod.image_pull_secrets)),
+        ("pod.resources", format!("{given:?}")),
+        ("pod.resources.memory (MiB)", format!("{memory:?}")),
+        ("pod.nodeSelector", format!("{:?}", pod.node_selector)),
+        ("pod.tolerations", format!("{:?}", pod.tolerations)),
+        ("pod.affinity", format!("{:?}", pod.affinity)),
+        ("pod.topologySpread", format!("{:?}", pod.spread)),
+        ("pod.priorityClassName", format!("{:?}", pod.priority_class)),
+        ("pod.labels", format!("{:?}", pod.labels)),
+        ("pod.annotations", format!("{:?}", pod.annotations)),
+        ("pod.serviceAccountName", format!("{:?}", pod.service_account)),
+        ("pod.securityContext", format!("{:?}", pod.security)),
+        ("pod.overrides", format!("{:?}", pod.overrides)),
+        ("files of Secrets", format!("{files:?}")),
+    ] {
+        fields.insert(path.to_owned(), value);
+    }
     Ok(fields)
 }
 
-fn flatten(path: &str, value: &Value, fields: &mut BTreeMap<String, String>) {
+/// What a running pod takes up.
+fn live(gateway: &ValidGateway) -> Result<Fields, ConfigError> {
+    config(&gateway_config(gateway).parts()?.live)
+}
+
+fn config(text: &str) -> Result<Fields, ConfigError> {
+    let mut fields = Fields::new();
+    flatten("config", &yaml::from_str(text)?, &mut fields);
+    Ok(fields)
+}
+
+fn flatten(path: &str, value: &Value, fields: &mut Fields) {
     match value {
         Value::Object(entries) => {
             for (key, value) in entries {
@@ -110,20 +167,34 @@ mod tests {
 
     #[test]
     fn pods_that_would_be_replaced_are_counted_with_their_clients_and_the_reason() {
-        assert_eq!(described(|_| ()), "pods stay as they are\n");
+        assert_eq!(described(|_| ()), "pods stay as they are, and no client moves\n");
         let path = described(|gateway| gateway.path = "/other".to_owned());
-        assert!(
-            path.starts_with("pods would be replaced, and move 21000 clients of 2 pods\n"),
-            "{path}"
-        );
+        let summary = "pods would be replaced: 21000 clients of 2 pods would move once each, within about 4 minutes at 6000 a \
+                       minute";
+        assert!(path.starts_with(summary), "{path}");
         assert!(path.contains("config.listener.path: \"/ws\" -> \"/other\""), "{path}");
         let image = described(|gateway| gateway.pod.image = Some("other".to_owned()));
         assert!(image.contains("pod.image"), "{image}");
+        let slower = described(|gateway| {
+            gateway.rollout.connections_per_minute = 60_000;
+            gateway.path = "/other".to_owned();
+        });
+        assert!(slower.contains("within about a minute at 60000"), "{slower}");
     }
 
     #[test]
     fn scaling_replaces_no_pod() {
         let scaled = described(|gateway| gateway.replicas += 1);
-        assert!(scaled.starts_with("pods stay as they are\nreplicas: "), "{scaled}");
+        assert!(
+            scaled.starts_with("pods stay as they are, and no client moves\nreplicas: "),
+            "{scaled}"
+        );
+    }
+
+    #[test]
+    fn a_limit_reaches_the_pods_that_run() {
+        let limit = described(|gateway| gateway.limits.subscriptions += 1);
+        assert!(limit.starts_with("pods stay as they are"), "{limit}");
+        assert!(limit.contains("pods take up within seconds, with no client moved:\n  config."), "{limit}");
     }
 }
