@@ -24,8 +24,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use wsgateway_config::yaml;
 use world::{ODIN, SOON, World, pod_address};
+use wsgateway_config::yaml;
 
 const CONFIG_FOLDER: &str = "/etc/wsgateway";
 const ADMIN_PORT: u16 = 9090;
@@ -131,8 +131,16 @@ fn operator(world: &World, program: &Path) -> Result<Guarded> {
     let kubeconfig = format!("KUBECONFIG={}", world.plane.kubeconfig().display());
     let program = program.to_string_lossy();
     let options = [
-        "--admin", "127.0.0.1:0", "--resync-seconds", "1", "--poll-seconds", "1",
-        "--numbers-seconds", "1", "--leader-elect=false", "--namespace",
+        "--admin",
+        "127.0.0.1:0",
+        "--resync-seconds",
+        "1",
+        "--poll-seconds",
+        "1",
+        "--numbers-seconds",
+        "1",
+        "--leader-elect=false",
+        "--namespace",
     ];
     let arguments: Vec<String> = [kubeconfig.as_str(), &program]
         .into_iter()

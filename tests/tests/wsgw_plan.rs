@@ -93,9 +93,10 @@ async fn a_field_replaces_pods_if_and_only_if_plan_says_so() -> Result<()> {
             .output()
             .await?;
         let text = String::from_utf8(output.stdout)?;
-        let first = text.lines().next().with_context(|| {
-            format!("{change}: {}", String::from_utf8_lossy(&output.stderr))
-        })?;
+        let first = text
+            .lines()
+            .next()
+            .with_context(|| format!("{change}: {}", String::from_utf8_lossy(&output.stderr)))?;
         let is_replaced = hash(&before)? != hash(&after)?;
         replacing += usize::from(is_replaced);
         if first.starts_with("pods would be replaced") != is_replaced {

@@ -98,10 +98,10 @@ async fn watch(shared: Arc<Shared>, namespace: String) {
     while let Some(event) = events.next().await {
         while work.try_join_next().is_some() {}
         match event {
-            Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
-                if shared.wants(&pod) {
-                    work.spawn(look_after(Arc::clone(&shared), api.clone(), pod));
-                }
+            Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))
+                if shared.wants(&pod) =>
+            {
+                work.spawn(look_after(Arc::clone(&shared), api.clone(), pod));
             }
             Ok(watcher::Event::Delete(pod)) => {
                 shared.running().remove(&pod.uid().unwrap_or_default());

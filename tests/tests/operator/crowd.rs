@@ -195,9 +195,8 @@ async fn publish(world: &World, stop: Arc<Mutex<bool>>) -> Result<u64> {
     Ok(count)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn two_thousand_clients_are_moved_once_each_at_the_pace_and_miss_no_message() -> Result<()> {
-    let world = World::new("crowd").await?;
+/// A WsGateway whose pods run, on a node of their own, with endpoints that its Service leads to.
+async fn running(world: &World) -> Result<(Kubelet<'_>, Api<Node>, String)> {
     let node = format!("node-{}", world.namespace);
     let object: Node = serde_json::from_value(json!({ "metadata": { "name": node } }))?;
     let nodes = Api::<Node>::all(world.client.clone());
@@ -212,23 +211,62 @@ async fn two_thousand_clients_are_moved_once_each_at_the_pace_and_miss_no_messag
     world.stream_ready().await?;
     let files = world.files(|_| true).await?;
     world.pods(REPLICAS).await?;
-    let endpoints = Endpoints::default();
-    let mut kubelet = Kubelet {
-        world: &world,
+    let kubelet = Kubelet {
+        world,
         files,
         started: 0,
         running: BTreeMap::new(),
         ending: BTreeMap::new(),
         ends: JoinSet::new(),
-        endpoints: Arc::clone(&endpoints),
+        endpoints: Endpoints::default(),
         most_ending: 0,
     };
+    Ok((kubelet, nodes, node))
+}
+
+/// Changes what needs new pods, and goes on until there are no others.
+async fn roll(kubelet: &mut Kubelet<'_>, before: &BTreeSet<String>) -> Result<()> {
+    let world = kubelet.world;
+    world.edit(&json!({ "spec": { "listener": { "path": "/ws", "port": 8090 } } })).await?;
+    let old = kubelet.files.restart.clone();
+    kubelet.files = world.files(|files| files.restart != old).await?;
+    let begun = Instant::now();
+    loop {
+        let templates = kubelet.sync().await?;
+        if templates.is_disjoint(before) && kubelet.ending.is_empty() {
+            break;
+        }
+        ensure!(begun.elapsed() < LONG, "{:#?}", world.status(ODIN).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    world.condition(ODIN, "Progressing", "False", "Settled").await.map(drop)
+}
+
+/// Each client was told to move once, and all of them in the time that the pace asks for.
+fn moved_at_the_pace(ends: &[(usize, Instant, Option<u16>)], messages: u64) -> Result<()> {
+    assert!(ends.iter().all(|(_, _, code)| *code == Some(1012)), "nobody was refused or cut off");
+    let moved: BTreeSet<usize> = ends.iter().map(|(client, _, _)| *client).collect();
+    assert_eq!((ends.len(), moved.len()), (CLIENTS, CLIENTS), "each once");
+    let times = || ends.iter().map(|(_, at, _)| *at);
+    let took = times().max().zip(times().min()).map(|(last, first)| last - first);
+    let took = took.context("nobody was moved")?;
+    // The first of a pod's clients goes at once, hence a little less than all of them would take.
+    let least = Duration::from_secs(60) * CLIENTS as u32 / PER_MINUTE;
+    println!("{CLIENTS} clients moved in {took:?} ({least:?} asked for), {messages} messages");
+    assert!(took > least.mul_f64(0.9), "{took:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn two_thousand_clients_are_moved_once_each_at_the_pace_and_miss_no_message() -> Result<()> {
+    let world = World::new("crowd").await?;
+    let (mut kubelet, nodes, node) = running(&world).await?;
     let before = kubelet.sync().await?;
     world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let _balancer = JoinSet::from_iter([balance(listener, endpoints)]);
+    let _balancer = JoinSet::from_iter([balance(listener, Arc::clone(&kubelet.endpoints))]);
     let (ends, stop) = (Ends::default(), Arc::new(Mutex::new(false)));
     let (subscribed, ready) = oneshot::channel();
     let (tell, published) = oneshot::channel();
@@ -236,21 +274,9 @@ async fn two_thousand_clients_are_moved_once_each_at_the_pace_and_miss_no_messag
     let swarm = tokio::task::spawn_blocking(move || clients(address, heard, subscribed, published));
     ready.await.context("the clients did not connect")?;
     let rollout = async {
-        world.edit(&json!({ "spec": { "listener": { "path": "/ws", "port": 8090 } } })).await?;
-        let old = kubelet.files.restart.clone();
-        kubelet.files = world.files(|files| files.restart != old).await?;
-        let begun = Instant::now();
-        loop {
-            let templates = kubelet.sync().await?;
-            if templates.is_disjoint(&before) && kubelet.ending.is_empty() {
-                break;
-            }
-            ensure!(begun.elapsed() < LONG, "{:#?}", world.status(ODIN).await);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        world.condition(ODIN, "Progressing", "False", "Settled").await?;
+        let rolled = roll(&mut kubelet, &before).await;
         *locked(&stop) = true;
-        Ok::<_, anyhow::Error>(())
+        rolled
     };
     let (rolled, count) = tokio::join!(rollout, publish(&world, Arc::clone(&stop)));
     rolled?;
@@ -260,18 +286,7 @@ async fn two_thousand_clients_are_moved_once_each_at_the_pace_and_miss_no_messag
 
     assert!(counters.is_faultless(), "{counters}");
     let ends = locked(&ends).clone();
-    assert!(ends.iter().all(|(_, _, code)| *code == Some(1012)), "nobody was refused or cut off");
-    let moved: BTreeSet<usize> = ends.iter().map(|(client, _, _)| *client).collect();
-    assert_eq!((ends.len(), moved.len()), (CLIENTS, CLIENTS), "each once");
-    let times = || ends.iter().map(|(_, at, _)| *at);
-    let took = times().max().zip(times().min()).map(|(last, first)| last - first);
-    let took = took.context("nobody was moved")?;
-    // The first of a pod's clients goes at once, hence a little less than all of them would take.
-    let least = Duration::from_secs(60) * CLIENTS as u32 / PER_MINUTE;
-    println!(
-        "{CLIENTS} clients moved in {took:?} ({least:?} asked for), {count} messages published"
-    );
-    assert!(took > least.mul_f64(0.9), "{took:?}");
+    moved_at_the_pace(&ends, count)?;
     for (_, (gateway, _)) in std::mem::take(&mut kubelet.running) {
         tokio::task::spawn_blocking(move || gateway.abort()).await?;
     }

@@ -112,8 +112,8 @@ async fn where_the_definition_goes_too_streams_go_first() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_wsgateway_that_nobody_ends_in_time_loses_its_finalizer_and_its_stream_stays() -> Result<()>
-{
+async fn a_wsgateway_that_nobody_ends_in_time_loses_its_finalizer_and_its_stream_stays()
+-> Result<()> {
     let mut world = World::new("late").await?;
     world.create(&json!({ "spec": { "stream": { "deletionPolicy": "Delete" } } })).await?;
     world.stream_ready().await?;

@@ -25,19 +25,21 @@ pub const HARMS: [(&str, Harm); 14] = [
     ("a field left out", |rng, it, _| remove(rng, it)),
     ("fields that nobody knows", |rng, it, _| add(rng, it)),
     ("fields that contradict each other", |rng, it, _| {
-        merge(&mut it["spec"], &parts::contradictions(rng))
+        merge(place(it, &["spec"]), &parts::contradictions(rng))
     }),
     ("overrides that break the pods", |rng, it, _| {
-        it["spec"]["pod"]["overrides"] = parts::overrides(rng)
+        *place(it, &["spec", "pod", "overrides"]) = parts::overrides(rng)
     }),
-    ("servers that are none", |rng, it, _| it["spec"]["nats"]["servers"] = parts::servers(rng)),
+    ("servers that are none", |rng, it, _| {
+        *place(it, &["spec", "nats", "servers"]) = parts::servers(rng)
+    }),
     ("subjects that cannot be", |rng, it, name| {
-        it["spec"]["stream"]["subjects"] = parts::subjects(rng, name)
+        *place(it, &["spec", "stream", "subjects"]) = parts::subjects(rng, name)
     }),
-    ("metadata", |rng, it, _| merge(&mut it["metadata"], &parts::metadata(rng))),
-    ("names", |rng, it, name| it["metadata"]["name"] = parts::name(rng, name)),
+    ("metadata", |rng, it, _| merge(place(it, &["metadata"]), &parts::metadata(rng))),
+    ("names", |rng, it, name| *place(it, &["metadata", "name"]) = parts::name(rng, name)),
     ("a status of its own", |rng, it, _| {
-        it["status"] =
+        *place(it, &["status"]) =
             json!({ "conditions": values::anything(rng), "replicas": values::number(rng) })
     }),
     ("a megabyte", |rng, it, _| large(rng, it)),
@@ -68,6 +70,16 @@ pub fn generate(seed: u64, number: usize, nats: &str) -> Made {
         metadata.remove("finalizers");
     }
     Made { kind, manifest }
+}
+
+/// The value at a path, where whatever is in the way becomes an object: an earlier harm may have put anything there.
+fn place<'a>(it: &'a mut Value, path: &[&str]) -> &'a mut Value {
+    path.iter().fold(it, |it, key| {
+        if !it.is_object() {
+            *it = json!({});
+        }
+        &mut it[*key]
+    })
 }
 
 /// RFC 7396, into whatever is there.
@@ -158,13 +170,13 @@ fn large(rng: &mut Rng, it: &mut Value) {
             let fields: Map<String, Value> = (0..size / 1_000)
                 .map(|at| (format!("example.com/a{at}"), json!("x".repeat(980))))
                 .collect();
-            it["spec"]["pod"]["annotations"] = Value::Object(fields);
+            *place(it, &["spec", "pod", "annotations"]) = Value::Object(fields);
         }
         1 => {
-            it["spec"]["pod"]["overrides"] =
+            *place(it, &["spec", "pod", "overrides"]) =
                 json!({ "metadata": { "annotations": { "a": "x".repeat(size) } } })
         }
-        _ => it["spec"]["stream"]["subjects"] = json!(["x".repeat(size)]),
+        _ => *place(it, &["spec", "stream", "subjects"]) = json!(["x".repeat(size)]),
     }
 }
 

@@ -195,6 +195,9 @@ mod tests {
     fn a_limit_reaches_the_pods_that_run() {
         let limit = described(|gateway| gateway.limits.subscriptions += 1);
         assert!(limit.starts_with("pods stay as they are"), "{limit}");
-        assert!(limit.contains("pods take up within seconds, with no client moved:\n  config."), "{limit}");
+        assert!(
+            limit.contains("pods take up within seconds, with no client moved:\n  config."),
+            "{limit}"
+        );
     }
 }
