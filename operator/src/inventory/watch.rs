@@ -104,12 +104,16 @@ fn slim<K: Resource + Clone>(event: &Event<K>) -> Event<K> {
     event
 }
 
-/// A Deployment is kept for its status and its number of pods; the template is most of its size.
+/// A Deployment is kept for its status, its number of pods and the labels of these; the rest of the template is most of its
+/// size.
 fn without_template(mut event: Event<Deployment>) -> Event<Deployment> {
     if let Event::Apply(deployment) | Event::InitApply(deployment) = &mut event
         && let Some(spec) = &mut deployment.spec
     {
-        spec.template = PodTemplateSpec::default();
+        let labels = spec.template.metadata.take().and_then(|metadata| metadata.labels);
+        let metadata =
+            labels.map(|labels| ObjectMeta { labels: Some(labels), ..ObjectMeta::default() });
+        spec.template = PodTemplateSpec { metadata, spec: None };
     }
     event
 }
@@ -167,5 +171,36 @@ struct Watching(AbortHandle);
 impl Drop for Watching {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_deployment_keeps_what_a_rollout_reads_and_not_its_pods() {
+        let given = json!({
+            "metadata": { "name": "odin-gateway", "generation": 3, "annotations": { "wsgateway.dev/turn-until": "x" },
+                "managedFields": [{ "manager": "us" }] },
+            "spec": { "paused": true, "replicas": 2, "selector": {}, "template": {
+                "metadata": { "labels": { "wsgateway.dev/template": "1" }, "annotations": { "a": "b" } },
+                "spec": { "containers": [{ "name": "gateway" }] },
+            } },
+            "status": { "observedGeneration": 3 },
+        });
+        let deployment: Deployment = serde_json::from_value(given).unwrap();
+        let Event::Apply(kept) = without_template(slim(&Event::Apply(deployment))) else {
+            unreachable!()
+        };
+        let kept = serde_json::to_value(&kept).unwrap();
+        assert_eq!(kept["metadata"]["annotations"]["wsgateway.dev/turn-until"], "x");
+        let template = json!({ "metadata": { "labels": { "wsgateway.dev/template": "1" } } });
+        assert_eq!(kept["spec"]["template"], template);
+        assert_eq!((&kept["spec"]["paused"], &kept["spec"]["replicas"]), (&json!(true), &json!(2)));
+        assert_eq!(kept["status"]["observedGeneration"], 3);
+        assert!(kept["metadata"].get("managedFields").is_none());
     }
 }
