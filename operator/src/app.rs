@@ -29,6 +29,7 @@ use crate::identity::Identity;
 use crate::inventory::{self, Follower, Inventory};
 use crate::kinds::Kind;
 use crate::metrics::Metrics;
+use crate::metrics_api::{MetricsApi, Registered};
 use crate::rollout::Turns;
 use crate::scope::Scope;
 use crate::stream::Records;
@@ -50,6 +51,14 @@ pub enum StartError {
     /// The admin port.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The port of the metrics for autoscalers.
+    #[error("cannot listen on {address} for --metrics-api: {source}")]
+    MetricsApi {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Two metrics of one name.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -90,6 +99,7 @@ pub struct App {
     elector: Option<Elector>,
     beside: Beside,
     watching: Gate,
+    metrics_api: Option<MetricsApi>,
 }
 
 /// What the tasks beside the controller are given.
@@ -121,8 +131,10 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     } else {
         (None, Lead::alone())
     };
-    let network = network_rules(&options, home);
+    let plain = client.clone();
     let client = election::fenced(client, lead.clone());
+    let (registered, known_registered) = watch::channel(Registered::default());
+    let network = network_rules(&options, home.clone());
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
     let (kinds, known) = watch::channel(BTreeSet::new());
     let (wake, wakes) = wakes();
@@ -146,6 +158,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         gateways: triggers.gateways.clone(),
         inventory: Arc::new(Inventory::default()),
         pods: Arc::new(Pods::new(pace)),
+        registered: known_registered,
         listed: OnceCell::new(),
         kinds: known,
         written: crate::apply::Written::default(),
@@ -154,9 +167,12 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         backoff: crate::backoff::Backoff::default(),
         turns,
     });
+    let address = context.options.metrics_api.metrics_api_address;
+    let metrics_api = MetricsApi::bind(&context, plain, home, registered)
+        .map_err(|source| StartError::MetricsApi { address, source })?;
     let beside =
         Beside { scope, kinds, deployments: deployment_writer, autoscalers: autoscaler_writer };
-    Ok(App { admin, triggers, context, elector, beside, watching })
+    Ok(App { admin, triggers, context, elector, beside, watching, metrics_api })
 }
 
 fn seconds(seconds: NonZeroU32) -> Duration {
@@ -199,9 +215,9 @@ fn beside(context: &Arc<Context>, given: Beside) -> JoinSet<()> {
     tasks
 }
 
-/// Asks the pods while this process leads: a candidate need not know what they do.
+/// Asks the pods while this process leads: a candidate need not know what they do, unless it answers autoscalers.
 async fn ask_pods(context: Arc<Context>) {
-    if context.lead.wait().await == Waited::InVain {
+    if !context.options.metrics_api.metrics_api && context.lead.wait().await == Waited::InVain {
         return;
     }
     let (pods, wake) = (Arc::clone(&context.pods), context.wake.clone());
@@ -234,11 +250,16 @@ impl App {
         self.admin.address
     }
 
+    /// Bound address of the metrics for autoscalers, if they are served.
+    pub fn metrics_api_address(&self) -> Option<SocketAddr> {
+        self.metrics_api.as_ref().map(MetricsApi::address)
+    }
+
     /// Keeps its watches running, and reconciles while it leads, until `stop` is cancelled: unready at once, running
     /// reconciliations end, the rest is dropped, then the Lease is released. Ends earlier when the Lease is lost, with
     /// everything dropped where it stands.
     pub async fn run(self, stop: CancellationToken) -> Ended {
-        let Self { admin, triggers, context, elector, beside: given, watching } = self;
+        let Self { admin, triggers, context, elector, beside: given, watching, metrics_api } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             namespaces = context.options.namespaces.join(","),
@@ -247,7 +268,10 @@ impl App {
             cluster = context.options.cluster.as_deref(),
             "operator starts"
         );
-        let tasks = beside(&context, given);
+        let mut tasks = beside(&context, given);
+        if let Some(api) = metrics_api {
+            tasks.spawn(api.run());
+        }
         let looks = Arc::clone(&context);
         let ready = tokio::spawn(ready_when(triggers.listed.clone(), watching, stop.clone()));
         // The Lease is kept until the last reconciliation has ended.

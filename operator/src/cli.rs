@@ -105,6 +105,59 @@ pub struct Options {
     /// Who may connect to the gateways.
     #[command(flatten)]
     pub network: NetworkOptions,
+    /// Metrics for autoscalers.
+    #[command(flatten)]
+    pub metrics_api: MetricsApiOptions,
+}
+
+/// The metrics wsgateway_connections and wsgateway_capacity_percent in custom.metrics.k8s.io, from the gateways themselves.
+#[derive(Args, Clone, Debug)]
+pub struct MetricsApiOptions {
+    /// Serve custom.metrics.k8s.io to HorizontalPodAutoscalers, and register it unless another adapter has it.
+    #[arg(
+        long,
+        env = "WSGATEWAY_METRICS_API",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+    )]
+    pub metrics_api: bool,
+    /// Address of that API (TLS, for the API server alone); port 0 picks a free one.
+    #[arg(long, env = "WSGATEWAY_METRICS_API_ADDRESS", default_value_t = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 6443)))]
+    pub metrics_api_address: SocketAddr,
+    /// Service in --own-namespace through which the API server reaches it.
+    #[arg(
+        long,
+        env = "WSGATEWAY_METRICS_API_SERVICE",
+        default_value = "wsgateway-operator-metrics-api"
+    )]
+    pub metrics_api_service: String,
+    /// Port of that Service.
+    #[arg(long, env = "WSGATEWAY_METRICS_API_SERVICE_PORT", default_value_t = 443)]
+    pub metrics_api_service_port: u16,
+    /// Secret in --own-namespace with the certificate (tls.crt, tls.key, ca.crt).
+    #[arg(
+        long,
+        env = "WSGATEWAY_METRICS_API_SECRET",
+        default_value = "wsgateway-operator-metrics-api"
+    )]
+    pub metrics_api_secret: String,
+    /// Make and renew that certificate. `false`: somebody else does, such as cert-manager.
+    #[arg(
+        long,
+        env = "WSGATEWAY_METRICS_API_OWN_CERTIFICATE",
+        default_value_t = true,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = ArgAction::Set,
+    )]
+    pub metrics_api_own_certificate: bool,
+    /// ClusterRole with which the registration goes when it is deleted. Empty: the registration stays.
+    #[arg(long, env = "WSGATEWAY_METRICS_API_OWNER", default_value = "")]
+    pub metrics_api_owner: String,
 }
 
 /// NetworkPolicies of the gateways.

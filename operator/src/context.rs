@@ -22,6 +22,7 @@ use crate::inventory::Inventory;
 use crate::kinds::Kind;
 use crate::live::Spread;
 use crate::metrics::Metrics;
+use crate::metrics_api::Registered;
 use crate::nats::Links;
 use crate::rollout::Turns;
 use crate::stream::Records;
@@ -47,6 +48,8 @@ pub(crate) struct Context {
     pub(crate) listed: OnceCell<()>,
     /// Optional kinds that the cluster knows.
     pub(crate) kinds: watch::Receiver<BTreeSet<Kind>>,
+    /// Who serves the metrics for autoscalers.
+    pub(crate) registered: watch::Receiver<Registered>,
     pub(crate) links: Links,
     pub(crate) records: Records,
     pub(crate) wake: Wake,

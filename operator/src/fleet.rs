@@ -17,7 +17,7 @@ pub(crate) use poller::run as poll;
 pub(crate) use problem::{Problem, problem};
 pub(crate) use report::{Report, Source};
 pub(crate) use rollout::{progress, verdict};
-pub(crate) use store::{Pace, Pods};
+pub(crate) use store::{Aged, Pace, Pods};
 pub(crate) use view::{PodView, gateway_of};
 pub(crate) use watch::watch;
 

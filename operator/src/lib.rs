@@ -35,6 +35,7 @@ mod inventory;
 mod kinds;
 mod live;
 mod metrics;
+mod metrics_api;
 mod nats;
 mod reconcile;
 mod report;
@@ -54,7 +55,9 @@ mod watches;
 pub mod app;
 
 pub use build::template_hash;
-pub use cli::{Cli, Command, ElectionOptions, NetworkOptions, Options, UninstallOptions};
+pub use cli::{
+    Cli, Command, ElectionOptions, MetricsApiOptions, NetworkOptions, Options, UninstallOptions,
+};
 pub use uninstall::{UninstallError, uninstall};
 
 /// Who writes the fields that we apply.

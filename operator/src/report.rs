@@ -159,7 +159,8 @@ pub(crate) async fn tell(
     let autoscaler = dereference::autoscaler(key, context);
     let deployment = look.deployment.as_deref();
     let rollout = rollout::words(&look.rollout, context.turns.most());
-    let facts = Facts { deployment, wanted: look.wanted, pods: &pods, rollout, now };
+    let metric = context.registered.borrow().clone();
+    let facts = Facts { deployment, wanted: look.wanted, pods: &pods, rollout, metric, now };
     let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice());
     let is_known = conditions.unwrap_or_default().iter().any(|condition| condition.type_ == READY);
     let findings = Findings {

@@ -7,6 +7,8 @@
 #[path = "operator/world.rs"]
 mod world;
 
+#[path = "operator/autoscale.rs"]
+mod autoscale;
 #[path = "operator/class.rs"]
 mod class;
 #[path = "operator/conditions.rs"]

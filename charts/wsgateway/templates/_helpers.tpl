@@ -91,3 +91,15 @@ app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: uninstall
 {{- end -}}
+
+{{/* Not empty if the operators serve metrics to autoscalers. */}}
+{{- define "wsgateway.metricsApi" -}}
+{{- $enabled := dig "enabled" "auto" (.Values.metricsApi | default dict) | toString -}}
+{{- if or (eq $enabled "true") (and (eq $enabled "auto") (empty (include "wsgateway.watched" . | fromJson).names)) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- define "wsgateway.metricsApiName" -}}
+{{ include "wsgateway.operatorName" . }}-metrics-api
+{{- end -}}

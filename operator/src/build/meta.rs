@@ -86,6 +86,11 @@ pub(super) fn labels(gateway: &str) -> BTreeMap<String, String> {
     labels
 }
 
+/// What the pods of a WsGateway have, of all that is made here: for selectors of others.
+pub(crate) fn pod_labels(gateway: &str) -> BTreeMap<String, String> {
+    labels(gateway)
+}
+
 /// Metadata of an object that goes when its WsGateway goes.
 pub(super) fn metadata(gateway: &ValidGateway, name: String) -> ObjectMeta {
     ObjectMeta {

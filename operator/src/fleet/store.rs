@@ -54,12 +54,21 @@ struct Tracked {
     view: PodView,
     report: Option<Report>,
     full: bool,
+    /// When it gave it.
+    answered: Option<Instant>,
     asked: bool,
     failures: u32,
     /// When it is asked next; `None` while it is.
     due: Option<Instant>,
     /// Listed by the watch that runs anew.
     listed: bool,
+}
+
+/// A pod, and when it gave the answer that is known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Aged {
+    pub(crate) facts: PodFacts,
+    pub(crate) answered: Option<Instant>,
 }
 
 /// A pod to ask.
@@ -148,6 +157,19 @@ impl Pods {
         pods.map(Tracked::facts).collect()
     }
 
+    /// The pods of those WsGateways of a namespace that pass, by name.
+    pub(crate) fn within(&self, namespace: &str, passes: impl Fn(&str) -> bool) -> Vec<Aged> {
+        let fleets = self.lock();
+        let fleets =
+            fleets.iter().filter(|(key, _)| key.namespace == namespace && passes(&key.name));
+        let mut pods: Vec<Aged> = fleets
+            .flat_map(|(_, fleet)| fleet.pods.values())
+            .map(|pod| Aged { facts: pod.facts(), answered: pod.answered })
+            .collect();
+        pods.sort_by(|one, other| one.facts.view.name.cmp(&other.facts.view.name));
+        pods
+    }
+
     /// The pods to ask now of the WsGateways that are kept; each is given out until it is [answered](Self::answered).
     pub(super) fn due(&self, now: Instant, is_kept: impl Fn(&Name) -> bool) -> Vec<Target> {
         let mut targets = Vec::new();
@@ -185,6 +207,7 @@ impl Pods {
             Some(report) => {
                 pod.full = report.is_full(pod.full);
                 pod.report = Some(report);
+                pod.answered = Some(now);
                 pod.failures = 0;
             }
             None => {
@@ -249,6 +272,7 @@ fn put(fleets: &mut HashMap<Name, Fleet>, pod: &Pod, now: Instant) -> Option<Nam
         let tracked = Tracked {
             report: None,
             full: false,
+            answered: None,
             asked: false,
             failures: 0,
             due: Some(now),

@@ -51,7 +51,8 @@ pub(crate) fn conclude<'a>(
         _ => Some(judge::degraded(facts)).filter(|degraded| degraded.holds || facts.all_asked()),
     };
     let is_serving = gateway.as_ref().is_some_and(|gateway| gateway.holds);
-    let autoscaling = is_autoscaled.then(|| judge::autoscaling(autoscaler)).flatten().map(|told| {
+    let autoscaling = is_autoscaled.then(|| judge::autoscaling(autoscaler, &facts.metric));
+    let autoscaling = autoscaling.flatten().map(|told| {
         // Without pods there is no metric.
         if is_serving { told } else { told.planned() }
     });
@@ -125,7 +126,8 @@ mod tests {
         let pods = [PodFacts { view, seen, full: false }];
         let pods = if deployment.is_some() { &pods[..] } else { &[] };
         let now = Timestamp::from_second(1).unwrap();
-        let facts = Facts { deployment, wanted: 1, pods, rollout: None, now };
+        let metric = crate::metrics_api::Registered::Off;
+        let facts = Facts { deployment, wanted: 1, pods, rollout: None, metric, now };
         let manifest = include_str!("../../../manifests/samples/odin.yaml");
         let gateway = wsgateway_crds::parse(manifest).unwrap();
         let findings = conclude(Findings::of(&gateway), &facts, None, outcomes, false);

@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::Verdict;
 use crate::fleet::{self, PodFacts, Problem, Seen};
+use crate::metrics_api::Registered;
 use crate::text::cut;
 
 /// Pods named in one message; the others are counted.
@@ -25,6 +26,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) pods: &'a [PodFacts],
     /// What is to be said of the replacement of pods, if there is one.
     pub(crate) rollout: Option<Verdict>,
+    /// Who serves the metric of autoscalers.
+    pub(crate) metric: Registered,
     pub(crate) now: Timestamp,
 }
 
@@ -185,7 +188,10 @@ pub(crate) fn degraded(facts: &Facts<'_>) -> Verdict {
 }
 
 /// Whether the autoscaler does its work: Autoscaling. `None`: it has not told yet.
-pub(crate) fn autoscaling(autoscaler: Option<&HorizontalPodAutoscaler>) -> Option<Verdict> {
+pub(crate) fn autoscaling(
+    autoscaler: Option<&HorizontalPodAutoscaler>,
+    metric: &Registered,
+) -> Option<Verdict> {
     let conditions = autoscaler?.status.as_ref()?.conditions.as_deref()?;
     let find = |kind: &str, state: &str| {
         conditions.iter().find(|condition| condition.type_ == kind && condition.status == state)
@@ -209,8 +215,8 @@ pub(crate) fn autoscaling(autoscaler: Option<&HorizontalPodAutoscaler>) -> Optio
         return Some(Verdict::no(
             "NoMetric",
             format!(
-                "the number of pods stays as it is: the metric wsgateway_connections is not served in \
-                 custom.metrics.k8s.io; set up your metrics adapter ({})",
+                "the number of pods stays as it is: {} ({})",
+                no_metric(metric),
                 words(condition)
             ),
         ));
@@ -225,6 +231,25 @@ pub(crate) fn autoscaling(autoscaler: Option<&HorizontalPodAutoscaler>) -> Optio
         ),
         None => Verdict::yes("Active", "the autoscaler follows the connections"),
     })
+}
+
+/// Why an autoscaler may have no metric, and what to do.
+fn no_metric(metric: &Registered) -> String {
+    match metric {
+        Registered::Ours => "the operator serves wsgateway_connections in custom.metrics.k8s.io, and the autoscaler has no \
+             value of it; it asks again every few seconds"
+            .to_owned(),
+        Registered::Taken(whose) => format!(
+            "custom.metrics.k8s.io is served by {whose}, which has no wsgateway_connections; add it there, or delete the \
+             APIService: then the operator serves it"
+        ),
+        Registered::Unknown(why) => {
+            format!("the operator does not serve custom.metrics.k8s.io yet: {}", cut(why, LONGEST_TEXT))
+        }
+        Registered::Off => "the metric wsgateway_connections is not served in custom.metrics.k8s.io; start the operator with \
+             --metrics-api (chart: metricsApi.enabled), or set up your metrics adapter"
+            .to_owned(),
+    }
 }
 
 /// The pods' problems as one: the most frequent reason first named, and which pods.

@@ -53,7 +53,14 @@ fn crashing(name: &str) -> PodFacts {
 }
 
 fn facts<'a>(deployment: &'a Deployment, pods: &'a [PodFacts]) -> Facts<'a> {
-    Facts { deployment: Some(deployment), wanted: 2, pods, rollout: None, now: now() }
+    Facts {
+        deployment: Some(deployment),
+        wanted: 2,
+        pods,
+        rollout: None,
+        metric: Registered::Off,
+        now: now(),
+    }
 }
 
 #[rstest]
@@ -158,7 +165,7 @@ fn the_autoscaler_s_own_conditions_are_told_in_our_words(
             "conditions": [{ "type": kind, "status": state, "reason": reason, "message": "as it says" }] },
     }))
     .unwrap();
-    let verdict = autoscaling(Some(&autoscaler));
+    let verdict = autoscaling(Some(&autoscaler), &Registered::Ours);
     assert_eq!(verdict.map(|verdict| (verdict.holds, verdict.reason)), expected);
-    assert_eq!(autoscaling(None), None);
+    assert_eq!(autoscaling(None, &Registered::Off), None);
 }

@@ -13,7 +13,8 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, ObjectMeta, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+    core::{ApiResource, GroupVersionKind},
 };
 use serde_json::json;
 
@@ -44,6 +45,14 @@ const NEEDED: &[(&str, &str)] = &[
     ("get", "/secrets"),
     ("create patch", "events.k8s.io/events"),
 ];
+
+/// The same for metrics of autoscalers, in the whole cluster.
+const METRICS: &[(&str, &str)] = &[
+    ("create", "authorization.k8s.io/subjectaccessreviews"),
+    ("create", "apiregistration.k8s.io/apiservices"),
+];
+/// In its own namespace, for the certificate.
+const CERTIFICATE: &[(&str, &str)] = &[("create", "/secrets")];
 
 /// What somebody who took over the operator would like to do.
 const DENIED: &[(&str, &str)] = &[
@@ -151,6 +160,7 @@ async fn the_operator_may_do_its_work_and_nothing_else() -> Result<()> {
     let client = client_of(plane, "wide-operator", &namespace).await?;
     let nothing = Vec::<String>::new();
     assert_eq!(wrong(&client, NEEDED, true, &namespace).await?, nothing, "needed, but denied");
+    assert_eq!(wrong(&client, METRICS, true, &namespace).await?, nothing, "needed, but denied");
     assert_eq!(
         wrong(&client, DENIED, false, &namespace).await?,
         nothing,
@@ -239,8 +249,9 @@ async fn every_other_verb_on_every_resource_of_the_api_server_is_denied() -> Res
     grant(plane, &["fullnameOverride=every"]).await?;
     let wide = client_of(plane, "every-operator", &here).await?;
     let nothing = Vec::<String>::new();
-    assert_eq!(beyond(&wide, &all, &[NEEDED, EVERYBODY], &here).await?, nothing);
-    assert_eq!(beyond(&wide, &all, &[NEEDED, EVERYBODY, LEASE], NAMESPACE).await?, nothing);
+    assert_eq!(beyond(&wide, &all, &[NEEDED, METRICS, EVERYBODY], &here).await?, nothing);
+    let home = [NEEDED, METRICS, CERTIFICATE, EVERYBODY, LEASE];
+    assert_eq!(beyond(&wide, &all, &home, NAMESPACE).await?, nothing);
 
     grant(plane, &["fullnameOverride=few", &format!("watchNamespaces={{{here}}}")]).await?;
     let narrow = client_of(plane, "few-operator", &here).await?;
@@ -294,6 +305,34 @@ async fn of_the_leases_an_operator_may_read_and_update_its_own_alone() -> Result
     forbidden(leases.replace("kube-scheduler", &PostParams::default(), &others).await.err())?;
     let elsewhere = Api::<Lease>::namespaced(client, &namespace);
     forbidden(elsewhere.create(&PostParams::default(), &lease("elected-operator")).await.err())
+}
+
+#[tokio::test]
+async fn of_the_registrations_and_secrets_an_operator_may_change_its_own_alone() -> Result<()> {
+    let plane = plane().await?;
+    let namespace = plane.namespace("registered").await?;
+    grant(plane, &["fullnameOverride=registered"]).await?;
+    let client = client_of(plane, "registered-operator", &namespace).await?;
+    let kind = GroupVersionKind::gvk("apiregistration.k8s.io", "v1", "APIService");
+    let services: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    assert!(services.get_opt("v1beta2.custom.metrics.k8s.io").await?.is_none());
+    assert!(services.get_opt("v1beta1.custom.metrics.k8s.io").await?.is_none());
+    let patch = Patch::Merge(json!({ "spec": { "versionPriority": 1 } }));
+    for others in ["v1.apps", "v1beta1.metrics.k8s.io", "v1beta1.custom.metrics.k8s.io"] {
+        forbidden(services.patch(others, &PatchParams::default(), &patch).await.err())?;
+    }
+    forbidden(services.delete("v1.apps", &DeleteParams::default()).await.err())?;
+    let secrets = Api::<Secret>::namespaced(client, NAMESPACE);
+    let secret = |name: &str| Secret {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        ..Secret::default()
+    };
+    let own = "registered-operator-metrics-api";
+    let made = secrets.create(&PostParams::default(), &secret(own)).await?;
+    secrets.replace(own, &PostParams::default(), &made).await?;
+    let others = secrets.create(&PostParams::default(), &secret("others")).await?;
+    forbidden(secrets.replace("others", &PostParams::default(), &others).await.err())?;
+    forbidden(secrets.delete(own, &DeleteParams::default()).await.err())
 }
 
 #[tokio::test]

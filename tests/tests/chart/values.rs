@@ -16,6 +16,8 @@ pub(super) const SETTINGS: &[&[&str]] = &[
     &["operator.replicas=3", "operator.leaderElection.leaseSeconds=30"],
     &["operator.replicas=1", "operator.leaderElection.enabled=false"],
     &["networkPolicies.enabled=true"],
+    &["metricsApi.enabled=true", "watchNamespace=default", "metricsApi.certificateSecret=mine"],
+    &["metricsApi.enabled=false", "uninstall.releaseFinalizers=false"],
     &["networkPolicies.enabled=true", "networkPolicies.monitoringNamespaces=null"],
     &[
         "crds.install=false",
@@ -70,14 +72,21 @@ fn the_defaults_render_these_objects_and_no_others() -> Result<()> {
         "ClusterRole wsgateway-admin",
         "ClusterRole wsgateway-edit",
         "ClusterRole wsgateway-operator",
+        "ClusterRole wsgateway-operator-metrics-api",
         "ClusterRole wsgateway-view",
         "ClusterRoleBinding wsgateway-operator",
+        "ClusterRoleBinding wsgateway-operator-metrics-api",
         "CustomResourceDefinition wsgateways.wsgateway.dev",
         "Deployment wsgateway-operator",
         "PodDisruptionBudget wsgateway-operator",
         "Role wsgateway-operator-lease",
+        "Role wsgateway-operator-metrics-api",
         "RoleBinding wsgateway-operator-lease",
+        // In its own namespace and in kube-system.
+        "RoleBinding wsgateway-operator-metrics-api",
+        "RoleBinding wsgateway-operator-metrics-api",
         "Service wsgateway-operator-metrics",
+        "Service wsgateway-operator-metrics-api",
         "ServiceAccount wsgateway-operator",
     ];
     assert_eq!(names(objects), expected);
@@ -187,6 +196,19 @@ fn two_operators_elect_a_leader_and_are_never_drained_at_once() -> Result<()> {
 }
 
 #[test]
+fn an_operator_without_rights_in_the_cluster_serves_metrics_only_if_it_is_told_to() -> Result<()> {
+    let served = |values: &[&str]| -> Result<bool> {
+        Ok(environment(&rendered(values)?)?.contains_key("WSGATEWAY_METRICS_API"))
+    };
+    assert!(served(&[])? && served(&["metricsApi.enabled=true", "watchNamespace=a"])?);
+    assert!(!served(&["watchNamespace=a"])? && !served(&["metricsApi.enabled=false"])?);
+    let given = environment(&rendered(&["metricsApi.certificateSecret=mine"])?)?;
+    assert_eq!(given["WSGATEWAY_METRICS_API_SECRET"], "mine");
+    assert_eq!(given["WSGATEWAY_METRICS_API_OWN_CERTIFICATE"], "false");
+    Ok(())
+}
+
+#[test]
 fn with_network_policies_the_operator_makes_those_of_gateways_and_its_own_port_is_for_monitoring()
 -> Result<()> {
     let on = "networkPolicies.enabled=true";
@@ -205,8 +227,14 @@ fn with_network_policies_the_operator_makes_those_of_gateways_and_its_own_port_i
         &json!({ "kubernetes.io/metadata.name": "monitoring", "team": "watchers" })
     );
 
-    let nobody = rendered(&[on, "networkPolicies.monitoringNamespaces=null"])?;
-    assert_eq!(of_kind(&nobody, "NetworkPolicy")?["spec"]["ingress"], json!([]));
+    // The API server asks for metrics, and is no pod that a policy could name.
+    let api = json!([{ "ports": [{ "port": "metrics-api", "protocol": "TCP" }] }]);
+    assert_eq!(policy["ingress"][1], api[0]);
+    let unwatched = "networkPolicies.monitoringNamespaces=null";
+    let nobody = rendered(&[on, unwatched])?;
+    assert_eq!(of_kind(&nobody, "NetworkPolicy")?["spec"]["ingress"], api);
+    let closed = rendered(&[on, unwatched, "metricsApi.enabled=false"])?;
+    assert_eq!(of_kind(&closed, "NetworkPolicy")?["spec"]["ingress"], json!([]));
     assert!(!environment(&nobody)?.contains_key("WSGATEWAY_MONITORING_NAMESPACES"));
     let off = rendered(&[])?;
     assert!(of_kind(&off, "NetworkPolicy").is_err());
