@@ -32,7 +32,7 @@ use crate::kinds::Kind;
 
 pub(crate) use meta::{
     CONFIG_LABEL, INSTANCE, MANAGED_BY, MANAGED_BY_LABEL, POD_LABELS, SERVES_ONLY, TEMPLATE_LABEL,
-    admin_name, child_name, config_version, owner_of, pod_labels, selector_text,
+    admin_name, child_name, config_version, labels, owner_of, selector_text,
 };
 pub(crate) use network_policy::NetworkRules;
 

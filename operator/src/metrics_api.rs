@@ -29,7 +29,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::build::pod_labels;
+use crate::build::labels;
 use crate::cli::MetricsApiOptions;
 use crate::context::Context;
 use crate::election::Lead;
@@ -213,7 +213,7 @@ impl Api {
         };
         let is_asked = |gateway: &str| match subject {
             Subject::WsGateway(name) => gateway == name,
-            Subject::Pods { .. } | Subject::Pod(_) => selector.matches(&pod_labels(gateway)),
+            Subject::Pods { .. } | Subject::Pod(_) => selector.matches(&labels(gateway)),
         };
         let (now, clock) = (Instant::now(), Timestamp::now());
         let known = |pod: &Aged| {

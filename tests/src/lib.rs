@@ -27,6 +27,7 @@ mod control_plane;
 mod frames;
 mod guardian;
 pub mod keeper;
+mod merge;
 mod mounted;
 mod nats;
 mod ports;
@@ -43,6 +44,7 @@ pub use chromium::{Chromium, Page, Viewport};
 pub use control_plane::{AuditEvent, ControlPlane, Identity};
 pub use frames::{frame, head};
 pub use guardian::{Guarded, Signal};
+pub use merge::merge;
 pub use mounted::MountedSecret;
 pub use nats::{
     ApiProxy, Authority, Certified, Nats, NatsCluster, NatsOperator, PublishAnswer, RawPublisher,

@@ -19,16 +19,14 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use harness::{Guarded, MountedSecret, Scratch, built_beside, wait_until};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::MaybeTlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use world::{ODIN, SOON, World, pod_address};
+use world::{ODIN, SOON, World, asked, pod_address};
 use wsgateway_config::yaml;
+use wsgateway_crds::{ADMIN_PORT, CONFIG_FOLDER};
 
-const CONFIG_FOLDER: &str = "/etc/wsgateway";
-const ADMIN_PORT: u16 = 9090;
 const CLIENT_PORT: u16 = 8080;
 
 /// A program of the other release.
@@ -79,12 +77,7 @@ impl Pod {
     }
 
     async fn ask(&self, path: &str) -> Result<String> {
-        let mut socket = TcpStream::connect((self.address, ADMIN_PORT)).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n");
-        socket.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await?;
-        Ok(answer)
+        asked((self.address, ADMIN_PORT).into(), path).await
     }
 }
 

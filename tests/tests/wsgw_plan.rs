@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
-use harness::{Nats, Scratch, repository, wsgw};
+use harness::{Nats, Scratch, merge, repository, wsgw};
 use serde_json::{Value, json};
 use wsgateway_config::yaml;
 use wsgateway_crds::{WsGateway, validate};
@@ -57,18 +57,6 @@ fn hash(manifest: &Value) -> Result<String> {
     let gateway: WsGateway = serde_json::from_value(manifest.clone())?;
     let valid = validate(&gateway).map_err(|errors| anyhow::anyhow!("{manifest}: {errors:?}"))?;
     Ok(operator::template_hash(&valid, "example.com/gateway:test")?)
-}
-
-/// RFC 7396, without removals.
-fn merge(target: &mut Value, change: &Value) {
-    match (target, change) {
-        (Value::Object(target), Value::Object(change)) => {
-            for (key, value) in change {
-                merge(target.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (target, change) => *target = change.clone(),
-    }
 }
 
 #[tokio::test]

@@ -80,15 +80,10 @@ pub(super) fn label_selector(gateway: &str) -> LabelSelector {
     LabelSelector { match_labels: Some(selector(gateway)), ..LabelSelector::default() }
 }
 
-pub(super) fn labels(gateway: &str) -> BTreeMap<String, String> {
+pub(crate) fn labels(gateway: &str) -> BTreeMap<String, String> {
     let mut labels = selector(gateway);
     labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned());
     labels
-}
-
-/// What the pods of a WsGateway have, of all that is made here: for selectors of others.
-pub(crate) fn pod_labels(gateway: &str) -> BTreeMap<String, String> {
-    labels(gateway)
 }
 
 /// Metadata of an object that goes when its WsGateway goes.

@@ -117,7 +117,7 @@ impl Report {
 #[cfg(test)]
 impl Report {
     /// Of a pod for a hundred clients with nothing wrong.
-    pub(super) fn of_a_good_pod(connections: u32) -> Self {
+    pub(crate) fn of_a_good_pod(connections: u32) -> Self {
         Self {
             connections,
             capacity: 100,

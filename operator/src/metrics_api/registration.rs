@@ -6,11 +6,13 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::path::{GROUP, VERSION};
-use crate::FIELD_MANAGER;
 use crate::build::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::{FIELD_MANAGER, unchanged};
 
 /// Versions by which others serve the group.
 const VERSIONS: [&str; 2] = ["v1beta1", "v1beta2"];
+/// A field by which the API server would trust whoever answers.
+const UNSAFE: &str = "insecureSkipTLSVerify";
 
 /// Who serves custom.metrics.k8s.io.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,23 +67,18 @@ fn plan(found: &[(&str, Option<Value>)], wanted: &Value) -> Plan {
         return Plan::Leave { to };
     }
     let of_ours = found.iter().find(|(version, _)| *version == VERSION);
-    let is_as_wanted = of_ours.and_then(|(_, object)| object.as_ref()).is_some_and(|object| {
-        contains(&object["spec"], &wanted["spec"])
-            && contains(&object["metadata"]["labels"], &wanted["metadata"]["labels"])
-            && (wanted["metadata"]["ownerReferences"].is_null()
-                || object["metadata"]["ownerReferences"] == wanted["metadata"]["ownerReferences"])
-    });
+    let is_as_wanted = of_ours
+        .and_then(|(_, object)| object.as_ref())
+        .is_some_and(|object| is_as_wanted(object, wanted));
     if is_as_wanted { Plan::Nothing } else { Plan::Apply }
 }
 
-/// Whether an object has all that is wanted; the API server adds defaults.
-fn contains(found: &Value, wanted: &Value) -> bool {
-    match wanted {
-        Value::Object(wanted) => wanted.iter().all(|(key, value)| contains(&found[key], value)),
-        // It leaves out what is false.
-        Value::Bool(false) => found.as_bool() != Some(true),
-        wanted => found == wanted,
-    }
+fn is_as_wanted(found: &Value, wanted: &Value) -> bool {
+    let mut shown = wanted.clone();
+    // The API server leaves it out where it is false.
+    let skips = shown["spec"].as_object_mut().and_then(|spec| spec.remove(UNSAFE));
+    let is_safe = skips.is_none() || found["spec"][UNSAFE] != true;
+    is_safe && unchanged::is_as(&shown, found)
 }
 
 fn resource() -> ApiResource {
@@ -102,7 +99,7 @@ fn wanted(service: &Service, trusted: &str, owner: Option<&Value>) -> Value {
             "group": GROUP, "version": VERSION, "groupPriorityMinimum": 100, "versionPriority": 100,
             "caBundle": bundle,
             // What somebody else sets would have the rest refused.
-            "insecureSkipTLSVerify": false,
+            UNSAFE: false,
             "service": { "namespace": service.namespace, "name": service.name, "port": service.port },
         },
     });

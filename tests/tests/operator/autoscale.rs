@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use gateway::app::{self, Running};
+use gateway::app::Running;
 use harness::{ControlPlane, Identity, free_port, wait_until, wait_until_some};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use wsgateway_crds::WsGateway;
 
-use crate::reload::given;
+use crate::reload::start_pod;
 use crate::rights::granted_by;
 use crate::world::{ODIN, SOON, World, options, pod_address};
 
@@ -92,13 +92,7 @@ impl Kubelet {
                 continue;
             }
             let address = pod_address(u8::try_from(60 + self.0.len())?);
-            let mut config = files.config()?;
-            (config.admin.address, config.listener.address, config.listener.port) =
-                (address, address, 0);
-            let given = given(&config, &files.live)?;
-            let gateway = app::start_given(given, app::Options { pod: name.clone() })?;
-            wait_until(SOON, "a ready gateway", async || gateway.is_ready()).await?;
-            world.run_pod(&name, &address.to_string()).await?;
+            let gateway = start_pod(world, &files, &name, address).await?;
             self.0.push((name, gateway));
         }
         Ok(())

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use gateway::app::{self, Running};
-use harness::wait_until;
+use gateway::app::Running;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -20,7 +19,7 @@ use wsgateway_client::swarm::subscribe;
 use wsgateway_client::{Acknowledgement, Counters, Gap, Observer, Reconnect, Swarm, SwarmOptions};
 
 use crate::files::Files;
-use crate::reload::given;
+use crate::reload::start_pod;
 use crate::world::{ODIN, SOON, World, pod_address};
 
 const CLIENTS: usize = 2_000;
@@ -83,13 +82,7 @@ impl Kubelet<'_> {
     async fn start(&mut self, name: &str) -> Result<()> {
         self.started += 1;
         let address = pod_address(100 + self.started);
-        let mut config = self.files.config()?;
-        (config.admin.address, config.listener.address, config.listener.port) =
-            (address, address, 0);
-        let given = given(&config, &self.files.live)?;
-        let gateway = app::start_given(given, app::Options { pod: name.to_owned() })?;
-        wait_until(SOON, "a ready gateway", async || gateway.is_ready()).await?;
-        self.world.run_pod(name, &address.to_string()).await?;
+        let gateway = start_pod(self.world, &self.files, name, address).await?;
         let clients = gateway.client_addr;
         self.running.insert(name.to_owned(), (gateway, clients));
         Ok(())

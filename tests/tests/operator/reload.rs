@@ -2,9 +2,10 @@
 //! the pods within seconds.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
-use gateway::app;
+use gateway::app::{self, Running};
 use gateway::reload::Given;
 use harness::{wait_until, wait_until_some};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
@@ -14,7 +15,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use wsgateway_config::GatewayConfig;
 
-use crate::files::mounted;
+use crate::files::{Files, mounted};
 use crate::world::{ODIN, SOON, World, pod_address};
 
 const LIVE_HASH: &str = "wsgateway.dev/live-hash";
@@ -211,6 +212,22 @@ pub(crate) fn given(config: &GatewayConfig, live: &str) -> Result<Given> {
     let read = GatewayConfig::load(&restart, Some(live))?.config;
     anyhow::ensure!(read == *config, "the live part is another one");
     Ok(Given::of_texts(&restart, Some(live))?)
+}
+
+/// A gateway with the files of a pod, in its place: at this address, with any port for clients, and ready.
+pub(crate) async fn start_pod(
+    world: &World,
+    files: &Files,
+    pod: &str,
+    address: IpAddr,
+) -> Result<Running> {
+    let mut config = files.config()?;
+    (config.admin.address, config.listener.address, config.listener.port) = (address, address, 0);
+    let given = given(&config, &files.live)?;
+    let gateway = app::start_given(given, app::Options { pod: pod.to_owned() })?;
+    wait_until(SOON, "a ready gateway", async || gateway.is_ready()).await?;
+    world.run_pod(pod, &address.to_string()).await?;
+    Ok(gateway)
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The CRD on a real API server: accepted itself, and refusing what it should.
 
 use anyhow::Result;
-use harness::ControlPlane;
+use harness::{ControlPlane, merge};
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
 use kube::{Api, CustomResourceExt as _};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wsgateway_config::yaml;
 use wsgateway_crds::WsGateway;
 
-use crate::world::{SAMPLE, merge};
+use crate::world::SAMPLE;
 
 const REFUSED: &str = include_str!("../../../crds/tests/refused.yaml");
 

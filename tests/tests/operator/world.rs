@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_nats::jetstream::{self, stream::Info};
-use harness::{ControlPlane, Identity, Nats, wait_until, wait_until_some};
+use harness::{ControlPlane, Identity, Nats, merge, wait_until, wait_until_some};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::events::v1::Event;
@@ -135,12 +135,7 @@ impl World {
     /// An answer of the operator's admin port, head and body.
     pub(crate) async fn admin(&self, path: &str) -> Result<String> {
         let address = self.operator.as_ref().context("no operator runs")?.admin;
-        let mut socket = tokio::net::TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
-        socket.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await?;
-        Ok(answer)
+        asked(address, path).await
     }
 
     /// Sum of all series of one of the operator's counters.
@@ -348,27 +343,19 @@ impl World {
     }
 }
 
+/// An answer of an admin port, head and body.
+pub(crate) async fn asked(address: SocketAddr, path: &str) -> Result<String> {
+    let mut socket = tokio::net::TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
 /// A loopback address for a pod, of this run alone: the admin port is the same for all gateways.
 pub(crate) fn pod_address(number: u8) -> IpAddr {
     let [.., high, low] = std::process::id().to_be_bytes();
     // 127.0.x.x is for everybody.
     Ipv4Addr::new(127, high.max(1), low, number).into()
-}
-
-/// RFC 7396.
-pub(crate) fn merge(target: &mut Value, change: &Value) {
-    let Value::Object(change) = change else {
-        *target = change.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in change {
-        if value.is_null() {
-            target.as_object_mut().expect("an object").remove(key);
-        } else {
-            merge(&mut target[key], value);
-        }
-    }
 }

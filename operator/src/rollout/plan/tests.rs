@@ -6,22 +6,12 @@ use std::collections::BTreeMap;
 use rstest::rstest;
 
 use super::*;
-use crate::fleet::{PodView, Report, Seen, Source};
+use crate::fleet::{PodView, Report, Seen};
 
 const CAPACITY: u32 = 40;
 
 fn report(connections: u32) -> Report {
-    Report {
-        connections,
-        capacity: CAPACITY,
-        draining: false,
-        config_hash: None,
-        live_hash: None,
-        config_problem: None,
-        source: Source::Live,
-        lag_messages: 0,
-        error: None,
-    }
+    Report { capacity: CAPACITY, ..Report::of_a_good_pod(connections) }
 }
 
 fn pod(name: &str, template: &str, ready: bool, connections: u32) -> PodFacts {

@@ -1,6 +1,7 @@
 //! The generator: a seed and a number yield one WsGateway, always the same (pure).
 
 use fastrand::Rng;
+use harness::merge;
 use serde_json::{Map, Value, json};
 
 use super::base::base;
@@ -80,25 +81,6 @@ fn place<'a>(it: &'a mut Value, path: &[&str]) -> &'a mut Value {
         }
         &mut it[*key]
     })
-}
-
-/// RFC 7396, into whatever is there.
-fn merge(target: &mut Value, change: &Value) {
-    let Value::Object(change) = change else {
-        *target = change.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    let Some(fields) = target.as_object_mut() else { return };
-    for (key, value) in change {
-        if value.is_null() {
-            fields.remove(key);
-        } else {
-            merge(fields.entry(key.as_str()).or_insert(Value::Null), value);
-        }
-    }
 }
 
 /// A value somewhere below `spec`, each as likely as another.
