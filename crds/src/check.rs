@@ -20,8 +20,8 @@ use wsgateway_config::{Log, Protocol};
 pub use errors::FieldError;
 
 use crate::{
-    Asked, Derived, ValidGateway, ValidLimits, ValidNats, ValidResources, ValidSource, WsGateway,
-    WsGatewaySpec, is_class_name,
+    Asked, Derived, ValidGateway, ValidLimits, ValidNats, ValidResources, ValidRollout,
+    ValidSource, WsGateway, WsGatewaySpec, is_class_name,
 };
 use errors::Errors;
 
@@ -50,6 +50,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
     let protocols = protocols::protocols(spec, &mut errors);
     let Some(source) = source(spec, &mut errors) else { return errors.none() };
     let pod = pod::pod(&spec.pod, &mut errors);
+    let paces = fleet::paces(spec, &mut errors);
     let odin = protocols.served.contains(&Protocol::Odin);
     let derived = size(spec, &mut limits, odin, &pod.resources, &mut errors);
     let valid = ValidGateway {
@@ -68,7 +69,12 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         limits,
         log: Log { level: spec.log_level.into() },
         autoscaling,
-        rollout: fleet::rollout(&spec.rollout, &mut errors),
+        rollout: ValidRollout {
+            drain: fleet::drain(&spec.rollout, &mut errors),
+            connections_per_minute: paces.rollout,
+        },
+        scale_down_per_minute: paces.scale_down,
+        rebalance: fleet::rebalance(&spec.rebalance, paces.rebalance, &mut errors),
         monitoring: fleet::monitoring(&spec.monitoring, &mut errors),
         network: network::network(&spec.network, &mut errors),
         pod,

@@ -48,19 +48,23 @@ pub use secrets::{
 };
 pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
-    CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Expose, ExposeHttpRoute,
-    ExposeIngress, ExposeService, ExternalTrafficPolicy, Heartbeat, ImagePullPolicy, IpFamily,
-    IpFamilyPolicy, Listener, LogLevel, Monitoring, Nats, NatsTls, Network, NkeySecret, Odin,
-    ParentRef, Pod, PodSecurity, Protocol, RateLimits, Redis, RedisSecret, Resources, Rollout,
-    SecretName, ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols,
-    TaintEffect, TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
+    CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Disruption, Expose,
+    ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, Heartbeat,
+    ImagePullPolicy, IpFamily, IpFamilyPolicy, Listener, LogLevel, Monitoring, Nats, NatsTls,
+    Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol, RateLimits, Rebalance,
+    RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown, SecretName,
+    ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols, TaintEffect,
+    TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
     WhenUnsatisfiable,
 };
-pub use status::{Endpoints, Ownership, PodState, PodStatus, StreamStatus, WsGatewayStatus};
+pub use status::{
+    DisruptionKind, DisruptionStatus, Endpoints, Ownership, PodState, PodStatus, StreamStatus,
+    WsGatewayStatus,
+};
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
     ValidAutoscaling, ValidExpose, ValidGateway, ValidIngress, ValidLimits, ValidMonitoring,
-    ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols, ValidRedis, ValidResources,
-    ValidRollout, ValidRoute, ValidService, ValidSource,
+    ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols, ValidRebalance, ValidRedis,
+    ValidResources, ValidRollout, ValidRoute, ValidService, ValidSource,
 };

@@ -4,8 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    Autoscaling, Capacity, Channels, Expose, History, Listener, LogLevel, Monitoring, Nats,
-    Network, Odin, Pod, RateLimits, Redis, Rollout, SlowConsumer, Stream, Symbols,
+    Autoscaling, Capacity, Channels, Disruption, Expose, History, Listener, LogLevel, Monitoring,
+    Nats, Network, Odin, Pod, RateLimits, Rebalance, Redis, Rollout, SlowConsumer, Stream, Symbols,
 };
 use crate::status::WsGatewayStatus;
 
@@ -166,6 +166,12 @@ pub struct WsGatewaySpec {
     /// How pods are replaced.
     #[serde(default)]
     pub rollout: Rollout,
+    /// How clients are spread over the pods again.
+    #[serde(default)]
+    pub rebalance: Rebalance,
+    /// What clients may be put to, for whatever reason.
+    #[serde(default)]
+    pub disruption: Disruption,
     /// The least severe events that the gateways log. Default Info.
     #[serde(default)]
     pub log_level: LogLevel,

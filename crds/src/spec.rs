@@ -3,6 +3,7 @@
 mod autoscaling;
 mod capacity;
 mod channels;
+mod disruption;
 mod expose;
 mod history;
 mod listener;
@@ -13,13 +14,15 @@ mod network;
 mod placement;
 mod pod;
 mod protocols;
+mod rebalance;
 mod redis;
 mod rollout;
 mod stream;
 
-pub use autoscaling::Autoscaling;
+pub use autoscaling::{Autoscaling, ScaleDown};
 pub use capacity::{Capacity, CommandRate, RateLimits, SlowConsumer};
 pub use channels::{ChannelRule, Channels, Delivery};
+pub use disruption::Disruption;
 pub use expose::{
     Expose, ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, IpFamily,
     IpFamilyPolicy, ParentRef, ServiceType,
@@ -37,6 +40,7 @@ pub use placement::{
 };
 pub use pod::{ImagePullPolicy, Pod, Resources, SecretName};
 pub use protocols::{Odin, Protocol, Symbols};
+pub use rebalance::{Rebalance, RebalanceMode};
 pub use redis::{Redis, RedisSecret};
 pub use rollout::Rollout;
 pub use stream::{AdoptionPolicy, Compression, DeletionPolicy, Storage, Stream};

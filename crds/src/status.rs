@@ -55,6 +55,14 @@ pub struct WsGatewayStatus {
     /// The stream as NATS reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamStatus>,
+    /// The last ten times that pods handed clients over, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub disruptions: Vec<DisruptionStatus>,
+    /// The value of the annotation wsgateway.dev/rebalance-at that was acted on last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub rebalance_asked: Option<String>,
     /// Ready: clients are served, by at least one pod whose source is live. StreamReady: the stream is as specified.
     /// GatewayReady: all pods wanted are ready, of the newest template. Progressing: pods are being started, replaced or
     /// drained. Degraded: clients are served less well than specified. Autoscaling: the autoscaler works; only with
@@ -116,6 +124,48 @@ pub enum PodState {
     Full,
     /// It hands its clients over and stops.
     Draining,
+    /// It hands some of its clients over, to pods that have fewer, and takes none meanwhile.
+    Rebalancing,
+}
+
+/// A time at which pods handed clients over.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DisruptionStatus {
+    /// Why.
+    pub kind: DisruptionKind,
+    /// When the first client was to go.
+    pub began: Time,
+    /// When the last one was. Absent: it goes on, and its numbers have two digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Time>,
+    /// Clients that were asked to reconnect.
+    #[schemars(range(min = 0))]
+    pub clients: i64,
+    /// Clients that resumed meanwhile and missed nothing, these and others.
+    #[schemars(range(min = 0))]
+    pub recovered: i64,
+    /// Clients that resumed meanwhile and were told of messages that are not to be had any more.
+    #[schemars(range(min = 0))]
+    pub lost: i64,
+    /// How long 99 of 100 who resumed had been without messages at most (ms): an upper bound, of 100, 250, 500, 1000, 2000,
+    /// 5000, 10000, 30000 and 120000. Absent: nobody resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub away_p99_ms: Option<i64>,
+}
+
+/// Why pods hand clients over.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisruptionKind {
+    /// Pods are replaced.
+    Rollout,
+    /// Pods are not needed any more.
+    ScaleDown,
+    /// Pods have too many clients.
+    Rebalance,
+    /// Somebody else ended a pod, such as for an upgrade of its node.
+    PodStopped,
 }
 
 /// Where clients connect.

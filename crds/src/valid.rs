@@ -11,8 +11,8 @@ use wsgateway_config::{
 };
 
 use crate::{
-    AdoptionPolicy, DeletionPolicy, Derived, SecretFile, SecretKey, ServiceMonitorMode,
-    ValidCredentials, ValidTls, secrets,
+    AdoptionPolicy, DeletionPolicy, Derived, RebalanceMode, SecretFile, SecretKey,
+    ServiceMonitorMode, ValidCredentials, ValidTls, secrets,
 };
 
 pub use expose::{ValidExpose, ValidIngress, ValidParent, ValidRoute, ValidService};
@@ -54,6 +54,10 @@ pub struct ValidGateway {
     pub autoscaling: Option<ValidAutoscaling>,
     /// How pods are replaced.
     pub rollout: ValidRollout,
+    /// Clients that pods which are not needed any more hand over in a minute.
+    pub scale_down_per_minute: u32,
+    /// How clients are spread over the pods again.
+    pub rebalance: ValidRebalance,
     /// What Prometheus sees.
     pub monitoring: ValidMonitoring,
     /// Who may connect.
@@ -196,6 +200,23 @@ pub struct ValidAutoscaling {
     pub min: i32,
     /// Most pods.
     pub max: i32,
+    /// Average CPU use that is aimed at, in percent.
+    pub cpu_percent: Option<i32>,
+    /// How long fewer pods have had to be wanted.
+    pub stabilization: Millis,
+}
+
+/// How clients are spread over the pods again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValidRebalance {
+    /// When.
+    pub mode: RebalanceMode,
+    /// How far a pod may be above the mean, in percent of it.
+    pub tolerance_percent: u32,
+    /// Fewest clients of all pods together.
+    pub min_connections: u64,
+    /// Clients in a minute.
+    pub per_minute: u32,
 }
 
 /// How pods hand over their clients.

@@ -105,7 +105,9 @@ fn put(target: &mut Value, path: &str, value: &Value) {
 fn companions(path: &str) -> Vec<(String, Value)> {
     let Some((parent, field)) = path.rsplit_once('.') else { return Vec::new() };
     let others: &[(&str, &str)] = match parent {
-        "autoscaling" => return vec![("autoscaling.maxReplicas".to_owned(), json!(9))],
+        "autoscaling" | "autoscaling.scaleDown" => {
+            return vec![("autoscaling.maxReplicas".to_owned(), json!(9))];
+        }
         "pod.tolerations[]" => &[("key", "dedicated"), ("effect", "NoExecute")],
         "pod.topologySpread[]" => {
             &[("topologyKey", "rack"), ("whenUnsatisfiable", "DoNotSchedule")]

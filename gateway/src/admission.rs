@@ -21,6 +21,7 @@ struct Places {
     fallbacks: AtomicU64,
     admitted: AtomicU64,
     closed: AtomicBool,
+    held: AtomicBool,
 }
 
 /// Why a client was turned away.
@@ -32,6 +33,8 @@ pub(crate) enum Refused {
     FallbacksFull,
     /// The process is about to stop.
     Draining,
+    /// It sends clients elsewhere.
+    Shedding,
 }
 
 /// One connection's place.
@@ -52,6 +55,7 @@ impl Admission {
             fallbacks: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            held: AtomicBool::new(false),
         };
         Self { places: Arc::new(places) }
     }
@@ -59,8 +63,8 @@ impl Admission {
     /// Takes a place, or says why there is none.
     pub(crate) fn admit(&self) -> Result<Permit, Refused> {
         let places = &self.places;
-        if places.closed.load(Ordering::Relaxed) {
-            return Err(Refused::Draining);
+        if let Some(refused) = self.closed() {
+            return Err(refused);
         }
         take(&places.taken, &places.capacity).ok_or(Refused::Full)?;
         places.admitted.fetch_add(1, Ordering::Relaxed);
@@ -79,10 +83,24 @@ impl Admission {
     /// Why [`Admission::admit`] would refuse now, if it would.
     pub(crate) fn refuses(&self) -> Option<Refused> {
         let places = &self.places;
+        let full = || {
+            let taken = places.taken.load(Ordering::Relaxed);
+            (taken >= self.capacity()).then_some(Refused::Full)
+        };
+        self.closed().or_else(full)
+    }
+
+    fn closed(&self) -> Option<Refused> {
+        let places = &self.places;
         if places.closed.load(Ordering::Relaxed) {
             return Some(Refused::Draining);
         }
-        (places.taken.load(Ordering::Relaxed) >= self.capacity()).then_some(Refused::Full)
+        places.held.load(Ordering::Relaxed).then_some(Refused::Shedding)
+    }
+
+    /// Admits nobody as long as this holds.
+    pub(crate) fn hold(&self, is_held: bool) {
+        self.places.held.store(is_held, Ordering::Relaxed);
     }
 
     /// Has so many places from now on. Nobody leaves for it: as long as more are taken, nobody is admitted.
@@ -99,6 +117,11 @@ impl Admission {
     /// Whether [`Admission::close`] was called.
     pub(crate) fn is_closed(&self) -> bool {
         self.places.closed.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody who comes is let in as long as there is room.
+    pub(crate) fn is_open(&self) -> bool {
+        self.closed().is_none()
     }
 
     /// Connections held now, upgrades under way included.
@@ -180,5 +203,15 @@ mod tests {
         admission.close();
         assert_eq!(admission.admit().unwrap_err(), Refused::Draining);
         assert_eq!(admission.refuses(), Some(Refused::Draining));
+    }
+
+    #[test]
+    fn one_that_is_held_admits_again_afterwards() {
+        let admission = Admission::new(1, 1);
+        admission.hold(true);
+        assert_eq!(admission.admit().unwrap_err(), Refused::Shedding);
+        assert_eq!((admission.refuses(), admission.is_closed()), (Some(Refused::Shedding), false));
+        admission.hold(false);
+        assert!(admission.admit().is_ok());
     }
 }

@@ -28,6 +28,7 @@ use crate::hub::{self, Hub};
 use crate::metrics::{self, Rejections};
 use crate::reload::{ConfigState, Given, ReloadMetrics};
 use crate::resources;
+use crate::shed::{self, Shedding};
 use crate::source::status::Status;
 use crate::source::{Losses, Sink};
 use crate::statistics;
@@ -141,8 +142,10 @@ pub(crate) fn start_with(
         threads::start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;
     let serve = http::serve(listener, routes(&site), places, shortage, stop_http.clone());
     let tell = statistics::run(Arc::clone(&site), stop_http.clone());
+    let shedding = site.shedding.clone();
+    let shed = shed::run(shedding.clone(), admission.clone(), hub.clone(), stop_http.clone());
     let work = async {
-        tokio::join!(serve, tell);
+        tokio::join!(serve, tell, shed);
     };
     let http = Thread::vital("http", &readiness, Priority::Normal, work)?;
     stop_on_error.disarm();
@@ -153,7 +156,7 @@ pub(crate) fn start_with(
     let controls = Controls::new(config, reached);
     let stops = (stop_http, stop_source);
     let parts = Some(Parts { admission, serving, threads, http, source, stops, _admin: admin });
-    Ok(Running { client_addr, admin_addr, memory, hub, parts, readiness, controls })
+    Ok(Running { client_addr, admin_addr, memory, hub, shedding, parts, readiness, controls })
 }
 
 /// What stands in front of the shards.
@@ -202,6 +205,7 @@ fn site(
         config: Swap::new(state),
         started: Instant::now(),
         admission,
+        shedding: Shedding::default(),
         hub,
         pages: Pages::new(&config.listener.path),
         status,

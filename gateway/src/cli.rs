@@ -11,6 +11,7 @@ use wsgateway_runtime::{logs, shutdown};
 
 use crate::app::{self, Options, Running, StartError};
 use crate::reload::{FileError, Files, Watcher};
+use crate::shed::Instructions;
 
 /// Fans the messages of one JetStream stream out to WebSocket clients.
 #[derive(Debug, Parser)]
@@ -23,6 +24,10 @@ Examples:
   gateway --config gateway.yaml --listen 127.0.0.1:0 --admin 127.0.0.1:0
                                                   on free ports, which are logged
   gateway --config gateway.yaml --live live.yaml  limits, rates and rules in a file of their own
+
+  gateway --config gateway.yaml --shed shed.json
+                                                  send clients elsewhere, and serve again when the file is emptied:
+                                                  {\"id\":\"1\",\"reason\":\"drain\",\"keep\":0,\"perMinute\":600}
 
 The files are watched: limits, rates, rules, heartbeat, history, log level and what clients are offered are taken up
 while it runs, with no client disconnected. A file that is invalid, or changes anything else, is refused whole, in the
@@ -40,6 +45,9 @@ struct Arguments {
     /// File with the live part, which is put over the other file field by field
     #[arg(long, value_name = "FILE", env = "WSGATEWAY_LIVE")]
     live: Option<PathBuf>,
+    /// File with what this pod is told to do with its clients while it goes on running; empty for nothing
+    #[arg(long, value_name = "FILE", env = "WSGATEWAY_SHED")]
+    shed: Option<PathBuf>,
     /// Client address instead of the file's; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
@@ -96,10 +104,12 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
     let limit = Duration::from(given.config.drain.window) + STOP;
     let running = app::start_given(given, Options::default())?;
     let mut watcher = Watcher::new(files, texts);
+    let mut instructions = arguments.shed.clone().map(Instructions::new);
     // The runtime keeps turning, so that a second signal ends the process at once.
     let outcome = runtime.block_on(async {
         let outcome = end(&stop, || {
             follow(&mut watcher, &running);
+            instructions.iter_mut().for_each(|file| file.follow(&running));
             running.dead()
         })
         .await;

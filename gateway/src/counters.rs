@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub(crate) const CLOSE_CODES: [u16; 13] =
     [1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1012, 1013, 4008, 4009, 4011];
 
+/// Upper bounds of how long clients were away that resume (ms); the last count is of those beyond.
+pub(crate) const AWAY_MS: [i64; 9] = [100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 120_000];
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// One shard's own tally, plain integers in its own cache lines.
@@ -16,6 +19,8 @@ macro_rules! counters {
             pub peak_latency_ms: u64,
             /// Connections ended, by [`CLOSE_CODES`]; the last one is every other code.
             pub closed: [u64; CLOSE_CODES.len() + 1],
+            /// Clients that resumed, by [`AWAY_MS`]: from the first message that they had missed until they came.
+            pub away: [u64; AWAY_MS.len() + 1],
         }
 
         /// The published copy of a shard's tally.
@@ -24,6 +29,7 @@ macro_rules! counters {
             $($name: AtomicU64,)*
             peak_latency_ms: AtomicU64,
             closed: [AtomicU64; CLOSE_CODES.len() + 1],
+            away: [AtomicU64; AWAY_MS.len() + 1],
             /// Longest turn since somebody last asked (µs).
             longest_turn_us: AtomicU64,
             /// Connections given to the shard (written by the hub).
@@ -35,7 +41,8 @@ macro_rules! counters {
             pub(crate) fn publish(&self, totals: &Totals) {
                 $(self.$name.store(totals.$name, Relaxed);)*
                 self.peak_latency_ms.store(totals.peak_latency_ms, Relaxed);
-                for (published, value) in self.closed.iter().zip(totals.closed) {
+                let closed = self.closed.iter().zip(totals.closed);
+                for (published, value) in closed.chain(self.away.iter().zip(totals.away)) {
                     published.store(value, Relaxed);
                 }
             }
@@ -44,7 +51,8 @@ macro_rules! counters {
             pub(crate) fn totals(&self) -> Totals {
                 let mut totals = Totals { $($name: self.$name.load(Relaxed),)* ..Totals::default() };
                 totals.peak_latency_ms = self.peak_latency_ms.load(Relaxed);
-                for (value, published) in totals.closed.iter_mut().zip(&self.closed) {
+                let closed = totals.closed.iter_mut().zip(&self.closed);
+                for (value, published) in closed.chain(totals.away.iter_mut().zip(&self.away)) {
                     *value = published.load(Relaxed);
                 }
                 totals
@@ -56,7 +64,8 @@ macro_rules! counters {
                 all.fold(Self::default(), |mut sum, one| {
                     $(sum.$name += one.$name;)*
                     sum.peak_latency_ms = sum.peak_latency_ms.max(one.peak_latency_ms);
-                    for (value, more) in sum.closed.iter_mut().zip(one.closed) {
+                    let closed = sum.closed.iter_mut().zip(one.closed);
+                    for (value, more) in closed.chain(sum.away.iter_mut().zip(one.away)) {
                         *value += more;
                     }
                     sum
@@ -110,6 +119,8 @@ counters! {
     resumes_with_gap,
     /// Lookups of older messages that failed.
     lookups_failed,
+    /// Clients that were asked to go elsewhere.
+    sent_away,
 }
 
 impl Totals {
@@ -129,6 +140,14 @@ impl Totals {
     pub(crate) fn count_resume(&mut self, recovered: Option<bool>) {
         self.resumes_recovered += u64::from(recovered == Some(true));
         self.resumes_with_gap += u64::from(recovered == Some(false));
+    }
+
+    /// Counts how long a client was away that has resumed (ms).
+    pub(crate) fn count_away(&mut self, ms: i64) {
+        let place = AWAY_MS.iter().position(|bound| ms <= *bound).unwrap_or(AWAY_MS.len());
+        if let Some(count) = self.away.get_mut(place) {
+            *count += 1;
+        }
     }
 
     /// Counts the end of a connection.

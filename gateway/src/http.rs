@@ -35,6 +35,7 @@ use crate::hub::Hub;
 use crate::metrics::Rejections;
 use crate::reload::ConfigState;
 use crate::resources::Sampler;
+use crate::shed::Shedding;
 use crate::source::status::Status;
 use crate::swap::Swap;
 
@@ -63,6 +64,7 @@ pub(crate) struct Site {
     pub config: Swap<ConfigState>,
     pub started: Instant,
     pub admission: Admission,
+    pub shedding: Shedding,
     pub hub: Hub,
     pub pages: Pages,
     pub status: Status,

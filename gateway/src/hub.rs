@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use wsgateway_config::ShedReason;
 use wsgateway_runtime::readiness::Readiness;
 
 use crate::clients::CLOSE_TIMEOUT;
@@ -106,6 +107,22 @@ impl Hub {
         self.tell(|| Entry::Drain { window, reason });
     }
 
+    /// Asks so many connections to reconnect, from each shard its share, evenly spread over `window`.
+    pub(crate) fn shed(&self, count: u64, window: Duration, reason: ShedReason) {
+        let loads: Vec<u64> = self.shards.iter().map(|lane| lane.counters.load()).collect();
+        for (lane, count) in self.shards.iter().zip(shares(&loads, count)) {
+            if count > 0 {
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                lane.inbox.push(Entry::Shed { count, window, reason });
+            }
+        }
+    }
+
+    /// Lets the connections stay that [`Hub::shed`] has not reached.
+    pub(crate) fn keep(&self) {
+        self.tell(|| Entry::Keep);
+    }
+
     /// Has every shard work with other settings from now on.
     pub(crate) fn configure(&self, settings: Settings) {
         let settings = Arc::new(settings);
@@ -162,6 +179,21 @@ impl Hub {
     }
 }
 
+/// Divides a number in proportion to loads; together they are that number, or all that is there.
+fn shares(loads: &[u64], count: u64) -> Vec<u64> {
+    let total: u64 = loads.iter().sum();
+    let count = count.min(total);
+    let (mut before, mut given) = (0_u128, 0);
+    let share = |load: &u64| {
+        before += u128::from(*load);
+        let until = u128::from(count) * before / u128::from(total.max(1));
+        let share = u64::try_from(until).unwrap_or(u64::MAX) - given;
+        given += share;
+        share
+    };
+    loads.iter().map(share).collect()
+}
+
 impl Threads {
     /// Drains every connection within `window`, waits for the last one (at most `window` plus the time a closing
     /// handshake may take), then ends the threads.
@@ -196,6 +228,16 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    #[test]
+    fn each_shard_has_its_share_of_those_who_go() {
+        assert_eq!(shares(&[10, 30, 60], 10), [1, 3, 6]);
+        assert_eq!(shares(&[1, 1, 1], 1).iter().sum::<u64>(), 1);
+        assert_eq!(shares(&[2, 0, 3], 99), [2, 0, 3]);
+        assert_eq!((shares(&[0, 0], 5), shares(&[], 5)), (vec![0, 0], vec![]));
+        let many = shares(&[u64::from(u32::MAX); 3], u64::from(u32::MAX));
+        assert_eq!(many.iter().sum::<u64>(), u64::from(u32::MAX));
+    }
 
     #[test]
     fn a_burst_is_spread_over_the_shards_that_hold_the_fewest() {

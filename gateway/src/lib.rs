@@ -24,6 +24,7 @@ mod index;
 mod metrics;
 pub mod reload;
 mod resources;
+mod shed;
 mod source;
 mod statistics;
 mod swap;

@@ -115,7 +115,7 @@ const GAUGES: [(&str, &str, Read); 14] = [
     }),
 ];
 
-const COUNTERS: [(&str, &str, Read); 17] = [
+const COUNTERS: [(&str, &str, Read); 18] = [
     ("wsgateway_connections_total", "Connections accepted", |facts| facts.totals.adopted),
     ("wsgateway_deliveries_total", "Messages delivered, one per receiver", |facts| {
         facts.totals.deliveries
@@ -134,6 +134,9 @@ const COUNTERS: [(&str, &str, Read); 17] = [
         "Messages of Latest channels that slow clients were told of instead of getting them",
         |facts| facts.totals.conflated,
     ),
+    ("wsgateway_sent_away_total", "Clients asked to reconnect elsewhere", |facts| {
+        facts.totals.sent_away
+    }),
     ("wsgateway_commands_total", "Commands and pings taken from clients", |facts| {
         facts.totals.commands
     }),

@@ -97,7 +97,8 @@ impl Files {
     }
 }
 
-fn read(path: &Path) -> Result<String, FileError> {
+/// Reads a file that is no larger than a ConfigMap may be.
+pub(crate) fn read(path: &Path) -> Result<String, FileError> {
     let mut text = String::new();
     let whole = File::open(path).and_then(|file| {
         file.take(LARGEST + 1).read_to_string(&mut text)?;

@@ -22,6 +22,7 @@ use crate::build::NetworkRules;
 use crate::children::{self, Children};
 use crate::context::Context;
 use crate::controller::{self, Triggers};
+use crate::disruptions::Ledger;
 use crate::election::{self, Elector, Lead, NoElector, Waited};
 use crate::events::Events;
 use crate::fleet::{self, Pace, Pods};
@@ -166,6 +167,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         spread: crate::live::Spread::default(),
         backoff: crate::backoff::Backoff::default(),
         turns,
+        ledger: Ledger::default(),
     });
     let address = context.options.metrics_api.metrics_api_address;
     let metrics_api = MetricsApi::bind(&context, plain, home, registered)

@@ -23,6 +23,7 @@ use crate::error::{Error, Stage as Step};
 use crate::inventory::{Claim, Entry, Inventory, claim, fingerprint};
 use crate::kinds::{Concern, Kind};
 use crate::metrics::{Deed, Metrics};
+use crate::moves::Plan;
 use crate::rollout::Stage;
 use crate::unchanged;
 use crate::wake::{Name, Wake};
@@ -102,6 +103,10 @@ pub(crate) struct Applied {
     pub(crate) problems: Vec<(Kind, Error)>,
     /// How far the pods are replaced.
     pub(crate) stage: Stage,
+    /// Pods that the Deployment is to have.
+    pub(crate) wanted: Option<i32>,
+    /// How clients are moved while none is.
+    pub(crate) moves: Option<Plan>,
     /// The next step of that need not wait for anybody.
     pub(crate) goes_on: bool,
 }

@@ -31,8 +31,9 @@ use wsgateway_crds::{ValidGateway, gateway_config};
 use crate::kinds::Kind;
 
 pub(crate) use meta::{
-    CONFIG_LABEL, INSTANCE, MANAGED_BY, MANAGED_BY_LABEL, POD_LABELS, SERVES_ONLY, TEMPLATE_LABEL,
-    admin_name, child_name, config_version, labels, owner_of, selector_text,
+    ACCEPTS, CONFIG_LABEL, INSTANCE, MANAGED_BY, MANAGED_BY_LABEL, POD_LABELS, SELECTS_ACCEPTING,
+    SERVES_ONLY, TEMPLATE_LABEL, admin_name, child_name, config_version, labels, owner_of,
+    selector_text,
 };
 pub(crate) use network_policy::NetworkRules;
 
@@ -132,6 +133,20 @@ impl Objects {
             .insert(TEMPLATE_LABEL.to_owned(), template.to_owned());
         let annotations = self.clients.metadata.annotations.get_or_insert_default();
         annotations.insert(SERVES_ONLY.to_owned(), template.to_owned());
+    }
+
+    /// Limits the Service for clients to pods that take some.
+    pub(crate) fn serve_accepting(&mut self) {
+        let spec = self.clients.spec.get_or_insert_default();
+        let selector = spec.selector.get_or_insert_default();
+        selector.insert(ACCEPTS.0.to_owned(), ACCEPTS.1.to_owned());
+        let annotations = self.clients.metadata.annotations.get_or_insert_default();
+        annotations.insert(SELECTS_ACCEPTING.to_owned(), "true".to_owned());
+    }
+
+    /// Has the Deployment have so many pods.
+    pub(crate) fn scale(&mut self, replicas: i32) {
+        self.deployment.spec.get_or_insert_default().replicas = Some(replicas);
     }
 
     /// Has the Deployment start no pods of its template yet.

@@ -14,6 +14,7 @@ use crate::backoff::Backoff;
 use crate::build::NetworkRules;
 use crate::children::Children;
 use crate::configs::Looks;
+use crate::disruptions::Ledger;
 use crate::election::Lead;
 use crate::events::Events;
 use crate::fleet::Pods;
@@ -59,6 +60,7 @@ pub(crate) struct Context {
     pub(crate) spread: Spread,
     pub(crate) backoff: Backoff,
     pub(crate) turns: Turns,
+    pub(crate) ledger: Ledger,
 }
 
 impl Context {
@@ -86,6 +88,7 @@ impl Context {
         self.written.forget(name);
         self.configs.forget(&name.namespace, &name.name);
         self.turns.forget(name);
+        self.ledger.forget(name);
         self.spread.forget(&name.namespace, &name.name);
         self.backoff.succeeded(&name.namespace, &name.name);
     }

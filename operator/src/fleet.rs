@@ -1,5 +1,6 @@
 //! The gateway's pods: what Kubernetes reports of them, what each answers on its admin port, and what follows (pure).
 
+mod crowd;
 mod poller;
 mod problem;
 mod report;
@@ -11,11 +12,12 @@ mod watch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use wsgateway_config::ShedReason;
 use wsgateway_crds::PodState;
 
 pub(crate) use poller::run as poll;
 pub(crate) use problem::{Problem, problem};
-pub(crate) use report::{Report, Source};
+pub(crate) use report::{Report, Source, Tally};
 pub(crate) use rollout::{progress, verdict};
 pub(crate) use store::{Aged, Pace, Pods};
 pub(crate) use view::{PodView, gateway_of};
@@ -61,12 +63,24 @@ impl PodFacts {
         !self.view.terminating && self.view.ended.is_none()
     }
 
+    /// Whether it certainly has no clients and gets none: it has not started, or does not answer anybody.
+    pub(crate) fn is_idle(&self) -> bool {
+        let is_empty = match &self.seen {
+            Seen::Answered(report) => report.connections == 0,
+            Seen::Silent => true,
+            Seen::NotAsked => self.view.address.is_none(),
+        };
+        !self.view.ready && is_empty
+    }
+
     /// What it does for clients.
     pub(crate) fn state(&self) -> PodState {
         if self.view.terminating || self.report().is_some_and(|report| report.draining) {
             PodState::Draining
         } else if !self.view.ready {
             PodState::Starting
+        } else if self.view.shed.as_ref().is_some_and(|shed| shed.reason == ShedReason::Rebalance) {
+            PodState::Rebalancing
         } else if self.full {
             PodState::Full
         } else {

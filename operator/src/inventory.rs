@@ -17,7 +17,7 @@ use tokio::sync::watch as channel;
 pub(crate) use claim::{Claim, claim};
 pub(crate) use watch::{Follower, autoscalers, deployments, follow, optional};
 
-use crate::build::SERVES_ONLY;
+use crate::build::{SELECTS_ACCEPTING, SERVES_ONLY};
 use crate::fleet::gateway_of;
 use crate::kinds::Kind;
 use crate::unchanged::APPLIED;
@@ -37,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) mark: Option<String>,
     /// Of the Service for clients: the template of the pods that it is limited to.
     pub(crate) serves_only: Option<String>,
+    /// The same: it is limited to pods that take clients.
+    pub(crate) selects_accepting: bool,
 }
 
 impl Entry {
@@ -51,6 +53,7 @@ impl Entry {
             is_labelled: is_managed(metadata) && gateway_of(metadata).as_ref() == Some(gateway),
             mark: annotation(APPLIED),
             serves_only: annotation(SERVES_ONLY),
+            selects_accepting: annotation(SELECTS_ACCEPTING).is_some(),
         }
     }
 }

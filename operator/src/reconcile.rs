@@ -15,13 +15,15 @@ use crate::build::{Objects, Surroundings, admin_name, objects};
 use crate::context::Context;
 use crate::dereference::World;
 use crate::error::{Error, Stage};
+use crate::moves::Plan;
 use crate::report::{Deployed, Look, outcomes, tell};
 use crate::standstill::{paused, refused, stand_still};
 use crate::status::Verdict;
 use crate::stream::Outcome;
 use crate::wake::Name;
 use crate::{
-    RECONCILE_AT, TAKE_OVER, apply, configs, dereference, finalize, live, rollout, secrets, stream,
+    RECONCILE_AT, TAKE_OVER, apply, configs, dereference, finalize, live, moves, rollout, secrets,
+    stream,
 };
 
 /// While something is not ready, the next look comes this early.
@@ -29,6 +31,9 @@ const NOT_READY: Duration = Duration::from_secs(5);
 
 /// Between two steps of which the second need not wait.
 const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// While clients move, the next look comes this early.
+const MOVING: Duration = Duration::from_secs(2);
 
 /// A server that hangs must not hold the place of others for longer.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -116,10 +121,14 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
     let deployment = written.and_then(|applied| applied.deployment.clone());
     let rollout = written.map(|applied| applied.stage).unwrap_or_default();
     let goes_on = written.is_some_and(|applied| applied.goes_on);
+    let is_busy = written.and_then(|applied| applied.moves.as_ref()).is_some_and(Plan::is_busy);
     let look = Look {
         deployment: deployment.or_else(|| dereference::deployment(&key, context)),
-        wanted: valid.effective_replicas(),
+        wanted: written
+            .and_then(|applied| applied.wanted)
+            .unwrap_or_else(|| valid.effective_replicas()),
         rollout,
+        moves: written.and_then(|applied| applied.moves.clone()),
         stream: Some(&stream),
         internal: Some(format!("{}.{}.svc:{}", valid.name, valid.namespace, valid.port)),
     };
@@ -129,6 +138,11 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
     }
     if goes_on {
         return Ok((Action::requeue(AT_ONCE), settled));
+    }
+    if is_busy {
+        // The next step depends on what the pods have.
+        context.pods.ask_at(&key, Instant::now());
+        return Ok((Action::requeue(MOVING), settled));
     }
     Ok((next_look(&valid, settled, &stream, context), settled))
 }
@@ -165,6 +179,8 @@ async fn deploy(
     let template = objects.template().unwrap_or_default().to_owned();
     let rollout = rollout::look(gateway, valid, &template, context).await?;
     rollout.fit(&mut objects);
+    let moves = moves::look(gateway, valid, &rollout, context);
+    moves.fit(&mut objects, &rollout, valid, context);
     let desired = objects
         .desired()
         .map_err(|error| Error::new(Stage::Build, "NotSerializable", error.to_string()))?;
@@ -179,23 +195,25 @@ async fn deploy(
     };
     let mut applied = applier.all(&desired).await;
     applied.stage = rollout.plan.stage;
+    applied.wanted = Some(moves.replicas);
     if applied.broken().is_none() {
         if rollout.keeps_deployment() {
-            keep_number(valid, context).await?;
+            keep_number(valid, moves.replicas, context).await?;
         }
         rollout.step(valid, context).await?;
         applied.goes_on = rollout.goes_on();
+        moves::step(&moves, valid, context).await?;
         configs::prune(&applier, &objects.config, context).await;
         live::spread(valid, &objects.live_hash, context).await;
     }
+    applied.moves = Some(moves);
     Ok(Deployed::Applied(applied))
 }
 
 /// A Deployment that keeps its template still has as many pods as are wanted.
-async fn keep_number(valid: &ValidGateway, context: &Context) -> Result<(), Error> {
+async fn keep_number(valid: &ValidGateway, wanted: i32, context: &Context) -> Result<(), Error> {
     let key = Name::new(&valid.namespace, &valid.name);
     let Some(deployment) = dereference::deployment(&key, context) else { return Ok(()) };
-    let wanted = valid.effective_replicas();
     if deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(wanted) {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -13,15 +13,20 @@ use wsgateway_crds::{ServiceMonitorMode, ValidGateway, WsGateway};
 use crate::apply::Applied;
 use crate::context::Context;
 use crate::dereference::{self, World};
+use crate::disruptions;
 use crate::error::Error;
 use crate::kinds::{Concern, Kind};
+use crate::moves::{self, Plan};
 use crate::rollout::{self, Stage};
 use crate::status::conclude::{Outcomes, conclude};
 use crate::status::judge::Facts;
 use crate::status::{self, Findings, Fleet, READY, Verdict};
 use crate::stream::Outcome;
+use crate::text::cut;
 use crate::wake::Name;
 
+/// Longest value of an annotation that is kept.
+const LONGEST_ASKED: usize = 253;
 /// Failures before this one that make it worth reporting, even if it may pass by itself.
 const LASTING: u32 = 2;
 
@@ -32,6 +37,8 @@ pub(crate) struct Look<'a> {
     pub(crate) wanted: i32,
     /// How far the pods are replaced.
     pub(crate) rollout: Stage,
+    /// How clients are moved while none is.
+    pub(crate) moves: Option<Plan>,
     pub(crate) stream: Option<&'a Outcome>,
     /// Where clients connect inside the cluster.
     pub(crate) internal: Option<String>,
@@ -158,15 +165,30 @@ pub(crate) async fn tell(
     let pods = context.pods.of(key);
     let autoscaler = dereference::autoscaler(key, context);
     let deployment = look.deployment.as_deref();
-    let rollout = rollout::words(&look.rollout, context.turns.most());
+    let moves = look.moves.as_ref().map(|plan| plan.stage).unwrap_or_default();
+    let rollout =
+        rollout::words(&look.rollout, context.turns.most()).or_else(|| moves::words(&moves));
     let metric = context.registered.borrow().clone();
     let facts = Facts { deployment, wanted: look.wanted, pods: &pods, rollout, metric, now };
     let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice());
     let is_known = conditions.unwrap_or_default().iter().any(|condition| condition.type_ == READY);
+    let kind = disruptions::kind(&look.rollout, &moves, &pods);
+    let before = gateway.status.as_ref().map(|status| status.disruptions.clone());
+    let disruptions = context.ledger.enter(
+        key,
+        before.unwrap_or_default(),
+        kind,
+        &context.pods.counted(key),
+        (Instant::now(), now),
+    );
+    let is_answered = look.moves.as_ref().is_some_and(|plan| plan.is_answered);
+    let asked = moves::asked(gateway).filter(|_| is_answered);
     let findings = Findings {
         stream_status: look.stream.and_then(|stream| stream.status.clone()),
         fleet: Some(Fleet { deployment, wanted: look.wanted, pods: &pods }),
         internal: look.internal,
+        disruptions: Some(disruptions),
+        rebalance_asked: asked.map(|asked| cut(asked, LONGEST_ASKED)),
         ..Findings::of(gateway)
     };
     let findings = conclude(findings, &facts, autoscaler.as_deref(), outcomes, is_known);

@@ -27,7 +27,7 @@ use crate::wake::Name;
 use plan::{Action, Current, Observed, Owner, Set, Template, Wanted, plan};
 
 pub(crate) use plan::{Plan, Stage};
-pub(crate) use progress::words;
+pub(crate) use progress::{about, time, words};
 pub(crate) use turns::{Cause, TURN, Turns};
 
 /// Above the time that its clients take, each pod has so long to come and to go.
@@ -39,6 +39,9 @@ pub(crate) struct Rollout {
     pub(crate) plan: Plan,
     /// Until when it holds its place among those that a new operator began.
     turn: Option<String>,
+    /// What was looked at.
+    pub(crate) deployment: Option<Arc<Deployment>>,
+    pub(crate) pods: Option<Vec<PodFacts>>,
 }
 
 /// Looks at the pods of a WsGateway, which are to have this template.
@@ -78,25 +81,30 @@ pub(crate) async fn look(
     };
     let mark = deployment.as_deref().and_then(|found| found.annotations().get(TURN)).cloned();
     let waiting = plan(&observed, wanted);
-    if waiting.template != Template::Keep {
+    let (plan, turn) = if waiting.template != Template::Keep {
         context.turns.forget_waiting(&key);
-        return Ok(Rollout { plan: waiting, turn: mark });
-    }
-    let is_new = gateway.metadata.generation
-        > gateway.status.as_ref().and_then(|status| status.observed_generation);
-    let turn = match context.turns.cause(&key, template, is_new) {
-        Cause::Spec => None,
-        // One after the other.
-        Cause::Operator if waiting.stage.is_rolling() => {
-            return Ok(Rollout { plan: waiting, turn: mark });
+        (waiting, mark)
+    } else {
+        let is_new = gateway.metadata.generation
+            > gateway.status.as_ref().and_then(|status| status.observed_generation);
+        let turn = match context.turns.cause(&key, template, is_new) {
+            Cause::Spec => Some(None),
+            // One after the other.
+            Cause::Operator if waiting.stage.is_rolling() => None,
+            Cause::Operator => {
+                let until = turn(&key, valid, pods.as_deref().unwrap_or_default(), context);
+                until.map(|until| Some(until.to_string()))
+            }
+        };
+        match turn {
+            None => (waiting, mark),
+            Some(turn) => {
+                context.turns.forget_waiting(&key);
+                (plan(&observed, Wanted { may_begin: true, ..wanted }), turn)
+            }
         }
-        Cause::Operator => match turn(&key, valid, pods.as_deref().unwrap_or_default(), context) {
-            Some(until) => Some(until.to_string()),
-            None => return Ok(Rollout { plan: waiting, turn: mark }),
-        },
     };
-    context.turns.forget_waiting(&key);
-    Ok(Rollout { plan: plan(&observed, Wanted { may_begin: true, ..wanted }), turn })
+    Ok(Rollout { plan, turn, deployment, pods })
 }
 
 async fn there(key: &Name, context: &Context) -> Result<Option<Deployment>, Error> {
@@ -119,7 +127,7 @@ fn current(deployment: &Deployment) -> Current {
     }
 }
 
-fn template_of(deployment: &Deployment) -> Option<&str> {
+pub(crate) fn template_of(deployment: &Deployment) -> Option<&str> {
     let metadata = deployment.spec.as_ref()?.template.metadata.as_ref()?;
     metadata.labels.as_ref()?.get(TEMPLATE_LABEL).map(String::as_str)
 }

@@ -56,7 +56,14 @@ pub(crate) async fn stand_still(
         is_autoscaled: gateway.spec.autoscaling.is_some(),
         ..Outcomes::default()
     };
-    let look = Look { deployment, wanted, rollout: Stage::Settled, stream: None, internal: None };
+    let look = Look {
+        deployment,
+        wanted,
+        rollout: Stage::Settled,
+        moves: None,
+        stream: None,
+        internal: None,
+    };
     tell(gateway, key, look, outcomes, context).await?;
     // Pods that run wake it when something about them changes.
     let action = if is_deployed { Action::requeue(rest(context)) } else { Action::await_change() };

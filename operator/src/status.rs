@@ -14,7 +14,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
-use wsgateway_crds::{Endpoints, GROUP, StreamStatus, VERSION, WsGateway, WsGatewayStatus};
+use wsgateway_crds::{
+    DisruptionStatus, Endpoints, GROUP, StreamStatus, VERSION, WsGateway, WsGatewayStatus,
+};
 
 use crate::FIELD_MANAGER;
 use crate::build::selector_text;
@@ -84,6 +86,10 @@ pub(crate) struct Findings<'a> {
     pub(crate) fleet: Option<Fleet<'a>>,
     /// Where clients connect inside the cluster.
     pub(crate) internal: Option<String>,
+    /// What clients were put to.
+    pub(crate) disruptions: Option<Vec<DisruptionStatus>>,
+    /// Which wish for a rebalance was acted on.
+    pub(crate) rebalance_asked: Option<String>,
 }
 
 impl Findings<'_> {
@@ -96,6 +102,8 @@ impl Findings<'_> {
             stream_status: None,
             fleet: None,
             internal: None,
+            disruptions: None,
+            rebalance_asked: None,
         }
     }
 
@@ -133,6 +141,12 @@ pub(crate) fn compute(
     }
     if let Some(internal) = &findings.internal {
         status.endpoints = Some(Endpoints { internal: internal.clone() });
+    }
+    if let Some(disruptions) = &findings.disruptions {
+        status.disruptions.clone_from(disruptions);
+    }
+    if findings.rebalance_asked.is_some() {
+        status.rebalance_asked.clone_from(&findings.rebalance_asked);
     }
     if let Some(fleet) = &findings.fleet {
         let counted = fleet.deployment.and_then(|deployment| deployment.status.as_ref());

@@ -55,6 +55,7 @@ mod gateway {
     mod repetitions;
     mod resume;
     mod retention;
+    mod shed;
     mod source_faults;
     mod storm;
     mod swarm;

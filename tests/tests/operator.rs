@@ -35,6 +35,8 @@ mod leader;
 mod live;
 #[path = "operator/load.rs"]
 mod load;
+#[path = "operator/moves.rs"]
+mod moves;
 #[path = "operator/namespaces.rs"]
 mod namespaces;
 #[path = "operator/network.rs"]

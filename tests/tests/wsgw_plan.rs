@@ -31,6 +31,8 @@ fn changes() -> Vec<Value> {
         json!({ "channels": { "rules": [{ "match": "*.price", "delivery": "Latest" }] } }),
         json!({ "rollout": { "drain": "5m" } }),
         json!({ "rollout": { "connectionsPerMinute": 1_000 } }),
+        json!({ "rebalance": { "mode": "Off" } }),
+        json!({ "disruption": { "connectionsPerMinute": 500 } }),
         json!({ "autoscaling": { "minReplicas": 2, "maxReplicas": 9 } }),
         json!({ "monitoring": { "serviceMonitor": "Never" } }),
         json!({ "network": { "clientNetworks": ["10.0.0.0/8"] } }),

@@ -1,9 +1,9 @@
 //! The machine that measures: what figures depend on. Neither host name nor paths.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine that something was measured on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Machine {
     /// The processor's name.

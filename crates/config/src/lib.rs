@@ -9,6 +9,7 @@ mod error;
 mod fingerprint;
 mod gateway;
 mod pattern;
+mod shed;
 mod stream;
 pub mod yaml;
 
@@ -23,4 +24,5 @@ pub use gateway::{
     RedisSource, Rule, SlowConsumer, Source, Symbols, is_message_type,
 };
 pub use pattern::{MAX_PATTERN_BYTES, covers, is_pattern, is_template};
+pub use shed::{Shed, ShedReason};
 pub use stream::{Compression, Storage, StreamConfig};

@@ -1,11 +1,13 @@
 //! Rules of the pods' port and number, and of who watches them.
 
+use std::ops::RangeInclusive;
+
 use wsgateway_config::Millis;
 
 use super::errors::Errors;
 use super::names::is_label;
-use crate::spec::{Listener, Monitoring, Rollout};
-use crate::{ADMIN_PORT, ValidAutoscaling, ValidMonitoring, ValidRollout, WsGatewaySpec};
+use crate::spec::{Listener, Monitoring, Rebalance, Rollout};
+use crate::{ADMIN_PORT, ValidAutoscaling, ValidMonitoring, ValidRebalance, WsGatewaySpec};
 
 const RESERVED_PATHS: [&str; 5] = ["/", "/health", "/stats", "/sse", "/poll"];
 
@@ -50,23 +52,81 @@ pub(super) fn autoscaling(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<V
              target (80 % is the default) or raise the capacity",
         );
     }
-    Some(ValidAutoscaling { min, max })
+    let cpu_percent = autoscaling
+        .target_cpu_percent
+        .map(|percent| errors.number("spec.autoscaling.targetCpuPercent", percent, 1..=100));
+    let stabilization = errors.duration_within(
+        "spec.autoscaling.scaleDown.stabilization",
+        &autoscaling.scale_down.stabilization,
+        Millis(0)..=Millis::from_secs(3_600),
+        "must be 0s to 1h, as Kubernetes has it",
+    );
+    Some(ValidAutoscaling { min, max, cpu_percent, stabilization })
 }
 
-pub(super) fn rollout(rollout: &Rollout, errors: &mut Errors) -> ValidRollout {
-    ValidRollout {
-        drain: errors.duration_within(
-            "spec.rollout.drain",
-            &rollout.drain,
-            Millis::from_secs(1)..=Millis::from_secs(3_600),
-            "must be 1s to 1h: few platforms wait for a pod longer",
-        ),
-        connections_per_minute: errors.number(
-            "spec.rollout.connectionsPerMinute",
-            rollout.connections_per_minute,
-            60..=10_000_000,
-        ),
+/// Clients in a minute, by what moves them; none is faster than the bound for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Paces {
+    pub rollout: u32,
+    pub scale_down: u32,
+    pub rebalance: u32,
+}
+
+pub(super) fn paces(spec: &WsGatewaySpec, errors: &mut Errors) -> Paces {
+    const BOUNDS: RangeInclusive<i32> = 60..=10_000_000;
+    let rollout = errors.number(
+        "spec.rollout.connectionsPerMinute",
+        spec.rollout.connections_per_minute,
+        BOUNDS,
+    );
+    let mut optional = |path: &str, given: Option<i32>| -> Option<u32> {
+        given.map(|pace| errors.number(path, pace, BOUNDS))
+    };
+    let bound =
+        optional("spec.disruption.connectionsPerMinute", spec.disruption.connections_per_minute);
+    let scale_down = optional(
+        "spec.autoscaling.scaleDown.connectionsPerMinute",
+        spec.autoscaling.as_ref().and_then(|found| found.scale_down.connections_per_minute),
+    );
+    let rebalance =
+        optional("spec.rebalance.connectionsPerMinute", spec.rebalance.connections_per_minute);
+    let bound = bound.unwrap_or(rollout);
+    let within = |pace: Option<u32>| pace.unwrap_or(bound).min(bound);
+    Paces {
+        rollout: rollout.min(bound),
+        scale_down: within(scale_down),
+        rebalance: within(rebalance),
     }
+}
+
+pub(super) fn rebalance(
+    rebalance: &Rebalance,
+    per_minute: u32,
+    errors: &mut Errors,
+) -> ValidRebalance {
+    ValidRebalance {
+        mode: rebalance.mode,
+        tolerance_percent: errors.number(
+            "spec.rebalance.tolerancePercent",
+            rebalance.tolerance_percent,
+            5..=500,
+        ),
+        min_connections: errors.number(
+            "spec.rebalance.minConnections",
+            rebalance.min_connections,
+            0..=10_000_000,
+        ),
+        per_minute,
+    }
+}
+
+pub(super) fn drain(rollout: &Rollout, errors: &mut Errors) -> Millis {
+    errors.duration_within(
+        "spec.rollout.drain",
+        &rollout.drain,
+        Millis::from_secs(1)..=Millis::from_secs(3_600),
+        "must be 1s to 1h: few platforms wait for a pod longer",
+    )
 }
 
 pub(super) fn monitoring(monitoring: &Monitoring, errors: &mut Errors) -> ValidMonitoring {

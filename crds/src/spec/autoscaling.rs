@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// Scale on connections, through a HorizontalPodAutoscaler on the metric wsgateway_connections.
+/// Scale on connections, and on CPU if asked for, through a HorizontalPodAutoscaler on metrics that the operator serves.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message(
@@ -21,6 +21,41 @@ pub struct Autoscaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub target_connections_per_pod: Option<i32>,
+    /// Average CPU use of a pod that the autoscaler aims at besides, in percent of its CPU limit, or of its node if it has
+    /// none; whichever asks for more pods counts. Absent: only connections count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub target_cpu_percent: Option<i32>,
+    /// How pods go that are not needed any more.
+    #[serde(default)]
+    pub scale_down: ScaleDown,
+}
+
+/// How pods go that are not needed any more: the one with the fewest clients first, once it has handed them over.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleDown {
+    /// How long the autoscaler has had to want fewer pods before it asks for them, such as 10m; 0s to 1h. Default 5m.
+    #[serde(default = "default_stabilization")]
+    #[schemars(schema_with = "crate::schema::duration")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('0s') && duration(self) <= duration('1h')").message(
+        "autoscaling.scaleDown.stabilization must be 0s to 1h, as Kubernetes has it"
+    ))]
+    pub stabilization: String,
+    /// Clients that are asked to reconnect in one minute. Default, and most, disruption.connectionsPerMinute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 10_000_000))]
+    pub connections_per_minute: Option<i32>,
+}
+
+impl Default for ScaleDown {
+    fn default() -> Self {
+        Self { stabilization: default_stabilization(), connections_per_minute: None }
+    }
+}
+
+fn default_stabilization() -> String {
+    "5m".to_owned()
 }
 
 fn default_min() -> i32 {

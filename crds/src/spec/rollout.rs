@@ -17,7 +17,7 @@ pub struct Rollout {
     ))]
     pub drain: String,
     /// Clients that are asked to reconnect in one minute while pods are replaced, one pod after the other; a pod that stops
-    /// for another reason keeps this pace, too. Default 6000.
+    /// for another reason keeps this pace, too. At most disruption.connectionsPerMinute. Default 6000.
     #[serde(default = "default_pace")]
     #[schemars(range(min = 60, max = 10_000_000))]
     pub connections_per_minute: i32,

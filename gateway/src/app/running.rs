@@ -1,8 +1,10 @@
 //! A gateway that runs: what it is asked, told and given by those who started it.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
+use wsgateway_config::Shed;
 use wsgateway_runtime::admin::AdminServer;
 use wsgateway_runtime::readiness::{Gate, Readiness};
 
@@ -11,6 +13,7 @@ use super::threads::Thread;
 use crate::admission::Admission;
 use crate::hub::{Hub, Threads};
 use crate::reload::Given;
+use crate::shed::Shedding;
 use crate::source::memory::MemoryPublisher;
 
 /// A gateway that runs until told otherwise. Dropped, it stops at once.
@@ -22,6 +25,7 @@ pub struct Running {
     pub admin_addr: SocketAddr,
     pub(super) memory: Option<MemoryPublisher>,
     pub(super) hub: Hub,
+    pub(super) shedding: Shedding,
     pub(super) parts: Option<Parts>,
     pub(super) readiness: Readiness,
     pub(super) controls: Controls,
@@ -90,6 +94,11 @@ impl Running {
     pub fn refuse(&self, problem: &str) {
         tracing::error!(problem, "the configuration was refused: what ran before goes on");
         self.controls.refuse(problem);
+    }
+
+    /// Sends clients elsewhere as told, and takes no new ones meanwhile; `None`: serves again as before.
+    pub fn shed(&self, shed: Option<Shed>) {
+        self.shedding.set(shed, Instant::now());
     }
 
     /// Turns unready, asks every client to reconnect elsewhere at the pace of `drain`, then stops. Blocks until done.

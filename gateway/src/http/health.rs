@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::Site;
 use super::upgrade::source_is_healthy;
+use crate::counters::{AWAY_MS, Totals};
 use crate::resources::Usage;
 use crate::source::status::{Snapshot, State as SourceState};
 
@@ -83,7 +84,7 @@ pub(super) async fn health(State(site): State<Arc<Site>>) -> (StatusCode, Json<V
 /// /health of the public port: at most a second old, but for what it is judged by.
 pub(super) async fn cached_health(State(site): State<Arc<Site>>) -> Response {
     let state = site.status.state() as u8;
-    let key = state << 1 | u8::from(site.admission.is_closed());
+    let key = state << 1 | u8::from(is_draining(&site));
     site.pages.health.answer(Instant::now(), key, || render_health(&site))
 }
 
@@ -96,7 +97,7 @@ fn render_health(site: &Site) -> (StatusCode, Value) {
     let source = site.status.snapshot();
     let facts = Facts {
         source: &source,
-        draining: site.admission.is_closed(),
+        draining: is_draining(site),
         connections: site.admission.taken(),
         capacity: site.admission.capacity(),
         usage: site.sampler.sample(),
@@ -178,7 +179,14 @@ fn render_stats(site: &Site) -> Value {
 
 pub(super) async fn status(State(site): State<Arc<Site>>) -> Json<Value> {
     let source = site.status.snapshot();
-    let (draining, config) = (site.admission.is_closed(), site.config.get());
+    let (draining, config) = (is_draining(&site), site.config.get());
+    let shed = site.shedding.progress().map(|progress| {
+        json!({
+            "id": progress.shed.id, "reason": progress.shed.reason, "keep": progress.shed.keep,
+            "perMinute": progress.shed.per_minute, "closed": progress.is_closed, "told": progress.told,
+        })
+    });
+    let totals = site.hub.totals();
     Json(json!({
         "ready": !source.epoch.is_empty() && !draining,
         "draining": draining,
@@ -188,8 +196,23 @@ pub(super) async fn status(State(site): State<Arc<Site>>) -> Json<Value> {
         "liveHash": config.live_hash,
         "configProblem": config.problem,
         "unknownKeys": config.unknown,
+        "shed": shed,
+        "cpuPercent": (site.sampler.sample().cpu_percent * 10.0).round() / 10.0,
+        "sentAway": totals.sent_away,
+        "resumes": { "recovered": totals.resumes_recovered, "withGap": totals.resumes_with_gap, "awayMs": away(&totals) },
         "source": source,
     }))
+}
+
+/// How long clients were away that resumed: upper bounds (ms, none for the last) and how many were within.
+fn away(totals: &Totals) -> Vec<(Option<i64>, u64)> {
+    let bounds = AWAY_MS.iter().copied().map(Some).chain([None]);
+    bounds.zip(totals.away).filter(|(_, count)| *count > 0).collect()
+}
+
+/// Whether the pod is about to go, or is not needed any more.
+fn is_draining(site: &Site) -> bool {
+    site.admission.is_closed() || site.shedding.is_draining()
 }
 
 fn uptime(site: &Site) -> f64 {

@@ -56,7 +56,7 @@ fn take(
         match refused {
             Refused::Full => site.rejections.full.inc(),
             Refused::FallbacksFull => site.rejections.fallbacks_full.inc(),
-            Refused::Draining => site.rejections.draining.inc(),
+            Refused::Draining | Refused::Shedding => site.rejections.draining.inc(),
         }
         turned_away(refused)
     })
@@ -93,5 +93,9 @@ fn turned_away(refused: Refused) -> Busy {
             "every place for event streams and long-polls is taken: try again, another pod may have room",
         ),
         Refused::Draining => Busy::new("draining", "this pod is about to stop: try again"),
+        Refused::Shedding => Busy::new(
+            "draining",
+            "this pod hands its clients over: try again, another one has room",
+        ),
     }
 }

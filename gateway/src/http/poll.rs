@@ -148,7 +148,7 @@ impl std::fmt::Debug for HttpConnection {
 
 impl Origin for HttpConnection {
     fn keeps(&self) -> bool {
-        self.keep && self.back.has_room() && !self.admission.is_closed()
+        self.keep && self.back.has_room() && self.admission.is_open()
     }
 
     fn take_back(self: Box<Self>, stream: StdStream, outcome: Outcome) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use wsgateway_config::ShedReason;
 
 use super::arrivals::{Arrivals, Handover};
 use super::shard::Settings;
@@ -34,6 +35,10 @@ pub(crate) enum Entry {
     Fetched { query: Query, fetched: Fetched },
     /// Ask every connection to reconnect, evenly spread over the window.
     Drain { window: Duration, reason: &'static str },
+    /// Ask so many connections to reconnect, evenly spread over the window.
+    Shed { count: usize, window: Duration, reason: ShedReason },
+    /// The connections that are left may stay.
+    Keep,
     /// Work with other settings from now on.
     Configure(Arc<Settings>),
     /// End the thread.

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
+use wsgateway_config::ShedReason;
 use wsgateway_runtime::readiness::Pulse;
 
 use super::arrivals::Handover;
@@ -30,7 +31,7 @@ use crate::clients::Clients;
 use crate::clients::wheel::Timer;
 use crate::counters::Counters;
 use crate::history::Past;
-use drain::Drain;
+use drain::{Cost, Drain, cheapest};
 use handler::Handler;
 use input::{Input, Listener, Message};
 use live::Live;
@@ -63,6 +64,8 @@ pub(crate) struct Shard {
     input: Input,
     parts: Parts,
     drain: Option<Drain>,
+    /// Every connection is to go, since the process ends.
+    leaves: bool,
     /// The inbox has called since it was last emptied.
     woken: bool,
     /// Connections wait that the last turn had no time for.
@@ -130,6 +133,7 @@ impl Shard {
             input: Input::new(settings.input),
             parts: Parts { live, sessions, handler },
             drain: None,
+            leaves: false,
             woken: false,
             crowded: false,
             stopping: false,
@@ -276,8 +280,12 @@ impl Shard {
             Entry::Fetched { query, fetched } => sessions.replays.fetched(live, &query, &fetched),
             Entry::Drain { window, reason } => {
                 self.drain = Some(Drain::new(&live.clients, window, reason));
+                self.leaves = true;
                 self.continue_drain();
             }
+            Entry::Shed { count, window, reason } => self.shed(count, window, reason),
+            Entry::Keep if !self.leaves => self.drain = None,
+            Entry::Keep => {}
             Entry::Configure(settings) => self.configure(&settings),
             Entry::Stop => self.stopping = true,
         }
@@ -338,6 +346,38 @@ impl Shard {
         self.clients().tick();
         self.continue_drain();
         self.settle();
+    }
+
+    /// Begins to send some connections away; those of the time before that are still there go at once.
+    fn shed(&mut self, count: usize, window: Duration, reason: ShedReason) {
+        if self.leaves {
+            return;
+        }
+        for timer in self.drain.take().map(Drain::rest).unwrap_or_default() {
+            self.parts.dismiss(timer, reason.as_str());
+        }
+        let Parts { live, sessions, .. } = &self.parts;
+        let costs = live.clients.open().map(|(conn, connection)| {
+            let timer = Timer { conn, serial: connection.serial };
+            let catching_up = sessions.replays.has(conn) || connection.is_blocked();
+            let cost = match reason {
+                ShedReason::Rebalance => Cost {
+                    catching_up,
+                    subscriptions: connection.subscriptions.len(),
+                    heard: connection.heard,
+                },
+                // All of them go in the end.
+                ShedReason::Drain => {
+                    Cost { catching_up, subscriptions: 0, heard: fastrand::u32(..) }
+                }
+            };
+            (cost, timer)
+        });
+        let may_go = |cost: &Cost| reason == ShedReason::Drain || !cost.catching_up;
+        let chosen = cheapest(costs.filter(|(cost, _)| may_go(cost)).collect(), count);
+        let now_us = live.clients.clock.now_us;
+        self.drain = Some(Drain::of(chosen, now_us, window, reason.as_str()));
+        self.continue_drain();
     }
 
     /// Sends those away whose time has come.

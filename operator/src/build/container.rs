@@ -20,6 +20,8 @@ use super::services::{ADMIN, CLIENTS};
 /// Between the decision to stop a pod and SIGTERM: kube-proxy, Ingress controllers and load balancers hear of it in
 /// these seconds, in which the pod still takes clients. So no upgrade meets a pod that closes.
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
+/// The file with what a pod is told to do with its clients.
+pub(super) const SHED_FILE: &str = "shed";
 /// An idle gateway uses little; a busy one takes what the node has, since there is no limit.
 const CPU_REQUEST: &str = "250m";
 
@@ -29,7 +31,7 @@ pub(super) fn build(gateway: &ValidGateway, default_image: &str, volumes: &[Volu
         image: Some(gateway.pod.image.clone().unwrap_or_else(|| default_image.to_owned())),
         image_pull_policy: gateway.pod.image_pull_policy.map(|policy| policy.as_str().to_owned()),
         args: Some(arguments()),
-        env: Some(vec![pod_name()]),
+        env: Some(vec![pod_name(), instruction()]),
         ports: Some(vec![port(CLIENTS, gateway.port), port(ADMIN, ADMIN_PORT)]),
         // A minute to start; liveness begins only then.
         startup_probe: Some(Probe {
@@ -86,6 +88,15 @@ fn pod_name() -> EnvVar {
             }),
             ..EnvVarSource::default()
         }),
+        ..EnvVar::default()
+    }
+}
+
+/// Where the gateway finds what it is told. A variable, since gateways of before know no such argument.
+fn instruction() -> EnvVar {
+    EnvVar {
+        name: "WSGATEWAY_SHED".to_owned(),
+        value: Some(format!("{CONFIG_FOLDER}/{SHED_FILE}")),
         ..EnvVar::default()
     }
 }

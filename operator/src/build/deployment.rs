@@ -6,8 +6,9 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, KeyToPath, LocalObjectReference, PodSpec, PodTemplateSpec,
-    ProjectedVolumeSource, SecretProjection, Volume, VolumeProjection,
+    ConfigMapProjection, DownwardAPIProjection, DownwardAPIVolumeFile, KeyToPath,
+    LocalObjectReference, ObjectFieldSelector, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
+    SecretProjection, Volume, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
@@ -17,12 +18,13 @@ use wsgateway_crds::{
 };
 
 use super::config_map::version;
-use super::container::{self, PAUSE};
+use super::container::{self, PAUSE, SHED_FILE};
 use super::meta::{
-    CONFIG_LABEL, TEMPLATE_LABEL, child_name, config_name, label_selector, labels, live_name,
-    metadata,
+    ACCEPTS, CONFIG_LABEL, TEMPLATE_LABEL, child_name, config_name, label_selector, labels,
+    live_name, metadata,
 };
 use super::placement;
+use crate::moves::SHED;
 use crate::unchanged;
 
 /// Read by the one user of the container, who is not the owner of the files, and written by nobody.
@@ -89,6 +91,7 @@ fn template(
     // Only what needs a new process is in the template: nothing of the live part.
     let version = version(parts);
     all_labels.insert(CONFIG_LABEL.to_owned(), version.clone());
+    all_labels.insert(ACCEPTS.0.to_owned(), ACCEPTS.1.to_owned());
     let annotations = &gateway.pod.annotations;
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -135,7 +138,7 @@ fn volumes(gateway: &ValidGateway, version: &str) -> Vec<Volume> {
     let config = Volume {
         name: CONFIG_VOLUME.to_owned(),
         projected: Some(ProjectedVolumeSource {
-            sources: Some(maps.map(map).into()),
+            sources: Some(maps.map(map).into_iter().chain([instruction()]).collect()),
             ..ProjectedVolumeSource::default()
         }),
         ..Volume::default()
@@ -145,6 +148,23 @@ fn volumes(gateway: &ValidGateway, version: &str) -> Vec<Volume> {
         ValidSource::Redis(redis) => files(REDIS_VOLUME, redis.files()),
     };
     [Some(config), source].into_iter().flatten().collect()
+}
+
+/// What this one pod is told to do with its clients: the kubelet brings the annotation at once when it changes.
+fn instruction() -> VolumeProjection {
+    let field = ObjectFieldSelector {
+        api_version: Some("v1".to_owned()),
+        field_path: format!("metadata.annotations['{SHED}']"),
+    };
+    let item = DownwardAPIVolumeFile {
+        path: SHED_FILE.to_owned(),
+        field_ref: Some(field),
+        ..DownwardAPIVolumeFile::default()
+    };
+    VolumeProjection {
+        downward_api: Some(DownwardAPIProjection { items: Some(vec![item]) }),
+        ..VolumeProjection::default()
+    }
 }
 
 fn map(name: String) -> VolumeProjection {

@@ -40,6 +40,11 @@ pub(crate) const CONFIG_LABEL: &str = "wsgateway.dev/config";
 
 /// On pods and ReplicaSets: the hash of their pod template, as it was built here.
 pub(crate) const TEMPLATE_LABEL: &str = "wsgateway.dev/template";
+/// On pods that the Service for clients is to find: key and value. Pods have it from their template, and lose it while they
+/// hand clients over.
+pub(crate) const ACCEPTS: (&str, &str) = ("wsgateway.dev/accepts", "clients");
+/// On the Service for clients: it is limited to those.
+pub(crate) const SELECTS_ACCEPTING: &str = "wsgateway.dev/selects-accepting";
 /// On the Service for clients, during a rollout: the template of the pods that it is limited to.
 pub(crate) const SERVES_ONLY: &str = "wsgateway.dev/serves-only";
 

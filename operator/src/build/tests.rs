@@ -197,8 +197,9 @@ fn the_files_of_the_configuration_are_mounted_where_the_gateway_is_told_to_look(
     let volumes = pod.volumes.unwrap();
     let volume = volumes.iter().find(|volume| volume.name == "config").unwrap();
     let sources = volume.projected.as_ref().unwrap().sources.clone().unwrap();
-    let mounted: Vec<_> =
-        sources.into_iter().map(|source| source.config_map.unwrap().name).collect();
+    let told = sources[2].downward_api.as_ref().unwrap().items.as_ref().unwrap()[0].path.clone();
+    let maps_of = sources.into_iter().filter_map(|source| source.config_map);
+    let mounted: Vec<_> = maps_of.map(|map| map.name).collect();
     let maps = [&objects.config, &objects.live];
     assert_eq!(mounted, maps.map(|map| map.metadata.name.clone().unwrap()));
     let mounts = pod.containers[0].volume_mounts.clone().unwrap();
@@ -209,6 +210,9 @@ fn the_files_of_the_configuration_are_mounted_where_the_gateway_is_told_to_look(
         arguments,
         ["--config", &format!("{folder}/{}", keys[0]), "--live", &format!("{folder}/{}", keys[1])]
     );
+    let environment = pod.containers[0].env.clone().unwrap();
+    let shed = environment.iter().find(|one| one.name == "WSGATEWAY_SHED").unwrap();
+    assert_eq!(shed.value.as_deref(), Some(&*format!("{folder}/{told}")));
     assert_eq!((objects.config.immutable, objects.live.immutable), (Some(true), None));
 }
 

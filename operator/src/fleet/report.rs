@@ -1,12 +1,16 @@
 //! What a gateway answers on its admin port at /status. Whoever has the pod's address may answer: texts are cut, unknown
 //! states are no states.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::text::cut;
 
 /// Longest message of a gateway that is shown.
 const LONGEST_ERROR: usize = 200;
+/// Bounds of times away that are kept.
+const MOST_BOUNDS: usize = 16;
 /// A hash is 16 hexadecimal digits today.
 const LONGEST_HASH: usize = 64;
 
@@ -25,6 +29,65 @@ pub(crate) struct Report {
     pub(crate) lag_messages: u64,
     /// Why the source is not live.
     pub(crate) error: Option<String>,
+    /// CPU use in percent of what the pod may use; gateways of before say nothing.
+    pub(crate) cpu_percent: Option<u32>,
+    /// The instruction in force by which it takes no clients any more.
+    pub(crate) shed: Option<String>,
+    /// Since its process started.
+    pub(crate) tally: Tally,
+}
+
+/// What became of clients that a gateway sent away, and of those that resumed at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) sent_away: u64,
+    pub(crate) recovered: u64,
+    pub(crate) with_gap: u64,
+    /// Clients that resumed, by how long they had been away at most (ms); without a bound the key is the largest number.
+    pub(crate) away: BTreeMap<i64, u64>,
+}
+
+impl Tally {
+    /// What was added since an earlier answer of the same gateway; all of it if that process has been replaced.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        if self.sent_away < before.sent_away || self.recovered < before.recovered {
+            return self.clone();
+        }
+        let away = self.away.iter().map(|(bound, count)| {
+            let earlier = before.away.get(bound).copied().unwrap_or_default();
+            (*bound, count.saturating_sub(earlier))
+        });
+        Self {
+            sent_away: self.sent_away - before.sent_away,
+            recovered: self.recovered - before.recovered,
+            with_gap: self.with_gap.saturating_sub(before.with_gap),
+            away: away.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+
+    /// Adds another one. Whoever answers on a pod's address may claim any number.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.sent_away = self.sent_away.saturating_add(other.sent_away);
+        self.recovered = self.recovered.saturating_add(other.recovered);
+        self.with_gap = self.with_gap.saturating_add(other.with_gap);
+        for (bound, count) in &other.away {
+            let sum = self.away.entry(*bound).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+        while self.away.len() > MOST_BOUNDS {
+            self.away.pop_first();
+        }
+    }
+
+    /// How long 99 of 100 were away at most (ms), if anybody resumed.
+    pub(crate) fn away_p99_ms(&self) -> Option<i64> {
+        let all: u64 = self.away.values().fold(0, |sum, count| sum.saturating_add(*count));
+        let mut left = all.saturating_sub(all / 100);
+        self.away.iter().find_map(|(bound, count)| {
+            left = left.saturating_sub(*count);
+            (left == 0).then_some(*bound)
+        })
+    }
 }
 
 /// What a gateway's source does.
@@ -71,6 +134,29 @@ struct Answer {
     #[serde(default)]
     config_problem: Option<String>,
     source: SourceAnswer,
+    #[serde(default)]
+    cpu_percent: Option<f64>,
+    #[serde(default)]
+    shed: Option<ShedAnswer>,
+    #[serde(default)]
+    sent_away: u64,
+    #[serde(default)]
+    resumes: ResumesAnswer,
+}
+
+#[derive(Deserialize)]
+struct ShedAnswer {
+    id: String,
+    #[serde(default)]
+    closed: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ResumesAnswer {
+    recovered: u64,
+    with_gap: u64,
+    away_ms: Vec<(Option<i64>, u64)>,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +184,13 @@ impl Report {
             source: answer.source.state,
             lag_messages: answer.source.lag_messages,
             error: answer.source.error.and_then(|error| shown(error, LONGEST_ERROR)),
+            // A share is at most the whole.
+            cpu_percent: answer.cpu_percent.map(|percent| percent.clamp(0.0, 100.0) as u32),
+            shed: answer
+                .shed
+                .filter(|shed| shed.closed)
+                .and_then(|shed| shown(shed.id, LONGEST_HASH)),
+            tally: answer.resumes.tally(answer.sent_away),
         })
     }
 
@@ -111,6 +204,14 @@ impl Report {
     pub(super) fn is_full(&self, was_full: bool) -> bool {
         let (connections, capacity) = (u64::from(self.connections), u64::from(self.capacity));
         capacity > 0 && (connections >= capacity || (was_full && connections * 20 >= capacity * 19))
+    }
+}
+
+impl ResumesAnswer {
+    fn tally(self, sent_away: u64) -> Tally {
+        let away = self.away_ms.into_iter().take(MOST_BOUNDS);
+        let away = away.map(|(bound, count)| (bound.unwrap_or(i64::MAX), count)).collect();
+        Tally { sent_away, recovered: self.recovered, with_gap: self.with_gap, away }
     }
 }
 
@@ -128,6 +229,9 @@ impl Report {
             source: Source::Live,
             lag_messages: 0,
             error: None,
+            cpu_percent: None,
+            shed: None,
+            tally: Tally::default(),
         }
     }
 }

@@ -11,7 +11,8 @@ use kube::api::ObjectMeta;
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
 
-use super::report::Report;
+use super::crowd::Crowd;
+use super::report::{Report, Tally};
 use super::view::{PodView, gateway_of};
 use super::{Digest, PodFacts, Seen};
 use crate::build::INSTANCE;
@@ -47,6 +48,10 @@ struct Fleet {
     told: Option<(Instant, Digest)>,
     /// Whether an answer came since.
     fresh: bool,
+    /// Clients of all its pods, at some moments of late.
+    crowd: Crowd,
+    /// What its pods, those of before included, have counted since this operator started.
+    counted: Tally,
 }
 
 #[derive(Debug)]
@@ -62,6 +67,8 @@ struct Tracked {
     due: Option<Instant>,
     /// Listed by the watch that runs anew.
     listed: bool,
+    /// What it had counted when it last answered; `None`: it was there before this operator, and has not answered yet.
+    tally: Option<Tally>,
 }
 
 /// A pod, and when it gave the answer that is known of it.
@@ -90,13 +97,13 @@ impl Pods {
         let mut fleets = self.lock();
         match event {
             Event::Apply(pod) | Event::InitApply(pod) => {
-                put(&mut fleets, pod, now).into_iter().collect()
+                let is_new = *self.listed.borrow();
+                put(&mut fleets, pod, is_new, now).into_iter().collect()
             }
             Event::Delete(pod) => {
                 let Some(key) = gateway_of(&pod.metadata) else { return Vec::new() };
                 let name = pod.metadata.name.as_deref().unwrap_or_default();
-                let removed =
-                    fleets.get_mut(&key).and_then(|fleet| fleet.pods.remove(name)).is_some();
+                let removed = fleets.get_mut(&key).is_some_and(|fleet| fleet.remove(name));
                 fleets.retain(|_, fleet| !fleet.pods.is_empty());
                 removed.then_some(key).into_iter().collect()
             }
@@ -109,10 +116,13 @@ impl Pods {
                 self.listed.send_replace(true);
                 let mut gone = Vec::new();
                 fleets.retain(|key, fleet| {
-                    let before = fleet.pods.len();
-                    fleet.pods.retain(|_, pod| pod.listed);
-                    if fleet.pods.len() < before {
+                    let unlisted = fleet.pods.iter().filter(|(_, pod)| !pod.listed);
+                    let unlisted: Vec<String> = unlisted.map(|(name, _)| name.clone()).collect();
+                    if !unlisted.is_empty() {
                         gone.push(key.clone());
+                    }
+                    for name in &unlisted {
+                        fleet.remove(name);
                     }
                     !fleet.pods.is_empty()
                 });
@@ -155,6 +165,25 @@ impl Pods {
         let fleets = self.lock();
         let pods = fleets.get(key).into_iter().flat_map(|fleet| fleet.pods.values());
         pods.map(Tracked::facts).collect()
+    }
+
+    /// How long ago the pod of a WsGateway answered whose answer is the oldest; `None` if none has.
+    pub(crate) fn oldest_answer(&self, key: &Name, now: Instant) -> Option<Duration> {
+        let fleets = self.lock();
+        let pods = fleets.get(key).into_iter().flat_map(|fleet| fleet.pods.values());
+        let answering = pods.filter(|pod| pod.report.is_some() && pod.view.ended.is_none());
+        let oldest = answering.filter_map(|pod| pod.answered).min()?;
+        Some(now.saturating_duration_since(oldest))
+    }
+
+    /// Whether about as many clients are there as a few seconds ago.
+    pub(crate) fn is_steady(&self, key: &Name, now: Instant) -> bool {
+        self.lock().get(key).is_some_and(|fleet| fleet.crowd.is_steady(now))
+    }
+
+    /// What the pods of a WsGateway have counted since this operator started.
+    pub(crate) fn counted(&self, key: &Name) -> Tally {
+        self.lock().get(key).map(|fleet| fleet.counted.clone()).unwrap_or_default()
     }
 
     /// The pods of those WsGateways of a namespace that pass, by name.
@@ -205,6 +234,9 @@ impl Pods {
         let was_asked = std::mem::replace(&mut pod.asked, true);
         match report {
             Some(report) => {
+                if let Some(before) = pod.tally.replace(report.tally.clone()) {
+                    fleet.counted.add(&report.tally.since(&before));
+                }
                 pod.full = report.is_full(pod.full);
                 pod.report = Some(report);
                 pod.answered = Some(now);
@@ -218,10 +250,17 @@ impl Pods {
                 }
             }
         }
-        let pause = self.pace.poll.saturating_mul(1 << pod.failures.saturating_sub(2).min(8));
+        let due = now + self.pause(pod.failures, jitter);
+        pod.due = Some(due);
+        fleet.crowd.note(fleet.total(), now);
+    }
+
+    /// Until a pod is asked again.
+    fn pause(&self, failures: u32, jitter: f64) -> Duration {
+        let pause = self.pace.poll.saturating_mul(1 << failures.saturating_sub(2).min(8));
         let pause = pause.min(LONGEST_PAUSE.max(self.pace.poll));
         // Spread, so that pods that started together are not asked together for ever.
-        pod.due = Some(now + pause.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0)));
+        pause.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0))
     }
 
     /// WsGateways to wake: something about their pods changed that is worth writing.
@@ -263,7 +302,7 @@ impl Pods {
 }
 
 /// Enters a pod; returns its WsGateway if anything about it changed.
-fn put(fleets: &mut HashMap<Name, Fleet>, pod: &Pod, now: Instant) -> Option<Name> {
+fn put(fleets: &mut HashMap<Name, Fleet>, pod: &Pod, is_new: bool, now: Instant) -> Option<Name> {
     let key = gateway_of(&pod.metadata)?;
     let view = PodView::of(pod);
     let fleet = fleets.entry(key.clone()).or_default();
@@ -277,8 +316,10 @@ fn put(fleets: &mut HashMap<Name, Fleet>, pod: &Pod, now: Instant) -> Option<Nam
             failures: 0,
             due: Some(now),
             listed: true,
+            tally: is_new.then(Tally::default),
             view,
         };
+        fleet.remove(&tracked.view.name);
         fleet.pods.insert(tracked.view.name.clone(), tracked);
         return Some(key);
     };
@@ -299,6 +340,22 @@ fn put(fleets: &mut HashMap<Name, Fleet>, pod: &Pod, now: Instant) -> Option<Nam
     known.asked &= known.report.is_some() || known.view.ready || !view.ready;
     known.view = view;
     Some(key)
+}
+
+impl Fleet {
+    /// Clients of all pods, as they last said.
+    fn total(&self) -> u64 {
+        let reports = self.pods.values().filter_map(|pod| pod.report.as_ref());
+        reports.map(|report| u64::from(report.connections)).sum()
+    }
+
+    /// Takes a pod out. Clients that it had when it last answered have been sent away since, or cut off.
+    fn remove(&mut self, name: &str) -> bool {
+        let Some(pod) = self.pods.remove(name) else { return false };
+        let left = pod.report.map_or(0, |report| u64::from(report.connections));
+        self.counted.add(&Tally { sent_away: left, ..Tally::default() });
+        true
+    }
 }
 
 impl Tracked {

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
+use wsgateway_config::Shed;
 use wsgateway_crds::GATEWAY_CONTAINER;
 
-use crate::build::{INSTANCE, TEMPLATE_LABEL};
+use crate::build::{ACCEPTS, INSTANCE, TEMPLATE_LABEL};
 use crate::live::LIVE_HASH;
+use crate::moves::SHED;
 use crate::text::cut;
 use crate::wake::Name;
 
@@ -32,6 +34,11 @@ pub(crate) struct PodView {
     pub(crate) live_asked: Option<String>,
     /// Hash of the template that it was made from; those of earlier operators have none.
     pub(crate) template: Option<String>,
+    /// It has the label by which the Service finds pods that take clients.
+    pub(crate) accepts: bool,
+    /// What it was told to do with its clients.
+    pub(crate) shed: Option<Shed>,
+    pub(crate) created: Option<Timestamp>,
     /// Since when it is ready or not.
     pub(crate) since: Option<Timestamp>,
     /// Why no node takes it.
@@ -75,6 +82,7 @@ impl PodView {
         let image = containers.iter().find(|container| container.name == GATEWAY_CONTAINER);
         let image = image.and_then(|container| container.image.clone());
         let annotations = pod.metadata.annotations.as_ref();
+        let label = |key: &str| pod.metadata.labels.as_ref()?.get(key);
         Self {
             name: cut(&pod.metadata.name.clone().unwrap_or_default(), 253),
             uid: pod.metadata.uid.clone().unwrap_or_default(),
@@ -91,12 +99,14 @@ impl PodView {
             live_asked: annotations
                 .and_then(|annotations| annotations.get(LIVE_HASH))
                 .map(|hash| cut(hash, LONGEST_TEXT)),
-            template: pod
-                .metadata
-                .labels
-                .as_ref()
-                .and_then(|labels| labels.get(TEMPLATE_LABEL))
-                .cloned(),
+            template: label(TEMPLATE_LABEL).cloned(),
+            accepts: label(ACCEPTS.0).is_some_and(|value| value == ACCEPTS.1),
+            // What nobody can read nobody follows either.
+            shed: annotations
+                .and_then(|annotations| annotations.get(SHED))
+                .and_then(|text| Shed::parse(text).ok())
+                .flatten(),
+            created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
             since: time(ready),
             unschedulable: find("PodScheduled")
                 .filter(|condition| condition.status == "False")

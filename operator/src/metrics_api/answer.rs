@@ -22,6 +22,8 @@ pub(super) struct Known {
 pub(super) struct Answered {
     pub(super) connections: u32,
     pub(super) capacity: u32,
+    /// Gateways of before do not say.
+    pub(super) cpu_percent: Option<u32>,
     pub(super) at: Timestamp,
 }
 
@@ -53,6 +55,7 @@ impl Known {
             value: report.map(|(report, at)| Answered {
                 connections: report.connections,
                 capacity: report.capacity,
+                cpu_percent: report.cpu_percent,
                 at,
             }),
         }
@@ -61,15 +64,16 @@ impl Known {
 
 impl Answered {
     /// What a pod claims beyond its places is no reason for more pods than full ones are.
-    fn value(self, metric: Metric) -> u64 {
+    fn value(self, metric: Metric) -> Option<u64> {
         let capacity = u64::from(self.capacity);
         let connections = match capacity {
             0 => u64::from(self.connections),
             capacity => u64::from(self.connections).min(capacity),
         };
         match metric {
-            Metric::Connections => connections,
-            Metric::CapacityPercent => (connections * 100).checked_div(capacity).unwrap_or(0),
+            Metric::Connections => Some(connections),
+            Metric::CapacityPercent => Some((connections * 100).checked_div(capacity).unwrap_or(0)),
+            Metric::CpuPercent => self.cpu_percent.map(u64::from),
         }
     }
 }
@@ -77,7 +81,9 @@ impl Answered {
 /// One value for each of several pods.
 pub(super) fn of_each(namespace: &str, metric: Metric, pods: &[Known]) -> Result<Value, NoValues> {
     let expected = pods.iter().filter(|pod| pod.counts).count();
-    let answering = pods.iter().filter(|pod| pod.counts && pod.value.is_some()).count();
+    let has_value =
+        |pod: &&Known| pod.value.is_some_and(|answered| answered.value(metric).is_some());
+    let answering = pods.iter().filter(|pod| pod.counts).filter(has_value).count();
     if answering * 2 < expected {
         return Err(NoValues::TooFew { answering, pods: expected });
     }
@@ -88,7 +94,7 @@ pub(super) fn of_each(namespace: &str, metric: Metric, pods: &[Known]) -> Result
             Some(item(
                 ("Pod", "/v1", namespace, &pod.pod),
                 metric,
-                answered.value(metric),
+                answered.value(metric)?,
                 answered.at,
             ))
         })
@@ -107,11 +113,14 @@ pub(super) fn of_all(
     of_each(namespace, metric, pods)?;
     let answered = || pods.iter().filter_map(|pod| pod.value);
     let oldest = answered().map(|answered| answered.at).min().ok_or(NoValues::Nothing)?;
-    let connections: u64 = answered().map(|one| one.value(Metric::Connections)).sum();
+    let values = || answered().filter_map(|one| one.value(metric));
+    let mean = values().sum::<u64>().checked_div(values().count() as u64).unwrap_or(0);
+    let connections: u64 = answered().filter_map(|one| one.value(Metric::Connections)).sum();
     let places: u64 = answered().map(|one| u64::from(one.capacity)).sum();
     let value = match metric {
         Metric::Connections => connections,
         Metric::CapacityPercent => (connections * 100).checked_div(places).unwrap_or(0),
+        Metric::CpuPercent => mean,
     };
     let object = ("WsGateway", "wsgateway.dev/v1alpha1", namespace, gateway);
     Ok(list(vec![item(object, metric, value, oldest)]))
@@ -182,7 +191,12 @@ mod tests {
 
     fn known(pod: &str, counts: bool, connections: Option<u32>) -> Known {
         let at = Timestamp::from_second(100).unwrap();
-        let value = connections.map(|connections| Answered { connections, capacity: 1_000, at });
+        let value = connections.map(|connections| Answered {
+            connections,
+            capacity: 1_000,
+            cpu_percent: (connections > 1).then_some(connections),
+            at,
+        });
         Known { pod: pod.to_owned(), counts, value }
     }
 
@@ -220,8 +234,21 @@ mod tests {
         let percent = of_each("n", Metric::CapacityPercent, &[known("a", true, Some(u32::MAX))]);
         assert_eq!(percent.unwrap()["items"][0]["value"], "100");
         let at = Timestamp::UNIX_EPOCH;
-        let none = Answered { connections: 5, capacity: 0, at };
-        assert_eq!(none.value(Metric::CapacityPercent), 0);
+        let none = Answered { connections: 5, capacity: 0, cpu_percent: None, at };
+        assert_eq!(none.value(Metric::CapacityPercent), Some(0));
+    }
+
+    #[test]
+    fn a_pod_that_does_not_say_how_busy_it_is_is_left_out() {
+        let pods =
+            [known("a", true, Some(60)), known("b", true, Some(1)), known("c", true, Some(20))];
+        let busy = of_each("n", Metric::CpuPercent, &pods).unwrap();
+        let names: Vec<_> =
+            busy["items"].as_array().unwrap().iter().map(|one| &one["value"]).collect();
+        assert_eq!(names, ["60", "20"]);
+        let all = of_all("n", "odin", Metric::CpuPercent, &pods).unwrap();
+        assert_eq!(all["items"][0]["value"], "40");
+        assert!(of_each("n", Metric::CpuPercent, &pods[1..2]).is_err());
     }
 
     #[test]

@@ -18,15 +18,18 @@ pub(super) enum Metric {
     Connections,
     /// The same, in hundredths of the pod's places.
     CapacityPercent,
+    /// CPU use, in hundredths of what the pod may use.
+    CpuPercent,
 }
 
 impl Metric {
-    pub(super) const ALL: [Self; 2] = [Self::Connections, Self::CapacityPercent];
+    pub(super) const ALL: [Self; 3] = [Self::Connections, Self::CapacityPercent, Self::CpuPercent];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "wsgateway_connections",
             Self::CapacityPercent => "wsgateway_capacity_percent",
+            Self::CpuPercent => "wsgateway_cpu_percent",
         }
     }
 

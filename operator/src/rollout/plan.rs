@@ -130,6 +130,11 @@ impl Stage {
     pub(crate) fn is_rolling(&self) -> bool {
         !matches!(self, Self::Settled | Self::WaitsForTurn)
     }
+
+    /// Whether clients are being moved for it.
+    pub(crate) fn is_moving(&self) -> bool {
+        matches!(self, Self::Moving(_) | Self::NoRoom { .. })
+    }
 }
 
 impl Observed<'_> {

@@ -47,13 +47,14 @@ fn moving(moves: &Moves) -> String {
     )
 }
 
-/// Two digits and zeros.
-fn about(number: u64) -> u64 {
+/// The first two digits and zeros.
+pub(crate) fn about(number: u64) -> u64 {
     let unit = (number / 10).checked_ilog10().map_or(1, |digits| 10_u64.pow(digits));
     number / unit * unit
 }
 
-fn time(seconds: u64) -> String {
+/// A time that is left (s), in words.
+pub(crate) fn time(seconds: u64) -> String {
     match seconds {
         0..60 => "less than a minute".to_owned(),
         60..5_400 => format!("about {} minutes", seconds.div_ceil(60)),

@@ -38,6 +38,7 @@ fn source(source: Source) -> Seen {
         source,
         lag_messages: 0,
         error: (source != Source::Live).then(|| "user is not allowed".to_owned()),
+        ..Report::of_a_good_pod(0)
     })
 }
 

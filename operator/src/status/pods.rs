@@ -109,6 +109,7 @@ mod tests {
             source,
             lag_messages: 12,
             error: Some("permission denied".into()),
+            ..Report::of_a_good_pod(0)
         })
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use harness::AuditEvent;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Writes for one WsGateway.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Writes {
     /// Carried out.
@@ -107,6 +107,7 @@ mod tests {
             resource: resource.to_owned(),
             namespace: "a".to_owned(),
             name: name.to_owned(),
+            is_dry_run: false,
             code,
             received: Timestamp::UNIX_EPOCH,
         }

@@ -7,7 +7,7 @@ mod rest;
 
 use anyhow::Result;
 use k8s_openapi::jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::counts::Tally;
 use crate::environment::Environment;
@@ -28,7 +28,7 @@ const CALM: usize = 2;
 const UNSETTLED: usize = 6;
 
 /// What sound WsGateways cost.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fleet {
     /// From the operator's start on.

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use harness::Nats;
 use kube::Api;
 use kube::api::PostParams;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ use crate::environment::{AT_ONCE, Environment, SECRET};
 use crate::plan::{BROKEN_EVERY, Plan};
 
 /// How a WsGateway is broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Fault {
     /// It names a Secret that does not exist.

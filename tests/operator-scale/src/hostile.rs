@@ -9,12 +9,12 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use run::run;
 
 /// What became of hostile WsGateways.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Hostile {
     /// Where the generator began.
@@ -34,7 +34,7 @@ pub struct Hostile {
     /// Accepted, and still there long after they were deleted: number and kind.
     pub undeleted: Vec<String>,
     /// By the kind of harm: how many were made, and how many of those were accepted.
-    pub kinds: BTreeMap<&'static str, (usize, usize)>,
+    pub kinds: BTreeMap<String, (usize, usize)>,
     /// Reconciliations of the operator.
     pub reconciles: u64,
     /// Writes of the operator, carried out and refused, without those of the Lease.

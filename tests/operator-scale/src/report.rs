@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wsgateway_client::machine::Machine;
 
 use crate::fleet::{Broken, Changed, Cold, Fleet, Rest};
@@ -26,7 +26,7 @@ pub fn most_besides_status(what: &str) -> u64 {
 }
 
 /// Everything that a run found out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Results {
     /// Where.
@@ -63,6 +63,16 @@ impl Results {
             fleet: None,
             broken: None,
             hostile: None,
+        }
+    }
+
+    /// Those of an earlier run of the same size that this one left out.
+    pub fn complete(&mut self, earlier: Self) {
+        if (earlier.gateways, earlier.pods, earlier.debug) == (self.gateways, self.pods, self.debug)
+        {
+            self.fleet = self.fleet.take().or(earlier.fleet);
+            self.broken = self.broken.take().or(earlier.broken);
+            self.hostile = self.hostile.take().or(earlier.hostile);
         }
     }
 
@@ -174,6 +184,25 @@ impl Results {
         );
         text += &format!("| the most resident memory | {} |\n", mb(broken.memory_peak));
         text
+    }
+
+    /// Which of P11's figures this run missed, line by line: told, and not judged, since everything shares the machine.
+    #[must_use]
+    pub fn missed(&self) -> Vec<String> {
+        let Some(fleet) = &self.fleet else { return Vec::new() };
+        let mut lines = Vec::new();
+        if fleet.cold.seconds > COLD {
+            lines.push(format!("cold start {} of {COLD} s", seconds(fleet.cold.seconds)));
+        }
+        if fleet.rest.lookups > 0 {
+            let found = per_minute(fleet.rest.lookups, &fleet.rest);
+            lines.push(format!("{found:.1} requests about streams a minute at rest, of 0"));
+        }
+        let beyond = fleet.changes.iter().filter(|change| change.most > CHANGE);
+        lines.extend(
+            beyond.map(|change| format!("{}: {} writes of {CHANGE}", change.what, change.most)),
+        );
+        lines
     }
 
     /// What is beyond the bounds that hold on every machine, line by line.

@@ -51,6 +51,8 @@ pub struct AuditEvent {
     pub namespace: String,
     /// Empty for lists.
     pub name: String,
+    /// Nothing was to be changed.
+    pub is_dry_run: bool,
     /// Of the answer.
     pub code: u16,
     /// When the API server had the request.
@@ -61,7 +63,7 @@ impl AuditEvent {
     /// Whether the request could change something.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        !["get", "list", "watch"].contains(&self.verb.as_str())
+        !self.is_dry_run && !["get", "list", "watch"].contains(&self.verb.as_str())
     }
 
     /// Whether it was carried out.
@@ -84,6 +86,7 @@ impl AuditEvent {
             resource,
             namespace: text(&object["namespace"]),
             name: text(&object["name"]),
+            is_dry_run: event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=All")),
             code: event["responseStatus"]["code"].as_u64()?.try_into().ok()?,
             received: event["requestReceivedTimestamp"].as_str()?.parse().ok()?,
         })

@@ -59,6 +59,13 @@ impl Process {
         Self::run(command, &[], None).await
     }
 
+    /// The same with a file that tells it what to do with its clients.
+    pub(super) async fn start_with_shed(config: &GatewayConfig, shed: &Path) -> Result<Self> {
+        let mut command = Command::new(binary()?);
+        command.arg("--shed").arg(shed);
+        Self::spawn(config, command, &[]).await
+    }
+
     async fn spawn(
         config: &GatewayConfig,
         mut command: Command,

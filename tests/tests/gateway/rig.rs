@@ -7,7 +7,7 @@ use ::gateway::app::{self, Options, Running};
 use anyhow::{Context as _, Result};
 use async_nats::jetstream::{self, stream};
 use harness::{Nats, wait_until};
-use wsgateway_config::{GatewayConfig, JetStreamSource, Millis, Source};
+use wsgateway_config::{GatewayConfig, JetStreamSource, Millis, Shed, Source};
 
 use super::client::Client;
 use super::http;
@@ -162,6 +162,12 @@ impl Rig {
     pub(super) async fn shutdown(&mut self) -> Result<()> {
         let gateway = self.gateway.take().context("the gateway has been stopped before")?;
         Ok(tokio::time::timeout(SOON, tokio::task::spawn_blocking(|| gateway.shutdown())).await??)
+    }
+
+    /// Tells the gateway what to do with its clients.
+    pub(super) fn shed(&self, shed: Option<Shed>) -> Result<()> {
+        self.gateway.as_ref().context("the gateway has been stopped")?.shed(shed);
+        Ok(())
     }
 
     /// Takes the gateway out, to stop it in the background.

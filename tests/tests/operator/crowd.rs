@@ -5,24 +5,26 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use gateway::app::Running;
+use harness::merge;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PostParams};
 use kube::{Api, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use wsgateway_client::envelope::Envelope;
 use wsgateway_client::swarm::subscribe;
 use wsgateway_client::{Acknowledgement, Counters, Gap, Observer, Reconnect, Swarm, SwarmOptions};
+use wsgateway_config::Shed;
 
 use crate::files::Files;
 use crate::reload::start_pod;
 use crate::world::{ODIN, SOON, World, pod_address};
 
-const CLIENTS: usize = 2_000;
+pub(crate) const CLIENTS: usize = 2_000;
 const CHANNELS: usize = 50;
 const PER_MINUTE: u32 = 4_000;
 const REPLICAS: usize = 4;
@@ -32,18 +34,19 @@ const LONG: Duration = Duration::from_secs(400);
 type Endpoints = Arc<Mutex<Vec<SocketAddr>>>;
 
 /// The end of a connection: whose, when, and with which code.
-type Ends = Arc<Mutex<Vec<(usize, Instant, Option<u16>)>>>;
+pub(crate) type End = (usize, Instant, Option<u16>);
+type Ends = Arc<Mutex<Vec<End>>>;
 
 fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts pods, keeps their state, and ends them, as a kubelet does.
-struct Kubelet<'a> {
-    world: &'a World,
+pub(crate) struct Kubelet<'a> {
+    pub(crate) world: &'a World,
     files: Files,
     started: u8,
-    running: BTreeMap<String, (Running, SocketAddr)>,
+    pub(crate) running: BTreeMap<String, (Running, SocketAddr)>,
     /// Pods that hand their clients over.
     ending: BTreeMap<String, SocketAddr>,
     ends: JoinSet<String>,
@@ -54,7 +57,7 @@ struct Kubelet<'a> {
 
 impl Kubelet<'_> {
     /// One look at all pods. Returns their templates.
-    async fn sync(&mut self) -> Result<BTreeSet<String>> {
+    pub(crate) async fn sync(&mut self) -> Result<BTreeSet<String>> {
         let pods = self.world.api::<Pod>().list(&ListParams::default()).await?.items;
         for pod in &pods {
             let name = pod.name_any();
@@ -63,6 +66,9 @@ impl Kubelet<'_> {
                 self.end(&name).await?;
             } else if !is_known {
                 self.start(&name).await?;
+            } else if let Some((gateway, _)) = self.running.get(&name) {
+                let told = pod.annotations().get("wsgateway.dev/shed");
+                gateway.shed(Shed::parse(told.map_or("", String::as_str))?);
             }
         }
         while let Some(name) = self.ends.try_join_next() {
@@ -100,6 +106,39 @@ impl Kubelet<'_> {
             gateway.shutdown();
             name
         });
+        Ok(())
+    }
+
+    /// Looks at all pods until something holds.
+    pub(crate) async fn until(
+        &mut self,
+        what: &str,
+        mut holds: impl AsyncFnMut(&Self) -> Result<bool>,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            self.sync().await?;
+            if holds(self).await? {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < LONG, "{what}: {:#?}", self.world.status(ODIN).await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Connections of each pod that runs and is not about to end.
+    pub(crate) fn connections(&self) -> BTreeMap<String, u64> {
+        let count = |(name, (gateway, _)): (&String, &(Running, SocketAddr))| {
+            (name.clone(), gateway.traffic().connections)
+        };
+        self.running.iter().map(count).collect()
+    }
+
+    /// Stops all of them.
+    pub(crate) async fn stop(self) -> Result<()> {
+        for (_, (gateway, _)) in self.running {
+            tokio::task::spawn_blocking(move || gateway.abort()).await?;
+        }
         Ok(())
     }
 
@@ -164,8 +203,10 @@ fn clients(
     ensure!(subscribed.send(()).is_ok(), "the test has ended");
     let messages = loop {
         swarm.run_for(Duration::from_millis(100))?;
-        if let Ok(count) = published.try_recv() {
-            break count;
+        match published.try_recv() {
+            Ok(count) => break count,
+            Err(oneshot::error::TryRecvError::Empty) => {}
+            Err(oneshot::error::TryRecvError::Closed) => bail!("the test has ended"),
         }
     };
     // Every channel has as many clients as any other.
@@ -189,21 +230,26 @@ async fn publish(world: &World, stop: Arc<Mutex<bool>>) -> Result<u64> {
 }
 
 /// A WsGateway whose pods run, on a node of their own, with endpoints that its Service leads to.
-async fn running(world: &World) -> Result<(Kubelet<'_>, Api<Node>, String)> {
+pub(crate) async fn running<'a>(
+    world: &'a World,
+    replicas: usize,
+    change: &Value,
+) -> Result<(Kubelet<'a>, Api<Node>, String)> {
     let node = format!("node-{}", world.namespace);
     let object: Node = serde_json::from_value(json!({ "metadata": { "name": node } }))?;
     let nodes = Api::<Node>::all(world.client.clone());
     nodes.create(&PostParams::default(), &object).await?;
     // A pod that is on a node is not gone at once when it is deleted.
-    let spec = json!({
-        "replicas": REPLICAS, "rollout": { "connectionsPerMinute": PER_MINUTE },
+    let mut spec = json!({
+        "replicas": replicas, "rollout": { "connectionsPerMinute": PER_MINUTE },
         "capacity": { "connectionsPerPod": CLIENTS },
         "pod": { "overrides": { "spec": { "nodeName": node } } },
     });
+    merge(&mut spec, change);
     world.create(&json!({ "spec": spec })).await?;
     world.stream_ready().await?;
     let files = world.files(|_| true).await?;
-    world.pods(REPLICAS).await?;
+    world.pods(replicas).await?;
     let kubelet = Kubelet {
         world,
         files,
@@ -250,13 +296,13 @@ fn moved_at_the_pace(ends: &[(usize, Instant, Option<u16>)], messages: u64) -> R
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn two_thousand_clients_are_moved_once_each_at_the_pace_and_miss_no_message() -> Result<()> {
-    let world = World::new("crowd").await?;
-    let (mut kubelet, nodes, node) = running(&world).await?;
-    let before = kubelet.sync().await?;
-    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
-
+/// Lets something happen to the pods while two thousand clients hear live messages, and returns which of their connections
+/// ended, and how many messages there were. Every client has heard every message of its channel once, or this fails.
+pub(crate) async fn under_load<'a>(
+    mut kubelet: Kubelet<'a>,
+    event: impl AsyncFnOnce(&mut Kubelet<'a>) -> Result<()>,
+) -> Result<(Kubelet<'a>, Vec<End>, u64)> {
+    let world = kubelet.world;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let _balancer = JoinSet::from_iter([balance(listener, Arc::clone(&kubelet.endpoints))]);
@@ -266,23 +312,31 @@ async fn two_thousand_clients_are_moved_once_each_at_the_pace_and_miss_no_messag
     let heard = Arc::clone(&ends);
     let swarm = tokio::task::spawn_blocking(move || clients(address, heard, subscribed, published));
     ready.await.context("the clients did not connect")?;
-    let rollout = async {
-        let rolled = roll(&mut kubelet, &before).await;
+    let happens = async {
+        let happened = event(&mut kubelet).await;
         *locked(&stop) = true;
-        rolled
+        happened
     };
-    let (rolled, count) = tokio::join!(rollout, publish(&world, Arc::clone(&stop)));
-    rolled?;
+    let (happened, count) = tokio::join!(happens, publish(world, Arc::clone(&stop)));
+    happened?;
     let count = count?;
     ensure!(tell.send(count).is_ok(), "the clients have ended");
     let counters = swarm.await??;
-
-    assert!(counters.is_faultless(), "{counters}");
+    ensure!(counters.is_faultless(), "{counters}");
     let ends = locked(&ends).clone();
+    Ok((kubelet, ends, count))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn two_thousand_clients_are_moved_once_each_at_the_pace_and_miss_no_message() -> Result<()> {
+    let world = World::new("crowd").await?;
+    let (mut kubelet, nodes, node) = running(&world, REPLICAS, &json!({})).await?;
+    let before = kubelet.sync().await?;
+    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
+    let (kubelet, ends, count) =
+        under_load(kubelet, async |kubelet| roll(kubelet, &before).await).await?;
     moved_at_the_pace(&ends, count)?;
-    for (_, (gateway, _)) in std::mem::take(&mut kubelet.running) {
-        tokio::task::spawn_blocking(move || gateway.abort()).await?;
-    }
+    kubelet.stop().await?;
     nodes.delete(&node, &DeleteParams::default()).await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! Drain: every connection is told to reconnect elsewhere, one after the other, evenly over a window, so that the
-//! other pods never meet them all at once and nobody waits without data.
+//! Drain: connections are told to reconnect elsewhere, one after the other, evenly over a window, so that the
+//! other pods never meet them all at once and nobody waits without data. All of them when the pod stops; some of them when
+//! it goes on without them.
 
 use std::time::Duration;
 
@@ -24,9 +25,24 @@ impl Drain {
             .map(|(conn, connection)| Timer { conn, serial: connection.serial })
             .collect();
         fastrand::shuffle(&mut waiting);
+        Self::of(waiting, clients.clock.now_us, window, reason)
+    }
+
+    /// Begins to drain these, the last one first.
+    pub(super) fn of(
+        waiting: Vec<Timer>,
+        now_us: u64,
+        window: Duration,
+        reason: &'static str,
+    ) -> Self {
         let window_us = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
         let total = waiting.len();
-        Self { waiting, total, started_us: clients.clock.now_us, window_us, reason }
+        Self { waiting, total, started_us: now_us, window_us, reason }
+    }
+
+    /// Those whose time has not come yet.
+    pub(super) fn rest(self) -> Vec<Timer> {
+        self.waiting
     }
 
     /// The next connection whose time has come by `now_us`.
@@ -45,9 +61,46 @@ impl Drain {
     }
 }
 
+/// What it takes to move a connection, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cost {
+    /// It looks back: elsewhere it would begin anew.
+    pub catching_up: bool,
+    pub subscriptions: usize,
+    /// Tick of its last sign of life, or anything if nobody is to be preferred.
+    pub heard: u32,
+}
+
+/// So many of the connections that it takes least to move.
+pub(super) fn cheapest(mut all: Vec<(Cost, Timer)>, count: usize) -> Vec<Timer> {
+    if count < all.len() {
+        all.select_nth_unstable_by_key(count, |(cost, _)| *cost);
+        all.truncate(count);
+    }
+    all.into_iter().map(|(_, timer)| timer).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_that_look_back_go_last_and_the_least_subscribed_and_longest_idle_first() {
+        let cost = |catching_up, subscriptions, heard| Cost { catching_up, subscriptions, heard };
+        let costs = [cost(true, 0, 0), cost(false, 2, 1), cost(false, 1, 9), cost(false, 1, 3)];
+        let first = |count| {
+            let all = costs.iter().zip(0..).map(|(cost, n)| (*cost, Timer { conn: n, serial: n }));
+            let mut chosen: Vec<u32> =
+                cheapest(all.collect(), count).iter().map(|timer| timer.conn).collect();
+            chosen.sort_unstable();
+            chosen
+        };
+        assert!(first(0).is_empty());
+        assert_eq!(first(1), [3]);
+        assert_eq!(first(2), [2, 3]);
+        assert_eq!(first(3), [1, 2, 3]);
+        assert_eq!(first(9), [0, 1, 2, 3]);
+    }
 
     #[test]
     fn connections_are_told_evenly_over_the_window_and_all_of_them_by_its_end() {

@@ -126,6 +126,7 @@ impl Sessions {
         if !live.clients.is_current_and_open(timer) {
             return;
         }
+        live.clients.totals.sent_away += 1;
         let after_ms = fastrand::u64(0..JITTER_MS);
         // Clients of symbols.v1 know no such advice: they take it from the close frame.
         if protocol(live, timer.conn) != Protocol::Symbols {

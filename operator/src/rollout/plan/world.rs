@@ -105,7 +105,7 @@ impl<'a> World<'a> {
                     // The last of its pods hand their clients over.
                     pods(set).next().is_none()
                 } else {
-                    !pods(set).any(|pod| pod.is_current() && !is_idle(pod))
+                    !pods(set).any(|pod| pod.is_current() && !pod.is_idle())
                 }
         };
         let useless = detached.iter().filter(is_useless);
@@ -117,7 +117,7 @@ impl<'a> World<'a> {
         let wanted: i64 = detached.iter().map(|set| i64::from(set.replicas)).sum();
         let current = self.old.iter().filter(|pod| pod.is_current()).count();
         let is_unknown = |pod: &&PodFacts| pod.seen == Seen::NotAsked && pod.view.ready;
-        self.old.iter().any(|pod| pod.view.terminating && !is_idle(pod))
+        self.old.iter().any(|pod| pod.view.terminating && !pod.is_idle())
             || i64::try_from(current).unwrap_or(i64::MAX) > wanted
             || self.old.iter().any(is_unknown)
     }
@@ -202,14 +202,4 @@ fn shrink(detached: &[&Set], count: i32) -> Vec<(Set, Action)> {
 
 fn connections(pod: &PodFacts) -> u64 {
     pod.report().map_or(0, |report| u64::from(report.connections))
-}
-
-/// Whether a pod certainly has no clients and gets none: it has not started, or does not answer anybody.
-fn is_idle(pod: &PodFacts) -> bool {
-    let is_empty = match &pod.seen {
-        Seen::Answered(report) => report.connections == 0,
-        Seen::Silent => true,
-        Seen::NotAsked => pod.view.address.is_none(),
-    };
-    !pod.view.ready && is_empty
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cold::{self, Cold};
 use super::{Round, rest};
@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::progress::{Show, until};
 
 /// A start with broken ones.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Broken {
     /// How many are broken.

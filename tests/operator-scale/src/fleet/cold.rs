@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use k8s_openapi::jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Round;
 use crate::counts::Writes;
@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::progress::{Show, until};
 
 /// A cold start.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cold {
     /// Until the last of those that can be was as specified (s).

@@ -6,12 +6,12 @@ use std::time::Instant;
 use anyhow::Result;
 use futures_util::{FutureExt as _, StreamExt as _};
 use k8s_openapi::jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Round;
 
 /// What was asked for meanwhile.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rest {
     /// How long it was counted (s).

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::client::Body;
+use kube::core::DeserializeGuard;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use wsgateway_crds::WsGateway;
@@ -197,7 +198,7 @@ impl Field<'_> {
         let (accepted, refused, unanswered) =
             found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (kind, (made, taken)) in kinds {
-            let sum = result.kinds.entry(kind).or_default();
+            let sum = result.kinds.entry(kind.to_owned()).or_default();
             (sum.0, sum.1) = (sum.0 + made, sum.1 + taken);
         }
         for (code, count) in refused {
@@ -254,12 +255,31 @@ fn unread(error: kube::Error) -> Result<()> {
 }
 
 /// Sends a manifest as it is.
+async fn with_many_warnings(client: &Client, namespace: &str, manifest: &Value) -> Result<Answer> {
+    let name =
+        manifest["metadata"]["name"].as_str().context("a manifest without a name was taken")?;
+    let api = Api::<DeserializeGuard<WsGateway>>::namespaced(client.clone(), namespace);
+    Ok(match api.get_opt(name).await? {
+        Some(_) => Answer::Accepted { namespace: namespace.to_owned(), name: name.to_owned() },
+        None => Answer::Refused {
+            code: 422,
+            message: "with more warnings than a client reads".to_owned(),
+        },
+    })
+}
+
 async fn post(client: &Client, namespace: &str, manifest: &Value) -> Result<Answer> {
     let path = format!("/apis/wsgateway.dev/v1alpha1/namespaces/{namespace}/wsgateways");
     let request = http::Request::post(path)
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(Body::from(manifest.to_string().into_bytes()))?;
-    let response = client.send(request).await?;
+    let response = match client.send(request).await {
+        // One warning for each of thousands of fields: more than a client reads. What became of it is there to be seen.
+        Err(error) if format!("{error:?}").contains("message head is too large") => {
+            return with_many_warnings(client, namespace, manifest).await;
+        }
+        answered => answered?,
+    };
     let code = response.status().as_u16();
     let body = response.into_body().collect().await?.to_bytes();
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();

@@ -10,6 +10,7 @@ use crate::clients::clock::ticks;
 use crate::epoch::is_restored;
 use crate::history::Reach;
 use crate::hub::shard::live::Live;
+use crate::time::unix_ms;
 
 /// How long a client waits for a pod that is behind its cursor: a pod that is later than this is in trouble, and
 /// another one may not be.
@@ -62,6 +63,7 @@ impl Replays {
             Decision::Replaced => Next::Source,
             Decision::Begin { recovered, cursor, gone, reason } => {
                 live.clients.totals.count_resume(recovered);
+                self.count_away(live, opening.from);
                 self.acknowledge(live, job, recovered, cursor);
                 if let Some(gone) = gone {
                     job.tell_gone(gone, reason);
@@ -79,6 +81,14 @@ impl Replays {
                 Next::Again
             }
         }
+    }
+
+    /// Notes how long a client was away: since the first message after its cursor that this pod still has.
+    fn count_away(&self, live: &mut Live, from: Start) {
+        let Start::Offset(offset) = from else { return };
+        let missed = self.past.history.view(live.epoch()).and_then(|view| view.get(offset + 1));
+        let away = missed.map_or(0, |missed| unix_ms().saturating_sub(missed.ts));
+        live.clients.totals.count_away(away);
     }
 
     fn verdict(&self, live: &Live, job: &Job, from: Start) -> Decision {

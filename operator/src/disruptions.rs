@@ -1,0 +1,228 @@
+//! What clients were put to: one entry of the status for each time that pods handed clients over, with what it cost them.
+//!
+//! The gateways count who was sent away, who came back with or without a gap, and how long they had been away; the poller adds
+//! up what each answer has more than the one before. An entry is open as long as clients move, and a moment longer, in which
+//! the last of them come back. It is in the status from its beginning on, so that another operator goes on with it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use wsgateway_crds::{DisruptionKind, DisruptionStatus};
+
+use crate::fleet::{PodFacts, Tally};
+use crate::rollout::about;
+use crate::wake::Name;
+use crate::{moves, rollout};
+
+/// Entries of a status.
+const MOST: usize = 10;
+/// After the last client was sent away, so long: it comes back, and its pod is asked for it.
+const SETTLE: Duration = Duration::from_secs(15);
+/// WsGateways remembered; what is forgotten is counted from then on.
+const REMEMBERED: usize = 20_000;
+
+/// The open entries of all WsGateways.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<HashMap<Name, Open>>);
+
+#[derive(Clone, Debug)]
+struct Open {
+    /// What had been counted when it began.
+    before: Tally,
+    /// What the status had of it when this operator first saw it.
+    carried: Tally,
+    /// When clients were last seen to move.
+    last: (Instant, Timestamp),
+}
+
+/// Why clients move at this moment, if they do.
+pub(crate) fn kind(
+    rollout: &rollout::Stage,
+    moves: &moves::Stage,
+    pods: &[PodFacts],
+) -> Option<DisruptionKind> {
+    let is_ending =
+        |pod: &PodFacts| pod.view.terminating && pod.view.ended.is_none() && !pod.is_idle();
+    match (rollout, moves) {
+        (rollout, _) if rollout.is_moving() => Some(DisruptionKind::Rollout),
+        (_, moves::Stage::Shrinking(moves)) if moves.pods > 0 => Some(DisruptionKind::ScaleDown),
+        (_, moves::Stage::Rebalancing(_)) => Some(DisruptionKind::Rebalance),
+        // Somebody else ends a pod: a node is emptied, say.
+        _ if pods.iter().any(is_ending) => Some(DisruptionKind::PodStopped),
+        _ => None,
+    }
+}
+
+impl Ledger {
+    /// The entries that follow from those of before, what moves clients now, and what was counted in all.
+    pub(crate) fn enter(
+        &self,
+        key: &Name,
+        mut entries: Vec<DisruptionStatus>,
+        kind: Option<DisruptionKind>,
+        counted: &Tally,
+        (now, time): (Instant, Timestamp),
+    ) -> Vec<DisruptionStatus> {
+        let mut all = self.lock();
+        let is_open = |entry: &&mut DisruptionStatus| entry.ended.is_none();
+        if let Some(entry) = entries.last_mut().filter(is_open) {
+            let open = all.entry(key.clone()).or_insert_with(|| Open {
+                before: counted.clone(),
+                carried: carried(entry),
+                last: (now, time),
+            });
+            // A status is not written for each client.
+            open.fill(entry, counted, about);
+            if kind == Some(entry.kind) {
+                open.last = (now, time);
+            } else if kind.is_some() || now.saturating_duration_since(open.last.0) >= SETTLE {
+                open.fill(entry, counted, |count| count);
+                entry.ended = Some(Time(open.last.1));
+                all.remove(key);
+            }
+        } else {
+            all.remove(key);
+        }
+        // Nobody was moved: nobody was put to anything.
+        entries.retain(|entry| entry.ended.is_none() || entry.clients > 0);
+        if let (Some(kind), true) = (kind, entries.last().is_none_or(|entry| entry.ended.is_some()))
+        {
+            if all.len() >= REMEMBERED {
+                all.clear();
+            }
+            let (before, carried) = (counted.clone(), Tally::default());
+            all.insert(key.clone(), Open { before, carried, last: (now, time) });
+            entries.push(DisruptionStatus {
+                kind,
+                began: Time(time),
+                ended: None,
+                clients: 0,
+                recovered: 0,
+                lost: 0,
+                away_p99_ms: None,
+            });
+        }
+        let surplus = entries.len().saturating_sub(MOST);
+        entries.drain(..surplus);
+        entries
+    }
+
+    /// Forgets a WsGateway that is gone.
+    pub(crate) fn forget(&self, key: &Name) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Open>> {
+        // Valid after any panic: at worst something is not counted.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn fill(&self, entry: &mut DisruptionStatus, counted: &Tally, round: fn(u64) -> u64) {
+        let mut sum = counted.since(&self.before);
+        sum.add(&self.carried);
+        let number = |count: u64| i64::try_from(round(count)).unwrap_or(i64::MAX);
+        entry.clients = number(sum.sent_away);
+        entry.recovered = number(sum.recovered);
+        entry.lost = number(sum.with_gap);
+        entry.away_p99_ms = sum.away_p99_ms().or(entry.away_p99_ms);
+    }
+}
+
+fn carried(entry: &DisruptionStatus) -> Tally {
+    let number = |count: i64| u64::try_from(count).unwrap_or_default();
+    Tally {
+        sent_away: number(entry.clients),
+        recovered: number(entry.recovered),
+        with_gap: number(entry.lost),
+        // Of those only the longest is known.
+        ..Tally::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Rig {
+        ledger: Ledger,
+        entries: Vec<DisruptionStatus>,
+        start: Instant,
+    }
+
+    impl Rig {
+        fn enter(&mut self, kind: Option<DisruptionKind>, second: u64, sent_away: u64) {
+            let counted = Tally {
+                sent_away,
+                recovered: sent_away,
+                away: [(250, sent_away)].into(),
+                ..Tally::default()
+            };
+            let now = self.start + Duration::from_secs(second);
+            let time = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
+            let entries = std::mem::take(&mut self.entries);
+            let key = Name::new("trading", "odin");
+            self.entries = self.ledger.enter(&key, entries, kind, &counted, (now, time));
+        }
+
+        fn last(&self) -> (DisruptionKind, i64, Option<i64>) {
+            let last = self.entries.last().unwrap();
+            (last.kind, last.clients, last.ended.as_ref().map(|time| time.0.as_second()))
+        }
+    }
+
+    fn rig() -> Rig {
+        Rig { ledger: Ledger::default(), entries: Vec::new(), start: Instant::now() }
+    }
+
+    #[test]
+    fn an_entry_is_open_until_the_last_client_had_time_to_come_back() {
+        let mut rig = rig();
+        rig.enter(None, 0, 100);
+        assert!(rig.entries.is_empty());
+        rig.enter(Some(DisruptionKind::ScaleDown), 10, 100);
+        rig.enter(Some(DisruptionKind::ScaleDown), 20, 140);
+        assert_eq!(rig.last(), (DisruptionKind::ScaleDown, 40, None));
+        rig.enter(None, 25, 150);
+        rig.enter(Some(DisruptionKind::ScaleDown), 30, 155);
+        rig.enter(None, 40, 160);
+        assert_eq!(rig.last(), (DisruptionKind::ScaleDown, 60, None));
+        rig.enter(None, 45, 160);
+        assert_eq!(rig.last(), (DisruptionKind::ScaleDown, 60, Some(30)));
+        let last = rig.entries.last().unwrap();
+        assert_eq!((last.recovered, last.lost, last.away_p99_ms), (60, 0, Some(250)));
+        rig.enter(None, 99, 500);
+        assert_eq!(rig.last().1, 60, "clients who reconnect by themselves are nobody's doing");
+    }
+
+    #[test]
+    fn one_kind_ends_the_other_and_only_the_last_ten_are_kept() {
+        let mut rig = rig();
+        for n in 0..15 {
+            let kind = if n % 2 == 0 { DisruptionKind::Rollout } else { DisruptionKind::Rebalance };
+            rig.enter(Some(kind), n, n * 10);
+        }
+        assert_eq!(rig.entries.len(), MOST);
+        assert!(rig.entries.iter().rev().skip(1).all(|entry| entry.ended.is_some()));
+        assert_eq!(rig.entries[8].clients, 10);
+    }
+
+    #[test]
+    fn another_operator_goes_on_with_what_the_status_says_and_what_moved_nobody_is_dropped() {
+        let mut rig = rig();
+        rig.enter(Some(DisruptionKind::Rebalance), 0, 0);
+        rig.enter(Some(DisruptionKind::Rebalance), 5, 30);
+        rig.ledger = Ledger::default();
+        rig.enter(Some(DisruptionKind::Rebalance), 6, 3);
+        rig.enter(Some(DisruptionKind::Rebalance), 9, 8);
+        assert_eq!(rig.last(), (DisruptionKind::Rebalance, 35, None));
+        rig.enter(None, 60, 8);
+        rig.enter(Some(DisruptionKind::PodStopped), 70, 8);
+        rig.enter(None, 99, 8);
+        assert_eq!(rig.last(), (DisruptionKind::Rebalance, 35, Some(9)));
+    }
+}

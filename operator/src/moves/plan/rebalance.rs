@@ -1,0 +1,103 @@
+//! An even spread: pods far above the mean hand over what they have beyond it.
+
+use wsgateway_config::ShedReason;
+use wsgateway_crds::RebalanceMode;
+
+use super::{Moves, Observed, Pod, Stage, Wanted, instruct, is_disturbed};
+
+/// Between two of them: clients that were moved are counted where they are now, and a load balancer that leads them back to
+/// where they were costs little.
+const REST_SECONDS: i64 = 60;
+/// Standard deviations that a pod may be above the mean besides: where clients find their pod by chance, some are.
+const CHANCE: u64 = 3;
+
+/// Marks pods that have too many clients, and takes marks from those that have done their part. Returns what is under way, and
+/// whether it was looked who has too many.
+pub(super) fn step(
+    pods: &mut [Pod<'_>],
+    replicas: i32,
+    observed: &Observed<'_>,
+    wanted: Wanted,
+) -> (Stage, bool) {
+    let is_due = match wanted.rebalance.mode {
+        RebalanceMode::Off => {
+            call_off(pods);
+            return (Stage::Settled, false);
+        }
+        RebalanceMode::Manual => wanted.is_asked,
+        RebalanceMode::Auto => {
+            let has_rested = observed.since_rebalance.is_none_or(|seconds| seconds >= REST_SECONDS);
+            has_rested || wanted.is_asked
+        }
+    };
+    let mut is_under_way = false;
+    let mean = mean(pods);
+    for pod in pods.iter_mut().filter(|pod| pod.sheds(ShedReason::Rebalance)) {
+        is_under_way = true;
+        // A crowd that has come meanwhile may have made the mean another one.
+        if pod.is_done(observed.now) || pod.connections() <= mean {
+            pod.stance.shed = None;
+        }
+    }
+    let looks = !is_under_way && is_due && is_calm(pods, replicas, observed);
+    if looks {
+        mark(pods, observed.now, wanted);
+    }
+    (rebalancing(pods, wanted), looks)
+}
+
+/// Lets all pods keep the clients that they have.
+pub(super) fn call_off(pods: &mut [Pod<'_>]) {
+    for pod in pods.iter_mut().filter(|pod| pod.sheds(ShedReason::Rebalance)) {
+        pod.stance.shed = None;
+    }
+}
+
+/// All pods are there and say how many clients they have, and none of these moves for another reason.
+fn is_calm(pods: &[Pod<'_>], replicas: i32, observed: &Observed<'_>) -> bool {
+    let is_there = |pod: &Pod<'_>| pod.facts.takes_clients() && pod.facts.report().is_some();
+    usize::try_from(replicas) == Ok(pods.len())
+        && pods.iter().all(is_there)
+        && !is_disturbed(observed)
+}
+
+/// Clients of a pod on average, rounded up.
+fn mean(pods: &[Pod<'_>]) -> u64 {
+    let all: u64 = pods.iter().map(Pod::connections).sum();
+    all.div_ceil(u64::try_from(pods.len()).unwrap_or(u64::MAX).max(1))
+}
+
+fn mark(pods: &mut [Pod<'_>], now: i64, wanted: Wanted) {
+    let rebalance = &wanted.rebalance;
+    let all: u64 = pods.iter().map(Pod::connections).sum();
+    if all < rebalance.min_connections.max(1) || pods.len() < 2 {
+        return;
+    }
+    let keep = mean(pods);
+    let limit = keep.saturating_mul(100 + u64::from(rebalance.tolerance_percent)) / 100
+        + CHANCE * keep.isqrt();
+    let is_above = |pod: &Pod<'_>| pod.connections() > limit;
+    let excess = |pod: &Pod<'_>| pod.connections().saturating_sub(keep);
+    let moving: u64 = pods.iter().filter(|pod| is_above(pod)).map(excess).sum();
+    let room: u64 = pods.iter().filter(|pod| !is_above(pod)).map(Pod::room).sum();
+    if moving == 0 || moving > room {
+        return;
+    }
+    for pod in pods.iter_mut().filter(|pod| is_above(pod)) {
+        let part = (keep, pod.connections().saturating_sub(keep));
+        let shed = instruct(ShedReason::Rebalance, now, part, moving, rebalance.per_minute);
+        pod.stance.shed = Some(shed);
+    }
+}
+
+fn rebalancing(pods: &[Pod<'_>], wanted: Wanted) -> Stage {
+    let marked = || pods.iter().filter(|pod| pod.sheds(ShedReason::Rebalance));
+    let count = marked().count();
+    if count == 0 {
+        return Stage::Settled;
+    }
+    let keep = |pod: &Pod<'_>| pod.stance.shed.as_ref().map_or(0, |shed| shed.keep);
+    let left: u64 = marked().map(|pod| pod.connections().saturating_sub(keep(pod))).sum();
+    let seconds_left = left.saturating_mul(60) / u64::from(wanted.rebalance.per_minute.max(1));
+    Stage::Rebalancing(Moves { pods: count, of: pods.len(), left, seconds_left })
+}

@@ -1,0 +1,42 @@
+//! What is under way, in words (pure). Numbers that move are rounded, so that a status is not written for each client.
+
+use super::plan::Stage;
+use crate::rollout::{about, time};
+use crate::status::Verdict;
+
+/// What the condition Progressing says, if clients are moved.
+pub(crate) fn words(stage: &Stage) -> Option<Verdict> {
+    let verdict = match stage {
+        Stage::Settled => return None,
+        Stage::Shrinking(moves) => Verdict::yes(
+            "ScalingDown",
+            format!(
+                "{} of {} pods that are not needed any more hand over about {} clients, the emptiest first: {}",
+                moves.pods,
+                moves.of,
+                about(moves.left),
+                time(moves.seconds_left)
+            ),
+        ),
+        Stage::NoRoom { room, needed, surplus } => Verdict::no(
+            "NoRoom",
+            format!(
+                "{surplus} pods are not wanted any more, and stay: the next one has {} clients, and the others have room \
+                 for {}: raise spec.replicas again, or capacity.connectionsPerPod",
+                about(*needed),
+                about(*room)
+            ),
+        ),
+        Stage::Rebalancing(moves) => Verdict::yes(
+            "Rebalancing",
+            format!(
+                "{} of {} pods have too many clients and hand over about {} to the others: {}",
+                moves.pods,
+                moves.of,
+                about(moves.left),
+                time(moves.seconds_left)
+            ),
+        ),
+    };
+    Some(verdict)
+}
