@@ -12,6 +12,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
 use operator::Options;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use wsgateway_crds::WsGateway;
@@ -141,7 +142,10 @@ async fn the_autoscaler_follows_real_connections_up_and_down_with_the_rights_of_
     options.metrics_api.metrics_api_secret.clone_from(&role);
     options.metrics_api.metrics_api_owner.clone_from(&role);
     world.start_operator_with(options, client).await?;
-    let autoscaling = json!({ "minReplicas": 1, "maxReplicas": 3, "targetConnectionsPerPod": 2 });
+    let autoscaling = json!({
+        "minReplicas": 1, "maxReplicas": 3, "targetConnectionsPerPod": 2,
+        "scaleDown": { "stabilization": "0s" },
+    });
     world.create(&json!({ "spec": { "replicas": 1, "autoscaling": autoscaling } })).await?;
     let registered = available(&world.client).await?;
     assert_eq!(registered.owner_references()[0].name, role, "it would outlive the chart");
@@ -233,5 +237,19 @@ async fn what_somebody_changes_or_deletes_is_put_back_and_strangers_get_no_answe
     ));
     let stranger = Client::try_from(config)?;
     assert_eq!(raw(&stranger, "").await, Err(0), "no TLS without a certificate of the API server");
+
+    // Many who connect and say nothing make way for whoever comes, before their time is over.
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(address).await?);
+    }
+    let mut talking = TcpStream::connect(address).await?;
+    talking.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    tokio::time::timeout(SOON, talking.read_to_end(&mut answer)).await??;
+    assert!(!answer.is_empty(), "an alert of TLS");
+    let still_there = silent[60].try_read(&mut [0]);
+    assert!(still_there.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+    assert_eq!(silent[0].read(&mut [0]).await?, 0, "the first had to go");
     Ok(())
 }

@@ -136,7 +136,7 @@ async fn pods_are_placed_labelled_and_overridden_as_specified() -> Result<()> {
 /// Nothing of [`placed`] is left.
 fn is_plain(spec: &PodSpec) -> bool {
     spec.containers.len() == 1
-        && spec.containers[0].env.as_ref().is_some_and(|env| env.len() == 1)
+        && spec.containers[0].env.as_ref().is_some_and(|env| env.len() == 2)
         && spec.volumes.as_ref().is_some_and(|volumes| volumes.len() == 1)
         && spec.topology_spread_constraints.as_ref().is_some_and(|spread| spread.len() == 2)
         && spec.service_account_name.as_deref() == Some("odin-gateway")
