@@ -17,6 +17,7 @@ mod pod_names;
     reason = "KubeSchema emits a private twin of each type, as visible as the original"
 )]
 mod root;
+mod schedule;
 mod schema;
 mod secrets;
 #[expect(
@@ -43,6 +44,7 @@ pub use pod_names::{
     RESERVED_PREFIX,
 };
 pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec, is_class_name};
+pub use schedule::{ScheduleError, ValidSchedule};
 pub use secrets::{
     NATS_FOLDER, REDIS_FOLDER, SECRET_ALLOW, SecretFile, SecretKey, ValidCredentials, ValidTls,
 };
@@ -52,7 +54,7 @@ pub use spec::{
     ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, Heartbeat,
     ImagePullPolicy, IpFamily, IpFamilyPolicy, Listener, LogLevel, Monitoring, Nats, NatsTls,
     Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol, RateLimits, Rebalance,
-    RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown, SecretName,
+    RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown, ScheduleEntry, SecretName,
     ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols, TaintEffect,
     TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
     WhenUnsatisfiable,

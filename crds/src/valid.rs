@@ -5,6 +5,8 @@ mod pod;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use wsgateway_config::{
     CommandRate, Heartbeat, History, Log, Millis, Odin, Protocol, Rule, SlowConsumer, StreamConfig,
     Symbols,
@@ -12,7 +14,7 @@ use wsgateway_config::{
 
 use crate::{
     AdoptionPolicy, DeletionPolicy, Derived, RebalanceMode, SecretFile, SecretKey,
-    ServiceMonitorMode, ValidCredentials, ValidTls, secrets,
+    ServiceMonitorMode, ValidCredentials, ValidSchedule, ValidTls, schedule, secrets,
 };
 
 pub use expose::{ValidExpose, ValidIngress, ValidParent, ValidRoute, ValidService};
@@ -194,7 +196,7 @@ pub struct ValidLimits {
 }
 
 /// Scaling on connections: 1 ≤ min ≤ max.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ValidAutoscaling {
     /// Fewest pods.
     pub min: i32,
@@ -204,6 +206,8 @@ pub struct ValidAutoscaling {
     pub cpu_percent: Option<i32>,
     /// How long fewer pods have had to be wanted.
     pub stabilization: Millis,
+    /// When another number of pods is the least.
+    pub schedule: Vec<ValidSchedule>,
 }
 
 /// How clients are spread over the pods again.
@@ -240,10 +244,21 @@ pub struct ValidMonitoring {
 }
 
 impl ValidGateway {
+    /// The same at a moment: the fewest pods are those of its schedule.
+    #[must_use]
+    pub fn at(mut self, now: Timestamp) -> Self {
+        if let Some(bounds) = &mut self.autoscaling
+            && let Some(least) = schedule::least(&bounds.schedule, now)
+        {
+            bounds.min = least;
+        }
+        self
+    }
+
     /// Pods to run now: `replicas`, within the autoscaler's bounds if there is one. 0 stops all pods, as it stops a
     /// HorizontalPodAutoscaler.
     pub fn effective_replicas(&self) -> i32 {
-        match self.autoscaling {
+        match &self.autoscaling {
             Some(bounds) if self.replicas > 0 => self.replicas.clamp(bounds.min, bounds.max),
             _ => self.replicas,
         }

@@ -105,6 +105,14 @@ fn put(target: &mut Value, path: &str, value: &Value) {
 fn companions(path: &str) -> Vec<(String, Value)> {
     let Some((parent, field)) = path.rsplit_once('.') else { return Vec::new() };
     let others: &[(&str, &str)] = match parent {
+        "autoscaling.schedule[]" => {
+            let needed = [
+                ("autoscaling.maxReplicas", json!(9)),
+                ("autoscaling.schedule[].minReplicas", json!(9)),
+                ("autoscaling.schedule[].cron", json!("0 9 * * *")),
+            ];
+            return needed.map(|(path, value)| (path.to_owned(), value)).into();
+        }
         "autoscaling" | "autoscaling.scaleDown" => {
             return vec![("autoscaling.maxReplicas".to_owned(), json!(9))];
         }

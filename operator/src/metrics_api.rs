@@ -95,6 +95,7 @@ impl MetricsApi {
         let listener = serve::bind(options.metrics_api_address)?;
         let address = listener.local_addr()?;
         tracing::info!(%address, "metrics for autoscalers listening");
+        registered.send_replace(Registered::Unknown("the operator has just started".to_owned()));
         let given = Given {
             options: options.clone(),
             home,

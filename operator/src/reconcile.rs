@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
@@ -102,7 +103,7 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
     }
     finalize::guard(gateway, context).await?;
     let valid = match validate(gateway) {
-        Ok(valid) => valid,
+        Ok(valid) => valid.at(Timestamp::now()),
         Err(errors) => return stand_still(gateway, &key, refused(&errors), context).await,
     };
     context.written.ask(&key, gateway.annotations().get(RECONCILE_AT).map(String::as_str));

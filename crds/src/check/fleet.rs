@@ -6,7 +6,8 @@ use wsgateway_config::Millis;
 
 use super::errors::Errors;
 use super::names::is_label;
-use crate::spec::{Listener, Monitoring, Rebalance, Rollout};
+use crate::schedule::{ScheduleError, ValidSchedule};
+use crate::spec::{Listener, Monitoring, Rebalance, Rollout, ScheduleEntry};
 use crate::{ADMIN_PORT, ValidAutoscaling, ValidMonitoring, ValidRebalance, WsGatewaySpec};
 
 const RESERVED_PATHS: [&str; 5] = ["/", "/health", "/stats", "/sse", "/poll"];
@@ -61,7 +62,23 @@ pub(super) fn autoscaling(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<V
         Millis(0)..=Millis::from_secs(3_600),
         "must be 0s to 1h, as Kubernetes has it",
     );
-    Some(ValidAutoscaling { min, max, cpu_percent, stabilization })
+    let schedule = schedule(&autoscaling.schedule, max, errors);
+    Some(ValidAutoscaling { min, max, cpu_percent, stabilization, schedule })
+}
+
+fn schedule(entries: &[ScheduleEntry], max: i32, errors: &mut Errors) -> Vec<ValidSchedule> {
+    let mut valid = Vec::new();
+    for (number, entry) in entries.iter().enumerate() {
+        let path = |field: &str| format!("spec.autoscaling.schedule[{number}].{field}");
+        let min: i32 = errors.number(&path("minReplicas"), entry.min_replicas, 1..=max.max(1));
+        match ValidSchedule::new(&entry.cron, &entry.time_zone, min) {
+            Ok(entry) => valid.push(entry),
+            Err(error @ ScheduleError::Cron(_)) => errors.refuse(&path("cron"), error.to_string()),
+            Err(error @ ScheduleError::Zone) => errors.refuse(&path("timeZone"), error.to_string()),
+        }
+    }
+    errors.ensure(entries.len() <= 16, "spec.autoscaling.schedule", "must have at most 16 entries");
+    valid
 }
 
 /// Clients in a minute, by what moves them; none is faster than the bound for all of them.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message(
     "autoscaling.minReplicas must not exceed autoscaling.maxReplicas: raise maxReplicas or lower minReplicas"
+), validation = Rule::new("!has(self.schedule) || self.schedule.all(s, s.minReplicas <= self.maxReplicas)").message(
+    "autoscaling.schedule: minReplicas must not exceed autoscaling.maxReplicas: raise maxReplicas or lower minReplicas"
 ))]
 pub struct Autoscaling {
     /// Fewest pods. Default 2, so that one may go without an outage.
@@ -29,6 +31,31 @@ pub struct Autoscaling {
     /// How pods go that are not needed any more.
     #[serde(default)]
     pub scale_down: ScaleDown,
+    /// Times from which on another number of pods is the least, instead of minReplicas, until the time of another entry comes:
+    /// capacity before the crowd comes, and less at night.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub schedule: Vec<ScheduleEntry>,
+}
+
+/// A time, again and again.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduleEntry {
+    /// When: minute, hour, day of month, month and day of week, such as '45 8 * * 1-5'.
+    #[schemars(length(min = 9, max = 128))]
+    pub cron: String,
+    /// Time zone of these, by its name, such as America/New_York. Default Etc/UTC.
+    #[serde(default = "default_zone")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: String,
+    /// Fewest pods from then on; at most maxReplicas.
+    #[schemars(range(min = 1, max = 1000))]
+    pub min_replicas: i32,
+}
+
+fn default_zone() -> String {
+    "Etc/UTC".to_owned()
 }
 
 /// How pods go that are not needed any more: the one with the fewest clients first, once it has handed them over.

@@ -20,7 +20,7 @@ const PERIOD_SECONDS: i32 = 15;
 const AT_LEAST: i32 = 4;
 
 pub(super) fn build(gateway: &ValidGateway) -> Option<HorizontalPodAutoscaler> {
-    let bounds = gateway.autoscaling?;
+    let bounds = gateway.autoscaling.as_ref()?;
     let connections = metric(CONNECTIONS, gateway.derived.target_connections.to_string());
     let cpu = bounds.cpu_percent.map(|percent| metric(CPU, percent.to_string()));
     Some(HorizontalPodAutoscaler {

@@ -154,6 +154,27 @@ fn without_autoscaling_there_is_no_autoscaler_and_without_the_kind_no_monitor() 
 }
 
 #[test]
+fn the_autoscalers_least_follows_the_schedule() {
+    let mut gateway = parse(FULL).unwrap();
+    let schedule = serde_json::json!([
+        { "cron": "45 8 * * 1-5", "timeZone": "America/New_York", "minReplicas": 4 },
+        { "cron": "0 17 * * 1-5", "timeZone": "America/New_York", "minReplicas": 3 },
+    ]);
+    let autoscaling = gateway.spec.autoscaling.as_mut().unwrap();
+    autoscaling.schedule = serde_json::from_value(schedule).unwrap();
+    gateway.spec.replicas = 1;
+    for (now, least) in [("2026-11-27T14:00:00Z", 4), ("2026-11-28T14:00:00Z", 3)] {
+        let valid = validate(&gateway).unwrap().at(now.parse().unwrap());
+        let objects = objects(&valid, &surroundings(&valid, &BTreeSet::new(), None)).unwrap();
+        let spec = objects.autoscaler.unwrap().spec.unwrap();
+        assert_eq!((spec.min_replicas, valid.effective_replicas()), (Some(least), least));
+    }
+    gateway.spec.autoscaling.as_mut().unwrap().schedule[0].min_replicas = 6;
+    let refused = validate(&gateway).unwrap_err();
+    assert_eq!(refused[0].path, "spec.autoscaling.schedule[0].minReplicas");
+}
+
+#[test]
 fn the_number_of_pods_stays_within_the_autoscalers_bounds_and_zero_stops_them() {
     for (replicas, expected) in [(0, 0), (1, 2), (3, 3), (99, 5)] {
         let manifest = FULL.replace("replicas: 4 #", &format!("replicas: {replicas} #"));

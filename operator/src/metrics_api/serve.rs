@@ -1,5 +1,6 @@
 //! The port: TLS with a certificate of the API server, then HTTP. Who has none does not get as far as a request.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,15 +17,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::certificate::{Certificate, common_name};
 use super::front::FrontProxy;
 use super::{Api, answer};
 
-/// Connections at a time: API servers keep one or two each.
+/// Handshakes at a time, and connections: API servers keep one or two each.
 const MOST: usize = 64;
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 64;
@@ -81,36 +83,55 @@ pub(super) async fn run(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot serve metrics for autoscalers"),
     };
-    let places = Arc::new(Semaphore::new(MOST));
+    let (mut handshakes, mut oldest) = (JoinSet::new(), VecDeque::new());
     let mut connections = JoinSet::new();
     loop {
-        while connections.try_join_next().is_some() {}
-        // Never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
-            Err(error) => {
-                tracing::debug!(%error, "cannot accept a connection for metrics");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
+        tokio::select! {
+            accepted = listener.accept() => {
+                let known = terms.borrow().clone();
+                match (accepted, known) {
+                    (Ok((socket, _)), Some(terms)) => {
+                        // Whoever connects and says nothing makes way for whoever comes.
+                        oldest.retain(|handshake: &AbortHandle| !handshake.is_finished());
+                        if oldest.len() >= MOST && let Some(handshake) = oldest.pop_front() {
+                            handshake.abort();
+                        }
+                        oldest.push_back(handshakes.spawn(shake_hands(socket, terms)));
+                    }
+                    (Ok(_), None) => {}
+                    (Err(error), _) => {
+                        tracing::debug!(%error, "cannot accept a connection for metrics");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
             }
-        };
-        let Some(terms) = terms.borrow().clone() else { continue };
-        let api = Arc::clone(&api);
-        connections.spawn(async move {
-            if let Err(error) = serve(socket, terms, api).await {
-                tracing::debug!(error, "a connection for metrics ended");
+            Some(done) = handshakes.join_next(), if !handshakes.is_empty() => match done {
+                Ok(Ok((stream, terms))) if connections.len() < MOST => {
+                    connections.spawn(serve(stream, terms, Arc::clone(&api)));
+                }
+                Ok(Ok(_)) => tracing::debug!("too many connections for metrics"),
+                Ok(Err(error)) => tracing::debug!(error, "no connection for metrics"),
+                Err(_aborted) => {}
+            },
+            Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                if let Ok(Err(error)) = ended {
+                    tracing::debug!(error, "a connection for metrics ended");
+                }
             }
-            drop(place);
-        });
+        }
     }
 }
 
-async fn serve(socket: TcpStream, terms: Terms, api: Arc<Api>) -> Result<(), String> {
+async fn shake_hands(
+    socket: TcpStream,
+    terms: Terms,
+) -> Result<(TlsStream<TcpStream>, Terms), String> {
     let handshake = tokio::time::timeout(PATIENCE, terms.acceptor.accept(socket)).await;
-    let stream = handshake
-        .map_err(|_late| "no handshake in time".to_owned())?
-        .map_err(|error| error.to_string())?;
+    let stream = handshake.map_err(|_late| "no handshake in time".to_owned())?;
+    Ok((stream.map_err(|error| error.to_string())?, terms))
+}
+
+async fn serve(stream: TlsStream<TcpStream>, terms: Terms, api: Arc<Api>) -> Result<(), String> {
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let name = certificate.and_then(|certificate| common_name(certificate.as_ref()));
     let is_proxy = name.as_deref().is_some_and(|name| terms.front.allows(name));

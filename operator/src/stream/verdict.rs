@@ -63,7 +63,7 @@ pub(super) fn count(plan: &Plan, stream: &str, metrics: &Metrics) {
 
 /// The most pods that a WsGateway has at a time: one in four more while it is rolled out.
 pub(super) fn most_pods(gateway: &ValidGateway) -> u64 {
-    let pods = gateway.autoscaling.map_or(gateway.replicas, |bounds| bounds.max);
+    let pods = gateway.autoscaling.as_ref().map_or(gateway.replicas, |bounds| bounds.max);
     let pods = u64::try_from(pods).unwrap_or_default();
     pods + pods.div_ceil(4)
 }
