@@ -59,8 +59,8 @@ pub(super) fn autoscaling(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<V
     let stabilization = errors.duration_within(
         "spec.autoscaling.scaleDown.stabilization",
         &autoscaling.scale_down.stabilization,
-        Millis(0)..=Millis::from_secs(3_600),
-        "must be 0s to 1h, as Kubernetes has it",
+        Millis::from_secs(1)..=Millis::from_secs(3_600),
+        "must be 1s to 1h, as Kubernetes has it at most",
     );
     let schedule = schedule(&autoscaling.schedule, max, errors);
     Some(ValidAutoscaling { min, max, cpu_percent, stabilization, schedule })

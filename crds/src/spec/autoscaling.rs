@@ -62,11 +62,11 @@ fn default_zone() -> String {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleDown {
-    /// How long the autoscaler has had to want fewer pods before it asks for them, such as 10m; 0s to 1h. Default 5m.
+    /// How long the autoscaler has had to want fewer pods before it asks for them, such as 10m; 1s to 1h. Default 5m.
     #[serde(default = "default_stabilization")]
     #[schemars(schema_with = "crate::schema::duration")]
-    #[x_kube(validation = Rule::new("duration(self) >= duration('0s') && duration(self) <= duration('1h')").message(
-        "autoscaling.scaleDown.stabilization must be 0s to 1h, as Kubernetes has it"
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message(
+        "autoscaling.scaleDown.stabilization must be 1s to 1h"
     ))]
     pub stabilization: String,
     /// Clients that are asked to reconnect in one minute. Default, and most, disruption.connectionsPerMinute.

@@ -144,7 +144,7 @@ async fn the_autoscaler_follows_real_connections_up_and_down_with_the_rights_of_
     world.start_operator_with(options, client).await?;
     let autoscaling = json!({
         "minReplicas": 1, "maxReplicas": 3, "targetConnectionsPerPod": 2,
-        "scaleDown": { "stabilization": "0s" },
+        "scaleDown": { "stabilization": "1s" },
     });
     world.create(&json!({ "spec": { "replicas": 1, "autoscaling": autoscaling } })).await?;
     let registered = available(&world.client).await?;
