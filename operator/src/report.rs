@@ -165,14 +165,14 @@ pub(crate) async fn tell(
     let pods = context.pods.of(key);
     let autoscaler = dereference::autoscaler(key, context);
     let deployment = look.deployment.as_deref();
-    let moves = look.moves.as_ref().map(|plan| plan.stage).unwrap_or_default();
-    let rollout =
-        rollout::words(&look.rollout, context.turns.most()).or_else(|| moves::words(&moves));
+    let stage = look.moves.as_ref().map(|plan| plan.stage).unwrap_or_default();
+    let moves = moves::words(&stage);
+    let rollout = rollout::words(&look.rollout, context.turns.most());
     let metric = context.registered.borrow().clone();
-    let facts = Facts { deployment, wanted: look.wanted, pods: &pods, rollout, metric, now };
+    let facts = Facts { deployment, wanted: look.wanted, pods: &pods, rollout, moves, metric, now };
     let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice());
     let is_known = conditions.unwrap_or_default().iter().any(|condition| condition.type_ == READY);
-    let kind = disruptions::kind(&look.rollout, &moves, &pods);
+    let kind = disruptions::kind(&look.rollout, &stage, &pods);
     let before = gateway.status.as_ref().map(|status| status.disruptions.clone());
     let disruptions = context.ledger.enter(
         key,

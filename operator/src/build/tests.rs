@@ -154,6 +154,22 @@ fn without_autoscaling_there_is_no_autoscaler_and_without_the_kind_no_monitor() 
 }
 
 #[test]
+fn two_to_five_pods_follow_cpu_and_connections_whichever_asks_for_more() {
+    let objects = built(include_str!("../../../manifests/samples/odin-autoscaled.yaml"), false);
+    let spec = objects.autoscaler.unwrap().spec.unwrap();
+    assert_eq!((spec.min_replicas, spec.max_replicas), (Some(2), 5));
+    let metrics = spec.metrics.unwrap().into_iter().map(|metric| {
+        let pods = metric.pods.unwrap();
+        (pods.metric.name, pods.target.average_value.unwrap().0)
+    });
+    let wanted = [("wsgateway_connections", "8000"), ("wsgateway_cpu_percent", "60")];
+    let wanted = wanted.map(|(name, average)| (name.to_owned(), average.to_owned()));
+    assert_eq!(metrics.collect::<Vec<_>>(), wanted);
+    let down = spec.behavior.unwrap().scale_down.unwrap();
+    assert_eq!(down.stabilization_window_seconds, Some(300));
+}
+
+#[test]
 fn the_autoscalers_least_follows_the_schedule() {
     let mut gateway = parse(FULL).unwrap();
     let schedule = serde_json::json!([

@@ -26,6 +26,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) pods: &'a [PodFacts],
     /// What is to be said of the replacement of pods, if there is one.
     pub(crate) rollout: Option<Verdict>,
+    /// How far clients are moved while no pod is.
+    pub(crate) moves: Option<Verdict>,
     /// Who serves the metric of autoscalers.
     pub(crate) metric: Registered,
     pub(crate) now: Timestamp,
@@ -141,7 +143,7 @@ pub(crate) fn progressing(facts: &Facts<'_>) -> Verdict {
     };
     let draining = facts.pods.iter().filter(|pod| pod.view.terminating).count();
     let verdict = fleet::progress(deployment, facts.wanted, draining);
-    let verdict = match &facts.rollout {
+    let verdict = match facts.rollout.as_ref().or(facts.moves.as_ref()) {
         Some(rollout) if !matches!(verdict.reason, "PodsRefused" | "RolloutStuck") => {
             rollout.clone()
         }

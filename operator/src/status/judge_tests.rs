@@ -59,6 +59,7 @@ fn facts<'a>(deployment: &'a Deployment, pods: &'a [PodFacts]) -> Facts<'a> {
         wanted: 2,
         pods,
         rollout: None,
+        moves: None,
         metric: Registered::Off,
         now: now(),
     }
