@@ -217,7 +217,7 @@ impl Pod<'_> {
 
 /// An instruction that begins now, for a pod whose clients are a part of those that move together at a pace.
 fn instruct(reason: ShedReason, now: i64, (keep, moving): (u64, u64), all: u64, pace: u32) -> Shed {
-    let share = if all == 0 { u64::from(pace) } else { u64::from(pace) * moving / all };
+    let share = (u64::from(pace) * moving).checked_div(all).unwrap_or(pace.into());
     let seconds =
         i64::try_from(all.saturating_mul(60) / u64::from(pace.max(1))).unwrap_or(i64::MAX);
     Shed {

@@ -10,8 +10,15 @@ use wsgateway_crds::WsGatewayStatus;
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
 
 /// Reasons of what is on its way: one for another is a step.
-const ON_THEIR_WAY: [&str; 5] =
-    ["RollingOut", "PodsNotReady", "PodsStarting", "Draining", "PodsNotAsked"];
+const ON_THEIR_WAY: [&str; 7] = [
+    "RollingOut",
+    "PodsNotReady",
+    "PodsStarting",
+    "Draining",
+    "PodsNotAsked",
+    "ScalingDown",
+    "Rebalancing",
+];
 
 /// Whether all that lies between two statuses is a step: other pods, numbers of them and words, while each condition
 /// stands as it stood, for the same specification.
@@ -20,11 +27,18 @@ pub(super) fn is_step(previous: &WsGatewayStatus, fresh: &WsGatewayStatus) -> bo
         && previous.selector == fresh.selector
         && previous.endpoints == fresh.endpoints
         && previous.stream == fresh.stream
+        && previous.rebalance_asked == fresh.rebalance_asked
+        && disruptions(previous).eq(disruptions(fresh))
         && previous.conditions.len() == fresh.conditions.len();
     let is_calm = |status: &WsGatewayStatus| status.pods.iter().all(|pod| pod.problem.is_none());
     let mut conditions = previous.conditions.iter().zip(&fresh.conditions);
     let is_rolling = fresh.conditions.iter().any(is_on_its_way);
     same && is_rolling && is_calm(previous) && is_calm(fresh) && conditions.all(stands)
+}
+
+/// What was and is the matter, without its numbers.
+fn disruptions(status: &WsGatewayStatus) -> impl Iterator<Item = impl PartialEq> {
+    status.disruptions.iter().map(|entry| (entry.kind, &entry.began, &entry.ended))
 }
 
 fn is_on_its_way(condition: &Condition) -> bool {
