@@ -12,7 +12,7 @@ mod shrink;
 use wsgateway_config::{Shed, ShedReason};
 use wsgateway_crds::ValidRebalance;
 
-use crate::fleet::PodFacts;
+use crate::fleet::{PodFacts, Seen};
 
 /// Load balancers hear in these seconds that a pod takes no clients; it still does meanwhile.
 const DELAY_SECONDS: i64 = 5;
@@ -138,7 +138,9 @@ pub(crate) fn plan(observed: &Observed<'_>, wanted: Wanted) -> Plan {
     let waits =
         |reason| !observed.is_fresh || (reason == ShedReason::Rebalance && !observed.is_steady);
     let is_premature = retract(&mut pods, waits);
-    is_answered &= !is_premature;
+    if is_premature {
+        (stage, is_answered) = (Stage::Settled, false);
+    }
     withdraw(&mut pods);
     let is_waiting =
         is_premature || pods.iter().any(|pod| pod.stance.shed.is_none() && pod.has_closed());
@@ -171,8 +173,9 @@ fn retract(pods: &mut [Pod<'_>], waits: impl Fn(ShedReason) -> bool) -> bool {
 /// client is not to meet a closed door while there is an open one. Somebody takes clients in any case.
 fn withdraw(pods: &mut [Pod<'_>]) {
     for pod in &mut *pods {
-        // One that was called back takes clients when it says so.
-        pod.stance.accepts = pod.stance.shed.is_none() && !pod.has_closed();
+        // One that was called back takes clients when it says so; of one that has not been asked yet nothing is known.
+        let may_accept = pod.facts.view.accepts || pod.facts.seen != Seen::NotAsked;
+        pod.stance.accepts = may_accept && pod.stance.shed.is_none() && !pod.has_closed();
     }
     let has_room =
         |pod: &Pod<'_>| pod.stance.accepts && pod.facts.takes_clients() && !pod.facts.full;

@@ -5,7 +5,7 @@ use rstest::rstest;
 use wsgateway_crds::RebalanceMode;
 
 use super::*;
-use crate::fleet::{PodView, Report, Seen};
+use crate::fleet::{PodView, Report};
 
 const TEMPLATE: &str = "t";
 const CAPACITY: u32 = 1_000;
@@ -266,6 +266,7 @@ fn pods_are_asked_once_more_before_one_is_told_anything() {
     let wanted = Wanted { rebalance: rebalance(RebalanceMode::Auto), ..want(2) };
     let stale = plan(&Observed { is_fresh: false, ..look(&pods, 3) }, wanted);
     assert_eq!((stale.changes, stale.is_waiting), (vec![], true));
+    assert_eq!(stale.stage, Stage::Settled, "nobody moves yet");
     let spread = Wanted { replicas: 3, is_asked: true, ..wanted };
     let stale = plan(&Observed { is_fresh: false, ..look(&pods, 3) }, spread);
     assert_eq!((stale.changes, stale.is_waiting, stale.is_answered), (vec![], true, false));
@@ -384,6 +385,9 @@ fn new_clients_are_led_to_pods_that_have_room_and_somebody_takes_them_in_any_cas
     let mut pods = [back, facts("b", 5)];
     let plan_of = |pods: &[PodFacts]| plan(&look(pods, 2), want(2));
     assert_eq!(plan_of(&pods).changes, [("a".to_owned(), Stance { accepts: true, shed: None })]);
+    // An operator that has just started leaves it as it is, and asks.
+    pods[0].seen = Seen::NotAsked;
+    assert_eq!(plan_of(&pods).changes, []);
     // It does not know yet that it was called back.
     let closed = Some("drain-1".to_owned());
     pods[0].seen = Seen::Answered(Report { shed: closed, ..Report::of_a_good_pod(5) });

@@ -22,7 +22,7 @@ use publisher::Publisher;
 use subscriber::Seen;
 
 /// How long a task may take in all. Longer than any rollout of a few pods.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(360);
 /// How often "first" publishes: "apply to first price" is measured with it.
 const HINT: Duration = Duration::from_millis(50);
 /// Acknowledgements of JetStream that may be outstanding.
