@@ -86,7 +86,9 @@ impl Replays {
     /// Notes how long a client was away: since the first message after its cursor that this pod still has.
     fn count_away(&self, live: &mut Live, from: Start) {
         let Start::Offset(offset) = from else { return };
-        let missed = self.past.history.view(live.epoch()).and_then(|view| view.get(offset + 1));
+        // A stranger may send any number as a cursor.
+        let next = offset.checked_add(1);
+        let missed = self.past.history.view(live.epoch()).zip(next).and_then(|(view, next)| view.get(next));
         let away = missed.map_or(0, |missed| unix_ms().saturating_sub(missed.ts));
         live.clients.totals.count_away(away);
     }
