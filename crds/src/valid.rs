@@ -60,6 +60,8 @@ pub struct ValidGateway {
     pub scale_down_per_minute: u32,
     /// How clients are spread over the pods again.
     pub rebalance: ValidRebalance,
+    /// What clients may be put to.
+    pub disruption: ValidDisruption,
     /// What Prometheus sees.
     pub monitoring: ValidMonitoring,
     /// Who may connect.
@@ -221,6 +223,13 @@ pub struct ValidRebalance {
     pub min_connections: u64,
     /// Clients in a minute.
     pub per_minute: u32,
+}
+
+/// What clients may be put to, whatever moves them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValidDisruption {
+    /// Whether it stops when they miss messages.
+    pub halt_on_loss: bool,
 }
 
 /// How pods hand over their clients.

@@ -36,6 +36,28 @@ struct Open {
     carried: Tally,
     /// When clients were last seen to move.
     last: (Instant, Timestamp),
+    /// When one more was last seen to have been sent away, and how many there were then.
+    sent: (Instant, u64),
+    /// Those who went first have come back, and others may go.
+    is_passed: bool,
+}
+
+/// The entry that is open, with all that was counted until now.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Current {
+    pub(crate) entry: DisruptionStatus,
+    /// Nobody was sent away for so long that whoever comes back has.
+    pub(crate) is_quiet: bool,
+    /// As noted by [`Ledger::pass`].
+    pub(crate) is_passed: bool,
+}
+
+/// What moves clients now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cause<'a> {
+    pub(crate) kind: Option<DisruptionKind>,
+    /// The template of the Deployment: what is done under another one is an entry of its own.
+    pub(crate) template: &'a str,
 }
 
 /// Why clients move at this moment, if they do.
@@ -48,6 +70,10 @@ pub(crate) fn kind(
         |pod: &PodFacts| pod.view.terminating && pod.view.ended.is_none() && !pod.is_idle();
     match (rollout, moves) {
         (rollout, _) if rollout.is_moving() => Some(DisruptionKind::Rollout),
+        // The pod that went last still hands over its clients.
+        (rollout::Stage::Halted(_), _) if pods.iter().any(is_ending) => {
+            Some(DisruptionKind::Rollout)
+        }
         (_, moves::Stage::Shrinking(moves)) if moves.pods > 0 => Some(DisruptionKind::ScaleDown),
         (_, moves::Stage::Rebalancing(_)) => Some(DisruptionKind::Rebalance),
         // Somebody else ends a pod: a node is emptied, say.
@@ -62,21 +88,21 @@ impl Ledger {
         &self,
         key: &Name,
         mut entries: Vec<DisruptionStatus>,
-        kind: Option<DisruptionKind>,
+        Cause { kind, template }: Cause<'_>,
         counted: &Tally,
         (now, time): (Instant, Timestamp),
     ) -> Vec<DisruptionStatus> {
         let mut all = self.lock();
         let is_open = |entry: &&mut DisruptionStatus| entry.ended.is_none();
         if let Some(entry) = entries.last_mut().filter(is_open) {
-            let open = all.entry(key.clone()).or_insert_with(|| Open {
-                before: counted.clone(),
-                carried: carried(entry),
-                last: (now, time),
-            });
+            let open = all
+                .entry(key.clone())
+                .or_insert_with(|| Open::new(counted, carried(entry), (now, time)));
+            open.note(counted, now);
             // A status is not written for each client.
             open.fill(entry, counted, about);
-            if kind == Some(entry.kind) {
+            let is_same = entry.template.as_deref().is_none_or(|of| of == template);
+            if kind == Some(entry.kind) && is_same {
                 open.last = (now, time);
             } else if kind.is_some() || now.saturating_duration_since(open.last.0) >= SETTLE {
                 open.fill(entry, counted, |count| count);
@@ -93,21 +119,49 @@ impl Ledger {
             if all.len() >= REMEMBERED {
                 all.clear();
             }
-            let (before, carried) = (counted.clone(), Tally::default());
-            all.insert(key.clone(), Open { before, carried, last: (now, time) });
+            all.insert(key.clone(), Open::new(counted, Tally::default(), (now, time)));
             entries.push(DisruptionStatus {
                 kind,
+                template: Some(template.to_owned()).filter(|template| !template.is_empty()),
                 began: Time(time),
                 ended: None,
                 clients: 0,
                 recovered: 0,
                 lost: 0,
+                refused: 0,
                 away_p99_ms: None,
             });
         }
         let surplus = entries.len().saturating_sub(MOST);
         entries.drain(..surplus);
         entries
+    }
+
+    /// The open entry of a WsGateway whose status has these, as it is now.
+    pub(crate) fn current(
+        &self,
+        key: &Name,
+        entries: &[DisruptionStatus],
+        counted: &Tally,
+        now: Instant,
+    ) -> Option<Current> {
+        let mut entry = entries.last().filter(|entry| entry.ended.is_none())?.clone();
+        let mut all = self.lock();
+        // After a restart the last client may have gone a moment ago.
+        let Some(open) = all.get_mut(key) else {
+            return Some(Current { entry, is_quiet: false, is_passed: false });
+        };
+        open.note(counted, now);
+        open.fill(&mut entry, counted, |count| count);
+        let is_quiet = now.saturating_duration_since(open.sent.0) >= SETTLE;
+        Some(Current { entry, is_quiet, is_passed: open.is_passed })
+    }
+
+    /// Notes that others may follow those who were moved first.
+    pub(crate) fn pass(&self, key: &Name) {
+        if let Some(open) = self.lock().get_mut(key) {
+            open.is_passed = true;
+        }
     }
 
     /// Forgets a WsGateway that is gone.
@@ -122,6 +176,19 @@ impl Ledger {
 }
 
 impl Open {
+    fn new(counted: &Tally, carried: Tally, (now, time): (Instant, Timestamp)) -> Self {
+        let sent = (now, counted.sent_away);
+        let before = counted.clone();
+        Self { before, carried, last: (now, time), sent, is_passed: false }
+    }
+
+    /// Notes whether somebody has been sent away.
+    fn note(&mut self, counted: &Tally, now: Instant) {
+        if counted.sent_away != self.sent.1 {
+            self.sent = (now, counted.sent_away);
+        }
+    }
+
     fn fill(&self, entry: &mut DisruptionStatus, counted: &Tally, round: fn(u64) -> u64) {
         let mut sum = counted.since(&self.before);
         sum.add(&self.carried);
@@ -129,6 +196,7 @@ impl Open {
         entry.clients = number(sum.sent_away);
         entry.recovered = number(sum.recovered);
         entry.lost = number(sum.with_gap);
+        entry.refused = number(sum.refused);
         entry.away_p99_ms = sum.away_p99_ms().or(entry.away_p99_ms);
     }
 }
@@ -139,6 +207,7 @@ fn carried(entry: &DisruptionStatus) -> Tally {
         sent_away: number(entry.clients),
         recovered: number(entry.recovered),
         with_gap: number(entry.lost),
+        refused: number(entry.refused),
         // Of those only the longest is known.
         ..Tally::default()
     }
@@ -152,6 +221,7 @@ mod tests {
         ledger: Ledger,
         entries: Vec<DisruptionStatus>,
         start: Instant,
+        template: &'static str,
     }
 
     impl Rig {
@@ -166,7 +236,8 @@ mod tests {
             let time = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
             let entries = std::mem::take(&mut self.entries);
             let key = Name::new("trading", "odin");
-            self.entries = self.ledger.enter(&key, entries, kind, &counted, (now, time));
+            let cause = Cause { kind, template: self.template };
+            self.entries = self.ledger.enter(&key, entries, cause, &counted, (now, time));
         }
 
         fn last(&self) -> (DisruptionKind, i64, Option<i64>) {
@@ -176,7 +247,7 @@ mod tests {
     }
 
     fn rig() -> Rig {
-        Rig { ledger: Ledger::default(), entries: Vec::new(), start: Instant::now() }
+        Rig { ledger: Ledger::default(), entries: Vec::new(), start: Instant::now(), template: "a" }
     }
 
     #[test]
@@ -209,6 +280,45 @@ mod tests {
         assert_eq!(rig.entries.len(), MOST);
         assert!(rig.entries.iter().rev().skip(1).all(|entry| entry.ended.is_some()));
         assert_eq!(rig.entries[8].clients, 10);
+    }
+
+    #[test]
+    fn what_is_done_under_another_template_is_an_entry_of_its_own() {
+        let mut rig = rig();
+        rig.enter(Some(DisruptionKind::Rollout), 0, 0);
+        rig.enter(Some(DisruptionKind::Rollout), 1, 30);
+        rig.template = "b";
+        rig.enter(Some(DisruptionKind::Rollout), 2, 40);
+        rig.enter(Some(DisruptionKind::Rollout), 3, 45);
+        let told = |entry: &DisruptionStatus| (entry.template.clone(), entry.clients);
+        let told: Vec<_> = rig.entries.iter().map(told).collect();
+        assert_eq!(told, [(Some("a".to_owned()), 40), (Some("b".to_owned()), 5)]);
+    }
+
+    #[test]
+    fn the_open_entry_is_known_exactly_and_when_the_last_client_went() {
+        let mut rig = rig();
+        let (key, start) = (Name::new("trading", "odin"), rig.start);
+        let current = |rig: &Rig, sent_away, second| {
+            let counted = Tally { sent_away, recovered: sent_away, ..Tally::default() };
+            let now = start + Duration::from_secs(second);
+            rig.ledger.current(&key, &rig.entries, &counted, now)
+        };
+        assert_eq!(current(&rig, 0, 0), None);
+        rig.enter(Some(DisruptionKind::Rollout), 0, 0);
+        let known = current(&rig, 1_234, 10).unwrap();
+        assert_eq!((known.entry.clients, known.is_quiet, known.is_passed), (1_234, false, false));
+        assert!(!current(&rig, 1_234, 24).unwrap().is_quiet);
+        assert!(current(&rig, 1_234, 25).unwrap().is_quiet);
+        assert!(!current(&rig, 1_235, 26).unwrap().is_quiet, "one more went");
+        rig.ledger.pass(&key);
+        assert!(current(&rig, 1_235, 27).unwrap().is_passed);
+        rig.enter(Some(DisruptionKind::Rollout), 28, 1_235);
+        rig.ledger = Ledger::default();
+        let known = current(&rig, 3, 29).unwrap();
+        assert_eq!((known.entry.clients, known.is_quiet), (1_200, false), "as the status has it");
+        rig.enter(Some(DisruptionKind::Rebalance), 60, 3);
+        assert_eq!(current(&rig, 3, 61).unwrap().entry.kind, DisruptionKind::Rebalance);
     }
 
     #[test]

@@ -71,6 +71,7 @@ pub(crate) fn look(
         per_minute: valid.scale_down_per_minute,
         rebalance: valid.rebalance,
         is_asked: asked(gateway).is_some(),
+        halted: rollout.contract.halted(),
     };
     plan(&observed, wanted)
 }
@@ -165,7 +166,7 @@ impl Plan {
 
     /// Whether the next look should not wait for long.
     pub(crate) fn is_busy(&self) -> bool {
-        let is_moving = !matches!(self.stage, Stage::Settled | Stage::NoRoom { .. });
+        let is_moving = matches!(self.stage, Stage::Shrinking(_) | Stage::Rebalancing(_));
         is_moving || self.is_waiting || !self.changes.is_empty()
     }
 }

@@ -10,7 +10,7 @@ mod rebalance;
 mod shrink;
 
 use wsgateway_config::{Shed, ShedReason};
-use wsgateway_crds::ValidRebalance;
+use wsgateway_crds::{DisruptionKind, ValidRebalance};
 
 use crate::fleet::{PodFacts, Seen};
 
@@ -57,6 +57,8 @@ pub(crate) struct Wanted {
     pub(crate) rebalance: ValidRebalance,
     /// Somebody asks for a rebalance that has not been yet.
     pub(crate) is_asked: bool,
+    /// What too many clients have missed messages by: it is called off, and does not begin.
+    pub(crate) halted: Option<DisruptionKind>,
 }
 
 /// What is under way.
@@ -71,6 +73,18 @@ pub(crate) enum Stage {
     NoRoom { room: u64, needed: u64, surplus: usize },
     /// Pods above the mean hand some of their clients over.
     Rebalancing(Moves),
+    /// Clients stay where they are, though pods are not needed, or have too many of them.
+    Halted(DisruptionKind),
+}
+
+impl Stage {
+    /// Whether there are pods that are not needed any more.
+    pub(crate) fn is_shrinking(&self) -> bool {
+        matches!(
+            self,
+            Self::Shrinking(_) | Self::NoRoom { .. } | Self::Halted(DisruptionKind::ScaleDown)
+        )
+    }
 }
 
 /// How many are on their way.

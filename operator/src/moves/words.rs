@@ -7,7 +7,8 @@ use crate::status::Verdict;
 /// What the condition Progressing says, if clients are moved.
 pub(crate) fn words(stage: &Stage) -> Option<Verdict> {
     let verdict = match stage {
-        Stage::Settled => return None,
+        // Of what is halted its numbers are told, which are not of this moment.
+        Stage::Settled | Stage::Halted(_) => return None,
         Stage::Shrinking(moves) => Verdict::yes(
             "ScalingDown",
             format!(

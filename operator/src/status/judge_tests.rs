@@ -58,6 +58,7 @@ fn facts<'a>(deployment: &'a Deployment, pods: &'a [PodFacts]) -> Facts<'a> {
         deployment: Some(deployment),
         wanted: 2,
         pods,
+        halted: None,
         rollout: None,
         moves: None,
         metric: Registered::Off,

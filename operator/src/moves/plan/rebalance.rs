@@ -1,7 +1,7 @@
 //! An even spread: pods far above the mean hand over what they have beyond it.
 
 use wsgateway_config::ShedReason;
-use wsgateway_crds::RebalanceMode;
+use wsgateway_crds::{DisruptionKind, RebalanceMode};
 
 use super::{Moves, Observed, Pod, Stage, Wanted, instruct, is_disturbed};
 
@@ -30,6 +30,10 @@ pub(super) fn step(
             has_rested || wanted.is_asked
         }
     };
+    if wanted.halted == Some(DisruptionKind::Rebalance) {
+        call_off(pods);
+        return (Stage::Halted(DisruptionKind::Rebalance), false);
+    }
     let mut is_under_way = false;
     let mean = mean(pods);
     for pod in pods.iter_mut().filter(|pod| pod.sheds(ShedReason::Rebalance)) {

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use wsgateway_config::ShedReason;
+use wsgateway_crds::DisruptionKind;
 
 use super::{Moves, Observed, Pod, Stage, Wanted, instruct, is_disturbed};
 
@@ -22,6 +23,10 @@ pub(super) fn step(
     if replicas <= wanted.replicas {
         // Kubernetes ends at this moment what is marked beyond them.
         return (wanted.replicas, Stage::Settled);
+    }
+    if wanted.halted == Some(DisruptionKind::ScaleDown) {
+        keep_at_most(pods, 0);
+        return (replicas, Stage::Halted(DisruptionKind::ScaleDown));
     }
     let all = usize::try_from(replicas).unwrap_or_default();
     if there < all {

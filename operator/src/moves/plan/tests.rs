@@ -74,7 +74,7 @@ fn look<'a>(pods: &'a [PodFacts], replicas: i32) -> Observed<'a> {
 
 fn want(replicas: i32) -> Wanted {
     let rebalance = rebalance(RebalanceMode::Off);
-    Wanted { replicas, per_minute: 6_000, rebalance, is_asked: false }
+    Wanted { replicas, per_minute: 6_000, rebalance, is_asked: false, halted: None }
 }
 
 impl Cluster {
@@ -316,6 +316,35 @@ fn pods_wanted_again_go_on_serving_and_those_with_most_clients_first() {
     cluster.run(60);
     assert_eq!((cluster.pods.len(), cluster.names), (4, 4), "none was replaced");
     cluster.check_rest();
+}
+
+#[test]
+fn what_loses_messages_is_called_off_and_does_not_begin_again() {
+    let mut leaving = facts("b", 70);
+    leaving.view.shed = Some(instruct(ShedReason::Drain, 1_000, (0, 90), 90, 6_000));
+    leaving.view.accepts = false;
+    let pods = [facts("a", 90), leaving, facts("c", 200)];
+    let halted = Some(DisruptionKind::ScaleDown);
+    let called_off = plan(&look(&pods, 3), Wanted { halted, ..want(2) });
+    assert_eq!(called_off.changes, [("b".to_owned(), Stance { accepts: true, shed: None })]);
+    assert_eq!(called_off.stage, Stage::Halted(DisruptionKind::ScaleDown));
+    assert!(called_off.replicas == 3 && called_off.stage.is_shrinking());
+    let rest = plan(&look(&pods, 3), Wanted { halted, ..want(3) });
+    assert_eq!(rest.stage, Stage::Settled, "they are wanted again");
+
+    let mut full = facts("a", 500);
+    full.view.shed = Some(instruct(ShedReason::Rebalance, 1_000, (300, 200), 200, 6_000));
+    full.view.accepts = false;
+    let pods = [full, facts("b", 100)];
+    let even = Wanted { rebalance: rebalance(RebalanceMode::Auto), is_asked: true, ..want(2) };
+    assert!(matches!(plan(&look(&pods, 2), even).stage, Stage::Rebalancing(_)));
+    let halted = Some(DisruptionKind::Rebalance);
+    let called_off = plan(&look(&pods, 2), Wanted { halted, ..even });
+    assert_eq!(called_off.changes, [("a".to_owned(), Stance { accepts: true, shed: None })]);
+    assert_eq!(called_off.stage, Stage::Halted(DisruptionKind::Rebalance));
+    assert!(!called_off.is_answered && !called_off.is_busy());
+    let down = plan(&look(&pods, 2), Wanted { halted, replicas: 1, ..even });
+    assert!(matches!(down.stage, Stage::Shrinking(_)), "the other kind is judged by itself");
 }
 
 #[test]
