@@ -20,7 +20,7 @@ use wsgateway_config::{Log, Protocol};
 pub use errors::FieldError;
 
 use crate::{
-    Asked, Derived, ValidDisruption, ValidGateway, ValidLimits, ValidNats, ValidResources, ValidRollout,
+    Asked, Derived, ValidGateway, ValidLimits, ValidNats, ValidResources, ValidRollout,
     ValidSource, WsGateway, WsGatewaySpec, is_class_name,
 };
 use errors::Errors;
@@ -75,7 +75,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         },
         scale_down_per_minute: paces.scale_down,
         rebalance: fleet::rebalance(&spec.rebalance, paces.rebalance, &mut errors),
-        disruption: ValidDisruption { halt_on_loss: spec.disruption.halt_on_loss },
+        disruption: fleet::disruption(&spec.disruption, &mut errors),
         monitoring: fleet::monitoring(&spec.monitoring, &mut errors),
         network: network::network(&spec.network, &mut errors),
         pod,

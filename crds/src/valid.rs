@@ -230,6 +230,8 @@ pub struct ValidRebalance {
 pub struct ValidDisruption {
     /// Whether it stops when they miss messages.
     pub halt_on_loss: bool,
+    /// How often a client may be moved in an hour.
+    pub max_per_client_per_hour: Option<u32>,
 }
 
 /// How pods hand over their clients.

@@ -18,7 +18,7 @@ use crate::wake::Name;
 use crate::{moves, rollout};
 
 /// Entries of a status.
-const MOST: usize = 10;
+pub(crate) const MOST: usize = 10;
 /// After the last client was sent away, so long: it comes back, and its pod is asked for it.
 const SETTLE: Duration = Duration::from_secs(15);
 /// WsGateways remembered; what is forgotten is counted from then on.

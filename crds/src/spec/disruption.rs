@@ -18,6 +18,12 @@ pub struct Disruption {
     /// or another pod template, goes on. Default true.
     #[serde(default = "default_halt")]
     pub halt_on_loss: bool,
+    /// How often a client may be moved in an hour by scale-down and rebalance: rebalancing leaves connections alone that are
+    /// younger than an hour divided by this, and pods that are not needed any more stay while as many moves began within the
+    /// last hour, rollouts included; 1 to 60. Absent: any number of times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 60))]
+    pub max_per_client_per_hour: Option<i32>,
 }
 
 fn default_halt() -> bool {
@@ -26,6 +32,10 @@ fn default_halt() -> bool {
 
 impl Default for Disruption {
     fn default() -> Self {
-        Self { connections_per_minute: None, halt_on_loss: default_halt() }
+        Self {
+            connections_per_minute: None,
+            halt_on_loss: default_halt(),
+            max_per_client_per_hour: None,
+        }
     }
 }

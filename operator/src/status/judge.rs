@@ -36,6 +36,12 @@ pub(crate) struct Facts<'a> {
 }
 
 impl Facts<'_> {
+    /// What is to be said of the replacement of pods; of one that is halted, why.
+    fn rollout(&self) -> Option<&Verdict> {
+        let rollout = self.rollout.as_ref()?;
+        self.halted.as_ref().filter(|halted| halted.reason == rollout.reason).or(Some(rollout))
+    }
+
     /// Whether all pods that take clients have been asked since.
     pub(super) fn all_asked(&self) -> bool {
         self.pods.iter().all(|pod| !pod.takes_clients() || pod.seen != Seen::NotAsked)
@@ -45,7 +51,7 @@ impl Facts<'_> {
 /// A verdict on the pods of a Deployment that exists: GatewayReady.
 pub(crate) fn gateway(facts: &Facts<'_>, deployment: &Deployment) -> Verdict {
     let verdict = fleet::verdict(deployment, facts.wanted);
-    let verdict = match &facts.rollout {
+    let verdict = match facts.rollout() {
         // Whether its own pods are ready or start, the rollout says better what is on its way.
         Some(rollout)
             if rollout.reason != "WaitingForTurn"

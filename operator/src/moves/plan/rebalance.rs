@@ -1,6 +1,6 @@
 //! An even spread: pods far above the mean hand over what they have beyond it.
 
-use wsgateway_config::ShedReason;
+use wsgateway_config::{Shed, ShedReason};
 use wsgateway_crds::{DisruptionKind, RebalanceMode};
 
 use super::{Moves, Observed, Pod, Stage, Wanted, instruct, is_disturbed};
@@ -90,7 +90,7 @@ fn mark(pods: &mut [Pod<'_>], now: i64, wanted: Wanted) {
     for pod in pods.iter_mut().filter(|pod| is_above(pod)) {
         let part = (keep, pod.connections().saturating_sub(keep));
         let shed = instruct(ShedReason::Rebalance, now, part, moving, rebalance.per_minute);
-        pod.stance.shed = Some(shed);
+        pod.stance.shed = Some(Shed { min_age_seconds: wanted.min_age_seconds, ..shed });
     }
 }
 

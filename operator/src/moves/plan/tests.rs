@@ -69,12 +69,20 @@ fn look<'a>(pods: &'a [PodFacts], replicas: i32) -> Observed<'a> {
         is_steady: true,
         now: 1_000,
         since_rebalance: None,
+        moved_enough_until: None,
     }
 }
 
 fn want(replicas: i32) -> Wanted {
     let rebalance = rebalance(RebalanceMode::Off);
-    Wanted { replicas, per_minute: 6_000, rebalance, is_asked: false, halted: None }
+    Wanted {
+        replicas,
+        per_minute: 6_000,
+        rebalance,
+        is_asked: false,
+        min_age_seconds: 0,
+        halted: None,
+    }
 }
 
 impl Cluster {
@@ -345,6 +353,29 @@ fn what_loses_messages_is_called_off_and_does_not_begin_again() {
     assert!(!called_off.is_answered && !called_off.is_busy());
     let down = plan(&look(&pods, 2), Wanted { halted, replicas: 1, ..even });
     assert!(matches!(down.stage, Stage::Shrinking(_)), "the other kind is judged by itself");
+}
+
+#[test]
+fn clients_that_were_moved_often_enough_keep_their_pods() {
+    let pods = [facts("a", 90), facts("b", 70), facts("c", 200)];
+    let enough = Observed { moved_enough_until: Some(9_000), ..look(&pods, 3) };
+    let rests = plan(&enough, want(1));
+    assert_eq!(rests.stage, Stage::Resting { surplus: 2, until: 9_000 });
+    assert!(rests.changes.is_empty() && rests.replicas == 3 && !rests.is_busy());
+    let mut begun = pods.clone();
+    begun[1].view.shed = Some(instruct(ShedReason::Drain, 1_000, (0, 90), 90, 6_000));
+    let goes_on = plan(&Observed { pods: &begun, ..enough }, want(2));
+    assert!(matches!(goes_on.stage, Stage::Shrinking(_)), "what has begun ends");
+    let mut idle = pods.clone();
+    (idle[1].view.ready, idle[1].seen) = (false, Seen::Silent);
+    assert_eq!(plan(&Observed { pods: &idle, ..enough }, want(2)).replicas, 2, "it has nobody");
+
+    let pods = [facts("a", 500), facts("b", 100)];
+    let even = Wanted { rebalance: rebalance(RebalanceMode::Auto), min_age_seconds: 900, ..want(2) };
+    let told = plan(&look(&pods, 2), even).changes.remove(0).1.shed.unwrap();
+    assert_eq!((told.reason, told.min_age_seconds), (ShedReason::Rebalance, 900));
+    let told = plan(&look(&pods, 2), Wanted { replicas: 1, ..even }).changes.remove(0).1;
+    assert_eq!(told.shed.unwrap().min_age_seconds, 0, "all clients of a pod that goes go");
 }
 
 #[test]
