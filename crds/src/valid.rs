@@ -225,6 +225,28 @@ pub struct ValidRebalance {
     pub per_minute: u32,
 }
 
+/// How many clients a pod should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Even {
+    /// On average, rounded up: a pod that has too many keeps so many.
+    pub mean: u64,
+    /// Most that a pod may have without handing any over.
+    pub most: u64,
+}
+
+/// Standard deviations that a pod may be above the mean besides: where clients find their pod by chance, some are.
+const CHANCE: u64 = 3;
+
+impl ValidRebalance {
+    /// How many clients a pod should have of so many on so many pods.
+    #[must_use]
+    pub fn even(&self, clients: u64, pods: u64) -> Even {
+        let mean = clients.div_ceil(pods.max(1));
+        let tolerated = mean.saturating_mul(100 + u64::from(self.tolerance_percent)) / 100;
+        Even { mean, most: tolerated + CHANCE * mean.isqrt() }
+    }
+}
+
 /// What clients may be put to, whatever moves them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValidDisruption {

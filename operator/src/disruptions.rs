@@ -13,6 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use wsgateway_crds::{DisruptionKind, DisruptionStatus};
 
 use crate::fleet::{PodFacts, Tally};
+use crate::metrics::Meters;
 use crate::rollout::about;
 use crate::wake::Name;
 use crate::{moves, rollout};
@@ -25,8 +26,11 @@ const SETTLE: Duration = Duration::from_secs(15);
 const REMEMBERED: usize = 20_000;
 
 /// The open entries of all WsGateways.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<HashMap<Name, Open>>);
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    open: Mutex<HashMap<Name, Open>>,
+    meters: Meters,
+}
 
 #[derive(Clone, Debug)]
 struct Open {
@@ -40,6 +44,8 @@ struct Open {
     sent: (Instant, u64),
     /// Those who went first have come back, and others may go.
     is_passed: bool,
+    /// What of it has been metered: whether it is more than an intention, and who resumed.
+    metered: (bool, [u64; 2]),
 }
 
 /// The entry that is open, with all that was counted until now.
@@ -83,6 +89,10 @@ pub(crate) fn kind(
 }
 
 impl Ledger {
+    pub(crate) fn new(meters: Meters) -> Self {
+        Self { open: Mutex::default(), meters }
+    }
+
     /// The entries that follow from those of before, what moves clients now, and what was counted in all.
     pub(crate) fn enter(
         &self,
@@ -99,6 +109,7 @@ impl Ledger {
                 .entry(key.clone())
                 .or_insert_with(|| Open::new(counted, carried(entry), (now, time)));
             open.note(counted, now);
+            open.meter(key, entry.kind, counted, &self.meters);
             // A status is not written for each client.
             open.fill(entry, counted, about);
             let is_same = entry.template.as_deref().is_none_or(|of| of == template);
@@ -107,6 +118,9 @@ impl Ledger {
             } else if kind.is_some() || now.saturating_duration_since(open.last.0) >= SETTLE {
                 open.fill(entry, counted, |count| count);
                 entry.ended = Some(Time(open.last.1));
+                if let (true, Some(p99)) = (entry.clients > 0, entry.away_p99_ms) {
+                    self.meters.away(key, entry.kind, p99);
+                }
                 all.remove(key);
             }
         } else {
@@ -164,22 +178,40 @@ impl Ledger {
         }
     }
 
+    /// Notes whether clients stay where they are since some missed messages.
+    pub(crate) fn halted(&self, key: &Name, is_halted: bool) {
+        self.meters.halted(key, is_halted);
+    }
+
     /// Forgets a WsGateway that is gone.
     pub(crate) fn forget(&self, key: &Name) {
         self.lock().remove(key);
+        self.meters.forget(key);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Open>> {
         // Valid after any panic: at worst something is not counted.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Open {
     fn new(counted: &Tally, carried: Tally, (now, time): (Instant, Timestamp)) -> Self {
         let sent = (now, counted.sent_away);
-        let before = counted.clone();
-        Self { before, carried, last: (now, time), sent, is_passed: false }
+        let (before, metered) = (counted.clone(), (carried.sent_away > 0, [0, 0]));
+        Self { before, carried, last: (now, time), sent, is_passed: false, metered }
+    }
+
+    /// Meters what was counted since it was the last time.
+    fn meter(&mut self, key: &Name, kind: DisruptionKind, counted: &Tally, meters: &Meters) {
+        let sum = counted.since(&self.before);
+        let (has_begun, [recovered, gap]) = self.metered;
+        if sum.sent_away > 0 && !has_begun {
+            meters.begun(key, kind);
+        }
+        let new = [sum.recovered.saturating_sub(recovered), sum.with_gap.saturating_sub(gap)];
+        meters.resumed(key, kind, new);
+        self.metered = (has_begun || sum.sent_away > 0, [sum.recovered, sum.with_gap]);
     }
 
     /// Notes whether somebody has been sent away.
@@ -246,8 +278,12 @@ mod tests {
         }
     }
 
+    fn ledger() -> Ledger {
+        Ledger::new(Meters::new(&prometheus::Registry::new()).unwrap())
+    }
+
     fn rig() -> Rig {
-        Rig { ledger: Ledger::default(), entries: Vec::new(), start: Instant::now(), template: "a" }
+        Rig { ledger: ledger(), entries: Vec::new(), start: Instant::now(), template: "a" }
     }
 
     #[test]
@@ -296,6 +332,32 @@ mod tests {
     }
 
     #[test]
+    fn clients_are_metered_once_by_what_moved_them() {
+        let registry = prometheus::Registry::new();
+        let mut rig = rig();
+        rig.ledger = Ledger::new(Meters::new(&registry).unwrap());
+        for (second, sent_away) in [(0, 5), (1, 45), (2, 45), (3, 105)] {
+            rig.enter(Some(DisruptionKind::Rollout), second, sent_away);
+        }
+        rig.enter(None, 40, 105);
+        rig.enter(Some(DisruptionKind::Rebalance), 50, 105);
+        rig.enter(None, 70, 105);
+        let value = |name: &str| {
+            let families = registry.gather();
+            let family = families.iter().find(|family| family.name().ends_with(name));
+            family.map(|family| {
+                let of = |metric: &prometheus::proto::Metric| {
+                    metric.get_counter().value() + metric.get_gauge().value()
+                };
+                family.get_metric().iter().map(of).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(value("disruptions_total"), Some(vec![1.0]), "the rebalance moved nobody");
+        assert_eq!(value("disruption_clients_total"), Some(vec![0.0, 100.0]));
+        assert_eq!(value("disruption_away_p99_seconds"), Some(vec![0.25]));
+    }
+
+    #[test]
     fn the_open_entry_is_known_exactly_and_when_the_last_client_went() {
         let mut rig = rig();
         let (key, start) = (Name::new("trading", "odin"), rig.start);
@@ -314,7 +376,7 @@ mod tests {
         rig.ledger.pass(&key);
         assert!(current(&rig, 1_235, 27).unwrap().is_passed);
         rig.enter(Some(DisruptionKind::Rollout), 28, 1_235);
-        rig.ledger = Ledger::default();
+        rig.ledger = ledger();
         let known = current(&rig, 3, 29).unwrap();
         assert_eq!((known.entry.clients, known.is_quiet), (1_200, false), "as the status has it");
         rig.enter(Some(DisruptionKind::Rebalance), 60, 3);
@@ -326,7 +388,7 @@ mod tests {
         let mut rig = rig();
         rig.enter(Some(DisruptionKind::Rebalance), 0, 0);
         rig.enter(Some(DisruptionKind::Rebalance), 5, 30);
-        rig.ledger = Ledger::default();
+        rig.ledger = ledger();
         rig.enter(Some(DisruptionKind::Rebalance), 6, 3);
         rig.enter(Some(DisruptionKind::Rebalance), 9, 8);
         assert_eq!(rig.last(), (DisruptionKind::Rebalance, 35, None));

@@ -193,6 +193,9 @@ pub(crate) async fn tell(
         &context.pods.counted(key),
         (Instant::now(), now),
     );
+    if let Some(contract) = &look.contract {
+        context.ledger.halted(key, contract.halted().is_some());
+    }
     let is_answered = look.moves.as_ref().is_some_and(|plan| plan.is_answered);
     let asked = moves::asked(gateway).filter(|_| is_answered);
     let findings = Findings {
