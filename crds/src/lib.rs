@@ -66,7 +66,8 @@ pub use status::{
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
-    Even, ValidAutoscaling, ValidDisruption, ValidExpose, ValidGateway, ValidIngress, ValidLimits, ValidMonitoring,
-    ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols, ValidRebalance, ValidRedis,
-    ValidResources, ValidRollout, ValidRoute, ValidService, ValidSource,
+    Even, ValidAutoscaling, ValidDisruption, ValidExpose, ValidGateway, ValidIngress, ValidLimits,
+    ValidMonitoring, ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols,
+    ValidRebalance, ValidRedis, ValidResources, ValidRollout, ValidRoute, ValidService,
+    ValidSource,
 };

@@ -98,10 +98,8 @@ pub(crate) fn look(
 fn judge(seen: Seen<'_>) -> Option<HaltStatus> {
     let current = seen.current.filter(|current| is_of(&current.entry, seen.template));
     let before = seen.before.filter(|halt| halt.template == seen.template);
-    let before = before.map(|halt| HaltStatus {
-        continued: halt.continued || seen.is_asked,
-        ..halt.clone()
-    });
+    let before = before
+        .map(|halt| HaltStatus { continued: halt.continued || seen.is_asked, ..halt.clone() });
     let Some(Current { entry, .. }) = current else { return before };
     let halt = HaltStatus {
         kind: entry.kind,
@@ -194,9 +192,11 @@ pub(crate) fn words(halt: Option<&HaltStatus>, name: &str) -> Option<Verdict> {
         DisruptionKind::Rollout => {
             ("RolloutHalted", "the rollout", "the other old pods keep their clients")
         }
-        DisruptionKind::ScaleDown => {
-            ("ScaleDownHalted", "the removal of pods", "they go on serving the clients that they have")
-        }
+        DisruptionKind::ScaleDown => (
+            "ScaleDownHalted",
+            "the removal of pods",
+            "they go on serving the clients that they have",
+        ),
         DisruptionKind::Rebalance | DisruptionKind::PodStopped => {
             ("RebalanceHalted", "the spreading of clients", "all stay where they are")
         }

@@ -215,8 +215,8 @@ pub(crate) async fn tell(
 fn halted(gateway: &WsGateway, look: &Look<'_>, moves: &moves::Stage) -> Option<Verdict> {
     let halt = match &look.contract {
         Some(contract) => {
-            let stops =
-                matches!(look.rollout, Stage::Halted(_)) || matches!(moves, moves::Stage::Halted(_));
+            let stops = matches!(look.rollout, Stage::Halted(_))
+                || matches!(moves, moves::Stage::Halted(_));
             contract.halt.as_ref().filter(|_| stops)
         }
         None => gateway.status.as_ref().and_then(|status| status.halt.as_ref()),

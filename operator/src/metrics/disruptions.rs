@@ -52,7 +52,10 @@ impl Meters {
                 &["namespace", "name", "kind"],
             )?,
             halted: IntGaugeVec::new(
-                options("disruption_halted", "1 while clients are not moved since some missed messages."),
+                options(
+                    "disruption_halted",
+                    "1 while clients are not moved since some missed messages.",
+                ),
                 &["namespace", "name"],
             )?,
             named: Arc::default(),
@@ -171,7 +174,8 @@ mod tests {
             told.lines().filter(|line| line.contains(&format!("name=\"{name}\""))).count()
         };
         assert_eq!((series(&told, "odin"), series(&told, "thor")), (17, 17), "{told}");
-        let gap = r#"clients_total{kind="rollout",name="odin",namespace="trading",outcome="gap"} 10"#;
+        let gap =
+            r#"clients_total{kind="rollout",name="odin",namespace="trading",outcome="gap"} 10"#;
         assert!(told.contains(gap), "{told}");
         let away = r#"away_p99_seconds{kind="scale_down",name="odin",namespace="trading"} 0.25"#;
         assert!(told.contains(away), "{told}");

@@ -23,9 +23,8 @@ pub(super) fn moved_enough_until(
     // The status has no more of them: then the same rate counts over a shorter time.
     let count = usize::try_from(per_hour).unwrap_or(MOST).min(MOST);
     let window = i64::try_from(count).unwrap_or(1) * HOUR / per_hour;
-    let is_under_way = |entry: &DisruptionStatus| {
-        entry.ended.is_none() && entry.kind == DisruptionKind::ScaleDown
-    };
+    let is_under_way =
+        |entry: &DisruptionStatus| entry.ended.is_none() && entry.kind == DisruptionKind::ScaleDown;
     let counts = |entry: &&DisruptionStatus| {
         entry.kind != DisruptionKind::PodStopped && !is_under_way(entry)
     };

@@ -183,16 +183,19 @@ fn a_halt_degrades_and_is_told_with_its_numbers_wherever_it_is_told() {
         rollout: words("RolloutHalted", "1 of 4 pods"),
         ..facts(&deployment, &pods)
     };
-    for (verdict, holds) in
-        [(degraded(&halted), true), (progressing(&halted), false), (gateway(&halted, &deployment), false)]
-    {
+    for (verdict, holds) in [
+        (degraded(&halted), true),
+        (progressing(&halted), false),
+        (gateway(&halted, &deployment), false),
+    ] {
         assert_eq!((verdict.holds, verdict.reason), (holds, "RolloutHalted"));
         assert!(verdict.message == "50 of 100" && !verdict.is_planned, "{verdict:?}");
     }
     let crashed = [crashing("p1")];
     let both = degraded(&Facts { pods: &crashed, ..halted });
     assert!(both.message.starts_with("50 of 100; pod p1: "), "{both:?}");
-    let shrinking = Facts { halted: words("ScaleDownHalted", "50 of 100"), ..facts(&deployment, &pods) };
+    let shrinking =
+        Facts { halted: words("ScaleDownHalted", "50 of 100"), ..facts(&deployment, &pods) };
     assert_eq!(progressing(&shrinking).reason, "ScaleDownHalted");
     assert!(gateway(&shrinking, &deployment).holds, "its pods are ready");
 }

@@ -75,8 +75,11 @@ fn next(
         return Err(Stage::Resting { surplus, until });
     }
     if !is_disturbed(observed) {
-        mark(pods, surplus, observed.now, wanted)
-            .map_err(|(room, needed)| Stage::NoRoom { room, needed, surplus })?;
+        mark(pods, surplus, observed.now, wanted).map_err(|(room, needed)| Stage::NoRoom {
+            room,
+            needed,
+            surplus,
+        })?;
     }
     Ok(replicas)
 }

@@ -371,7 +371,8 @@ fn clients_that_were_moved_often_enough_keep_their_pods() {
     assert_eq!(plan(&Observed { pods: &idle, ..enough }, want(2)).replicas, 2, "it has nobody");
 
     let pods = [facts("a", 500), facts("b", 100)];
-    let even = Wanted { rebalance: rebalance(RebalanceMode::Auto), min_age_seconds: 900, ..want(2) };
+    let even =
+        Wanted { rebalance: rebalance(RebalanceMode::Auto), min_age_seconds: 900, ..want(2) };
     let told = plan(&look(&pods, 2), even).changes.remove(0).1.shed.unwrap();
     assert_eq!((told.reason, told.min_age_seconds), (ShedReason::Rebalance, 900));
     let told = plan(&look(&pods, 2), Wanted { replicas: 1, ..even }).changes.remove(0).1;

@@ -40,7 +40,8 @@ pub(super) fn describe(before: &ValidGateway, after: &ValidGateway, now: &Now, t
     }
     let _ = writeln!(text, "replicas: {from} -> {to}");
     let told = if to == 0 {
-        "all pods stop at once, each handing its clients over as it ends: nobody is served then".to_owned()
+        "all pods stop at once, each handing its clients over as it ends: nobody is served then"
+            .to_owned()
     } else if to < from {
         fewer(after, from, to, now)
     } else {
@@ -52,13 +53,12 @@ pub(super) fn describe(before: &ValidGateway, after: &ValidGateway, now: &Now, t
 /// Which pods go, and with whom.
 fn fewer(after: &ValidGateway, from: i32, to: i32, now: &Now) -> String {
     let count = usize::try_from(from.max(now.pods) - to).unwrap_or_default();
-    let mut pods: Vec<(i64, &str)> = now
-        .each
-        .iter()
-        .filter_map(|pod| Some((pod.connections?, pod.name.as_str())))
-        .collect();
+    let mut pods: Vec<(i64, &str)> =
+        now.each.iter().filter_map(|pod| Some((pod.connections?, pod.name.as_str()))).collect();
     if pods.len() < now.each.len() || pods.len() < count || now.more > 0 {
-        return format!("{count} pods would go, the emptiest first, and their clients move once each");
+        return format!(
+            "{count} pods would go, the emptiest first, and their clients move once each"
+        );
     }
     pods.sort_unstable();
     let (go, stay) = pods.split_at(count);
@@ -134,7 +134,8 @@ mod tests {
 
     fn autoscaled(replicas: i32, min: i32, max: i32) -> ValidGateway {
         let (cpu_percent, stabilization) = (None, Millis::from_secs(300));
-        let bounds = ValidAutoscaling { min, max, cpu_percent, stabilization, schedule: Vec::new() };
+        let bounds =
+            ValidAutoscaling { min, max, cpu_percent, stabilization, schedule: Vec::new() };
         ValidGateway { autoscaling: Some(bounds), ..gateway(replicas) }
     }
 
@@ -176,12 +177,16 @@ mod tests {
     fn new_pods_get_what_a_rebalance_would_give_them() {
         let counts = [4_000, 4_000];
         let text = told(&gateway(2), &gateway(4), &counts);
-        assert!(text.contains("about 4000 of 8000 clients would move to the new pods, within about a minute"));
+        assert!(text.contains(
+            "about 4000 of 8000 clients would move to the new pods, within about a minute"
+        ));
         let mut off = gateway(4);
         off.rebalance.mode = RebalanceMode::Off;
         assert!(told(&gateway(2), &off, &counts).contains("new clients only"));
         off.rebalance.mode = RebalanceMode::Manual;
-        assert!(told(&gateway(2), &off, &counts).contains("once wsgateway.dev/rebalance-at is set"));
+        assert!(
+            told(&gateway(2), &off, &counts).contains("once wsgateway.dev/rebalance-at is set")
+        );
         let few = told(&gateway(2), &gateway(4), &[40, 40]);
         assert!(few.contains("no client would move: 80 are too few"), "{few}");
     }
