@@ -112,14 +112,13 @@ fn judge(seen: Seen<'_>) -> Option<HaltStatus> {
         continued: false,
     };
     match before {
-        // The last clients come back after it.
-        Some(HaltStatus { kind, since, continued, .. }) if kind == entry.kind => {
-            Some(HaltStatus { since, continued, ..halt })
+        Some(before) if before.kind == entry.kind => {
+            // The last clients come back after it; who is moved later is not why.
+            let is_why = entry.began.0 <= before.since.0;
+            let HaltStatus { since, continued, .. } = before;
+            Some(if is_why { HaltStatus { since, continued, ..halt } } else { before })
         }
-        before if is_voluntary(entry.kind) && is_beyond(entry) => {
-            drop(before);
-            Some(halt)
-        }
+        _ if is_voluntary(entry.kind) && is_beyond(entry) => Some(halt),
         before => before,
     }
 }

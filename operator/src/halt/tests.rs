@@ -73,7 +73,7 @@ fn what_we_do_ourselves_is_halted(#[case] kind: DisruptionKind, #[case] is_halte
 fn a_halt_stands_until_it_is_continued_and_then_loses_what_it_loses() {
     let kind = DisruptionKind::Rollout;
     let first = halt(kind, false);
-    assert_eq!(judge(seen(Some(&first), None)), Some(first.clone()), "its entry has ended");
+    assert_eq!(judge(seen(Some(&first), None)).as_ref(), Some(&first), "its entry has ended");
     let late = current(kind, (100, 90, 60, 0));
     let told = judge(seen(Some(&first), Some(&late))).unwrap();
     assert_eq!((told.since, told.lost, told.continued), (at(7), 60, false));
@@ -82,6 +82,9 @@ fn a_halt_stands_until_it_is_continued_and_then_loses_what_it_loses() {
     assert!(told.continued);
     let told = judge(seen(Some(&told), Some(&current(kind, (900, 90, 600, 0))))).unwrap();
     assert!(told.continued, "it is not halted twice");
+    let mut later = current(kind, (30, 30, 0, 0));
+    later.entry.began = at(8);
+    assert_eq!(judge(seen(Some(&first), Some(&later))), Some(first), "these are others");
 }
 
 #[test]
