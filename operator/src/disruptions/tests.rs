@@ -98,7 +98,7 @@ fn clients_are_metered_once_by_what_moved_them() {
         let family = families.iter().find(|family| family.name().ends_with(name));
         family.map(|family| {
             let of = |metric: &prometheus::proto::Metric| {
-                metric.get_counter().value() + metric.get_gauge().value()
+                metric.get_counter().get_value() + metric.get_gauge().get_value()
             };
             family.get_metric().iter().map(of).collect::<Vec<_>>()
         })

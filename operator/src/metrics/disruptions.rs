@@ -95,9 +95,12 @@ impl Meters {
 
     /// Notes whether clients stay where they are since some missed messages.
     pub(crate) fn halted(&self, key: &Name, is_halted: bool) {
-        // Without series it is not.
-        if is_halted || self.lock().contains(key) {
-            let [namespace, name] = &self.labels(key);
+        // Without series it is not; one too many shares no number with others.
+        if !is_halted && !self.lock().contains(key) {
+            return;
+        }
+        let [namespace, name] = &self.labels(key);
+        if !name.is_empty() {
             self.halted.with_label_values(&[namespace, name]).set(is_halted.into());
         }
     }
