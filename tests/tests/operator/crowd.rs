@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,9 @@ const REPLICAS: usize = 4;
 /// Everything, on a machine that does much else.
 const LONG: Duration = Duration::from_secs(400);
 
+/// Tests that run at the same time have one address for each of their pods.
+static NEXT_POD: AtomicU8 = AtomicU8::new(100);
+
 type Endpoints = Arc<Mutex<Vec<SocketAddr>>>;
 
 /// The end of a connection: whose, when, and with which code.
@@ -45,7 +49,6 @@ fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub(crate) struct Kubelet<'a> {
     pub(crate) world: &'a World,
     files: Files,
-    started: u8,
     pub(crate) running: BTreeMap<String, (Running, SocketAddr)>,
     /// Pods that hand their clients over.
     ending: BTreeMap<String, SocketAddr>,
@@ -86,8 +89,7 @@ impl Kubelet<'_> {
     }
 
     async fn start(&mut self, name: &str) -> Result<()> {
-        self.started += 1;
-        let address = pod_address(100 + self.started);
+        let address = pod_address(NEXT_POD.fetch_add(1, Ordering::Relaxed));
         let gateway = start_pod(self.world, &self.files, name, address).await?;
         let clients = gateway.client_addr;
         self.running.insert(name.to_owned(), (gateway, clients));
@@ -266,7 +268,6 @@ pub(crate) async fn running<'a>(
     let kubelet = Kubelet {
         world,
         files,
-        started: 0,
         running: BTreeMap::new(),
         ending: BTreeMap::new(),
         ends: JoinSet::new(),
