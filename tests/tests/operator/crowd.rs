@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,9 @@ const REPLICAS: usize = 4;
 /// Everything, on a machine that does much else.
 const LONG: Duration = Duration::from_secs(400);
 
+/// Tests that run at the same time have one address for each of their pods.
+static NEXT_POD: AtomicU8 = AtomicU8::new(100);
+
 type Endpoints = Arc<Mutex<Vec<SocketAddr>>>;
 
 /// The end of a connection: whose, when, and with which code.
@@ -45,7 +49,6 @@ fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub(crate) struct Kubelet<'a> {
     pub(crate) world: &'a World,
     files: Files,
-    started: u8,
     pub(crate) running: BTreeMap<String, (Running, SocketAddr)>,
     /// Pods that hand their clients over.
     ending: BTreeMap<String, SocketAddr>,
@@ -86,8 +89,7 @@ impl Kubelet<'_> {
     }
 
     async fn start(&mut self, name: &str) -> Result<()> {
-        self.started += 1;
-        let address = pod_address(100 + self.started);
+        let address = pod_address(NEXT_POD.fetch_add(1, Ordering::Relaxed));
         let gateway = start_pod(self.world, &self.files, name, address).await?;
         let clients = gateway.client_addr;
         self.running.insert(name.to_owned(), (gateway, clients));
@@ -183,15 +185,24 @@ fn channel(number: usize) -> String {
     format!("T{}.trade", number % CHANNELS)
 }
 
+/// Who hears live messages meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) clients: usize,
+    /// Whether each of them is to hear every message.
+    pub(crate) hears_all: bool,
+}
+
 /// Runs the clients until they are told how many messages there were, and all of them have come.
 fn clients(
+    load: Load,
     address: SocketAddr,
     ends: Ends,
     subscribed: oneshot::Sender<()>,
     mut published: oneshot::Receiver<u64>,
 ) -> Result<Counters> {
     let options = SwarmOptions {
-        connections: CLIENTS,
+        connections: load.clients,
         protocol: Some("wsgateway.v1".to_owned()),
         commands: Box::new(|number| vec![subscribe(&[&channel(number)])]),
         reconnect: Some(Reconnect::resuming(Box::new(|number| vec![channel(number)]))),
@@ -199,7 +210,7 @@ fn clients(
         ..SwarmOptions::default()
     };
     let mut swarm = Swarm::connect(address, options)?;
-    swarm.run_until(|counters| counters.acks >= CLIENTS as u64, SOON)?;
+    swarm.run_until(|counters| counters.acks >= load.clients as u64, SOON)?;
     ensure!(subscribed.send(()).is_ok(), "the test has ended");
     let messages = loop {
         swarm.run_for(Duration::from_millis(100))?;
@@ -209,10 +220,14 @@ fn clients(
             Err(oneshot::error::TryRecvError::Closed) => bail!("the test has ended"),
         }
     };
+    if !load.hears_all {
+        return Ok(swarm.counters().clone());
+    }
     // Every channel has as many clients as any other.
-    let expected = messages * (CLIENTS / CHANNELS) as u64;
+    let expected = messages * (load.clients / CHANNELS) as u64;
     swarm.run_until(|counters| counters.messages >= expected, SOON)?;
-    ensure!(swarm.counters().messages == expected, "{}", swarm.counters());
+    let counters = swarm.counters();
+    ensure!(counters.messages == expected && counters.is_faultless(), "{counters}");
     Ok(swarm.counters().clone())
 }
 
@@ -253,7 +268,6 @@ pub(crate) async fn running<'a>(
     let kubelet = Kubelet {
         world,
         files,
-        started: 0,
         running: BTreeMap::new(),
         ending: BTreeMap::new(),
         ends: JoinSet::new(),
@@ -263,12 +277,19 @@ pub(crate) async fn running<'a>(
     Ok((kubelet, nodes, node))
 }
 
-/// Changes what needs new pods, and goes on until there are no others.
-async fn roll(kubelet: &mut Kubelet<'_>, before: &BTreeSet<String>) -> Result<()> {
+/// Changes what needs new pods.
+pub(crate) async fn change(kubelet: &mut Kubelet<'_>) -> Result<()> {
     let world = kubelet.world;
     world.edit(&json!({ "spec": { "listener": { "path": "/ws", "port": 8090 } } })).await?;
     let old = kubelet.files.restart.clone();
     kubelet.files = world.files(|files| files.restart != old).await?;
+    Ok(())
+}
+
+/// Changes what needs new pods, and goes on until there are no others.
+async fn roll(kubelet: &mut Kubelet<'_>, before: &BTreeSet<String>) -> Result<()> {
+    let world = kubelet.world;
+    change(kubelet).await?;
     let begun = Instant::now();
     loop {
         let templates = kubelet.sync().await?;
@@ -299,6 +320,15 @@ fn moved_at_the_pace(ends: &[(usize, Instant, Option<u16>)], messages: u64) -> R
 /// Lets something happen to the pods while two thousand clients hear live messages, and returns which of their connections
 /// ended, and how many messages there were. Every client has heard every message of its channel once, or this fails.
 pub(crate) async fn under_load<'a>(
+    kubelet: Kubelet<'a>,
+    event: impl AsyncFnOnce(&mut Kubelet<'a>) -> Result<()>,
+) -> Result<(Kubelet<'a>, Vec<End>, u64)> {
+    under(Load { clients: CLIENTS, hears_all: true }, kubelet, event).await
+}
+
+/// The same with other clients.
+pub(crate) async fn under<'a>(
+    load: Load,
     mut kubelet: Kubelet<'a>,
     event: impl AsyncFnOnce(&mut Kubelet<'a>) -> Result<()>,
 ) -> Result<(Kubelet<'a>, Vec<End>, u64)> {
@@ -310,7 +340,8 @@ pub(crate) async fn under_load<'a>(
     let (subscribed, ready) = oneshot::channel();
     let (tell, published) = oneshot::channel();
     let heard = Arc::clone(&ends);
-    let swarm = tokio::task::spawn_blocking(move || clients(address, heard, subscribed, published));
+    let swarm =
+        tokio::task::spawn_blocking(move || clients(load, address, heard, subscribed, published));
     ready.await.context("the clients did not connect")?;
     let happens = async {
         let happened = event(&mut kubelet).await;
@@ -321,8 +352,7 @@ pub(crate) async fn under_load<'a>(
     happened?;
     let count = count?;
     ensure!(tell.send(count).is_ok(), "the clients have ended");
-    let counters = swarm.await??;
-    ensure!(counters.is_faultless(), "{counters}");
+    swarm.await??;
     let ends = locked(&ends).clone();
     Ok((kubelet, ends, count))
 }
