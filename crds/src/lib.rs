@@ -52,7 +52,7 @@ pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
     CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Disruption, Expose,
     ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, Heartbeat,
-    ImagePullPolicy, IpFamily, IpFamilyPolicy, Listener, LogLevel, Monitoring, Nats, NatsTls,
+    ImagePullPolicy, IpFamily, IpFamilyPolicy, Keda, Listener, LogLevel, MetricsSource, Monitoring, Nats, NatsTls,
     Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol, RateLimits, Rebalance,
     RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown, ScheduleEntry, SecretName,
     ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols, TaintEffect,
@@ -66,7 +66,7 @@ pub use status::{
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
-    ValidAutoscaling, ValidExpose, ValidGateway, ValidIngress, ValidLimits, ValidMonitoring,
+    ValidAutoscaling, ValidExpose, ValidGateway, ValidIngress, ValidLimits, ValidMetricsSource, ValidMonitoring,
     ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols, ValidRebalance, ValidRedis,
     ValidResources, ValidRollout, ValidRoute, ValidService, ValidSource,
 };
