@@ -52,11 +52,11 @@ pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
     CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Disruption, Expose,
     ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, Heartbeat,
-    ImagePullPolicy, IpFamily, IpFamilyPolicy, Keda, Listener, LogLevel, MetricsSource, Monitoring, Nats, NatsTls,
-    Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol, RateLimits, Rebalance,
-    RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown, ScheduleEntry, SecretName,
-    ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols, TaintEffect,
-    TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
+    ImagePullPolicy, IpFamily, IpFamilyPolicy, Keda, Listener, LogLevel, MetricsSource, Monitoring,
+    Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol, RateLimits,
+    Rebalance, RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown, ScheduleEntry,
+    SecretName, ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols,
+    TaintEffect, TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
     WhenUnsatisfiable,
 };
 pub use status::{
@@ -66,7 +66,8 @@ pub use status::{
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
-    ValidAutoscaling, ValidExpose, ValidGateway, ValidIngress, ValidLimits, ValidMetricsSource, ValidMonitoring,
-    ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols, ValidRebalance, ValidRedis,
-    ValidResources, ValidRollout, ValidRoute, ValidService, ValidSource,
+    ValidAutoscaling, ValidExpose, ValidGateway, ValidIngress, ValidLimits, ValidMetricsSource,
+    ValidMonitoring, ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols,
+    ValidRebalance, ValidRedis, ValidResources, ValidRollout, ValidRoute, ValidService,
+    ValidSource,
 };

@@ -12,6 +12,7 @@ use crate::admission::Admission;
 use crate::counters::{CLOSE_CODES, Totals};
 use crate::history::{History, Size};
 use crate::hub::Hub;
+use crate::resources::Sampler;
 
 use crate::source::status::{Snapshot, State, Status};
 
@@ -82,11 +83,17 @@ struct Facts {
     taken: u64,
     capacity: u64,
     shards: u64,
+    cpu_percent: f64,
 }
 
-const GAUGES: [(&str, &str, Read); 14] = [
+const GAUGES: [(&str, &str, Read); 15] = [
     ("wsgateway_connections", "Connections held", |facts| facts.taken),
     ("wsgateway_connections_capacity", "Most connections this pod holds", |facts| facts.capacity),
+    (
+        "wsgateway_cpu_percent",
+        "CPU use since the last scrape, in percent of what the container may use",
+        |facts| facts.cpu_percent.round() as u64,
+    ),
     ("wsgateway_subscriptions", "Subscriptions held", |facts| facts.totals.subscriptions),
     ("wsgateway_outbox_bytes", "Bytes waiting for slow clients", |facts| facts.totals.outbox_bytes),
     ("wsgateway_outbox_memory_bytes", "Memory of what waits for slow clients", |facts| {
@@ -182,6 +189,7 @@ struct Live {
     admission: Admission,
     status: Status,
     history: History,
+    sampler: Sampler,
     gauges: Vec<(IntGauge, Read)>,
     counters: Vec<(IntCounter, Read)>,
     state: IntGaugeVec,
@@ -234,6 +242,8 @@ pub(crate) fn register(
         admission,
         status,
         history,
+        // Of its own: those who ask for /status do not shorten its spans.
+        sampler: Sampler::new(),
         gauges: Vec::new(),
         counters: Vec::new(),
         state: IntGaugeVec::new(
@@ -280,6 +290,7 @@ impl Collector for Live {
             taken: self.admission.taken(),
             capacity: self.admission.capacity(),
             shards: self.hub.shards() as u64,
+            cpu_percent: self.sampler.sample().cpu_percent,
         };
         let mut families = Vec::new();
         for (gauge, read) in &self.gauges {

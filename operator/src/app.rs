@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::core::DynamicObject;
 use kube::runtime::reflector::store::Writer;
 use kube::{Api, Client};
 use prometheus::Registry;
@@ -109,6 +110,7 @@ struct Beside {
     kinds: watch::Sender<BTreeSet<Kind>>,
     deployments: Writer<Deployment>,
     autoscalers: Writer<HorizontalPodAutoscaler>,
+    scaled_objects: Writer<DynamicObject>,
 }
 
 /// Binds the admin port and sets up the watches.
@@ -142,6 +144,8 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let triggers = controller::triggers(&client, &options, &scope, &known, wakes);
     let (deployments, deployment_writer) = children::pair();
     let (autoscalers, autoscaler_writer) = children::pair();
+    let scaled_object_writer = Writer::new(Kind::ScaledObject.resource());
+    let scaled_objects = scaled_object_writer.as_reader();
     let pace = pace(&options);
     let turns = Turns::new(options.rollouts_at_once.get().into(), turns_settle(&options));
     let context = Arc::new(Context {
@@ -154,7 +158,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         lead,
         options,
         network,
-        children: Children { deployments, autoscalers },
+        children: Children { deployments, autoscalers, scaled_objects },
         metrics,
         gateways: triggers.gateways.clone(),
         inventory: Arc::new(Inventory::default()),
@@ -172,8 +176,13 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let address = context.options.metrics_api.metrics_api_address;
     let metrics_api = MetricsApi::bind(&context, plain, home, registered)
         .map_err(|source| StartError::MetricsApi { address, source })?;
-    let beside =
-        Beside { scope, kinds, deployments: deployment_writer, autoscalers: autoscaler_writer };
+    let beside = Beside {
+        scope,
+        kinds,
+        deployments: deployment_writer,
+        autoscalers: autoscaler_writer,
+        scaled_objects: scaled_object_writer,
+    };
     Ok(App { admin, triggers, context, elector, beside, watching, metrics_api })
 }
 
@@ -199,7 +208,7 @@ fn beside(context: &Arc<Context>, given: Beside) -> JoinSet<()> {
         inventory: Arc::clone(&context.inventory),
         wake: context.wake.clone(),
     };
-    let Children { deployments, autoscalers } = context.children.clone();
+    let Children { deployments, autoscalers, .. } = context.children.clone();
     tasks.spawn(inventory::deployments(follower.clone(), deployments, given.deployments));
     tasks.spawn(inventory::autoscalers(follower.clone(), autoscalers, given.autoscalers));
     for kind in Kind::BUILT_IN {
@@ -207,7 +216,7 @@ fn beside(context: &Arc<Context>, given: Beside) -> JoinSet<()> {
             tasks.spawn(inventory::follow(follower.clone(), kind));
         }
     }
-    tasks.spawn(inventory::optional(follower, context.kinds.clone()));
+    tasks.spawn(inventory::optional(follower, given.scaled_objects, context.kinds.clone()));
     let client = context.client.clone();
     let every = seconds(context.options.discovery_seconds);
     tasks.spawn(discovery::keep_looking(client.clone(), every, given.kinds));

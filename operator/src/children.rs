@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::core::DynamicObject;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource, ResourceExt as _};
@@ -23,6 +24,8 @@ use crate::watches;
 pub(crate) struct Children {
     pub(crate) deployments: Store<Deployment>,
     pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
+    /// Of KEDA; empty where the cluster does not know the kind.
+    pub(crate) scaled_objects: Store<DynamicObject>,
 }
 
 /// What happens to objects of one kind.

@@ -29,6 +29,8 @@ mod faults;
 mod files;
 #[path = "operator/inventory.rs"]
 mod inventory;
+#[path = "operator/keda.rs"]
+mod keda;
 #[path = "operator/leader.rs"]
 mod leader;
 #[path = "operator/live.rs"]

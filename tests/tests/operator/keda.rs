@@ -1,0 +1,417 @@
+//! Where the autoscaler gets its numbers: from the operator, from an adapter, or from Prometheus through KEDA.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use harness::{
+    ControlPlane, Guarded, Identity, Scratch, free_port, tool, wait_until, wait_until_some,
+};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+use wsgateway_config::yaml;
+use wsgateway_crds::WsGateway;
+
+use crate::autoscale::{Kubelet, api_services, connect, plane_of_its_own, replicas};
+use crate::rights::granted;
+use crate::world::{ODIN, SOON, World};
+
+/// The name of all that scales.
+const SCALER: &str = "odin-gateway";
+/// The autoscaler that KEDA makes.
+const OF_KEDA: &str = "odin-keda";
+const FINALIZER: &str = "finalizer.keda.sh";
+
+/// The kind ScaledObject, without rules of its own.
+fn scaled_object_kind() -> Result<CustomResourceDefinition> {
+    Ok(serde_json::from_value(json!({
+        "metadata": { "name": "scaledobjects.keda.sh" },
+        "spec": {
+            "group": "keda.sh", "scope": "Namespaced",
+            "names": { "kind": "ScaledObject", "plural": "scaledobjects" },
+            "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "subresources": { "status": {} },
+                "schema": { "openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }]
+        }
+    }))?)
+}
+
+fn scaled_objects(world: &World) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject");
+    Api::namespaced_with(world.client.clone(), &world.namespace, &ApiResource::from_gvk(&kind))
+}
+
+async fn scaled_object(
+    world: &World,
+    what: &str,
+    passes: impl Fn(&DynamicObject) -> bool,
+) -> Result<DynamicObject> {
+    let api = scaled_objects(world);
+    wait_until_some(SOON, what, async || api.get_opt(SCALER).await.ok().flatten().filter(&passes))
+        .await
+}
+
+async fn no_scaled_object(world: &World) -> Result<()> {
+    let api = scaled_objects(world);
+    wait_until(SOON, "the end of the ScaledObject", async || {
+        api.get_opt(SCALER).await.is_ok_and(|object| object.is_none())
+    })
+    .await
+}
+
+async fn autoscalers(world: &World) -> Result<Vec<String>> {
+    let list = world.api::<HorizontalPodAutoscaler>().list(&ListParams::default()).await?;
+    Ok(list.items.iter().map(|autoscaler| autoscaler.name_any()).collect())
+}
+
+/// Pods wanted of the WsGateway, and of its Deployment.
+async fn pods_wanted(world: &World) -> Result<(i32, Option<i32>)> {
+    let gateway = world.api::<WsGateway>().get(ODIN).await?;
+    let deployment = world.api::<Deployment>().get(SCALER).await?;
+    Ok((gateway.spec.replicas, deployment.spec.and_then(|spec| spec.replicas)))
+}
+
+async fn scale_by(world: &World, source: &str) -> Result<()> {
+    world.edit(&json!({ "spec": { "autoscaling": { "metricsSource": source } } })).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_autoscaler_takes_the_place_of_another_and_the_number_of_pods_stays() -> Result<()> {
+    let mut world = World::on(plane_of_its_own().await?, "sources").await?;
+    world.start_operator().await?;
+    let autoscaling = json!({
+        "minReplicas": 1, "maxReplicas": 4, "keda": { "prometheusAddress": "http://127.0.0.1:9" },
+    });
+    world.create(&json!({ "spec": { "replicas": 3, "autoscaling": autoscaling } })).await?;
+    world.object::<HorizontalPodAutoscaler>(SCALER, |_| true).await?;
+    world.run_pods(3, "127.0.0.1").await?;
+
+    // KEDA is not there.
+    scale_by(&world, "Keda").await?;
+    let message = world.condition(ODIN, "Autoscaling", "False", "KedaUnknown").await?;
+    assert!(message.contains("install KEDA"), "{message}");
+    world.gone::<HorizontalPodAutoscaler>(SCALER).await?;
+    assert_eq!(pods_wanted(&world).await?, (3, Some(3)));
+
+    world.plane.apply_crd(&scaled_object_kind()?).await?;
+    let object = scaled_object(&world, "a ScaledObject", |_| true).await?;
+    assert_eq!(object.data["spec"]["scaleTargetRef"]["kind"], "WsGateway");
+    world.condition(ODIN, "Autoscaling", "False", "KedaSilent").await?;
+    assert_eq!(autoscalers(&world).await?, [""; 0]);
+    assert_eq!(pods_wanted(&world).await?, (3, Some(3)));
+
+    // What KEDA has to finish is waited for: two would fight.
+    let held = json!({ "metadata": { "finalizers": [FINALIZER] } });
+    let (api, parameters) = (scaled_objects(&world), PatchParams::default());
+    api.patch(SCALER, &parameters, &Patch::Merge(&held)).await?;
+    scale_by(&world, "Adapter").await?;
+    let message = world.condition(ODIN, "Autoscaling", "False", "Switching").await?;
+    assert!(message.contains(FINALIZER), "{message}");
+    world.more_reconciles(3.0).await?;
+    assert_eq!(autoscalers(&world).await?, [""; 0]);
+    let released = json!({ "metadata": { "finalizers": null } });
+    api.patch(SCALER, &parameters, &Patch::Merge(&released)).await?;
+    let adapted = world.object::<HorizontalPodAutoscaler>(SCALER, |_| true).await?;
+    no_scaled_object(&world).await?;
+    let message = world.condition(ODIN, "Autoscaling", "False", "NoMetric").await?;
+    assert!(message.contains("metricsSource is Adapter"), "{message}");
+
+    // The same object, from another source.
+    scale_by(&world, "Operator").await?;
+    wait_until(SOON, "another message", async || {
+        let message = world.condition(ODIN, "Autoscaling", "False", "NoMetric").await;
+        message.is_ok_and(|message| !message.contains("metricsSource is Adapter"))
+    })
+    .await?;
+    let ours = world.api::<HorizontalPodAutoscaler>().get(SCALER).await?;
+    assert_eq!(ours.uid(), adapted.uid());
+    assert_eq!(pods_wanted(&world).await?, (3, Some(3)));
+
+    // Somebody else scales it, too: Kubernetes lets neither.
+    let mut theirs = json!({ "metadata": { "name": "theirs" }, "spec": ours.spec });
+    theirs["spec"]["maxReplicas"] = json!(9);
+    let theirs = serde_json::from_value(theirs)?;
+    world.api::<HorizontalPodAutoscaler>().create(&PostParams::default(), &theirs).await?;
+    let message = world.condition(ODIN, "Autoscaling", "False", "SeveralAutoscalers").await?;
+    assert!(message.contains("theirs"), "{message}");
+    assert_eq!(autoscalers(&world).await?, [SCALER, "theirs"]);
+    assert_eq!(pods_wanted(&world).await?, (3, Some(3)));
+    Ok(())
+}
+
+/// A real Prometheus that finds the pods of a namespace through the API server, and may be stopped.
+struct Prometheus {
+    port: u16,
+    scratch: Scratch,
+    server: Option<Guarded>,
+}
+
+impl Prometheus {
+    fn start(plane: &ControlPlane, namespace: &str) -> Result<Self> {
+        let scratch = Scratch::new("prometheus")?;
+        let config = format!(
+            r"
+global: {{ scrape_interval: 1s }}
+scrape_configs:
+  - job_name: pods
+    kubernetes_sd_configs:
+      - {{ role: pod, kubeconfig_file: {}, namespaces: {{ names: [{namespace}] }} }}
+    relabel_configs:
+      - {{ source_labels: [__meta_kubernetes_pod_container_port_number], regex: '9090', action: keep }}
+      - {{ source_labels: [__meta_kubernetes_namespace], target_label: namespace }}
+      - {{ source_labels: [__meta_kubernetes_pod_name], target_label: pod }}
+",
+            plane.kubeconfig().display()
+        );
+        scratch.write("prometheus.yml", config)?;
+        let mut prometheus = Self { port: free_port()?, scratch, server: None };
+        prometheus.resume()?;
+        Ok(prometheus)
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        let folder = self.scratch.path().display().to_string();
+        let arguments = [
+            format!("--config.file={folder}/prometheus.yml"),
+            format!("--storage.tsdb.path={folder}/data"),
+            format!("--web.listen-address=127.0.0.1:{}", self.port),
+        ];
+        let log = self.scratch.join("prometheus.log");
+        self.server = Some(Guarded::start(&tool("prometheus")?, &arguments, &log)?);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.server = None;
+    }
+}
+
+/// KEDA's operator and its metrics server, with the rights that KEDA's own manifests give.
+struct Keda {
+    operator: Guarded,
+    adapter: Guarded,
+    _scratch: Scratch,
+}
+
+/// The folder of KEDA's module, which has its manifests.
+fn keda_module() -> Result<PathBuf> {
+    let root = harness::repository();
+    let go = Command::new(root.join("hack/tools")).arg("--go").output()?;
+    let go = String::from_utf8(go.stdout)?;
+    let output = Command::new(go.trim())
+        .args(["list", "-m", "-f", "{{.Dir}}", "github.com/kedacore/keda/v2"])
+        .current_dir(root.join("tools.mod/keda"))
+        .env("GOWORK", "off")
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let folder = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+    ensure!(folder.join("config/crd/bases").is_dir(), "KEDA's module is not there: make keda");
+    Ok(folder)
+}
+
+impl Keda {
+    async fn start(world: &World) -> Result<Self> {
+        let module = keda_module()?;
+        for file in std::fs::read_dir(module.join("config/crd/bases"))? {
+            let definition = std::fs::read_to_string(file?.path())?;
+            world.plane.apply_crd(&yaml::from_str(&definition)?).await?;
+        }
+        let role = std::fs::read_to_string(module.join("config/rbac/role.yaml"))?;
+        grant(world, &role).await?;
+        let scratch = Scratch::new("keda")?;
+        certificates(&scratch)?;
+        let user = Identity::new("keda", &[]);
+        let environment = [
+            format!("KUBECONFIG={}", world.plane.kubeconfig_as(&user)?.display()),
+            format!("POD_NAMESPACE={}", world.namespace),
+            format!("KEDA_CLUSTER_OBJECT_NAMESPACE={}", world.namespace),
+            format!("WATCH_NAMESPACE={}", world.namespace),
+        ];
+        let folder = scratch.path().display().to_string();
+        let service = free_port()?;
+        let arguments = [
+            "--leader-elect=false".to_owned(),
+            "--metrics-bind-address=0".to_owned(),
+            "--health-probe-bind-address=0".to_owned(),
+            format!("--metrics-service-bind-address=127.0.0.1:{service}"),
+            format!("--cert-dir={folder}"),
+            format!("--ca-dir={folder}"),
+        ];
+        let start = |name: &str, arguments: &[String]| -> Result<Guarded> {
+            let program = tool(name)?.display().to_string();
+            let all = environment.iter().cloned().chain([program]).chain(arguments.to_vec());
+            let log = scratch.join(&format!("{name}.log"));
+            Guarded::start("/usr/bin/env".as_ref(), &all.collect::<Vec<_>>(), &log)
+        };
+        let operator = start("keda-operator", &arguments)?;
+        let port = free_port()?;
+        let kubeconfig = world.plane.kubeconfig().display().to_string();
+        let arguments = [
+            format!("--secure-port={port}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--port={}", free_port()?),
+            format!("--metrics-service-address=localhost:{service}"),
+            format!("--cert-dir={folder}"),
+            format!("--tls-cert-file={folder}/tls.crt"),
+            format!("--tls-private-key-file={folder}/tls.key"),
+            format!("--authentication-kubeconfig={kubeconfig}"),
+            format!("--authorization-kubeconfig={kubeconfig}"),
+            format!("--lister-kubeconfig={kubeconfig}"),
+        ];
+        let adapter = start("keda-adapter", &arguments)?;
+        register(world, port).await?;
+        Ok(Self { operator, adapter, _scratch: scratch })
+    }
+
+    fn check_alive(&self) -> Result<()> {
+        self.operator.check_alive()?;
+        self.adapter.check_alive()
+    }
+}
+
+/// The rights of KEDA's manifests, for the user that its programs are here.
+async fn grant(world: &World, manifests: &str) -> Result<()> {
+    for document in manifests.split("\n---") {
+        let mut role: DynamicObject = serde_json::from_value(yaml::from_str(document)?)?;
+        let kind = role.types.as_ref().context("no kind")?.kind.clone();
+        role.metadata.namespace = (kind == "Role").then(|| world.namespace.clone());
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": format!("{kind}Binding"),
+            "metadata": { "name": role.name_any(), "namespace": role.metadata.namespace },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role.name_any() },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "keda" }],
+        });
+        for object in [role, serde_json::from_value(binding)?] {
+            let kind = object.types.as_ref().context("no kind")?.kind.clone();
+            let kind = GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", &kind);
+            let resource = ApiResource::from_gvk(&kind);
+            let client = world.client.clone();
+            let api: Api<DynamicObject> = match &object.metadata.namespace {
+                Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+                None => Api::all_with(client, &resource),
+            };
+            api.create(&PostParams::default(), &object).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A certificate for both programs, which speak TLS with each other, and its authority.
+fn certificates(scratch: &Scratch) -> Result<()> {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+    let mut authority = CertificateParams::new(Vec::new())?;
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let certificate =
+        CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&key, &authority)?;
+    scratch.write("ca.crt", authority.pem())?;
+    scratch.write("tls.crt", certificate.pem())?;
+    scratch.write("tls.key", key.serialize_pem())?;
+    Ok(())
+}
+
+/// Has the API server ask KEDA's metrics server.
+async fn register(world: &World, port: u16) -> Result<()> {
+    let service = json!({
+        "metadata": { "name": "keda-metrics" },
+        "spec": { "type": "ExternalName", "externalName": "localhost", "ports": [{ "port": port }] },
+    });
+    let services = world.api::<Service>();
+    services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
+    let registration = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": { "name": "v1beta1.external.metrics.k8s.io" },
+        "spec": {
+            "group": "external.metrics.k8s.io", "version": "v1beta1", "groupPriorityMinimum": 100,
+            "versionPriority": 100, "insecureSkipTLSVerify": true,
+            "service": { "namespace": world.namespace, "name": "keda-metrics", "port": port },
+        },
+    });
+    let api = api_services(&world.client);
+    api.create(&PostParams::default(), &serde_json::from_value(registration)?).await?;
+    Ok(())
+}
+
+/// Whether a condition of the ScaledObject is so.
+fn is(object: &DynamicObject, kind: &str, state: &str) -> bool {
+    let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.iter().any(|condition| condition["type"] == kind && condition["status"] == state)
+}
+
+/// Most failures in a row of one of its triggers.
+fn failures(object: &DynamicObject) -> i64 {
+    let health = object.data["status"]["health"].as_object().cloned().unwrap_or_default();
+    health.values().filter_map(|trigger| trigger["numberOfFailures"].as_i64()).max().unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs KEDA and Prometheus: make keda"]
+async fn keda_scales_by_prometheus_and_holds_the_pods_when_that_is_gone() -> Result<()> {
+    let mut world = World::on(plane_of_its_own().await?, "keda").await?;
+    let mut prometheus = Prometheus::start(world.plane, &world.namespace)?;
+    let keda = Keda::start(&world).await?;
+    let client = granted(&world, &[]).await?;
+    world.start_operator_with(crate::world::options(&world.namespace), client).await?;
+    let autoscaling = json!({
+        "minReplicas": 1, "maxReplicas": 4, "targetConnectionsPerPod": 2,
+        "scaleDown": { "stabilization": "1s" }, "metricsSource": "Keda",
+        "keda": { "prometheusAddress": format!("http://127.0.0.1:{}", prometheus.port) },
+    });
+    world.create(&json!({ "spec": { "replicas": 1, "autoscaling": autoscaling } })).await?;
+    let mut kubelet = Kubelet::default();
+    wait_until(SOON, "a pod", async || kubelet.sync(&world).await.is_ok() && !kubelet.0.is_empty())
+        .await?;
+
+    // KEDA takes it up, and makes an autoscaler of its own, which stays its own.
+    let theirs = world.object::<HorizontalPodAutoscaler>(OF_KEDA, |_| true).await;
+    keda.check_alive()?;
+    let theirs = theirs.with_context(|| keda.operator.log_tail())?;
+    let object = scaled_objects(&world).get(SCALER).await?;
+    assert_eq!(theirs.owner_references()[0].uid, object.uid().unwrap_or_default());
+    assert_eq!(autoscalers(&world).await?, [OF_KEDA]);
+    let clients = connect(&kubelet.0[0].1, 5).await?;
+    replicas(&world, 3, &mut kubelet).await.with_context(|| keda.operator.log_tail())?;
+    world.condition(ODIN, "Autoscaling", "True", "Active").await?;
+
+    // Without Prometheus there are as many pods as there were, whatever the clients do.
+    prometheus.stop();
+    drop(clients);
+    let held = scaled_object(&world, "a fallback", |it| is(it, "Fallback", "True")).await?;
+    let message = world.condition(ODIN, "Autoscaling", "False", "NoMetric").await?;
+    assert!(message.contains("prometheusAddress"), "{message}");
+    let longer = failures(&held) + 5;
+    scaled_object(&world, "more failures", |it| failures(it) >= longer).await?;
+    assert_eq!(world.api::<WsGateway>().get(ODIN).await?.spec.replicas, 3);
+    let same = world.api::<HorizontalPodAutoscaler>().get(OF_KEDA).await?;
+    assert_eq!(same.uid(), theirs.uid());
+
+    // Back again it sees that there are no clients.
+    prometheus.resume()?;
+    replicas(&world, 1, &mut kubelet).await?;
+    world.condition(ODIN, "Autoscaling", "True", "Active").await?;
+
+    // Pods that are stopped stay stopped.
+    world.edit(&json!({ "spec": { "replicas": 0 } })).await?;
+    scaled_object(&world, "a pause", |it| is(it, "Paused", "True")).await?;
+    world.gone::<HorizontalPodAutoscaler>(OF_KEDA).await?;
+    world.condition(ODIN, "Autoscaling", "False", "ScaledToZero").await?;
+    assert_eq!(pods_wanted(&world).await?, (0, Some(0)));
+    world.edit(&json!({ "spec": { "replicas": 2 } })).await?;
+    world.object::<HorizontalPodAutoscaler>(OF_KEDA, |_| true).await?;
+
+    // Back to the operator: KEDA takes away what is its.
+    scale_by(&world, "Operator").await?;
+    world.object::<HorizontalPodAutoscaler>(SCALER, |_| true).await?;
+    no_scaled_object(&world).await?;
+    world.gone::<HorizontalPodAutoscaler>(OF_KEDA).await?;
+    keda.check_alive()?;
+    kubelet.end().await
+}
