@@ -323,3 +323,21 @@ impl Collector for Live {
 fn catch_up(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = include_str!("../../charts/wsgateway/prometheus-adapter-values.yaml");
+
+    #[test]
+    fn the_rules_for_a_metrics_adapter_are_about_metrics_that_exist() {
+        let queries = RULES.lines().filter_map(|line| line.split_once("seriesQuery: '"));
+        let series: Vec<&str> =
+            queries.filter_map(|(_, query)| Some(query.split_once('{')?.0)).collect();
+        assert_eq!(series.len(), 3);
+        for name in series {
+            assert!(GAUGES.iter().any(|(gauge, ..)| *gauge == name), "{name}");
+        }
+    }
+}

@@ -65,6 +65,12 @@ fn an_adapter_of_ones_own_is_asked_for_what_the_operator_is_asked_for() {
     let adapter = FULL.replace("autoscaling: {", "autoscaling: { metricsSource: Adapter,");
     let (theirs, ours) = (built(&adapter, true), built(FULL, true));
     assert_eq!(theirs.autoscaler, ours.autoscaler);
+    let rules = include_str!("../../../../charts/wsgateway/prometheus-adapter-values.yaml");
+    let autoscaled = built(AUTOSCALED, false).autoscaler.unwrap().spec.unwrap();
+    for metric in autoscaled.metrics.unwrap() {
+        let name = metric.pods.unwrap().metric.name;
+        assert!(rules.contains(&format!("as: {name} }}")), "{name}");
+    }
     assert!(theirs.scaled_object.is_none() && ours.scaled_object.is_none());
 }
 
