@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::backoff::WatchBackoff;
 use crate::build::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::kinds::Kind;
 use crate::watches;
 
 /// Objects with their status.
@@ -26,6 +27,13 @@ pub(crate) struct Children {
     pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
     /// Of KEDA; empty where the cluster does not know the kind.
     pub(crate) scaled_objects: Store<DynamicObject>,
+}
+
+/// What the watches write to.
+pub(crate) struct Writers {
+    pub(crate) deployments: Writer<Deployment>,
+    pub(crate) autoscalers: Writer<HorizontalPodAutoscaler>,
+    pub(crate) scaled_objects: Writer<DynamicObject>,
 }
 
 /// What happens to objects of one kind.
@@ -89,11 +97,16 @@ where
     store.get(&ObjectRef::new(name).within(namespace))
 }
 
-/// An empty store and its writer.
-pub(crate) fn pair<K>() -> (Store<K>, Writer<K>)
-where
-    K: Resource + Clone + 'static,
-    K::DynamicType: Eq + Hash + Clone + Default,
-{
-    reflector::store()
+/// Empty stores, and what fills them.
+pub(crate) fn empty() -> (Children, Writers) {
+    let (deployments, deployment_writer) = reflector::store();
+    let (autoscalers, autoscaler_writer) = reflector::store();
+    let scaled_object_writer = Writer::new(Kind::ScaledObject.resource());
+    let scaled_objects = scaled_object_writer.as_reader();
+    let writers = Writers {
+        deployments: deployment_writer,
+        autoscalers: autoscaler_writer,
+        scaled_objects: scaled_object_writer,
+    };
+    (Children { deployments, autoscalers, scaled_objects }, writers)
 }

@@ -217,3 +217,45 @@ async fn keda_scales_by_prometheus_and_holds_the_pods_when_that_is_gone() -> Res
     keda.check_alive()?;
     kubelet.end().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Prometheus: make keda"]
+async fn a_pod_that_cannot_be_read_counts_as_it_was_and_most_of_them_are_no_answer() -> Result<()> {
+    let mut world = World::on(plane_of_its_own().await?, "query").await?;
+    let prometheus = Prometheus::start(world.plane, &world.namespace)?;
+    world.plane.apply_crd(&scaled_object_kind()?).await?;
+    world.start_operator().await?;
+    let autoscaling = json!({
+        "minReplicas": 3, "maxReplicas": 3, "metricsSource": "Keda",
+        "keda": { "prometheusAddress": format!("http://127.0.0.1:{}", prometheus.port) },
+    });
+    world.create(&json!({ "spec": { "replicas": 3, "autoscaling": autoscaling } })).await?;
+    let mut kubelet = Kubelet::default();
+    wait_until(SOON, "three pods", async || {
+        kubelet.sync(&world).await.is_ok() && kubelet.0.len() == 3
+    })
+    .await?;
+    let object = scaled_object(&world, "a ScaledObject", |_| true).await?;
+    let query = object.data["spec"]["triggers"][0]["metadata"]["query"].clone();
+    let query = query.as_str().context("a query")?;
+    let up = "sum(up)";
+    let becomes = async |query: &str, expected: &[&str]| {
+        wait_until(SOON, &format!("{expected:?}"), async || {
+            prometheus.values(query).await.is_ok_and(|values| values == expected)
+        })
+        .await
+    };
+    becomes(up, &["3"]).await?;
+    let _clients = connect(&kubelet.0[0].1, 5).await?;
+    let _others = connect(&kubelet.0[1].1, 2).await?;
+    becomes(query, &["7"]).await?;
+
+    // Nobody answers where they are said to be.
+    world.run_pod(&kubelet.0[0].0, "127.0.0.9").await?;
+    becomes(up, &["2"]).await?;
+    assert_eq!(prometheus.values(query).await?, ["7"]);
+    world.run_pod(&kubelet.0[1].0, "127.0.0.9").await?;
+    becomes(up, &["1"]).await?;
+    becomes(query, &[]).await?;
+    kubelet.end().await
+}

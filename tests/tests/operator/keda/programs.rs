@@ -9,11 +9,11 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::{DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use wsgateway_config::yaml;
 
 use crate::autoscale::api_services;
-use crate::world::World;
+use crate::world::{World, asked};
 
 /// A real Prometheus that finds the pods of a namespace through the API server, and may be stopped.
 pub(super) struct Prometheus {
@@ -59,6 +59,19 @@ scrape_configs:
 
     pub(super) fn stop(&mut self) {
         self.server = None;
+    }
+
+    /// The values that a query has.
+    pub(super) async fn values(&self, query: &str) -> Result<Vec<String>> {
+        let escaped: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let address = ([127, 0, 0, 1], self.port).into();
+        let answer = asked(address, &format!("/api/v1/query?query={escaped}")).await?;
+        // What is around it are heads, of the answer and of its chunks.
+        let (begin, end) = answer.find('{').zip(answer.rfind('}')).context("no JSON")?;
+        let answer: Value = serde_json::from_str(&answer[begin..=end])?;
+        let results = answer["data"]["result"].as_array().context("no result")?;
+        let value = |result: &Value| result["value"][1].as_str().unwrap_or_default().to_owned();
+        Ok(results.iter().map(value).collect())
     }
 }
 
