@@ -99,8 +99,8 @@ where
 
 /// Empty stores, and what fills them.
 pub(crate) fn empty() -> (Children, Writers) {
-    let (deployments, deployment_writer) = reflector::store();
-    let (autoscalers, autoscaler_writer) = reflector::store();
+    let (deployments, deployment_writer) = pair();
+    let (autoscalers, autoscaler_writer) = pair();
     let scaled_object_writer = Writer::new(Kind::ScaledObject.resource());
     let scaled_objects = scaled_object_writer.as_reader();
     let writers = Writers {
@@ -109,4 +109,13 @@ pub(crate) fn empty() -> (Children, Writers) {
         scaled_objects: scaled_object_writer,
     };
     (Children { deployments, autoscalers, scaled_objects }, writers)
+}
+
+/// An empty store and its writer.
+pub(crate) fn pair<K>() -> (Store<K>, Writer<K>)
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone + Default,
+{
+    reflector::store()
 }
