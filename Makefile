@@ -66,6 +66,10 @@ describe: ## What kubectl describe shows of broken worlds, held against golden p
 skew: ## Operator and gateway of the last release next to those of this checkout (REV=commit)
 	hack/skew $(REV)
 
+.PHONY: keda
+keda: ## The real KEDA scales a WsGateway by a real Prometheus (builds both first: about 8 minutes once)
+	@hack/keda
+
 .PHONY: advisories
 advisories: ## Known vulnerabilities in dependencies (needs the internet)
 	hack/cargo-deny check advisories

@@ -52,11 +52,11 @@ pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
     CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Disruption, Expose,
     ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, Heartbeat,
-    ImagePullPolicy, IpFamily, IpFamilyPolicy, Listener, LogLevel, Monitoring, Nats, NatsTls,
-    Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol, RateLimits, Rebalance,
-    RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown, ScheduleEntry, SecretName,
-    ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols, TaintEffect,
-    TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
+    ImagePullPolicy, IpFamily, IpFamilyPolicy, Keda, Listener, LogLevel, MetricsSource, Monitoring,
+    Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol, RateLimits,
+    Rebalance, RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown, ScheduleEntry,
+    SecretName, ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols,
+    TaintEffect, TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
     WhenUnsatisfiable,
 };
 pub use status::{
@@ -67,7 +67,7 @@ pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
     Even, ValidAutoscaling, ValidDisruption, ValidExpose, ValidGateway, ValidIngress, ValidLimits,
-    ValidMonitoring, ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols,
-    ValidRebalance, ValidRedis, ValidResources, ValidRollout, ValidRoute, ValidService,
-    ValidSource,
+    ValidMetricsSource, ValidMonitoring, ValidNats, ValidNetwork, ValidParent, ValidPod,
+    ValidProtocols, ValidRebalance, ValidRedis, ValidResources, ValidRollout, ValidRoute,
+    ValidService, ValidSource,
 };

@@ -242,6 +242,16 @@ pub(crate) fn redis_servers(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// Address of a Prometheus.
+pub(crate) fn prometheus_address(_: &mut SchemaGenerator) -> Schema {
+    matching(
+        r"^https?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]{0,4})?(/[-A-Za-z0-9._~/]*)?$",
+        255,
+        "write http://host:port, or https://host:port for TLS, with a path if there is one, such as \
+         http://prometheus.monitoring:9090, without user, password or query",
+    )
+}
+
 /// Channels of Redis: any text, since Redis takes any bytes.
 pub(crate) fn redis_channels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -19,7 +19,7 @@ mod redis;
 mod rollout;
 mod stream;
 
-pub use autoscaling::{Autoscaling, ScaleDown, ScheduleEntry};
+pub use autoscaling::{Autoscaling, Keda, MetricsSource, ScaleDown, ScheduleEntry};
 pub use capacity::{Capacity, CommandRate, RateLimits, SlowConsumer};
 pub use channels::{ChannelRule, Channels, Delivery};
 pub use disruption::Disruption;

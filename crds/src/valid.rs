@@ -210,6 +210,22 @@ pub struct ValidAutoscaling {
     pub stabilization: Millis,
     /// When another number of pods is the least.
     pub schedule: Vec<ValidSchedule>,
+    /// Where the autoscaler gets its numbers.
+    pub source: ValidMetricsSource,
+}
+
+/// Where the autoscaler gets its numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValidMetricsSource {
+    /// From the operator.
+    Operator,
+    /// From somebody else's metrics adapter.
+    Adapter,
+    /// From Prometheus, through KEDA.
+    Keda {
+        /// Its address.
+        prometheus: String,
+    },
 }
 
 /// How clients are spread over the pods again.

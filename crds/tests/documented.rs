@@ -113,8 +113,11 @@ fn companions(path: &str) -> Vec<(String, Value)> {
             ];
             return needed.map(|(path, value)| (path.to_owned(), value)).into();
         }
-        "autoscaling" | "autoscaling.scaleDown" => {
-            return vec![("autoscaling.maxReplicas".to_owned(), json!(9))];
+        "autoscaling" | "autoscaling.scaleDown" | "autoscaling.keda" => {
+            return vec![
+                ("autoscaling.maxReplicas".to_owned(), json!(9)),
+                ("autoscaling.keda.prometheusAddress".to_owned(), json!("http://prometheus:9090")),
+            ];
         }
         "pod.tolerations[]" => &[("key", "dedicated"), ("effect", "NoExecute")],
         "pod.topologySpread[]" => {

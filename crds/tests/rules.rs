@@ -113,6 +113,10 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
 #[case::no_prefix(json!({ "spec": { "channels": { "stripPrefix": "" } } }))]
 #[case::a_target_at_the_capacity(json!({ "spec": { "capacity": { "connectionsPerPod": 500 },
     "autoscaling": { "minReplicas": 2, "maxReplicas": 2, "targetConnectionsPerPod": 500 } } }))]
+#[case::an_adapter_of_ones_own(json!({ "spec": { "autoscaling": { "minReplicas": 1, "maxReplicas": 2, "metricsSource": "Adapter",
+    "keda": { "prometheusAddress": "http://[fd00::1]:9090" } } } }))]
+#[case::keda(json!({ "spec": { "autoscaling": { "minReplicas": 2, "maxReplicas": 2, "metricsSource": "Keda",
+    "keda": { "prometheusAddress": "https://thanos-query.monitoring/tenant-1/~x" } } } }))]
 #[case::servers_by_address(json!({ "spec": { "nats": { "servers": ["nats://[::1]:4222", "nats://10.0.0.1", "nats://n:65535"] } } }))]
 #[case::servers_that_insist_on_tls(json!({ "spec": { "nats": { "servers": ["tls://connect.example.com", "tls://n:4222"] } } }))]
 #[case::a_creds_file(json!({ "spec": { "nats": { "credentials": { "name": "odin-nats", "key": "nats.creds" } } } }))]

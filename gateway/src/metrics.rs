@@ -12,6 +12,7 @@ use crate::admission::Admission;
 use crate::counters::{CLOSE_CODES, Totals};
 use crate::history::{History, Size};
 use crate::hub::Hub;
+use crate::resources::Sampler;
 
 use crate::source::status::{Snapshot, State, Status};
 
@@ -90,11 +91,17 @@ struct Facts {
     taken: u64,
     capacity: u64,
     shards: u64,
+    cpu_percent: f64,
 }
 
-const GAUGES: [(&str, &str, Read); 14] = [
+const GAUGES: [(&str, &str, Read); 15] = [
     ("wsgateway_connections", "Connections held", |facts| facts.taken),
     ("wsgateway_connections_capacity", "Most connections this pod holds", |facts| facts.capacity),
+    (
+        "wsgateway_cpu_percent",
+        "CPU use since the last scrape, in percent of what the container may use",
+        |facts| facts.cpu_percent.round() as u64,
+    ),
     ("wsgateway_subscriptions", "Subscriptions held", |facts| facts.totals.subscriptions),
     ("wsgateway_outbox_bytes", "Bytes waiting for slow clients", |facts| facts.totals.outbox_bytes),
     ("wsgateway_outbox_memory_bytes", "Memory of what waits for slow clients", |facts| {
@@ -190,6 +197,7 @@ struct Live {
     admission: Admission,
     status: Status,
     history: History,
+    sampler: Sampler,
     gauges: Vec<(IntGauge, Read)>,
     counters: Vec<(IntCounter, Read)>,
     state: IntGaugeVec,
@@ -242,6 +250,8 @@ pub(crate) fn register(
         admission,
         status,
         history,
+        // Of its own: those who ask for /status do not shorten its spans.
+        sampler: Sampler::new(),
         gauges: Vec::new(),
         counters: Vec::new(),
         state: IntGaugeVec::new(
@@ -288,6 +298,7 @@ impl Collector for Live {
             taken: self.admission.taken(),
             capacity: self.admission.capacity(),
             shards: self.hub.shards() as u64,
+            cpu_percent: self.sampler.sample().cpu_percent,
         };
         let mut families = Vec::new();
         for (gauge, read) in &self.gauges {
@@ -319,4 +330,22 @@ impl Collector for Live {
 /// Brings a counter up to a tally that only grows.
 fn catch_up(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = include_str!("../../charts/wsgateway/prometheus-adapter-values.yaml");
+
+    #[test]
+    fn the_rules_for_a_metrics_adapter_are_about_metrics_that_exist() {
+        let queries = RULES.lines().filter_map(|line| line.split_once("seriesQuery: '"));
+        let series: Vec<&str> =
+            queries.filter_map(|(_, query)| Some(query.split_once('{')?.0)).collect();
+        assert_eq!(series.len(), 3);
+        for name in series {
+            assert!(GAUGES.iter().any(|(gauge, ..)| *gauge == name), "{name}");
+        }
+    }
 }

@@ -6,9 +6,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::runtime::reflector::store::Writer;
 use kube::{Api, Client};
 use prometheus::Registry;
 use tokio::sync::{OnceCell, watch};
@@ -19,7 +16,7 @@ use wsgateway_runtime::readiness::{Gate, Readiness};
 
 use crate::Options;
 use crate::build::NetworkRules;
-use crate::children::{self, Children};
+use crate::children::{self, Children, Writers};
 use crate::context::Context;
 use crate::controller::{self, Triggers};
 use crate::disruptions::Ledger;
@@ -107,8 +104,7 @@ pub struct App {
 struct Beside {
     scope: Scope,
     kinds: watch::Sender<BTreeSet<Kind>>,
-    deployments: Writer<Deployment>,
-    autoscalers: Writer<HorizontalPodAutoscaler>,
+    writers: Writers,
 }
 
 /// Binds the admin port and sets up the watches.
@@ -141,8 +137,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let (kinds, known) = watch::channel(BTreeSet::new());
     let (wake, wakes) = wakes();
     let triggers = controller::triggers(&client, &options, &scope, &known, wakes);
-    let (deployments, deployment_writer) = children::pair();
-    let (autoscalers, autoscaler_writer) = children::pair();
+    let (children, writers) = children::empty();
     let pace = pace(&options);
     let turns = Turns::new(options.rollouts_at_once.get().into(), turns_settle(&options));
     let context = Arc::new(Context {
@@ -155,7 +150,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         lead,
         options,
         network,
-        children: Children { deployments, autoscalers },
+        children,
         metrics,
         gateways: triggers.gateways.clone(),
         inventory: Arc::new(Inventory::default()),
@@ -173,8 +168,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let address = context.options.metrics_api.metrics_api_address;
     let metrics_api = MetricsApi::bind(&context, plain, home, registered)
         .map_err(|source| StartError::MetricsApi { address, source })?;
-    let beside =
-        Beside { scope, kinds, deployments: deployment_writer, autoscalers: autoscaler_writer };
+    let beside = Beside { scope, kinds, writers };
     Ok(App { admin, triggers, context, elector, beside, watching, metrics_api })
 }
 
@@ -200,15 +194,16 @@ fn beside(context: &Arc<Context>, given: Beside) -> JoinSet<()> {
         inventory: Arc::clone(&context.inventory),
         wake: context.wake.clone(),
     };
-    let Children { deployments, autoscalers } = context.children.clone();
-    tasks.spawn(inventory::deployments(follower.clone(), deployments, given.deployments));
-    tasks.spawn(inventory::autoscalers(follower.clone(), autoscalers, given.autoscalers));
+    let Children { deployments, autoscalers, .. } = context.children.clone();
+    let writers = given.writers;
+    tasks.spawn(inventory::deployments(follower.clone(), deployments, writers.deployments));
+    tasks.spawn(inventory::autoscalers(follower.clone(), autoscalers, writers.autoscalers));
     for kind in Kind::BUILT_IN {
         if !matches!(kind, Kind::Deployment | Kind::HorizontalPodAutoscaler) {
             tasks.spawn(inventory::follow(follower.clone(), kind));
         }
     }
-    tasks.spawn(inventory::optional(follower, context.kinds.clone()));
+    tasks.spawn(inventory::optional(follower, writers.scaled_objects, context.kinds.clone()));
     let client = context.client.clone();
     let every = seconds(context.options.discovery_seconds);
     tasks.spawn(discovery::keep_looking(client.clone(), every, given.kinds));

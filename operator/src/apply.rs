@@ -21,6 +21,7 @@ use crate::FIELD_MANAGER;
 use crate::build::Desired;
 use crate::error::{Error, Stage as Step};
 use crate::halt::Contract;
+use crate::handover::{Leaving, leaving};
 use crate::inventory::{Claim, Entry, Inventory, claim, fingerprint};
 use crate::kinds::{Concern, Kind};
 use crate::metrics::{Deed, Metrics};
@@ -110,6 +111,8 @@ pub(crate) struct Applied {
     pub(crate) moves: Option<Plan>,
     /// What clients have been put to by now.
     pub(crate) contract: Option<Contract>,
+    /// What is left of an autoscaler that another one takes the place of.
+    pub(crate) leaving: Option<Leaving>,
     /// The next step of that need not wait for anybody.
     pub(crate) goes_on: bool,
 }
@@ -139,9 +142,12 @@ impl Applier<'_> {
     pub(crate) async fn all(&self, desired: &[Desired]) -> Applied {
         let key = self.key();
         let mut applied = Applied::default();
+        self.retire(&key, desired, &mut applied).await;
+        let waits = applied.leaving.is_some();
         let to_apply = desired
             .iter()
-            .filter(|desired| desired.kind != Kind::Deployment || !self.keeps_deployment);
+            .filter(|desired| desired.kind != Kind::Deployment || !self.keeps_deployment)
+            .filter(|desired| !desired.kind.is_autoscaler() || !waits);
         for desired in to_apply {
             match self.one(&key, desired).await {
                 Ok(written) if desired.kind == Kind::Deployment => {
@@ -160,13 +166,28 @@ impl Applier<'_> {
         let wanted: BTreeSet<(Kind, &str)> =
             desired.iter().map(|desired| (desired.kind, desired.name.as_str())).collect();
         for (kind, name, entry) in self.inventory.of(&key) {
-            if kind.is_pruned() && self.is_ours(&entry) && !wanted.contains(&(kind, name.as_str()))
-            {
+            let is_unwanted = !wanted.contains(&(kind, name.as_str())) && !kind.is_autoscaler();
+            if kind.is_pruned() && self.is_ours(&entry) && is_unwanted {
                 let pruned = self.prune(kind, &name, &entry).await;
                 applied.problems.extend(pruned.err().map(|error| (kind, error)));
             }
         }
         applied
+    }
+
+    /// Deletes autoscalers that are not wanted any more, before others come.
+    async fn retire(&self, key: &Name, desired: &[Desired], applied: &mut Applied) {
+        let existing = self.inventory.of(key);
+        let gateway = (self.gateway.name.as_str(), self.gateway.uid.as_str());
+        for left in leaving(&existing, desired, gateway) {
+            let entry =
+                existing.iter().find(|(kind, name, _)| (*kind, name) == (left.kind, &left.name));
+            if let Some((kind, name, entry)) = entry.filter(|_| left.is_to_delete) {
+                let pruned = self.prune(*kind, name, entry).await;
+                applied.problems.extend(pruned.err().map(|error| (*kind, error)));
+            }
+            applied.leaving.get_or_insert(left);
+        }
     }
 
     /// Whether an object may be written and deleted.

@@ -11,6 +11,7 @@ mod meta;
 mod monitor;
 mod network_policy;
 mod placement;
+mod scaled_object;
 mod service_account;
 mod services;
 
@@ -32,8 +33,8 @@ use crate::kinds::Kind;
 
 pub(crate) use meta::{
     ACCEPTS, CONFIG_LABEL, INSTANCE, MANAGED_BY, MANAGED_BY_LABEL, POD_LABELS, SELECTS_ACCEPTING,
-    SERVES_ONLY, TEMPLATE_LABEL, admin_name, child_name, config_version, labels, owner_of,
-    selector_text,
+    SERVES_ONLY, TEMPLATE_LABEL, admin_name, child_name, config_version, keda_name, labels,
+    owner_of, selector_text,
 };
 pub(crate) use network_policy::NetworkRules;
 
@@ -50,6 +51,8 @@ pub(crate) struct Objects {
     pub(crate) clients: Service,
     pub(crate) admin: Service,
     pub(crate) autoscaler: Option<HorizontalPodAutoscaler>,
+    /// In its place.
+    pub(crate) scaled_object: Option<DynamicObject>,
     pub(crate) disruption: PodDisruptionBudget,
     pub(crate) network_policy: Option<NetworkPolicy>,
     pub(crate) ingress: Option<Ingress>,
@@ -87,6 +90,7 @@ pub(crate) fn objects(
         clients: services::clients(gateway),
         admin: services::admin(gateway, surroundings.admin_name.clone()),
         autoscaler: autoscaler::build(gateway),
+        scaled_object: scaled_object::build(gateway, knows(Kind::ScaledObject)),
         disruption: disruption::build(gateway),
         network_policy: network_policy::build(gateway, surroundings.network),
         ingress: ingress::build(gateway),
@@ -165,6 +169,7 @@ impl Objects {
             Some(desired(Kind::PodDisruptionBudget, &self.disruption)),
             Some(desired(Kind::Deployment, &self.deployment)),
             maybe(Kind::HorizontalPodAutoscaler, self.autoscaler.as_ref()),
+            maybe(Kind::ScaledObject, self.scaled_object.as_ref()),
             maybe(Kind::NetworkPolicy, self.network_policy.as_ref()),
             maybe(Kind::Ingress, self.ingress.as_ref()),
             maybe(Kind::HttpRoute, self.route.as_ref()),

@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::core::DynamicObject;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource, ResourceExt as _};
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::backoff::WatchBackoff;
 use crate::build::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::kinds::Kind;
 use crate::watches;
 
 /// Objects with their status.
@@ -23,6 +25,15 @@ use crate::watches;
 pub(crate) struct Children {
     pub(crate) deployments: Store<Deployment>,
     pub(crate) autoscalers: Store<HorizontalPodAutoscaler>,
+    /// Of KEDA; empty where the cluster does not know the kind.
+    pub(crate) scaled_objects: Store<DynamicObject>,
+}
+
+/// What the watches write to.
+pub(crate) struct Writers {
+    pub(crate) deployments: Writer<Deployment>,
+    pub(crate) autoscalers: Writer<HorizontalPodAutoscaler>,
+    pub(crate) scaled_objects: Writer<DynamicObject>,
 }
 
 /// What happens to objects of one kind.
@@ -84,6 +95,20 @@ where
     K::DynamicType: Eq + Hash + Clone + Default,
 {
     store.get(&ObjectRef::new(name).within(namespace))
+}
+
+/// Empty stores, and what fills them.
+pub(crate) fn empty() -> (Children, Writers) {
+    let (deployments, deployment_writer) = pair();
+    let (autoscalers, autoscaler_writer) = pair();
+    let scaled_object_writer = Writer::new(Kind::ScaledObject.resource());
+    let scaled_objects = scaled_object_writer.as_reader();
+    let writers = Writers {
+        deployments: deployment_writer,
+        autoscalers: autoscaler_writer,
+        scaled_objects: scaled_object_writer,
+    };
+    (Children { deployments, autoscalers, scaled_objects }, writers)
 }
 
 /// An empty store and its writer.

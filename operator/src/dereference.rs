@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use wsgateway_crds::{ValidGateway, ValidNats};
+use kube::core::DynamicObject;
+use kube::runtime::reflector::ObjectRef;
+use wsgateway_crds::{MetricsSource, ValidGateway, ValidNats};
 use wsgateway_nats::ConnectError;
 
-use crate::build::child_name;
+use crate::build::{child_name, keda_name};
 use crate::children::seen;
 use crate::context::Context;
 use crate::kinds::Kind;
@@ -90,7 +92,21 @@ pub(crate) fn deployment(key: &Name, context: &Context) -> Option<Arc<Deployment
     seen(&context.children.deployments, &key.namespace, &child_name(&key.name))
 }
 
-/// The autoscaler of a WsGateway as the watch last saw it.
-pub(crate) fn autoscaler(key: &Name, context: &Context) -> Option<Arc<HorizontalPodAutoscaler>> {
-    seen(&context.children.autoscalers, &key.namespace, &child_name(&key.name))
+/// The autoscaler of a WsGateway as the watch last saw it: ours, or the one that KEDA makes, to which it gives our labels.
+pub(crate) fn autoscaler(
+    key: &Name,
+    source: MetricsSource,
+    context: &Context,
+) -> Option<Arc<HorizontalPodAutoscaler>> {
+    let name = match source {
+        MetricsSource::Keda => keda_name(&key.name),
+        MetricsSource::Operator | MetricsSource::Adapter => child_name(&key.name),
+    };
+    seen(&context.children.autoscalers, &key.namespace, &name)
+}
+
+/// What KEDA is asked for, with what KEDA says of it.
+pub(crate) fn scaled_object(key: &Name, context: &Context) -> Option<Arc<DynamicObject>> {
+    let reference = ObjectRef::new_with(&child_name(&key.name), Kind::ScaledObject.resource());
+    context.children.scaled_objects.get(&reference.within(&key.namespace))
 }

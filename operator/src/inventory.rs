@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) uid: String,
     /// Changes with everything but the status.
     pub(crate) fingerprint: u64,
+    /// It is being deleted, and somebody's finalizer holds it.
+    pub(crate) is_ending: bool,
     /// Its controller, if it has one.
     pub(crate) controller: Option<OwnerReference>,
     /// Whether it names the WsGateway in its labels.
@@ -49,6 +51,7 @@ impl Entry {
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             fingerprint: fingerprint(metadata),
+            is_ending: metadata.deletion_timestamp.is_some(),
             controller: owners.iter().find(|owner| owner.controller == Some(true)).cloned(),
             is_labelled: is_managed(metadata) && gateway_of(metadata).as_ref() == Some(gateway),
             mark: annotation(APPLIED),

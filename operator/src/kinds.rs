@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     PodDisruptionBudget,
     Deployment,
     HorizontalPodAutoscaler,
+    /// Of KEDA, which makes a HorizontalPodAutoscaler of it.
+    ScaledObject,
     NetworkPolicy,
     Ingress,
     HttpRoute,
@@ -30,6 +32,8 @@ pub(crate) enum Concern {
     /// It leads clients from outside to the gateways.
     Exposure,
     Monitoring,
+    /// It scales the pods.
+    Scaling,
 }
 
 impl Kind {
@@ -45,7 +49,8 @@ impl Kind {
         Self::Ingress,
     ];
     /// Kinds that a cluster may know.
-    pub(crate) const OPTIONAL: [Self; 2] = [Self::HttpRoute, Self::ServiceMonitor];
+    pub(crate) const OPTIONAL: [Self; 3] =
+        [Self::ScaledObject, Self::HttpRoute, Self::ServiceMonitor];
 
     /// As Kubernetes names it.
     pub(crate) fn as_str(self) -> &'static str {
@@ -56,6 +61,7 @@ impl Kind {
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::Deployment => "Deployment",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
+            Self::ScaledObject => "ScaledObject",
             Self::NetworkPolicy => "NetworkPolicy",
             Self::Ingress => "Ingress",
             Self::HttpRoute => "HTTPRoute",
@@ -72,6 +78,10 @@ impl Kind {
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
             Self::HorizontalPodAutoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
+            Self::ScaledObject => ApiResource::from_gvk_with_plural(
+                &GroupVersionKind::gvk("keda.sh", "v1alpha1", "ScaledObject"),
+                "scaledobjects",
+            ),
             Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
             Self::Ingress => ApiResource::erase::<Ingress>(&()),
             Self::HttpRoute => ApiResource::from_gvk_with_plural(
@@ -90,6 +100,7 @@ impl Kind {
         match self {
             Self::Ingress | Self::HttpRoute => Concern::Exposure,
             Self::ServiceMonitor => Concern::Monitoring,
+            Self::ScaledObject => Concern::Scaling,
             _ => Concern::Gateway,
         }
     }
@@ -97,6 +108,11 @@ impl Kind {
     /// Whether the objects after it are of no use without it.
     pub(crate) fn is_needed_by_pods(self) -> bool {
         matches!(self, Self::ServiceAccount | Self::ConfigMap)
+    }
+
+    /// Whether it writes the number of pods: two of them would fight.
+    pub(crate) fn is_autoscaler(self) -> bool {
+        matches!(self, Self::HorizontalPodAutoscaler | Self::ScaledObject)
     }
 
     /// Whether an object that is not wanted any more is deleted here. Pods of an older template still read their ConfigMap:

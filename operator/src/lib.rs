@@ -32,6 +32,7 @@ mod events;
 mod finalize;
 mod fleet;
 mod halt;
+mod handover;
 mod identity;
 mod inventory;
 mod kinds;

@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
-use wsgateway_crds::{ServiceMonitorMode, ValidGateway, WsGateway};
+use wsgateway_crds::{ServiceMonitorMode, ValidGateway, ValidMetricsSource, WsGateway};
 
 use crate::apply::Applied;
 use crate::context::Context;
@@ -21,6 +21,7 @@ use crate::moves::{self, Plan};
 use crate::rollout::{self, Stage};
 use crate::status::conclude::{Outcomes, conclude};
 use crate::status::judge::Facts;
+use crate::status::scaling::Scaler;
 use crate::status::{self, Findings, Fleet, READY, Verdict};
 use crate::stream::Outcome;
 use crate::text::cut;
@@ -98,6 +99,7 @@ pub(crate) fn outcomes(
         is_exposed: is_exposed(valid),
         monitoring: applied.map(|applied| monitoring(valid, &world.kinds, applied)),
         is_autoscaled: valid.autoscaling.is_some(),
+        no_scaler: applied.and_then(|applied| no_scaler(valid, &world.kinds, applied)),
     }
 }
 
@@ -156,6 +158,38 @@ fn monitoring(valid: &ValidGateway, kinds: &BTreeSet<Kind>, applied: &Applied) -
     }
 }
 
+/// Why there is no autoscaler as specified, if there is to be one: Autoscaling.
+fn no_scaler(valid: &ValidGateway, kinds: &BTreeSet<Kind>, applied: &Applied) -> Option<Verdict> {
+    let source = &valid.autoscaling.as_ref()?.source;
+    if let Some((_, error)) = applied.trouble(Concern::Scaling) {
+        let message = format!(
+            "{}; correct spec.autoscaling, give the operator the right, or use another metricsSource",
+            error.message
+        );
+        return Some(Verdict::no("ScaledObjectRefused", message));
+    }
+    if matches!(source, ValidMetricsSource::Keda { .. }) && !kinds.contains(&Kind::ScaledObject) {
+        return Some(Verdict::no(
+            "KedaUnknown",
+            "the number of pods stays as it is: autoscaling.metricsSource is Keda, but the cluster does not know the kind \
+             ScaledObject of keda.sh/v1alpha1; install KEDA, or set metricsSource to Operator",
+        ));
+    }
+    let left = applied.leaving.as_ref()?;
+    let waits = format!(
+        "{} {} is being deleted, and another autoscaler takes its place then",
+        left.kind.as_str(),
+        left.name
+    );
+    let finalizer = match left.kind {
+        Kind::ScaledObject => {
+            "; that is KEDA's to finish: if it lasts, start KEDA, or take the finalizer finalizer.keda.sh from it"
+        }
+        _ => "",
+    };
+    Some(Verdict::no("Switching", format!("{waits}{finalizer}")).planned())
+}
+
 /// Makes a status of what was found and writes it if it differs. True: all is as specified.
 pub(crate) async fn tell(
     gateway: &WsGateway,
@@ -166,7 +200,16 @@ pub(crate) async fn tell(
 ) -> Result<bool, Error> {
     let now = Timestamp::now();
     let pods = context.pods.of(key);
-    let autoscaler = dereference::autoscaler(key, context);
+    let source = gateway.spec.autoscaling.as_ref().map(|scaling| scaling.metrics_source);
+    let source = source.unwrap_or_default();
+    let autoscaler = dereference::autoscaler(key, source, context);
+    let scaled_object = dereference::scaled_object(key, context);
+    let scaler = Scaler {
+        source,
+        autoscaler: autoscaler.as_deref(),
+        scaled_object: scaled_object.as_deref(),
+        is_stopped: gateway.spec.replicas == 0,
+    };
     let deployment = look.deployment.as_deref();
     let stage = look.moves.as_ref().map(|plan| plan.stage).unwrap_or_default();
     let facts = Facts {
@@ -207,7 +250,7 @@ pub(crate) async fn tell(
         rebalance_asked: asked.map(|asked| cut(asked, LONGEST_ASKED)),
         ..Findings::of(gateway)
     };
-    let findings = conclude(findings, &facts, autoscaler.as_deref(), outcomes, is_known);
+    let findings = conclude(findings, &facts, &scaler, outcomes, is_known);
     report(gateway, &findings, now, context).await
 }
 
@@ -307,5 +350,40 @@ mod tests {
         let applied = Applied { problems, ..Applied::default() };
         assert_eq!(told(FULL, &Kind::OPTIONAL, &applied)[0], Some(("HttpRouteRefused", false)));
         assert!(applied.broken().is_some());
+    }
+
+    #[test]
+    fn what_keeps_an_autoscaler_away_is_told_with_what_to_do() {
+        use crate::handover::Leaving;
+
+        let told = |keda: bool, kinds: &[Kind], applied: &Applied| {
+            let source =
+                "metricsSource: Keda, keda: { prometheusAddress: \"http://prometheus:9090\" },";
+            let by = if keda { source } else { "" };
+            let valid = valid(&FULL.replace("autoscaling: {", &format!("autoscaling: {{ {by}")));
+            let verdict = no_scaler(&valid, &kinds.iter().copied().collect(), applied);
+            verdict.map(|verdict| (verdict.reason, verdict.is_planned, verdict.message))
+        };
+        let reason = |told: Option<(&'static str, bool, String)>| told.map(|told| (told.0, told.1));
+        let fine = Applied::default();
+        assert_eq!(reason(told(true, &[], &fine)), Some(("KedaUnknown", false)));
+        assert_eq!(reason(told(false, &[], &fine)), None);
+        assert_eq!(reason(told(true, &Kind::OPTIONAL, &fine)), None);
+        let problems = vec![(Kind::ScaledObject, Error::new(Step::Apply, "Forbidden", "no"))];
+        let refused = Applied { problems, ..Applied::default() };
+        let refusal = told(true, &Kind::OPTIONAL, &refused);
+        assert_eq!(reason(refusal), Some(("ScaledObjectRefused", false)));
+        assert!(refused.broken().is_none(), "pods do without it");
+        let leaving = |kind| Applied {
+            leaving: Some(Leaving { kind, name: "odin-gateway".to_owned(), is_to_delete: true }),
+            ..Applied::default()
+        };
+        let (reason, is_planned, message) =
+            told(false, &Kind::OPTIONAL, &leaving(Kind::ScaledObject)).unwrap();
+        assert_eq!((reason, is_planned), ("Switching", true));
+        assert!(message.contains("finalizer.keda.sh"), "{message}");
+        let message =
+            told(true, &Kind::OPTIONAL, &leaving(Kind::HorizontalPodAutoscaler)).unwrap().2;
+        assert!(!message.contains("finalizer"), "{message}");
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod conclude;
 pub(crate) mod judge;
 pub(crate) mod numbers;
 mod pods;
+pub(crate) mod scaling;
 mod steps;
 
 use std::time::Duration;

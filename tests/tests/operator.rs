@@ -31,6 +31,8 @@ mod files;
 mod halts;
 #[path = "operator/inventory.rs"]
 mod inventory;
+#[path = "operator/keda.rs"]
+mod keda;
 #[path = "operator/leader.rs"]
 mod leader;
 #[path = "operator/live.rs"]

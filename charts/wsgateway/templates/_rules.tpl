@@ -45,6 +45,9 @@ superfluous is deleted by the operator itself.
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [get, list, watch, create, patch, delete]
 # Whose state it reports, and which it annotates, so that their kubelet brings a changed ConfigMap at once.
 - apiGroups: [""]
   resources: [pods]

@@ -7,9 +7,12 @@ use wsgateway_config::Millis;
 use super::errors::Errors;
 use super::names::is_label;
 use crate::schedule::{ScheduleError, ValidSchedule};
-use crate::spec::{Disruption, Listener, Monitoring, Rebalance, Rollout, ScheduleEntry};
+use crate::spec::{
+    Autoscaling, Disruption, Listener, MetricsSource, Monitoring, Rebalance, Rollout, ScheduleEntry,
+};
 use crate::{
-    ADMIN_PORT, ValidAutoscaling, ValidDisruption, ValidMonitoring, ValidRebalance, WsGatewaySpec,
+    ADMIN_PORT, ValidAutoscaling, ValidDisruption, ValidMetricsSource, ValidMonitoring,
+    ValidRebalance, WsGatewaySpec,
 };
 
 const RESERVED_PATHS: [&str; 5] = ["/", "/health", "/stats", "/sse", "/poll"];
@@ -65,7 +68,57 @@ pub(super) fn autoscaling(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<V
         "must be 1s to 1h, as Kubernetes has it at most",
     );
     let schedule = schedule(&autoscaling.schedule, max, errors);
-    Some(ValidAutoscaling { min, max, cpu_percent, stabilization, schedule })
+    let source = metrics_source(autoscaling, errors);
+    Some(ValidAutoscaling { min, max, cpu_percent, stabilization, schedule, source })
+}
+
+/// What KEDA is to know is checked also where it is not asked: it would be refused as soon as it is.
+fn metrics_source(autoscaling: &Autoscaling, errors: &mut Errors) -> ValidMetricsSource {
+    const PATH: &str = "spec.autoscaling.keda.prometheusAddress";
+    let address = autoscaling.keda.as_ref().map(|keda| keda.prometheus_address.clone());
+    if let Some(address) = &address {
+        errors.ensure(
+            is_http_address(address),
+            PATH,
+            "write http://host:port, or https://host:port for TLS, with a path if there is one, without user, password or \
+             query",
+        );
+    }
+    match (autoscaling.metrics_source, address) {
+        (MetricsSource::Operator, _) => ValidMetricsSource::Operator,
+        (MetricsSource::Adapter, _) => ValidMetricsSource::Adapter,
+        (MetricsSource::Keda, Some(prometheus)) => ValidMetricsSource::Keda { prometheus },
+        (MetricsSource::Keda, None) => {
+            let message = "is needed with metricsSource Keda: write the address of the Prometheus that reads the gateways, \
+                           such as http://prometheus.monitoring:9090";
+            errors.refuse(PATH, message);
+            ValidMetricsSource::Operator
+        }
+    }
+}
+
+/// `http://HOST[:PORT][/PATH]`, or the same with https.
+fn is_http_address(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let Some(rest) = rest.filter(|_| text.len() <= 255) else { return false };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = match authority.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        Some((host, port)) => (host, port),
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    let is_host = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let is_v6 = |c: char| c.is_ascii_hexdigit() || c == ':' || c == '.';
+    let is_edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let is_name = is_edge(host.chars().next()) && is_edge(host.chars().last());
+    let is_named = if authority.starts_with('[') {
+        !host.is_empty() && host.chars().all(is_v6)
+    } else {
+        is_name && host.chars().all(is_host)
+    };
+    let digits = port.strip_prefix(':').unwrap_or_default();
+    let is_port = port.is_empty() || digits.parse::<u16>().is_ok_and(|number| number > 0);
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    is_named && is_port && !digits.starts_with(['0', '+']) && path.chars().all(is_path)
 }
 
 fn schedule(entries: &[ScheduleEntry], max: i32, errors: &mut Errors) -> Vec<ValidSchedule> {

@@ -1,17 +1,29 @@
 //! Scaling on connections.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Scale on connections, and on CPU if asked for, through a HorizontalPodAutoscaler on metrics that the operator serves.
+/// Scale on connections, and on CPU if asked for, through a HorizontalPodAutoscaler or KEDA.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas").message(
     "autoscaling.minReplicas must not exceed autoscaling.maxReplicas: raise maxReplicas or lower minReplicas"
 ), validation = Rule::new("!has(self.schedule) || self.schedule.all(s, s.minReplicas <= self.maxReplicas)").message(
     "autoscaling.schedule: minReplicas must not exceed autoscaling.maxReplicas: raise maxReplicas or lower minReplicas"
+), validation = Rule::new("!has(self.metricsSource) || self.metricsSource != 'Keda' || has(self.keda)").message(
+    "autoscaling.metricsSource Keda needs autoscaling.keda.prometheusAddress: write the address of the Prometheus that \
+     reads the gateways, such as http://prometheus.monitoring:9090"
 ))]
 pub struct Autoscaling {
+    /// Where the autoscaler gets its numbers. Operator: from the operator. Adapter: from a metrics adapter of yours, such as
+    /// prometheus-adapter. Keda: from Prometheus through KEDA, by a ScaledObject instead of a HorizontalPodAutoscaler.
+    /// Default Operator.
+    #[serde(default)]
+    pub metrics_source: MetricsSource,
+    /// For metricsSource Keda.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keda: Option<Keda>,
     /// Fewest pods. Default 2, so that one may go without an outage.
     #[serde(default = "default_min")]
     #[schemars(range(min = 1, max = 1000))]
@@ -36,6 +48,28 @@ pub struct Autoscaling {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub schedule: Vec<ScheduleEntry>,
+}
+
+/// Where the autoscaler gets its numbers.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsSource {
+    /// From the operator.
+    #[default]
+    Operator,
+    /// From a metrics adapter.
+    Adapter,
+    /// From Prometheus, through KEDA.
+    Keda,
+}
+
+/// What KEDA needs to know.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Keda {
+    /// Address of the Prometheus that reads the gateways, as KEDA reaches it, such as http://prometheus.monitoring:9090. Its
+    /// targets must have the labels namespace and pod, as those of a ServiceMonitor have.
+    #[schemars(schema_with = "crate::schema::prometheus_address")]
+    pub prometheus_address: String,
 }
 
 /// A time, again and again.

@@ -8,19 +8,23 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use wsgateway_config::Millis;
-use wsgateway_crds::{GROUP, VERSION, ValidGateway};
+use wsgateway_crds::{GROUP, VERSION, ValidGateway, ValidMetricsSource};
 
 use super::meta::{child_name, metadata};
 
-/// Client connections of one pod, and its CPU use, as gateways report them and the operator serves them.
-const CONNECTIONS: &str = "wsgateway_connections";
-const CPU: &str = "wsgateway_cpu_percent";
+/// Client connections of one pod, and its CPU use, as gateways report them to the operator and to Prometheus.
+pub(super) const CONNECTIONS: &str = "wsgateway_connections";
+pub(super) const CPU: &str = "wsgateway_cpu_percent";
 /// In one period as many pods may come as there are, or so many: clients that find no room wait for them.
 const PERIOD_SECONDS: i32 = 15;
 const AT_LEAST: i32 = 4;
 
+/// None where KEDA makes one.
 pub(super) fn build(gateway: &ValidGateway) -> Option<HorizontalPodAutoscaler> {
     let bounds = gateway.autoscaling.as_ref()?;
+    if matches!(bounds.source, ValidMetricsSource::Keda { .. }) {
+        return None;
+    }
     let connections = metric(CONNECTIONS, gateway.derived.target_connections.to_string());
     let cpu = bounds.cpu_percent.map(|percent| metric(CPU, percent.to_string()));
     Some(HorizontalPodAutoscaler {
@@ -57,7 +61,7 @@ fn metric(name: &str, average: String) -> MetricSpec {
 }
 
 /// Up at once; down only after a while, and then all the way: the operator takes one pod after the other.
-fn behavior(stabilization: Millis) -> HorizontalPodAutoscalerBehavior {
+pub(super) fn behavior(stabilization: Millis) -> HorizontalPodAutoscalerBehavior {
     let policy = |type_: &str, value| HPAScalingPolicy {
         type_: type_.to_owned(),
         value,

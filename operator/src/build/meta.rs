@@ -21,6 +21,11 @@ pub(crate) fn child_name(gateway: &str) -> String {
     format!("{gateway}-gateway")
 }
 
+/// Name of the HorizontalPodAutoscaler that KEDA makes. The one that it would choose could be too long for it.
+pub(crate) fn keda_name(gateway: &str) -> String {
+    format!("{gateway}-keda")
+}
+
 /// Name of the Service for metrics, which must not be that of the Service for clients of another WsGateway: of one that is
 /// called GATEWAY-admin, say. `is_taken` says whether a WsGateway of this namespace has a name.
 pub(crate) fn admin_name(gateway: &str, is_taken: impl Fn(&str) -> bool) -> String {

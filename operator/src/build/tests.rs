@@ -12,6 +12,7 @@ use super::*;
 mod expose;
 mod openshift;
 mod pods;
+mod scaling;
 
 const SAMPLE: &str = include_str!("../../../manifests/samples/odin.yaml");
 const REDIS: &str = include_str!("../../../manifests/samples/redis.yaml");
@@ -81,6 +82,7 @@ fn text(objects: &Objects) -> String {
     add(&objects.admin);
     add(&objects.disruption);
     objects.autoscaler.iter().for_each(|object| add(object));
+    objects.scaled_object.iter().for_each(|object| add(object));
     objects.ingress.iter().for_each(|object| add(object));
     objects.monitor.iter().for_each(|object| add(object));
     objects.route.iter().for_each(|object| add(object));
@@ -151,43 +153,6 @@ fn objects_are_applied_in_an_order_in_which_each_finds_what_it_names() {
 fn without_autoscaling_there_is_no_autoscaler_and_without_the_kind_no_monitor() {
     let objects = built(SAMPLE, false);
     assert!(objects.autoscaler.is_none() && objects.monitor.is_none());
-}
-
-#[test]
-fn two_to_five_pods_follow_cpu_and_connections_whichever_asks_for_more() {
-    let objects = built(include_str!("../../../manifests/samples/odin-autoscaled.yaml"), false);
-    let spec = objects.autoscaler.unwrap().spec.unwrap();
-    assert_eq!((spec.min_replicas, spec.max_replicas), (Some(2), 5));
-    let metrics = spec.metrics.unwrap().into_iter().map(|metric| {
-        let pods = metric.pods.unwrap();
-        (pods.metric.name, pods.target.average_value.unwrap().0)
-    });
-    let wanted = [("wsgateway_connections", "8000"), ("wsgateway_cpu_percent", "60")];
-    let wanted = wanted.map(|(name, average)| (name.to_owned(), average.to_owned()));
-    assert_eq!(metrics.collect::<Vec<_>>(), wanted);
-    let down = spec.behavior.unwrap().scale_down.unwrap();
-    assert_eq!(down.stabilization_window_seconds, Some(300));
-}
-
-#[test]
-fn the_autoscalers_least_follows_the_schedule() {
-    let mut gateway = parse(FULL).unwrap();
-    let schedule = serde_json::json!([
-        { "cron": "45 8 * * 1-5", "timeZone": "America/New_York", "minReplicas": 4 },
-        { "cron": "0 17 * * 1-5", "timeZone": "America/New_York", "minReplicas": 3 },
-    ]);
-    let autoscaling = gateway.spec.autoscaling.as_mut().unwrap();
-    autoscaling.schedule = serde_json::from_value(schedule).unwrap();
-    gateway.spec.replicas = 1;
-    for (now, least) in [("2026-11-27T14:00:00Z", 4), ("2026-11-28T14:00:00Z", 3)] {
-        let valid = validate(&gateway).unwrap().at(now.parse().unwrap());
-        let objects = objects(&valid, &surroundings(&valid, &BTreeSet::new(), None)).unwrap();
-        let spec = objects.autoscaler.unwrap().spec.unwrap();
-        assert_eq!((spec.min_replicas, valid.effective_replicas()), (Some(least), least));
-    }
-    gateway.spec.autoscaling.as_mut().unwrap().schedule[0].min_replicas = 6;
-    let refused = validate(&gateway).unwrap_err();
-    assert_eq!(refused[0].path, "spec.autoscaling.schedule[0].minReplicas");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The watches that fill the inventory. Each is a task: trouble of one does not hold up the others.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -12,6 +12,7 @@ use kube::core::{DynamicObject, PartialObjectMeta, PartialObjectMetaExt as _};
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::Event;
 use kube::{Client, Resource};
+use serde_json::json;
 use tokio::sync::watch as channel;
 use tokio::task::AbortHandle;
 
@@ -81,6 +82,52 @@ pub(crate) async fn autoscalers(
     follower.run(Kind::HorizontalPodAutoscaler, events, keep).await;
 }
 
+/// The watch of KEDA's objects begins anew whenever the cluster learns of the kind.
+type Shared = Arc<Mutex<Writer<DynamicObject>>>;
+
+/// The same for KEDA's ScaledObjects, of whose status only the conditions matter, too.
+async fn scaled_objects(follower: Follower, writer: Shared) {
+    let kind = Kind::ScaledObject;
+    let apis = follower.scope.apis_of::<DynamicObject>(&follower.client, &kind.resource());
+    let write = |event: &Event<DynamicObject>| {
+        // Valid after any panic: at worst conditions are those of before.
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.apply_watcher_event(event);
+        writer.as_reader()
+    };
+    let store = write(&Event::Init);
+    let known = {
+        let store = store.clone();
+        move |namespace: &str| -> Vec<DynamicObject> {
+            let objects = store.state().into_iter();
+            let here = |object: &Arc<DynamicObject>| {
+                object.metadata.namespace.as_deref() == Some(namespace)
+            };
+            objects.filter(here).map(|object| (*object).clone()).collect()
+        }
+    };
+    let events = children::events(apis, &ours(), known);
+    let keep = |event: &Event<DynamicObject>| {
+        let slim = only_conditions(event);
+        let before = object(&slim)
+            .and_then(|object| store.get(&ObjectRef::from_obj_with(object, kind.resource())));
+        let news = object(&slim).map(|object| &object.data) != before.as_ref().map(|was| &was.data);
+        write(&slim);
+        news
+    };
+    follower.run(kind, events, keep).await;
+}
+
+/// Of a ScaledObject its metadata and its conditions: the rest of its status changes with every poll.
+fn only_conditions(event: &Event<DynamicObject>) -> Event<DynamicObject> {
+    let mut event = slim(event);
+    if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &mut event {
+        let conditions = object.data["status"]["conditions"].take();
+        object.data = json!({ "status": { "conditions": conditions } });
+    }
+    event
+}
+
 /// What an autoscaler says of itself, without the times.
 fn said(autoscaler: &HorizontalPodAutoscaler) -> Vec<[Option<String>; 4]> {
     let status = autoscaler.status.clone().unwrap_or_default();
@@ -143,7 +190,12 @@ impl Follower {
 }
 
 /// Watches optional kinds as long as the cluster knows them, until dropped.
-pub(crate) async fn optional(follower: Follower, mut known: channel::Receiver<BTreeSet<Kind>>) {
+pub(crate) async fn optional(
+    follower: Follower,
+    scaled: Writer<DynamicObject>,
+    mut known: channel::Receiver<BTreeSet<Kind>>,
+) {
+    let scaled: Shared = Arc::new(Mutex::new(scaled));
     let mut watches: HashMap<Kind, Watching> = HashMap::new();
     loop {
         let kinds = known.borrow_and_update().clone();
@@ -156,7 +208,12 @@ pub(crate) async fn optional(follower: Follower, mut known: channel::Receiver<BT
         });
         for kind in kinds {
             watches.entry(kind).or_insert_with(|| {
-                Watching(tokio::spawn(follow(follower.clone(), kind)).abort_handle())
+                let follower = follower.clone();
+                let task = match kind {
+                    Kind::ScaledObject => tokio::spawn(scaled_objects(follower, scaled.clone())),
+                    _ => tokio::spawn(follow(follower, kind)),
+                };
+                Watching(task.abort_handle())
             });
         }
         if known.changed().await.is_err() {
@@ -176,8 +233,6 @@ impl Drop for Watching {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -1,8 +1,7 @@
 //! All conditions of one reconciliation (pure): what the stages found, and what the pods say.
 
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-
 use super::judge::{self, Facts};
+use super::scaling::{self, Scaler};
 use super::{
     AUTOSCALING, DEGRADED, EXPOSE_READY, Findings, GATEWAY_READY, MONITORING_READY, PAUSED,
     PROGRESSING, READY, STREAM_READY, Verdict,
@@ -25,17 +24,19 @@ pub(crate) struct Outcomes {
     pub(crate) monitoring: Option<Verdict>,
     /// Whether there is to be an autoscaler.
     pub(crate) is_autoscaled: bool,
+    /// Why there is none yet.
+    pub(crate) no_scaler: Option<Verdict>,
 }
 
 /// Findings with all conditions. `is_known`: Ready has been told before.
 pub(crate) fn conclude<'a>(
     findings: Findings<'a>,
     facts: &Facts<'_>,
-    autoscaler: Option<&HorizontalPodAutoscaler>,
+    scaler: &Scaler<'_>,
     outcomes: Outcomes,
     is_known: bool,
 ) -> Findings<'a> {
-    let Outcomes { standstill, stream, obstacle, exposure, monitoring, .. } = outcomes;
+    let Outcomes { standstill, stream, obstacle, exposure, monitoring, no_scaler, .. } = outcomes;
     let (is_exposed, is_autoscaled) = (outcomes.is_exposed, outcomes.is_autoscaled);
     let is_invalid = standstill.as_ref().is_some_and(|verdict| !verdict.is_planned);
     let gateway =
@@ -51,11 +52,12 @@ pub(crate) fn conclude<'a>(
         _ => Some(judge::degraded(facts)).filter(|degraded| degraded.holds || facts.all_asked()),
     };
     let is_serving = gateway.as_ref().is_some_and(|gateway| gateway.holds);
-    let autoscaling = is_autoscaled.then(|| judge::autoscaling(autoscaler, &facts.metric));
-    let autoscaling = autoscaling.flatten().map(|told| {
+    let told = || {
+        let told = scaling::verdict(scaler, &facts.metric)?;
         // Without pods there is no metric.
-        if is_serving { told } else { told.planned() }
-    });
+        Some(if is_serving { told } else { told.planned() })
+    };
+    let autoscaling = if is_autoscaled { no_scaler.or_else(told) } else { None };
     // What the operator cannot ask is not what is wrong with the service.
     let trouble =
         degraded.as_ref().filter(|degraded| degraded.holds && degraded.reason != "PodsSilent");
@@ -139,7 +141,8 @@ mod tests {
         };
         let manifest = include_str!("../../../manifests/samples/odin.yaml");
         let gateway = wsgateway_crds::parse(manifest).unwrap();
-        let findings = conclude(Findings::of(&gateway), &facts, None, outcomes, false);
+        let findings =
+            conclude(Findings::of(&gateway), &facts, &Scaler::default(), outcomes, false);
         let status = compute(&findings, None, now, std::time::Duration::ZERO);
         let words = |state: &str, reason: &str| format!("{state} {reason}");
         status.conditions.iter().map(|c| (c.type_.clone(), words(&c.status, &c.reason))).collect()

@@ -4,18 +4,14 @@
 use std::fmt::Write as _;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::jiff::Timestamp;
 
 use super::Verdict;
 use crate::fleet::{self, PodFacts, Problem, Seen};
 use crate::metrics_api::Registered;
-use crate::text::cut;
 
 /// Pods named in one message; the others are counted.
 const NAMED: usize = 3;
-/// Longest text taken from another controller.
-const LONGEST_TEXT: usize = 400;
 
 /// What is known of the pods.
 #[derive(Debug)]
@@ -202,71 +198,6 @@ pub(crate) fn degraded(facts: &Facts<'_>) -> Verdict {
         );
     }
     Verdict::no("NoProblem", "no pod has a problem")
-}
-
-/// Whether the autoscaler does its work: Autoscaling. `None`: it has not told yet.
-pub(crate) fn autoscaling(
-    autoscaler: Option<&HorizontalPodAutoscaler>,
-    metric: &Registered,
-) -> Option<Verdict> {
-    let conditions = autoscaler?.status.as_ref()?.conditions.as_deref()?;
-    let find = |kind: &str, state: &str| {
-        conditions.iter().find(|condition| condition.type_ == kind && condition.status == state)
-    };
-    let words =
-        |condition: &k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscalerCondition| {
-            let reason = condition.reason.as_deref().unwrap_or_default();
-            let message = condition.message.as_deref().unwrap_or_default();
-            cut(&format!("{reason}: {message}"), LONGEST_TEXT)
-        };
-    if let Some(condition) = find("AbleToScale", "False") {
-        return Some(Verdict::no("CannotScale", words(condition)));
-    }
-    if let Some(condition) = find("ScalingActive", "False") {
-        if condition.reason.as_deref() == Some("ScalingDisabled") {
-            return Some(
-                Verdict::no("ScaledToZero", "spec.replicas is 0, which stops the autoscaler, too")
-                    .planned(),
-            );
-        }
-        return Some(Verdict::no(
-            "NoMetric",
-            format!(
-                "the number of pods stays as it is: {} ({})",
-                no_metric(metric),
-                words(condition)
-            ),
-        ));
-    }
-    find("ScalingActive", "True")?;
-    let most = find("ScalingLimited", "True")
-        .filter(|condition| condition.reason.as_deref() == Some("TooManyReplicas"));
-    Some(match most {
-        Some(_) => Verdict::yes(
-            "AtMaximum",
-            "more pods are called for than autoscaling.maxReplicas allows: raise it, or capacity.connectionsPerPod",
-        ),
-        None => Verdict::yes("Active", "the autoscaler follows the connections"),
-    })
-}
-
-/// Why an autoscaler may have no metric, and what to do.
-fn no_metric(metric: &Registered) -> String {
-    match metric {
-        Registered::Ours => "the operator serves wsgateway_connections in custom.metrics.k8s.io, and the autoscaler has no \
-             value of it; it asks again every few seconds"
-            .to_owned(),
-        Registered::Taken(whose) => format!(
-            "custom.metrics.k8s.io is served by {whose}, which has no wsgateway_connections; add it there, or delete the \
-             APIService: then the operator serves it"
-        ),
-        Registered::Unknown(why) => {
-            format!("the operator does not serve custom.metrics.k8s.io yet: {}", cut(why, LONGEST_TEXT))
-        }
-        Registered::Off => "the metric wsgateway_connections is not served in custom.metrics.k8s.io; start the operator with \
-             --metrics-api (chart: metricsApi.enabled), or set up your metrics adapter"
-            .to_owned(),
-    }
 }
 
 /// The pods' problems as one: the most frequent reason first named, and which pods.

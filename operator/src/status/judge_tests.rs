@@ -151,28 +151,6 @@ fn pods_that_do_not_answer_or_have_no_room_degrade() {
     assert_eq!(degraded(&facts(&deployment, &full)).reason, "Full");
 }
 
-#[rstest]
-#[case("ScalingActive", "False", "FailedGetPodsMetric", Some((false, "NoMetric")))]
-#[case("ScalingActive", "False", "ScalingDisabled", Some((false, "ScaledToZero")))]
-#[case("AbleToScale", "False", "FailedGetScale", Some((false, "CannotScale")))]
-#[case("ScalingActive", "True", "ValidMetricFound", Some((true, "Active")))]
-#[case("AbleToScale", "True", "SucceededGetScale", None)]
-fn the_autoscaler_s_own_conditions_are_told_in_our_words(
-    #[case] kind: &str,
-    #[case] state: &str,
-    #[case] reason: &str,
-    #[case] expected: Option<(bool, &str)>,
-) {
-    let autoscaler: HorizontalPodAutoscaler = serde_json::from_value(json!({
-        "metadata": {}, "status": { "desiredReplicas": 1,
-            "conditions": [{ "type": kind, "status": state, "reason": reason, "message": "as it says" }] },
-    }))
-    .unwrap();
-    let verdict = autoscaling(Some(&autoscaler), &Registered::Ours);
-    assert_eq!(verdict.map(|verdict| (verdict.holds, verdict.reason)), expected);
-    assert_eq!(autoscaling(None, &Registered::Off), None);
-}
-
 #[test]
 fn a_halt_degrades_and_is_told_with_its_numbers_wherever_it_is_told() {
     let deployment = deployment(2);

@@ -40,6 +40,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("get list watch create patch delete", "networking.k8s.io/ingresses"),
     ("get list watch create patch delete", "gateway.networking.k8s.io/httproutes"),
     ("get list watch create patch delete", "monitoring.coreos.com/servicemonitors"),
+    ("get list watch create patch delete", "keda.sh/scaledobjects"),
     ("list watch patch", "/pods"),
     ("list patch delete", "apps/replicasets"),
     ("get", "/secrets"),

@@ -26,13 +26,13 @@ const API_SERVICE: &str = "v1beta2.custom.metrics.k8s.io";
 /// The autoscaler learns of a kind up to half a minute late.
 const LATE: Duration = Duration::from_secs(120);
 
-async fn plane_of_its_own() -> Result<&'static ControlPlane> {
+pub(crate) async fn plane_of_its_own() -> Result<&'static ControlPlane> {
     let plane: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start().await?));
     plane.apply_crd(&WsGateway::crd()).await?;
     Ok(plane)
 }
 
-fn api_services(client: &Client) -> Api<DynamicObject> {
+pub(crate) fn api_services(client: &Client) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("apiregistration.k8s.io", "v1", "APIService");
     Api::all_with(client.clone(), &ApiResource::from_gvk(&kind))
 }
@@ -79,11 +79,11 @@ async fn raw(client: &Client, path: &str) -> Result<Value, u16> {
 
 /// Gateways in the place of pods.
 #[derive(Default)]
-struct Kubelet(Vec<(String, Running)>);
+pub(crate) struct Kubelet(pub(crate) Vec<(String, Running)>);
 
 impl Kubelet {
     /// Starts a gateway for each pod that has none.
-    async fn sync(&mut self, world: &World) -> Result<()> {
+    pub(crate) async fn sync(&mut self, world: &World) -> Result<()> {
         let files = world.files(|_| true).await?;
         let pods = world.api::<Pod>().list(&ListParams::default()).await?.items;
         for pod in pods {
@@ -99,7 +99,7 @@ impl Kubelet {
         Ok(())
     }
 
-    async fn end(self) -> Result<()> {
+    pub(crate) async fn end(self) -> Result<()> {
         for (_, gateway) in self.0 {
             tokio::task::spawn_blocking(move || gateway.abort()).await?;
         }
@@ -107,9 +107,9 @@ impl Kubelet {
     }
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-async fn connect(gateway: &Running, count: usize) -> Result<Vec<Socket>> {
+pub(crate) async fn connect(gateway: &Running, count: usize) -> Result<Vec<Socket>> {
     let url = format!("ws://{}/ws", gateway.client_addr);
     let mut sockets = Vec::new();
     for _ in 0..count {
@@ -118,7 +118,7 @@ async fn connect(gateway: &Running, count: usize) -> Result<Vec<Socket>> {
     Ok(sockets)
 }
 
-async fn replicas(world: &World, wanted: i32, kubelet: &mut Kubelet) -> Result<()> {
+pub(crate) async fn replicas(world: &World, wanted: i32, kubelet: &mut Kubelet) -> Result<()> {
     let begun = std::time::Instant::now();
     loop {
         kubelet.sync(world).await?;

@@ -120,7 +120,7 @@ fn more(after: &ValidGateway, to: i32, now: &Now) -> String {
 #[cfg(test)]
 mod tests {
     use wsgateway_config::Millis;
-    use wsgateway_crds::ValidAutoscaling;
+    use wsgateway_crds::{ValidAutoscaling, ValidMetricsSource};
 
     use super::super::pods::Pod;
     use super::*;
@@ -134,9 +134,11 @@ mod tests {
 
     fn autoscaled(replicas: i32, min: i32, max: i32) -> ValidGateway {
         let (cpu_percent, stabilization) = (None, Millis::from_secs(300));
-        let bounds =
-            ValidAutoscaling { min, max, cpu_percent, stabilization, schedule: Vec::new() };
-        ValidGateway { autoscaling: Some(bounds), ..gateway(replicas) }
+        let (source, schedule) = (ValidMetricsSource::Operator, Vec::new());
+        let bounds = ValidAutoscaling { min, max, source, cpu_percent, stabilization, schedule };
+        let mut gateway = gateway(replicas);
+        gateway.autoscaling = Some(bounds);
+        gateway
     }
 
     fn now(counts: &[i64]) -> Now {
