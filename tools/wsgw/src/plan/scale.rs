@@ -136,7 +136,9 @@ mod tests {
         let (cpu_percent, stabilization) = (None, Millis::from_secs(300));
         let bounds =
             ValidAutoscaling { min, max, cpu_percent, stabilization, schedule: Vec::new() };
-        ValidGateway { autoscaling: Some(bounds), ..gateway(replicas) }
+        let mut gateway = gateway(replicas);
+        gateway.autoscaling = Some(bounds);
+        gateway
     }
 
     fn now(counts: &[i64]) -> Now {
