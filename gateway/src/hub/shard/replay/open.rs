@@ -88,7 +88,8 @@ impl Replays {
         let Start::Offset(offset) = from else { return };
         // A stranger may send any number as a cursor.
         let next = offset.checked_add(1);
-        let missed = self.past.history.view(live.epoch()).zip(next).and_then(|(view, next)| view.get(next));
+        let missed =
+            self.past.history.view(live.epoch()).zip(next).and_then(|(view, next)| view.get(next));
         let away = missed.map_or(0, |missed| unix_ms().saturating_sub(missed.ts));
         live.clients.totals.count_away(away);
     }
