@@ -299,7 +299,7 @@ fn pids_of(uid: &str) -> Result<Vec<u32>> {
         let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
         // With systemd as the cgroup driver the dashes of the uid are underscores.
         let is_of_pod = groups.contains(uid) || groups.contains(&uid.replace('-', "_"));
-        if is_of_pod && name.trim() == "gateway" {
+        if is_of_pod && name.trim() != "pause" {
             found.push(pid);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 use harness::wait_until;
 use kube::ResourceExt as _;
@@ -12,9 +12,12 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, PATIENCE};
 use crate::crowd::Crowd;
+use crate::samples::Samples;
 
 /// Clients that have moved when something else happens in the middle.
 const SOME: u64 = 20;
+/// Clients of a pod may differ from the mean by so much of it, once they are spread.
+const EVEN: f64 = 0.35;
 /// How often the meter is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -94,11 +97,17 @@ impl Event {
     ///
     /// # Errors
     /// When the cluster does not get there.
-    pub async fn inflict(self, cluster: &Cluster, crowd: &mut Crowd, stamp: u64) -> Result<()> {
+    pub async fn inflict(
+        self,
+        cluster: &Cluster,
+        crowd: &mut Crowd,
+        samples: &Samples,
+        stamp: u64,
+    ) -> Result<()> {
         match self {
             Self::Rise => {
                 crowd.come().await?;
-                cluster.settled(4).await
+                spread(cluster, samples, 4).await
             }
             Self::Rollout => {
                 cluster.edit(&another_template(stamp)).await?;
@@ -107,12 +116,12 @@ impl Event {
             Self::NodeDrain => {
                 let node = cluster.drain_node().await?;
                 cluster.uncordon(&node).await?;
-                cluster.settled(4).await
+                spread(cluster, samples, 4).await
             }
             Self::PodKill => {
                 cluster.kill_pod().await?;
                 moved(crowd, SOME).await?;
-                cluster.settled(4).await
+                spread(cluster, samples, 4).await
             }
             Self::NatsRestart => {
                 cluster.restart_nats().await?;
@@ -161,6 +170,18 @@ async fn change_of_mind(cluster: &Cluster, crowd: &mut Crowd) -> Result<()> {
     cluster.settled(4).await?;
     ensure!(before == uids().await?, "pods were replaced, though their drain was called off");
     Ok(())
+}
+
+/// Waits until so many pods have about the same number of clients each, and are at rest.
+async fn spread(cluster: &Cluster, samples: &Samples, pods: usize) -> Result<()> {
+    let even = wait_until(PATIENCE, "clients that are spread", async || {
+        let last = samples.last();
+        let mean = last.values().sum::<u64>() as f64 / last.len().max(1) as f64;
+        let is_even = |count: &u64| (*count as f64 - mean).abs() <= EVEN * mean;
+        last.len() == pods && last.values().all(is_even)
+    });
+    even.await.with_context(|| format!("connections: {:?}", samples.last()))?;
+    cluster.settled(pods).await
 }
 
 async fn draining(cluster: &Cluster) -> Result<()> {

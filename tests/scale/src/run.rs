@@ -89,7 +89,7 @@ async fn one(
     crowd.publishers.go();
     sleep(STEADY).await;
     let pods = samples.last().len();
-    event.inflict(cluster, crowd, stamp).await?;
+    event.inflict(cluster, crowd, samples, stamp).await?;
     sleep(STEADY).await;
     let (settled, retries) = crowd.settle().await?;
     Ok(Row {
