@@ -7,8 +7,9 @@ use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
-/// An API server that is back should not wait for us: a watch costs it one request.
-const LONGEST_OF_A_WATCH: Duration = Duration::from_secs(8);
+/// An API server that is back should not wait for us: a watch costs it one request, and of reconciliations only a few go on
+/// at a time.
+const LONGEST_FOR_A_SERVER: Duration = Duration::from_secs(8);
 
 /// Failures in a row of each WsGateway; an entry lives from the first failure to the next success or the end.
 #[derive(Debug, Default)]
@@ -19,9 +20,19 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// Counts a failure and says how long to wait; `jitter` is 0 to 1.
     pub(crate) fn failed(&self, namespace: &str, name: &str, jitter: f64) -> Duration {
+        self.count(namespace, name, LONGEST, jitter)
+    }
+
+    /// The same for a failure of the API server itself, which may be over at any moment: a reconciliation consists of many
+    /// requests, each of which may meet it.
+    pub(crate) fn server_failed(&self, namespace: &str, name: &str, jitter: f64) -> Duration {
+        self.count(namespace, name, LONGEST_FOR_A_SERVER, jitter)
+    }
+
+    fn count(&self, namespace: &str, name: &str, longest: Duration, jitter: f64) -> Duration {
         let mut failures = self.lock();
         let count = failures.entry((namespace.to_owned(), name.to_owned())).or_default();
-        let wait = delay(*count, LONGEST, jitter);
+        let wait = delay(*count, longest, jitter);
         *count = count.saturating_add(1);
         wait
     }
@@ -59,7 +70,7 @@ impl Iterator for WatchBackoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let wait = delay(self.failures, LONGEST_OF_A_WATCH, fastrand::f64());
+        let wait = delay(self.failures, LONGEST_FOR_A_SERVER, fastrand::f64());
         self.failures = self.failures.saturating_add(1);
         Some(wait)
     }
@@ -82,6 +93,7 @@ mod tests {
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(backoff.failed("a", "other", 0.0), FIRST / 2);
         assert_eq!(backoff.failures("a", "b"), 8);
+        assert_eq!(backoff.server_failed("a", "b", 1.0), LONGEST_FOR_A_SERVER);
         backoff.succeeded("a", "b");
         assert_eq!(backoff.failures("a", "b"), 0);
         assert_eq!(backoff.failed("a", "b", 1.0), FIRST);

@@ -82,7 +82,10 @@ pub(crate) fn after_error(
 ) -> Action {
     let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     context.metrics.problem(error.stage.as_str(), error.reason);
-    let wait = context.backoff.failed(&namespace, &name, fastrand::f64());
+    let wait = match error.is_temporary() {
+        true => context.backoff.server_failed(&namespace, &name, fastrand::f64()),
+        false => context.backoff.failed(&namespace, &name, fastrand::f64()),
+    };
     tracing::warn!(
         namespace,
         name,

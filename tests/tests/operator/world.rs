@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use async_nats::jetstream::{self, stream::Info};
 use harness::{ControlPlane, Identity, Nats, merge, wait_until, wait_until_some};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -302,12 +303,29 @@ impl World {
     pub(crate) async fn pods(&self, count: usize) -> Result<Vec<String>> {
         let pods = self.api::<Pod>();
         let selector = ListParams::default().labels("app.kubernetes.io/instance=odin");
-        wait_until_some(SOON, &format!("{count} pods"), async || {
+        let found = wait_until_some(SOON, &format!("{count} pods"), async || {
             let list = pods.list(&selector).await.ok()?;
             (list.items.len() == count)
                 .then(|| list.items.iter().map(|pod| pod.name_any()).collect::<Vec<_>>())
         })
-        .await
+        .await;
+        match found {
+            Ok(names) => Ok(names),
+            Err(error) => Err(error.context(self.what_is_there().await)),
+        }
+    }
+
+    /// For whoever reads of a failure.
+    async fn what_is_there(&self) -> String {
+        let all = ListParams::default();
+        let pods = self.api::<Pod>().list(&all).await.map(|list| {
+            let name = |pod: Pod| format!("{} {:?}", pod.name_any(), pod.metadata.deletion_timestamp);
+            list.items.into_iter().map(name).collect::<Vec<_>>()
+        });
+        let deployment = self.api::<Deployment>().get_opt("odin-gateway").await;
+        let deployment = deployment.map(|found| found.map(|found| (found.spec, found.status)));
+        let conditions = self.status(ODIN).await.map(|status| status.conditions);
+        format!("pods {pods:?}; Deployment {deployment:?}; conditions {conditions:?}")
     }
 
     /// Sets the status of a pod as a kubelet would once it is ready.
