@@ -75,6 +75,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         },
         scale_down_per_minute: paces.scale_down,
         rebalance: fleet::rebalance(&spec.rebalance, paces.rebalance, &mut errors),
+        disruption: fleet::disruption(&spec.disruption, &mut errors),
         monitoring: fleet::monitoring(&spec.monitoring, &mut errors),
         network: network::network(&spec.network, &mut errors),
         pod,

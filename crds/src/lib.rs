@@ -60,13 +60,14 @@ pub use spec::{
     WhenUnsatisfiable,
 };
 pub use status::{
-    DisruptionKind, DisruptionStatus, Endpoints, Ownership, PodState, PodStatus, StreamStatus,
-    WsGatewayStatus,
+    DisruptionKind, DisruptionStatus, Endpoints, HaltStatus, Ownership, PodState, PodStatus,
+    StreamStatus, WsGatewayStatus,
 };
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
-    ValidAutoscaling, ValidExpose, ValidGateway, ValidIngress, ValidLimits, ValidMonitoring,
-    ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols, ValidRebalance, ValidRedis,
-    ValidResources, ValidRollout, ValidRoute, ValidService, ValidSource,
+    Even, ValidAutoscaling, ValidDisruption, ValidExpose, ValidGateway, ValidIngress, ValidLimits,
+    ValidMonitoring, ValidNats, ValidNetwork, ValidParent, ValidPod, ValidProtocols,
+    ValidRebalance, ValidRedis, ValidResources, ValidRollout, ValidRoute, ValidService,
+    ValidSource,
 };

@@ -63,6 +63,13 @@ pub struct WsGatewayStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub rebalance_asked: Option<String>,
+    /// That no more clients are moved, since too many of those who were missed messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halt: Option<HaltStatus>,
+    /// The value of the annotation wsgateway.dev/continue that was acted on last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub continue_asked: Option<String>,
     /// Ready: clients are served, by at least one pod whose source is live. StreamReady: the stream is as specified.
     /// GatewayReady: all pods wanted are ready, of the newest template. Progressing: pods are being started, replaced or
     /// drained. Degraded: clients are served less well than specified. Autoscaling: the autoscaler works; only with
@@ -134,6 +141,10 @@ pub enum PodState {
 pub struct DisruptionStatus {
     /// Why.
     pub kind: DisruptionKind,
+    /// Hash of the pod template of the Deployment meanwhile: for a rollout, that of the new pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub template: Option<String>,
     /// When the first client was to go.
     pub began: Time,
     /// When the last one was. Absent: it goes on, and its numbers have two digits.
@@ -148,11 +159,43 @@ pub struct DisruptionStatus {
     /// Clients that resumed meanwhile and were told of messages that are not to be had any more.
     #[schemars(range(min = 0))]
     pub lost: i64,
+    /// Clients that were turned away meanwhile, because there was no room or a pod had not read its stream yet.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub refused: i64,
     /// How long 99 of 100 who resumed had been without messages at most (ms): an upper bound, of 100, 250, 500, 1000, 2000,
     /// 5000, 10000, 30000 and 120000. Absent: nobody resumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub away_p99_ms: Option<i64>,
+}
+
+/// That clients are not moved any more until somebody says so.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HaltStatus {
+    /// What is halted.
+    pub kind: DisruptionKind,
+    /// Hash of the pod template of the Deployment: another one ends the halt.
+    #[schemars(length(max = 64))]
+    pub template: String,
+    /// Since when.
+    pub since: Time,
+    /// Clients that were asked to reconnect.
+    #[schemars(range(min = 0))]
+    pub clients: i64,
+    /// Clients that resumed and missed nothing.
+    #[schemars(range(min = 0))]
+    pub recovered: i64,
+    /// Clients that resumed and were told of messages that are not to be had any more.
+    #[schemars(range(min = 0))]
+    pub lost: i64,
+    /// Clients that were turned away.
+    #[schemars(range(min = 0))]
+    pub refused: i64,
+    /// The annotation wsgateway.dev/continue has got another value since: it goes on to its end.
+    #[serde(default)]
+    pub continued: bool,
 }
 
 /// Why pods hand clients over.

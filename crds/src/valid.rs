@@ -60,6 +60,8 @@ pub struct ValidGateway {
     pub scale_down_per_minute: u32,
     /// How clients are spread over the pods again.
     pub rebalance: ValidRebalance,
+    /// What clients may be put to.
+    pub disruption: ValidDisruption,
     /// What Prometheus sees.
     pub monitoring: ValidMonitoring,
     /// Who may connect.
@@ -221,6 +223,37 @@ pub struct ValidRebalance {
     pub min_connections: u64,
     /// Clients in a minute.
     pub per_minute: u32,
+}
+
+/// How many clients a pod should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Even {
+    /// On average, rounded up: a pod that has too many keeps so many.
+    pub mean: u64,
+    /// Most that a pod may have without handing any over.
+    pub most: u64,
+}
+
+/// Standard deviations that a pod may be above the mean besides: where clients find their pod by chance, some are.
+const CHANCE: u64 = 3;
+
+impl ValidRebalance {
+    /// How many clients a pod should have of so many on so many pods.
+    #[must_use]
+    pub fn even(&self, clients: u64, pods: u64) -> Even {
+        let mean = clients.div_ceil(pods.max(1));
+        let tolerated = mean.saturating_mul(100 + u64::from(self.tolerance_percent)) / 100;
+        Even { mean, most: tolerated + CHANCE * mean.isqrt() }
+    }
+}
+
+/// What clients may be put to, whatever moves them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValidDisruption {
+    /// Whether it stops when they miss messages.
+    pub halt_on_loss: bool,
+    /// How often a client may be moved in an hour.
+    pub max_per_client_per_hour: Option<u32>,
 }
 
 /// How pods hand over their clients.

@@ -73,6 +73,8 @@ pub(crate) struct Connection {
     pub due: due::List,
     /// Shard-wide number of this connection; tells a timer's connection from a later one in the same slot.
     pub serial: u32,
+    /// Tick at which it was upgraded.
+    pub opened: u32,
     /// Tick of the last sign of life.
     pub heard: u32,
     /// Tick at which a closing connection is dropped.
@@ -111,6 +113,7 @@ impl Connection {
             stamp: 0,
             due: due::List::default(),
             serial,
+            opened: tick,
             heard: tick,
             close_by: 0,
             phase: Phase::Open,

@@ -14,7 +14,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use wsgateway_config::ShedReason;
 use wsgateway_runtime::readiness::Readiness;
 
 use crate::clients::CLOSE_TIMEOUT;
@@ -22,7 +21,7 @@ use crate::counters::{Counters, Totals};
 use crate::encode::Delivery;
 use crate::history::Past;
 use arrivals::Handover;
-use inbox::{Entry, Inbox};
+use inbox::{Entry, Inbox, Who};
 use shard::handler::Handler;
 use shard::{Settings, Shard};
 
@@ -108,12 +107,12 @@ impl Hub {
     }
 
     /// Asks so many connections to reconnect, from each shard its share, evenly spread over `window`.
-    pub(crate) fn shed(&self, count: u64, window: Duration, reason: ShedReason) {
+    pub(crate) fn shed(&self, count: u64, window: Duration, who: Who) {
         let loads: Vec<u64> = self.shards.iter().map(|lane| lane.counters.load()).collect();
         for (lane, count) in self.shards.iter().zip(shares(&loads, count)) {
             if count > 0 {
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
-                lane.inbox.push(Entry::Shed { count, window, reason });
+                lane.inbox.push(Entry::Shed { count, window, who });
             }
         }
     }

@@ -71,6 +71,14 @@ impl Rejections {
             descriptors: reason("descriptors"),
         })
     }
+
+    /// Clients who did nothing wrong and met a pod that was not about to stop either.
+    pub(crate) fn unexpected(&self) -> u64 {
+        [&self.full, &self.source_not_ready, &self.fallbacks_full, &self.descriptors]
+            .into_iter()
+            .map(IntCounter::get)
+            .sum()
+    }
 }
 
 type Read = fn(&Facts) -> u64;

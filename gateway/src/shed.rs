@@ -15,6 +15,7 @@ use wsgateway_config::{Shed, ShedReason};
 use crate::admission::Admission;
 use crate::app::Running;
 use crate::hub::Hub;
+use crate::hub::inbox::Who;
 use crate::reload::{self, FileError};
 
 /// The file with the instruction of this pod.
@@ -197,7 +198,7 @@ impl Shedding {
         let (was_closed, count) = (pass.is_closed, pass.due(taken, now));
         // Those who are being let in at this very moment are counted the next time.
         let count = if was_closed { count } else { pass.undo(count) };
-        Step { is_closed: pass.is_closed, count, reason: Some(pass.shed.reason) }
+        Step { is_closed: pass.is_closed, count, who: Some(who(&pass.shed)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Pass>> {
@@ -211,7 +212,12 @@ impl Shedding {
 struct Step {
     is_closed: bool,
     count: u64,
-    reason: Option<ShedReason>,
+    who: Option<Who>,
+}
+
+fn who(shed: &Shed) -> Who {
+    let age = Duration::from_secs(shed.min_age_seconds.into());
+    Who { reason: shed.reason, min_age: Some(age).filter(|age| !age.is_zero()) }
 }
 
 impl Pass {
@@ -237,12 +243,12 @@ pub(crate) async fn run(
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let step = shedding.due(admission.taken(), Instant::now());
         admission.hold(step.is_closed);
-        match step.reason {
-            Some(reason) if step.count > 0 => hub.shed(step.count, TICK, reason),
+        match step.who {
+            Some(who) if step.count > 0 => hub.shed(step.count, TICK, who),
             None if was_shedding => hub.keep(),
             _ => {}
         }
-        was_shedding = step.reason.is_some();
+        was_shedding = step.who.is_some();
     }
 }
 
@@ -252,7 +258,8 @@ mod tests {
 
     fn shed(id: &str, keep: u64, per_minute: u32) -> Shed {
         let reason = ShedReason::Rebalance;
-        Shed { id: id.to_owned(), reason, keep, per_minute, delay_ms: 1_000, until: 0 }
+        let id = id.to_owned();
+        Shed { id, reason, keep, per_minute, delay_ms: 1_000, min_age_seconds: 0, until: 0 }
     }
 
     /// Seconds at which so many were asked, of clients that leave a moment after they were.
@@ -307,7 +314,7 @@ mod tests {
         shedding.set(Some(shed("a", 0, 60)), start);
         assert_eq!(
             shedding.due(100, at(0)),
-            Step { reason: Some(ShedReason::Rebalance), ..Step::default() }
+            Step { who: Some(who(&shed("a", 0, 60))), ..Step::default() }
         );
         assert!(shedding.due(100, at(1)).is_closed);
         assert_eq!(shedding.due(100, at(2)).count, 1);

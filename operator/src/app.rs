@@ -29,7 +29,7 @@ use crate::fleet::{self, Pace, Pods};
 use crate::identity::Identity;
 use crate::inventory::{self, Follower, Inventory};
 use crate::kinds::Kind;
-use crate::metrics::Metrics;
+use crate::metrics::{Meters, Metrics};
 use crate::metrics_api::{MetricsApi, Registered};
 use crate::rollout::Turns;
 use crate::scope::Scope;
@@ -120,6 +120,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         Scope::new(&options.namespaces).map_err(|error| StartError::Options(error.to_string()))?;
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
+    let meters = Meters::new(&registry)?;
     let readiness = Readiness::new();
     let watching = readiness.gate("watch");
     let home = home(&options, &client);
@@ -167,7 +168,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         spread: crate::live::Spread::default(),
         backoff: crate::backoff::Backoff::default(),
         turns,
-        ledger: Ledger::default(),
+        ledger: Ledger::new(meters),
     });
     let address = context.options.metrics_api.metrics_api_address;
     let metrics_api = MetricsApi::bind(&context, plain, home, registered)

@@ -20,6 +20,7 @@ use wsgateway_crds::ValidGateway;
 use crate::FIELD_MANAGER;
 use crate::build::Desired;
 use crate::error::{Error, Stage as Step};
+use crate::halt::Contract;
 use crate::inventory::{Claim, Entry, Inventory, claim, fingerprint};
 use crate::kinds::{Concern, Kind};
 use crate::metrics::{Deed, Metrics};
@@ -107,6 +108,8 @@ pub(crate) struct Applied {
     pub(crate) wanted: Option<i32>,
     /// How clients are moved while none is.
     pub(crate) moves: Option<Plan>,
+    /// What clients have been put to by now.
+    pub(crate) contract: Option<Contract>,
     /// The next step of that need not wait for anybody.
     pub(crate) goes_on: bool,
 }

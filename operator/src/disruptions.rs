@@ -13,20 +13,24 @@ use k8s_openapi::jiff::Timestamp;
 use wsgateway_crds::{DisruptionKind, DisruptionStatus};
 
 use crate::fleet::{PodFacts, Tally};
+use crate::metrics::Meters;
 use crate::rollout::about;
 use crate::wake::Name;
 use crate::{moves, rollout};
 
 /// Entries of a status.
-const MOST: usize = 10;
+pub(crate) const MOST: usize = 10;
 /// After the last client was sent away, so long: it comes back, and its pod is asked for it.
 const SETTLE: Duration = Duration::from_secs(15);
 /// WsGateways remembered; what is forgotten is counted from then on.
 const REMEMBERED: usize = 20_000;
 
 /// The open entries of all WsGateways.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<HashMap<Name, Open>>);
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    open: Mutex<HashMap<Name, Open>>,
+    meters: Meters,
+}
 
 #[derive(Clone, Debug)]
 struct Open {
@@ -36,6 +40,30 @@ struct Open {
     carried: Tally,
     /// When clients were last seen to move.
     last: (Instant, Timestamp),
+    /// When one more was last seen to have been sent away, and how many there were then.
+    sent: (Instant, u64),
+    /// Those who went first have come back, and others may go.
+    is_passed: bool,
+    /// What of it has been metered: whether it is more than an intention, and who resumed.
+    metered: (bool, [u64; 2]),
+}
+
+/// The entry that is open, with all that was counted until now.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Current {
+    pub(crate) entry: DisruptionStatus,
+    /// Nobody was sent away for so long that whoever comes back has.
+    pub(crate) is_quiet: bool,
+    /// As noted by [`Ledger::pass`].
+    pub(crate) is_passed: bool,
+}
+
+/// What moves clients now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cause<'a> {
+    pub(crate) kind: Option<DisruptionKind>,
+    /// The template of the Deployment: what is done under another one is an entry of its own.
+    pub(crate) template: &'a str,
 }
 
 /// Why clients move at this moment, if they do.
@@ -48,6 +76,10 @@ pub(crate) fn kind(
         |pod: &PodFacts| pod.view.terminating && pod.view.ended.is_none() && !pod.is_idle();
     match (rollout, moves) {
         (rollout, _) if rollout.is_moving() => Some(DisruptionKind::Rollout),
+        // The pod that went last still hands over its clients.
+        (rollout::Stage::Halted(_), _) if pods.iter().any(is_ending) => {
+            Some(DisruptionKind::Rollout)
+        }
         (_, moves::Stage::Shrinking(moves)) if moves.pods > 0 => Some(DisruptionKind::ScaleDown),
         (_, moves::Stage::Rebalancing(_)) => Some(DisruptionKind::Rebalance),
         // Somebody else ends a pod: a node is emptied, say.
@@ -57,30 +89,38 @@ pub(crate) fn kind(
 }
 
 impl Ledger {
+    pub(crate) fn new(meters: Meters) -> Self {
+        Self { open: Mutex::default(), meters }
+    }
+
     /// The entries that follow from those of before, what moves clients now, and what was counted in all.
     pub(crate) fn enter(
         &self,
         key: &Name,
         mut entries: Vec<DisruptionStatus>,
-        kind: Option<DisruptionKind>,
+        Cause { kind, template }: Cause<'_>,
         counted: &Tally,
         (now, time): (Instant, Timestamp),
     ) -> Vec<DisruptionStatus> {
         let mut all = self.lock();
         let is_open = |entry: &&mut DisruptionStatus| entry.ended.is_none();
         if let Some(entry) = entries.last_mut().filter(is_open) {
-            let open = all.entry(key.clone()).or_insert_with(|| Open {
-                before: counted.clone(),
-                carried: carried(entry),
-                last: (now, time),
-            });
+            let open = all
+                .entry(key.clone())
+                .or_insert_with(|| Open::new(counted, carried(entry), (now, time)));
+            open.note(counted, now);
+            open.meter(key, entry.kind, counted, &self.meters);
             // A status is not written for each client.
             open.fill(entry, counted, about);
-            if kind == Some(entry.kind) {
+            let is_same = entry.template.as_deref().is_none_or(|of| of == template);
+            if kind == Some(entry.kind) && is_same {
                 open.last = (now, time);
             } else if kind.is_some() || now.saturating_duration_since(open.last.0) >= SETTLE {
                 open.fill(entry, counted, |count| count);
                 entry.ended = Some(Time(open.last.1));
+                if let (true, Some(p99)) = (entry.clients > 0, entry.away_p99_ms) {
+                    self.meters.away(key, entry.kind, p99);
+                }
                 all.remove(key);
             }
         } else {
@@ -93,15 +133,16 @@ impl Ledger {
             if all.len() >= REMEMBERED {
                 all.clear();
             }
-            let (before, carried) = (counted.clone(), Tally::default());
-            all.insert(key.clone(), Open { before, carried, last: (now, time) });
+            all.insert(key.clone(), Open::new(counted, Tally::default(), (now, time)));
             entries.push(DisruptionStatus {
                 kind,
+                template: Some(template.to_owned()).filter(|template| !template.is_empty()),
                 began: Time(time),
                 ended: None,
                 clients: 0,
                 recovered: 0,
                 lost: 0,
+                refused: 0,
                 away_p99_ms: None,
             });
         }
@@ -110,18 +151,76 @@ impl Ledger {
         entries
     }
 
+    /// The open entry of a WsGateway whose status has these, as it is now.
+    pub(crate) fn current(
+        &self,
+        key: &Name,
+        entries: &[DisruptionStatus],
+        counted: &Tally,
+        now: Instant,
+    ) -> Option<Current> {
+        let mut entry = entries.last().filter(|entry| entry.ended.is_none())?.clone();
+        let mut all = self.lock();
+        // After a restart the last client may have gone a moment ago.
+        let Some(open) = all.get_mut(key) else {
+            return Some(Current { entry, is_quiet: false, is_passed: false });
+        };
+        open.note(counted, now);
+        open.fill(&mut entry, counted, |count| count);
+        let is_quiet = now.saturating_duration_since(open.sent.0) >= SETTLE;
+        Some(Current { entry, is_quiet, is_passed: open.is_passed })
+    }
+
+    /// Notes that others may follow those who were moved first.
+    pub(crate) fn pass(&self, key: &Name) {
+        if let Some(open) = self.lock().get_mut(key) {
+            open.is_passed = true;
+        }
+    }
+
+    /// Notes whether clients stay where they are since some missed messages.
+    pub(crate) fn halted(&self, key: &Name, is_halted: bool) {
+        self.meters.halted(key, is_halted);
+    }
+
     /// Forgets a WsGateway that is gone.
     pub(crate) fn forget(&self, key: &Name) {
         self.lock().remove(key);
+        self.meters.forget(key);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Open>> {
         // Valid after any panic: at worst something is not counted.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Open {
+    fn new(counted: &Tally, carried: Tally, (now, time): (Instant, Timestamp)) -> Self {
+        let sent = (now, counted.sent_away);
+        let (before, metered) = (counted.clone(), (carried.sent_away > 0, [0, 0]));
+        Self { before, carried, last: (now, time), sent, is_passed: false, metered }
+    }
+
+    /// Meters what was counted since it was the last time.
+    fn meter(&mut self, key: &Name, kind: DisruptionKind, counted: &Tally, meters: &Meters) {
+        let sum = counted.since(&self.before);
+        let (has_begun, [recovered, gap]) = self.metered;
+        if sum.sent_away > 0 && !has_begun {
+            meters.begun(key, kind);
+        }
+        let new = [sum.recovered.saturating_sub(recovered), sum.with_gap.saturating_sub(gap)];
+        meters.resumed(key, kind, new);
+        self.metered = (has_begun || sum.sent_away > 0, [sum.recovered, sum.with_gap]);
+    }
+
+    /// Notes whether somebody has been sent away.
+    fn note(&mut self, counted: &Tally, now: Instant) {
+        if counted.sent_away != self.sent.1 {
+            self.sent = (now, counted.sent_away);
+        }
+    }
+
     fn fill(&self, entry: &mut DisruptionStatus, counted: &Tally, round: fn(u64) -> u64) {
         let mut sum = counted.since(&self.before);
         sum.add(&self.carried);
@@ -129,6 +228,7 @@ impl Open {
         entry.clients = number(sum.sent_away);
         entry.recovered = number(sum.recovered);
         entry.lost = number(sum.with_gap);
+        entry.refused = number(sum.refused);
         entry.away_p99_ms = sum.away_p99_ms().or(entry.away_p99_ms);
     }
 }
@@ -139,90 +239,11 @@ fn carried(entry: &DisruptionStatus) -> Tally {
         sent_away: number(entry.clients),
         recovered: number(entry.recovered),
         with_gap: number(entry.lost),
+        refused: number(entry.refused),
         // Of those only the longest is known.
         ..Tally::default()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Rig {
-        ledger: Ledger,
-        entries: Vec<DisruptionStatus>,
-        start: Instant,
-    }
-
-    impl Rig {
-        fn enter(&mut self, kind: Option<DisruptionKind>, second: u64, sent_away: u64) {
-            let counted = Tally {
-                sent_away,
-                recovered: sent_away,
-                away: [(250, sent_away)].into(),
-                ..Tally::default()
-            };
-            let now = self.start + Duration::from_secs(second);
-            let time = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
-            let entries = std::mem::take(&mut self.entries);
-            let key = Name::new("trading", "odin");
-            self.entries = self.ledger.enter(&key, entries, kind, &counted, (now, time));
-        }
-
-        fn last(&self) -> (DisruptionKind, i64, Option<i64>) {
-            let last = self.entries.last().unwrap();
-            (last.kind, last.clients, last.ended.as_ref().map(|time| time.0.as_second()))
-        }
-    }
-
-    fn rig() -> Rig {
-        Rig { ledger: Ledger::default(), entries: Vec::new(), start: Instant::now() }
-    }
-
-    #[test]
-    fn an_entry_is_open_until_the_last_client_had_time_to_come_back() {
-        let mut rig = rig();
-        rig.enter(None, 0, 100);
-        assert!(rig.entries.is_empty());
-        rig.enter(Some(DisruptionKind::ScaleDown), 10, 100);
-        rig.enter(Some(DisruptionKind::ScaleDown), 20, 140);
-        assert_eq!(rig.last(), (DisruptionKind::ScaleDown, 40, None));
-        rig.enter(None, 25, 150);
-        rig.enter(Some(DisruptionKind::ScaleDown), 30, 155);
-        rig.enter(None, 40, 160);
-        assert_eq!(rig.last(), (DisruptionKind::ScaleDown, 60, None));
-        rig.enter(None, 45, 160);
-        assert_eq!(rig.last(), (DisruptionKind::ScaleDown, 60, Some(30)));
-        let last = rig.entries.last().unwrap();
-        assert_eq!((last.recovered, last.lost, last.away_p99_ms), (60, 0, Some(250)));
-        rig.enter(None, 99, 500);
-        assert_eq!(rig.last().1, 60, "clients who reconnect by themselves are nobody's doing");
-    }
-
-    #[test]
-    fn one_kind_ends_the_other_and_only_the_last_ten_are_kept() {
-        let mut rig = rig();
-        for n in 0..15 {
-            let kind = if n % 2 == 0 { DisruptionKind::Rollout } else { DisruptionKind::Rebalance };
-            rig.enter(Some(kind), n, n * 10);
-        }
-        assert_eq!(rig.entries.len(), MOST);
-        assert!(rig.entries.iter().rev().skip(1).all(|entry| entry.ended.is_some()));
-        assert_eq!(rig.entries[8].clients, 10);
-    }
-
-    #[test]
-    fn another_operator_goes_on_with_what_the_status_says_and_what_moved_nobody_is_dropped() {
-        let mut rig = rig();
-        rig.enter(Some(DisruptionKind::Rebalance), 0, 0);
-        rig.enter(Some(DisruptionKind::Rebalance), 5, 30);
-        rig.ledger = Ledger::default();
-        rig.enter(Some(DisruptionKind::Rebalance), 6, 3);
-        rig.enter(Some(DisruptionKind::Rebalance), 9, 8);
-        assert_eq!(rig.last(), (DisruptionKind::Rebalance, 35, None));
-        rig.enter(None, 60, 8);
-        rig.enter(Some(DisruptionKind::PodStopped), 70, 8);
-        rig.enter(None, 99, 8);
-        assert_eq!(rig.last(), (DisruptionKind::Rebalance, 35, Some(9)));
-    }
-}
+mod tests;

@@ -31,6 +31,7 @@ mod error;
 mod events;
 mod finalize;
 mod fleet;
+mod halt;
 mod identity;
 mod inventory;
 mod kinds;

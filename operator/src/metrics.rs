@@ -1,6 +1,10 @@
-//! What the operator counts. No name of an object is ever a label.
+//! What the operator counts. Names of objects are labels of disruptions alone, where their number is bounded.
+
+mod disruptions;
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+
+pub(crate) use disruptions::Meters;
 
 /// Counters of the operator; children of known labels exist from the start.
 #[derive(Clone, Debug)]

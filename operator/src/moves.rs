@@ -1,6 +1,7 @@
 //! Stage: moves. Clients go from pods that are not needed any more, or have too many of them, to others, while no pod is
 //! replaced: what is seen, what follows (`plan.rs`, pure), and the writes.
 
+mod often;
 mod plan;
 mod words;
 
@@ -12,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
-use wsgateway_crds::{DisruptionKind, ValidGateway, WsGateway};
+use wsgateway_crds::{DisruptionKind, DisruptionStatus, ValidGateway, WsGateway};
 
 use crate::build::{ACCEPTS, Objects};
 use crate::context::Context;
@@ -56,6 +57,7 @@ pub(crate) fn look(
     };
     let age = context.pods.oldest_answer(&key(valid), Instant::now());
     let now = Timestamp::now().as_second();
+    let per_hour = valid.disruption.max_per_client_per_hour;
     let observed = Observed {
         replicas,
         pods,
@@ -65,12 +67,15 @@ pub(crate) fn look(
         is_fresh: age.is_none_or(|age| age <= FRESH),
         now,
         since_rebalance: since_rebalance(gateway, now),
+        moved_enough_until: often::moved_enough_until(disruptions(gateway), per_hour, now),
     };
     let wanted = Wanted {
         replicas: wanted,
         per_minute: valid.scale_down_per_minute,
         rebalance: valid.rebalance,
         is_asked: asked(gateway).is_some(),
+        min_age_seconds: often::min_age_seconds(per_hour),
+        halted: rollout.contract.halted(),
     };
     plan(&observed, wanted)
 }
@@ -83,8 +88,12 @@ pub(crate) fn asked(gateway: &WsGateway) -> Option<&str> {
     (handled != Some(&**value)).then_some(value)
 }
 
+fn disruptions(gateway: &WsGateway) -> &[DisruptionStatus] {
+    gateway.status.as_ref().map(|status| status.disruptions.as_slice()).unwrap_or_default()
+}
+
 fn since_rebalance(gateway: &WsGateway, now: i64) -> Option<i64> {
-    let all = gateway.status.as_ref()?.disruptions.iter();
+    let all = disruptions(gateway).iter();
     let last = all.rev().find(|disruption| disruption.kind == DisruptionKind::Rebalance)?;
     Some(last.ended.as_ref().map_or(0, |ended| now.saturating_sub(ended.0.as_second())))
 }
@@ -165,7 +174,7 @@ impl Plan {
 
     /// Whether the next look should not wait for long.
     pub(crate) fn is_busy(&self) -> bool {
-        let is_moving = !matches!(self.stage, Stage::Settled | Stage::NoRoom { .. });
+        let is_moving = matches!(self.stage, Stage::Shrinking(_) | Stage::Rebalancing(_));
         is_moving || self.is_waiting || !self.changes.is_empty()
     }
 }

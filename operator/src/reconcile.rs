@@ -133,6 +133,7 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
             .unwrap_or_else(|| valid.effective_replicas()),
         rollout,
         moves: written.and_then(|applied| applied.moves.clone()),
+        contract: written.and_then(|applied| applied.contract.clone()),
         stream: Some(&stream),
         internal: Some(format!("{}.{}.svc:{}", valid.name, valid.namespace, valid.port)),
     };
@@ -210,6 +211,11 @@ async fn deploy(
         configs::prune(&applier, &objects.config, context).await;
         live::spread(valid, &objects.live_hash, context).await;
     }
+    let mut contract = rollout.contract;
+    if rollout.pods.is_some() {
+        contract.settle(&rollout.plan.stage, &moves.stage);
+    }
+    applied.contract = Some(contract);
     applied.moves = Some(moves);
     Ok(Deployed::Applied(applied))
 }

@@ -13,8 +13,9 @@ use wsgateway_crds::{ServiceMonitorMode, ValidGateway, WsGateway};
 use crate::apply::Applied;
 use crate::context::Context;
 use crate::dereference::{self, World};
-use crate::disruptions;
+use crate::disruptions::{self, Cause};
 use crate::error::Error;
+use crate::halt::{self, Contract};
 use crate::kinds::{Concern, Kind};
 use crate::moves::{self, Plan};
 use crate::rollout::{self, Stage};
@@ -39,6 +40,8 @@ pub(crate) struct Look<'a> {
     pub(crate) rollout: Stage,
     /// How clients are moved while none is.
     pub(crate) moves: Option<Plan>,
+    /// What clients have been put to; nothing new if it was not looked at.
+    pub(crate) contract: Option<Contract>,
     pub(crate) stream: Option<&'a Outcome>,
     /// Where clients connect inside the cluster.
     pub(crate) internal: Option<String>,
@@ -166,21 +169,33 @@ pub(crate) async fn tell(
     let autoscaler = dereference::autoscaler(key, context);
     let deployment = look.deployment.as_deref();
     let stage = look.moves.as_ref().map(|plan| plan.stage).unwrap_or_default();
-    let moves = moves::words(&stage);
-    let rollout = rollout::words(&look.rollout, context.turns.most());
-    let metric = context.registered.borrow().clone();
-    let facts = Facts { deployment, wanted: look.wanted, pods: &pods, rollout, moves, metric, now };
+    let facts = Facts {
+        deployment,
+        wanted: look.wanted,
+        pods: &pods,
+        halted: halted(gateway, &look, &stage),
+        rollout: rollout::words(&look.rollout, context.turns.most()),
+        moves: moves::words(&stage),
+        metric: context.registered.borrow().clone(),
+        now,
+    };
     let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice());
     let is_known = conditions.unwrap_or_default().iter().any(|condition| condition.type_ == READY);
-    let kind = disruptions::kind(&look.rollout, &stage, &pods);
+    let cause = Cause {
+        kind: disruptions::kind(&look.rollout, &stage, &pods),
+        template: deployment.and_then(rollout::template_of).unwrap_or_default(),
+    };
     let before = gateway.status.as_ref().map(|status| status.disruptions.clone());
     let disruptions = context.ledger.enter(
         key,
         before.unwrap_or_default(),
-        kind,
+        cause,
         &context.pods.counted(key),
         (Instant::now(), now),
     );
+    if let Some(contract) = &look.contract {
+        context.ledger.halted(key, contract.halted().is_some());
+    }
     let is_answered = look.moves.as_ref().is_some_and(|plan| plan.is_answered);
     let asked = moves::asked(gateway).filter(|_| is_answered);
     let findings = Findings {
@@ -188,11 +203,25 @@ pub(crate) async fn tell(
         fleet: Some(Fleet { deployment, wanted: look.wanted, pods: &pods }),
         internal: look.internal,
         disruptions: Some(disruptions),
+        contract: look.contract,
         rebalance_asked: asked.map(|asked| cut(asked, LONGEST_ASKED)),
         ..Findings::of(gateway)
     };
     let findings = conclude(findings, &facts, autoscaler.as_deref(), outcomes, is_known);
     report(gateway, &findings, now, context).await
+}
+
+/// What is to be said of a halt, if it stops anything.
+fn halted(gateway: &WsGateway, look: &Look<'_>, moves: &moves::Stage) -> Option<Verdict> {
+    let halt = match &look.contract {
+        Some(contract) => {
+            let stops = matches!(look.rollout, Stage::Halted(_))
+                || matches!(moves, moves::Stage::Halted(_));
+            contract.halt.as_ref().filter(|_| stops)
+        }
+        None => gateway.status.as_ref().and_then(|status| status.halt.as_ref()),
+    };
+    halt::words(halt, &gateway.name_any())
 }
 
 /// Writes the status if it changed, tells of transitions, and returns whether all is as specified.

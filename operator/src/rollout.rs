@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::dereference;
 use crate::error::{Error, Stage as Step};
 use crate::fleet::{self, PodFacts, gateway_of};
+use crate::halt::{self, Contract, Trial};
 use crate::kinds::Kind;
 use crate::wake::Name;
 use plan::{Action, Current, Observed, Owner, Set, Template, Wanted, plan};
@@ -42,6 +43,8 @@ pub(crate) struct Rollout {
     /// What was looked at.
     pub(crate) deployment: Option<Arc<Deployment>>,
     pub(crate) pods: Option<Vec<PodFacts>>,
+    /// What clients have been put to by now.
+    pub(crate) contract: Contract,
 }
 
 /// Looks at the pods of a WsGateway, which are to have this template.
@@ -73,11 +76,14 @@ pub(crate) async fn look(
         _ => Vec::new(),
     };
     observed.sets = &sets;
+    let current = deployment.as_deref().and_then(template_of).unwrap_or_default();
+    let contract = halt::look(gateway, valid, current, context);
     let wanted = Wanted {
         template,
         replicas: valid.effective_replicas(),
         per_minute: valid.rollout.connections_per_minute,
         may_begin: false,
+        trial: contract.trial,
     };
     let mark = deployment.as_deref().and_then(|found| found.annotations().get(TURN)).cloned();
     let waiting = plan(&observed, wanted);
@@ -104,7 +110,11 @@ pub(crate) async fn look(
             }
         }
     };
-    Ok(Rollout { plan, turn, deployment, pods })
+    if contract.trial == Trial::Passed && plan.ends_pods() {
+        // Who goes next is not waited for.
+        context.ledger.pass(&key);
+    }
+    Ok(Rollout { plan, turn, deployment, pods, contract })
 }
 
 async fn there(key: &Name, context: &Context) -> Result<Option<Deployment>, Error> {

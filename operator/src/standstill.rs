@@ -61,6 +61,7 @@ pub(crate) async fn stand_still(
         wanted,
         rollout: Stage::Settled,
         moves: None,
+        contract: None,
         stream: None,
         internal: None,
     };

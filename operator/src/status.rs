@@ -22,6 +22,7 @@ use crate::FIELD_MANAGER;
 use crate::build::selector_text;
 use crate::error::{Error, Stage};
 use crate::fleet::PodFacts;
+use crate::halt::Contract;
 use crate::text::cut;
 
 /// Longest message of a condition, far below what the API server takes.
@@ -88,6 +89,8 @@ pub(crate) struct Findings<'a> {
     pub(crate) internal: Option<String>,
     /// What clients were put to.
     pub(crate) disruptions: Option<Vec<DisruptionStatus>>,
+    /// What clients have been put to, and whether that is halted.
+    pub(crate) contract: Option<Contract>,
     /// Which wish for a rebalance was acted on.
     pub(crate) rebalance_asked: Option<String>,
 }
@@ -103,6 +106,7 @@ impl Findings<'_> {
             fleet: None,
             internal: None,
             disruptions: None,
+            contract: None,
             rebalance_asked: None,
         }
     }
@@ -144,6 +148,10 @@ pub(crate) fn compute(
     }
     if let Some(disruptions) = &findings.disruptions {
         status.disruptions.clone_from(disruptions);
+    }
+    if let Some(contract) = &findings.contract {
+        status.halt.clone_from(&contract.halt);
+        status.continue_asked.clone_from(&contract.asked);
     }
     if findings.rebalance_asked.is_some() {
         status.rebalance_asked.clone_from(&findings.rebalance_asked);

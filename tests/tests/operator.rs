@@ -27,6 +27,8 @@ mod expose;
 mod faults;
 #[path = "operator/files.rs"]
 mod files;
+#[path = "operator/halts.rs"]
+mod halts;
 #[path = "operator/inventory.rs"]
 mod inventory;
 #[path = "operator/leader.rs"]

@@ -33,6 +33,7 @@ fn changes() -> Vec<Value> {
         json!({ "rollout": { "connectionsPerMinute": 1_000 } }),
         json!({ "rebalance": { "mode": "Off" } }),
         json!({ "disruption": { "connectionsPerMinute": 500 } }),
+        json!({ "disruption": { "haltOnLoss": false, "maxPerClientPerHour": 4 } }),
         json!({ "autoscaling": { "minReplicas": 2, "maxReplicas": 9 } }),
         json!({ "monitoring": { "serviceMonitor": "Never" } }),
         json!({ "network": { "clientNetworks": ["10.0.0.0/8"] } }),

@@ -27,9 +27,16 @@ pub struct Shed {
     /// the pod takes none.
     #[serde(default)]
     pub delay_ms: u32,
+    /// Clients whose connection is younger than this stay, for now (s); gateways of before move them, too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_age_seconds: u32,
     /// When the operator waits no longer for the pod to have done it (Unix time, s): for the operator alone.
     #[serde(default)]
     pub until: i64,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Why clients are sent elsewhere.
@@ -89,12 +96,15 @@ mod tests {
     #[test]
     fn an_instruction_survives_its_text_and_no_text_is_none() {
         let (id, reason) = ("7".to_owned(), ShedReason::Rebalance);
-        let shed = Shed { id, reason, keep: 5, per_minute: 60, delay_ms: 5_000, until: 9 };
+        let (keep, per_minute, delay_ms, min_age_seconds) = (5, 60, 5_000, 900);
+        let shed = Shed { id, reason, keep, per_minute, delay_ms, min_age_seconds, until: 9 };
         assert_eq!(Shed::parse(&shed.render()), Ok(Some(shed)));
         assert_eq!(Shed::parse(" \n"), Ok(None));
         let short = r#"{"id":"a","reason":"drain","perMinute":1,"newer":{}}"#;
         let short = Shed::parse(short).unwrap().unwrap();
         assert_eq!((short.keep, short.delay_ms, short.reason.as_str()), (0, 0, "drain"));
+        assert_eq!(short.min_age_seconds, 0);
+        assert!(!short.render().contains("minAge"), "as an operator of before has it");
     }
 
     #[test]

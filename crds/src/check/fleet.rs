@@ -7,8 +7,10 @@ use wsgateway_config::Millis;
 use super::errors::Errors;
 use super::names::is_label;
 use crate::schedule::{ScheduleError, ValidSchedule};
-use crate::spec::{Listener, Monitoring, Rebalance, Rollout, ScheduleEntry};
-use crate::{ADMIN_PORT, ValidAutoscaling, ValidMonitoring, ValidRebalance, WsGatewaySpec};
+use crate::spec::{Disruption, Listener, Monitoring, Rebalance, Rollout, ScheduleEntry};
+use crate::{
+    ADMIN_PORT, ValidAutoscaling, ValidDisruption, ValidMonitoring, ValidRebalance, WsGatewaySpec,
+};
 
 const RESERVED_PATHS: [&str; 5] = ["/", "/health", "/stats", "/sse", "/poll"];
 
@@ -134,6 +136,15 @@ pub(super) fn rebalance(
             0..=10_000_000,
         ),
         per_minute,
+    }
+}
+
+pub(super) fn disruption(disruption: &Disruption, errors: &mut Errors) -> ValidDisruption {
+    const PATH: &str = "spec.disruption.maxPerClientPerHour";
+    let most = disruption.max_per_client_per_hour;
+    ValidDisruption {
+        halt_on_loss: disruption.halt_on_loss,
+        max_per_client_per_hour: most.map(|most| errors.number(PATH, most, 1..=60)),
     }
 }
 

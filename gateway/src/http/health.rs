@@ -199,6 +199,7 @@ pub(super) async fn status(State(site): State<Arc<Site>>) -> Json<Value> {
         "shed": shed,
         "cpuPercent": (site.sampler.sample().cpu_percent * 10.0).round() / 10.0,
         "sentAway": totals.sent_away,
+        "refused": site.rejections.unexpected(),
         "resumes": { "recovered": totals.resumes_recovered, "withGap": totals.resumes_with_gap, "awayMs": away(&totals) },
         "source": source,
     }))

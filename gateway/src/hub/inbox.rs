@@ -22,6 +22,15 @@ const MAX_DELIVERIES: usize = 8_192;
 /// Bytes of deliveries that may wait (shared between shards, counted in each).
 const MAX_BYTES: usize = 16 << 20;
 
+/// Which clients go elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    /// Why, which decides who goes first.
+    pub reason: ShedReason,
+    /// Only those who have been here for so long.
+    pub min_age: Option<Duration>,
+}
+
 /// What a shard is told.
 #[derive(Debug)]
 pub(crate) enum Entry {
@@ -36,7 +45,7 @@ pub(crate) enum Entry {
     /// Ask every connection to reconnect, evenly spread over the window.
     Drain { window: Duration, reason: &'static str },
     /// Ask so many connections to reconnect, evenly spread over the window.
-    Shed { count: usize, window: Duration, reason: ShedReason },
+    Shed { count: usize, window: Duration, who: Who },
     /// The connections that are left may stay.
     Keep,
     /// Work with other settings from now on.

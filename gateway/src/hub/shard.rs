@@ -26,9 +26,11 @@ use wsgateway_config::ShedReason;
 use wsgateway_runtime::readiness::Pulse;
 
 use super::arrivals::Handover;
-use super::inbox::{Entry, Inbox};
+use super::inbox::{Entry, Inbox, Who};
 use crate::clients::Clients;
+use crate::clients::clock::ticks;
 use crate::clients::wheel::Timer;
+use crate::conn::Connection;
 use crate::counters::Counters;
 use crate::history::Past;
 use drain::{Cost, Drain, cheapest};
@@ -283,7 +285,7 @@ impl Shard {
                 self.leaves = true;
                 self.continue_drain();
             }
-            Entry::Shed { count, window, reason } => self.shed(count, window, reason),
+            Entry::Shed { count, window, who } => self.shed(count, window, who),
             Entry::Keep if !self.leaves => self.drain = None,
             Entry::Keep => {}
             Entry::Configure(settings) => self.configure(&settings),
@@ -349,7 +351,7 @@ impl Shard {
     }
 
     /// Begins to send some connections away; those of the time before that are still there go at once.
-    fn shed(&mut self, count: usize, window: Duration, reason: ShedReason) {
+    fn shed(&mut self, count: usize, window: Duration, Who { reason, min_age }: Who) {
         if self.leaves {
             return;
         }
@@ -357,7 +359,10 @@ impl Shard {
             self.parts.dismiss(timer, reason.as_str());
         }
         let Parts { live, sessions, .. } = &self.parts;
-        let costs = live.clients.open().map(|(conn, connection)| {
+        let (tick, youngest) = (live.clients.clock.tick, min_age.map_or(0, ticks));
+        let is_old = |connection: &Connection| tick.saturating_sub(connection.opened) >= youngest;
+        let old = live.clients.open().filter(|(_, connection)| is_old(connection));
+        let costs = old.map(|(conn, connection)| {
             let timer = Timer { conn, serial: connection.serial };
             let catching_up = sessions.replays.has(conn) || connection.is_blocked();
             let cost = match reason {

@@ -43,6 +43,8 @@ pub(crate) struct Tally {
     pub(crate) sent_away: u64,
     pub(crate) recovered: u64,
     pub(crate) with_gap: u64,
+    /// Clients that it turned away though it should not have to.
+    pub(crate) refused: u64,
     /// Clients that resumed, by how long they had been away at most (ms); without a bound the key is the largest number.
     pub(crate) away: BTreeMap<i64, u64>,
 }
@@ -61,6 +63,7 @@ impl Tally {
             sent_away: self.sent_away - before.sent_away,
             recovered: self.recovered - before.recovered,
             with_gap: self.with_gap.saturating_sub(before.with_gap),
+            refused: self.refused.saturating_sub(before.refused),
             away: away.filter(|(_, count)| *count > 0).collect(),
         }
     }
@@ -70,6 +73,7 @@ impl Tally {
         self.sent_away = self.sent_away.saturating_add(other.sent_away);
         self.recovered = self.recovered.saturating_add(other.recovered);
         self.with_gap = self.with_gap.saturating_add(other.with_gap);
+        self.refused = self.refused.saturating_add(other.refused);
         for (bound, count) in &other.away {
             let sum = self.away.entry(*bound).or_default();
             *sum = sum.saturating_add(*count);
@@ -141,6 +145,8 @@ struct Answer {
     #[serde(default)]
     sent_away: u64,
     #[serde(default)]
+    refused: u64,
+    #[serde(default)]
     resumes: ResumesAnswer,
 }
 
@@ -190,7 +196,7 @@ impl Report {
                 .shed
                 .filter(|shed| shed.closed)
                 .and_then(|shed| shown(shed.id, LONGEST_HASH)),
-            tally: answer.resumes.tally(answer.sent_away),
+            tally: Tally { refused: answer.refused, ..answer.resumes.tally(answer.sent_away) },
         })
     }
 
@@ -211,7 +217,8 @@ impl ResumesAnswer {
     fn tally(self, sent_away: u64) -> Tally {
         let away = self.away_ms.into_iter().take(MOST_BOUNDS);
         let away = away.map(|(bound, count)| (bound.unwrap_or(i64::MAX), count)).collect();
-        Tally { sent_away, recovered: self.recovered, with_gap: self.with_gap, away }
+        let (recovered, with_gap) = (self.recovered, self.with_gap);
+        Tally { sent_away, recovered, with_gap, away, ..Tally::default() }
     }
 }
 

@@ -10,7 +10,7 @@ mod rebalance;
 mod shrink;
 
 use wsgateway_config::{Shed, ShedReason};
-use wsgateway_crds::ValidRebalance;
+use wsgateway_crds::{DisruptionKind, ValidRebalance};
 
 use crate::fleet::{PodFacts, Seen};
 
@@ -46,6 +46,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) now: i64,
     /// Seconds since clients were last moved to spread them.
     pub(crate) since_rebalance: Option<i64>,
+    /// Until when clients have been moved as often as they may (Unix time, s).
+    pub(crate) moved_enough_until: Option<i64>,
 }
 
 /// What is wanted.
@@ -57,6 +59,10 @@ pub(crate) struct Wanted {
     pub(crate) rebalance: ValidRebalance,
     /// Somebody asks for a rebalance that has not been yet.
     pub(crate) is_asked: bool,
+    /// Clients whose connection is younger than this are not moved to spread them (s).
+    pub(crate) min_age_seconds: u32,
+    /// What too many clients have missed messages by: it is called off, and does not begin.
+    pub(crate) halted: Option<DisruptionKind>,
 }
 
 /// What is under way.
@@ -69,8 +75,25 @@ pub(crate) enum Stage {
     Shrinking(Moves),
     /// There is not room enough for the clients of the next pod that is not needed.
     NoRoom { room: u64, needed: u64, surplus: usize },
+    /// Clients have been moved as often as they may: pods that are not needed any more stay until then (Unix time, s).
+    Resting { surplus: usize, until: i64 },
     /// Pods above the mean hand some of their clients over.
     Rebalancing(Moves),
+    /// Clients stay where they are, though pods are not needed, or have too many of them.
+    Halted(DisruptionKind),
+}
+
+impl Stage {
+    /// Whether there are pods that are not needed any more.
+    pub(crate) fn is_shrinking(&self) -> bool {
+        matches!(
+            self,
+            Self::Shrinking(_)
+                | Self::NoRoom { .. }
+                | Self::Resting { .. }
+                | Self::Halted(DisruptionKind::ScaleDown)
+        )
+    }
 }
 
 /// How many are on their way.
@@ -229,6 +252,7 @@ fn instruct(reason: ShedReason, now: i64, (keep, moving): (u64, u64), all: u64, 
         keep,
         per_minute: u32::try_from(share.max(1)).unwrap_or(u32::MAX),
         delay_ms: u32::try_from(DELAY_SECONDS * 1_000).unwrap_or_default(),
+        min_age_seconds: 0,
         until: now
             .saturating_add(DELAY_SECONDS + MARGIN_SECONDS)
             .saturating_add(seconds.saturating_mul(2)),

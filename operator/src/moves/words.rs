@@ -1,5 +1,7 @@
 //! What is under way, in words (pure). Numbers that move are rounded, so that a status is not written for each client.
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::plan::Stage;
 use crate::rollout::{about, time};
 use crate::status::Verdict;
@@ -7,7 +9,8 @@ use crate::status::Verdict;
 /// What the condition Progressing says, if clients are moved.
 pub(crate) fn words(stage: &Stage) -> Option<Verdict> {
     let verdict = match stage {
-        Stage::Settled => return None,
+        // Of what is halted its numbers are told, which are not of this moment.
+        Stage::Settled | Stage::Halted(_) => return None,
         Stage::Shrinking(moves) => Verdict::yes(
             "ScalingDown",
             format!(
@@ -25,6 +28,14 @@ pub(crate) fn words(stage: &Stage) -> Option<Verdict> {
                  for {}: raise spec.replicas again, or capacity.connectionsPerPod",
                 about(*needed),
                 about(*room)
+            ),
+        ),
+        Stage::Resting { surplus, until } => Verdict::no(
+            "ScaleDownRests",
+            format!(
+                "{surplus} pods are not wanted any more, and stay until {}: clients have been moved as often in the last hour \
+                 as disruption.maxPerClientPerHour allows",
+                Timestamp::from_second(*until).unwrap_or_default()
             ),
         ),
         Stage::Rebalancing(moves) => Verdict::yes(

@@ -4,13 +4,15 @@
 //!    that no controller but us scales it. The Deployment goes on and starts all pods of the new template.
 //! 2. Once enough of these take clients, the Service is limited to them. Whoever connects from now on stays.
 //! 3. The detached pods go, a few at a time, each handing over its clients at the pace of the rollout, and only if there
-//!    is room for them. In the end the Service takes all pods again, of which there is one kind.
+//!    is room for them. The first one goes alone, and the others wait until its clients are back; as soon as too many of
+//!    those who were moved have missed messages, no other pod goes. In the end the Service takes all pods again, of which there is one kind.
 //!
 //! Nothing is remembered: a new operator goes on from what it finds.
 
 mod world;
 
 use crate::fleet::PodFacts;
+use crate::halt::Trial;
 use world::World;
 
 /// Whose a ReplicaSet is.
@@ -63,6 +65,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) per_minute: u32,
     /// Whether pods may be replaced now.
     pub(crate) may_begin: bool,
+    /// How those fared who were moved first.
+    pub(crate) trial: Trial,
 }
 
 /// What is done with a ReplicaSet.
@@ -113,6 +117,8 @@ pub(crate) enum Stage {
     Moving(Moves),
     /// The new pods have less room than the next pod has clients.
     NoRoom { moves: Moves, room: u64, needed: u64 },
+    /// No other old pod goes: too many clients have missed messages.
+    Halted(Moves),
 }
 
 /// The steps to take now.
@@ -134,6 +140,13 @@ impl Stage {
     /// Whether clients are being moved for it.
     pub(crate) fn is_moving(&self) -> bool {
         matches!(self, Self::Moving(_) | Self::NoRoom { .. })
+    }
+}
+
+impl Plan {
+    /// Whether old pods go that have clients.
+    pub(crate) fn ends_pods(&self) -> bool {
+        self.sets.iter().any(|(_, action)| matches!(action, Action::Scale(_)))
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn words(stage: &Stage, most: usize) -> Option<Verdict> {
             ),
         ),
         Stage::Moving(moves) => Verdict::yes("RollingOut", moving(moves)),
+        Stage::Halted(moves) => Verdict::no("RolloutHalted", moving(moves)),
         Stage::NoRoom { moves, room, needed } => Verdict::no(
             "NoRoom",
             format!(

@@ -127,7 +127,16 @@ mod tests {
         let pods = if deployment.is_some() { &pods[..] } else { &[] };
         let now = Timestamp::from_second(1).unwrap();
         let metric = crate::metrics_api::Registered::Off;
-        let facts = Facts { deployment, wanted: 1, pods, rollout: None, moves: None, metric, now };
+        let facts = Facts {
+            deployment,
+            wanted: 1,
+            pods,
+            halted: None,
+            rollout: None,
+            moves: None,
+            metric,
+            now,
+        };
         let manifest = include_str!("../../../manifests/samples/odin.yaml");
         let gateway = wsgateway_crds::parse(manifest).unwrap();
         let findings = conclude(Findings::of(&gateway), &facts, None, outcomes, false);

@@ -24,6 +24,8 @@ pub(crate) struct Facts<'a> {
     /// Pods wanted.
     pub(crate) wanted: i32,
     pub(crate) pods: &'a [PodFacts],
+    /// What too many clients have missed messages by, if that is halted.
+    pub(crate) halted: Option<Verdict>,
     /// What is to be said of the replacement of pods, if there is one.
     pub(crate) rollout: Option<Verdict>,
     /// How far clients are moved while no pod is.
@@ -34,6 +36,12 @@ pub(crate) struct Facts<'a> {
 }
 
 impl Facts<'_> {
+    /// What is to be said of the replacement of pods; of one that is halted, why.
+    fn rollout(&self) -> Option<&Verdict> {
+        let rollout = self.rollout.as_ref()?;
+        self.halted.as_ref().filter(|halted| halted.reason == rollout.reason).or(Some(rollout))
+    }
+
     /// Whether all pods that take clients have been asked since.
     pub(super) fn all_asked(&self) -> bool {
         self.pods.iter().all(|pod| !pod.takes_clients() || pod.seen != Seen::NotAsked)
@@ -43,7 +51,7 @@ impl Facts<'_> {
 /// A verdict on the pods of a Deployment that exists: GatewayReady.
 pub(crate) fn gateway(facts: &Facts<'_>, deployment: &Deployment) -> Verdict {
     let verdict = fleet::verdict(deployment, facts.wanted);
-    let verdict = match &facts.rollout {
+    let verdict = match facts.rollout() {
         // Whether its own pods are ready or start, the rollout says better what is on its way.
         Some(rollout)
             if rollout.reason != "WaitingForTurn"
@@ -143,7 +151,8 @@ pub(crate) fn progressing(facts: &Facts<'_>) -> Verdict {
     };
     let draining = facts.pods.iter().filter(|pod| pod.view.terminating).count();
     let verdict = fleet::progress(deployment, facts.wanted, draining);
-    let verdict = match facts.rollout.as_ref().or(facts.moves.as_ref()) {
+    let under_way = facts.halted.as_ref().or(facts.rollout.as_ref()).or(facts.moves.as_ref());
+    let verdict = match under_way {
         Some(rollout) if !matches!(verdict.reason, "PodsRefused" | "RolloutStuck") => {
             rollout.clone()
         }
@@ -152,12 +161,18 @@ pub(crate) fn progressing(facts: &Facts<'_>) -> Verdict {
     match problems(facts) {
         Some((reason, words)) if verdict.reason == "PodsStarting" => Verdict::no(reason, words),
         _ if matches!(verdict.reason, "PodsRefused" | "RolloutStuck" | "NoRoom") => verdict,
+        _ if facts.halted.is_some() => verdict,
         _ => verdict.planned(),
     }
 }
 
 /// Whether clients are served less well than specified: Degraded.
 pub(crate) fn degraded(facts: &Facts<'_>) -> Verdict {
+    if let Some(halted) = &facts.halted {
+        // What is wrong with pods may be why.
+        let why = problems(facts).map_or(String::new(), |(_, words)| format!("; {words}"));
+        return Verdict::yes(halted.reason, format!("{}{why}", halted.message));
+    }
     if let Some((reason, words)) = problems(facts) {
         return Verdict::yes(reason, words);
     }

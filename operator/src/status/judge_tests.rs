@@ -58,6 +58,7 @@ fn facts<'a>(deployment: &'a Deployment, pods: &'a [PodFacts]) -> Facts<'a> {
         deployment: Some(deployment),
         wanted: 2,
         pods,
+        halted: None,
         rollout: None,
         moves: None,
         metric: Registered::Off,
@@ -170,4 +171,31 @@ fn the_autoscaler_s_own_conditions_are_told_in_our_words(
     let verdict = autoscaling(Some(&autoscaler), &Registered::Ours);
     assert_eq!(verdict.map(|verdict| (verdict.holds, verdict.reason)), expected);
     assert_eq!(autoscaling(None, &Registered::Off), None);
+}
+
+#[test]
+fn a_halt_degrades_and_is_told_with_its_numbers_wherever_it_is_told() {
+    let deployment = deployment(2);
+    let pods = [pod("a", true, source(Source::Live)), pod("b", true, source(Source::Live))];
+    let words = |reason, message: &str| Some(Verdict::no(reason, message));
+    let halted = Facts {
+        halted: words("RolloutHalted", "50 of 100"),
+        rollout: words("RolloutHalted", "1 of 4 pods"),
+        ..facts(&deployment, &pods)
+    };
+    for (verdict, holds) in [
+        (degraded(&halted), true),
+        (progressing(&halted), false),
+        (gateway(&halted, &deployment), false),
+    ] {
+        assert_eq!((verdict.holds, verdict.reason), (holds, "RolloutHalted"));
+        assert!(verdict.message == "50 of 100" && !verdict.is_planned, "{verdict:?}");
+    }
+    let crashed = [crashing("p1")];
+    let both = degraded(&Facts { pods: &crashed, ..halted });
+    assert!(both.message.starts_with("50 of 100; pod p1: "), "{both:?}");
+    let shrinking =
+        Facts { halted: words("ScaleDownHalted", "50 of 100"), ..facts(&deployment, &pods) };
+    assert_eq!(progressing(&shrinking).reason, "ScaleDownHalted");
+    assert!(gateway(&shrinking, &deployment).holds, "its pods are ready");
 }

@@ -28,6 +28,7 @@ pub(super) fn is_step(previous: &WsGatewayStatus, fresh: &WsGatewayStatus) -> bo
         && previous.endpoints == fresh.endpoints
         && previous.stream == fresh.stream
         && previous.rebalance_asked == fresh.rebalance_asked
+        && (&previous.halt, &previous.continue_asked) == (&fresh.halt, &fresh.continue_asked)
         && disruptions(previous).eq(disruptions(fresh))
         && previous.conditions.len() == fresh.conditions.len();
     let is_calm = |status: &WsGatewayStatus| status.pods.iter().all(|pod| pod.problem.is_none());

@@ -13,7 +13,7 @@ use super::rig::{Rig, SOON, config, nats_with_stream, ready};
 
 fn drain(per_minute: u32) -> Shed {
     let (id, reason) = ("scale-down-1".to_owned(), ShedReason::Drain);
-    Shed { id, reason, keep: 0, per_minute, delay_ms: 0, until: 0 }
+    Shed { id, reason, keep: 0, per_minute, delay_ms: 0, min_age_seconds: 0, until: 0 }
 }
 
 async fn status(rig: &Rig) -> Result<Value> {
@@ -123,6 +123,28 @@ async fn a_rebalance_moves_those_with_the_fewest_subscriptions_and_no_more_than_
     }
     assert_eq!(moved, 16);
     Ok(())
+}
+
+#[tokio::test]
+async fn connections_that_are_too_young_stay_until_they_are_not() -> Result<()> {
+    let rig = Rig::start_with(|config| config.capacity.shards = 1).await?;
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(rig.subscriber(&["a"]).await?);
+    }
+    let moves = |id: &str, min_age_seconds| {
+        let (id, reason) = (id.to_owned(), ShedReason::Rebalance);
+        Shed { id, reason, keep: 4, min_age_seconds, ..drain(60_000) }
+    };
+    rig.shed(Some(moves("1", 3_600)))?;
+    wait_for(&rig, "six that are looked for", |status| status["shed"]["told"] == 6).await?;
+    rig.publish("a", "1").await?;
+    for client in &mut clients {
+        assert_eq!(client.next().await?["type"], "message", "all have come within an hour");
+    }
+    assert_eq!(status(&rig).await?["sentAway"], 0);
+    rig.shed(Some(moves("2", 1)))?;
+    wait_for_connections(&rig, 4).await
 }
 
 #[tokio::test]

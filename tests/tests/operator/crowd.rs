@@ -183,15 +183,24 @@ fn channel(number: usize) -> String {
     format!("T{}.trade", number % CHANNELS)
 }
 
+/// Who hears live messages meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) clients: usize,
+    /// Whether each of them is to hear every message.
+    pub(crate) hears_all: bool,
+}
+
 /// Runs the clients until they are told how many messages there were, and all of them have come.
 fn clients(
+    load: Load,
     address: SocketAddr,
     ends: Ends,
     subscribed: oneshot::Sender<()>,
     mut published: oneshot::Receiver<u64>,
 ) -> Result<Counters> {
     let options = SwarmOptions {
-        connections: CLIENTS,
+        connections: load.clients,
         protocol: Some("wsgateway.v1".to_owned()),
         commands: Box::new(|number| vec![subscribe(&[&channel(number)])]),
         reconnect: Some(Reconnect::resuming(Box::new(|number| vec![channel(number)]))),
@@ -199,7 +208,7 @@ fn clients(
         ..SwarmOptions::default()
     };
     let mut swarm = Swarm::connect(address, options)?;
-    swarm.run_until(|counters| counters.acks >= CLIENTS as u64, SOON)?;
+    swarm.run_until(|counters| counters.acks >= load.clients as u64, SOON)?;
     ensure!(subscribed.send(()).is_ok(), "the test has ended");
     let messages = loop {
         swarm.run_for(Duration::from_millis(100))?;
@@ -209,10 +218,14 @@ fn clients(
             Err(oneshot::error::TryRecvError::Closed) => bail!("the test has ended"),
         }
     };
+    if !load.hears_all {
+        return Ok(swarm.counters().clone());
+    }
     // Every channel has as many clients as any other.
-    let expected = messages * (CLIENTS / CHANNELS) as u64;
+    let expected = messages * (load.clients / CHANNELS) as u64;
     swarm.run_until(|counters| counters.messages >= expected, SOON)?;
-    ensure!(swarm.counters().messages == expected, "{}", swarm.counters());
+    let counters = swarm.counters();
+    ensure!(counters.messages == expected && counters.is_faultless(), "{counters}");
     Ok(swarm.counters().clone())
 }
 
@@ -263,12 +276,19 @@ pub(crate) async fn running<'a>(
     Ok((kubelet, nodes, node))
 }
 
-/// Changes what needs new pods, and goes on until there are no others.
-async fn roll(kubelet: &mut Kubelet<'_>, before: &BTreeSet<String>) -> Result<()> {
+/// Changes what needs new pods.
+pub(crate) async fn change(kubelet: &mut Kubelet<'_>) -> Result<()> {
     let world = kubelet.world;
     world.edit(&json!({ "spec": { "listener": { "path": "/ws", "port": 8090 } } })).await?;
     let old = kubelet.files.restart.clone();
     kubelet.files = world.files(|files| files.restart != old).await?;
+    Ok(())
+}
+
+/// Changes what needs new pods, and goes on until there are no others.
+async fn roll(kubelet: &mut Kubelet<'_>, before: &BTreeSet<String>) -> Result<()> {
+    let world = kubelet.world;
+    change(kubelet).await?;
     let begun = Instant::now();
     loop {
         let templates = kubelet.sync().await?;
@@ -299,6 +319,15 @@ fn moved_at_the_pace(ends: &[(usize, Instant, Option<u16>)], messages: u64) -> R
 /// Lets something happen to the pods while two thousand clients hear live messages, and returns which of their connections
 /// ended, and how many messages there were. Every client has heard every message of its channel once, or this fails.
 pub(crate) async fn under_load<'a>(
+    kubelet: Kubelet<'a>,
+    event: impl AsyncFnOnce(&mut Kubelet<'a>) -> Result<()>,
+) -> Result<(Kubelet<'a>, Vec<End>, u64)> {
+    under(Load { clients: CLIENTS, hears_all: true }, kubelet, event).await
+}
+
+/// The same with other clients.
+pub(crate) async fn under<'a>(
+    load: Load,
     mut kubelet: Kubelet<'a>,
     event: impl AsyncFnOnce(&mut Kubelet<'a>) -> Result<()>,
 ) -> Result<(Kubelet<'a>, Vec<End>, u64)> {
@@ -310,7 +339,8 @@ pub(crate) async fn under_load<'a>(
     let (subscribed, ready) = oneshot::channel();
     let (tell, published) = oneshot::channel();
     let heard = Arc::clone(&ends);
-    let swarm = tokio::task::spawn_blocking(move || clients(address, heard, subscribed, published));
+    let swarm =
+        tokio::task::spawn_blocking(move || clients(load, address, heard, subscribed, published));
     ready.await.context("the clients did not connect")?;
     let happens = async {
         let happened = event(&mut kubelet).await;
@@ -321,8 +351,7 @@ pub(crate) async fn under_load<'a>(
     happened?;
     let count = count?;
     ensure!(tell.send(count).is_ok(), "the clients have ended");
-    let counters = swarm.await??;
-    ensure!(counters.is_faultless(), "{counters}");
+    swarm.await??;
     let ends = locked(&ends).clone();
     Ok((kubelet, ends, count))
 }

@@ -1,13 +1,14 @@
 //! `wsgw plan`: what a manifest would change in its stream, by the very plan that the operator follows, and in its pods.
 
 mod pods;
+mod scale;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::SystemTime;
 
 use wsgateway_config::JetStreamSource;
-use wsgateway_crds::{ValidGateway, ValidNats, ValidSource, WsGatewayStatus, validate};
+use wsgateway_crds::{PodStatus, ValidGateway, ValidNats, ValidSource, WsGatewayStatus, validate};
 use wsgateway_nats::{Claim, OWNER_KEY, Observed, Owner, Plan, RELEASED_BY_KEY, fresh_epoch, plan};
 
 use crate::cli;
@@ -61,9 +62,12 @@ fn named(manifest: &Manifest, options: &cli::Plan) -> Result<ValidGateway, Error
 }
 
 fn now(status: Option<WsGatewayStatus>) -> pods::Now {
+    let pod = |pod: PodStatus| pods::Pod { name: pod.name, connections: pod.connections };
     status.map_or_else(pods::Now::default, |status| pods::Now {
         pods: status.replicas,
         connections: status.connections,
+        each: status.pods.into_iter().map(pod).collect(),
+        more: status.more_pods.unwrap_or_default(),
     })
 }
 

@@ -1,15 +1,13 @@
 //! An even spread: pods far above the mean hand over what they have beyond it.
 
-use wsgateway_config::ShedReason;
-use wsgateway_crds::RebalanceMode;
+use wsgateway_config::{Shed, ShedReason};
+use wsgateway_crds::{DisruptionKind, Even, RebalanceMode};
 
 use super::{Moves, Observed, Pod, Stage, Wanted, instruct, is_disturbed};
 
 /// Between two of them: clients that were moved are counted where they are now, and a load balancer that leads them back to
 /// where they were costs little.
 const REST_SECONDS: i64 = 60;
-/// Standard deviations that a pod may be above the mean besides: where clients find their pod by chance, some are.
-const CHANCE: u64 = 3;
 
 /// Marks pods that have too many clients, and takes marks from those that have done their part. Returns what is under way, and
 /// whether it was looked who has too many.
@@ -30,8 +28,13 @@ pub(super) fn step(
             has_rested || wanted.is_asked
         }
     };
+    if wanted.halted == Some(DisruptionKind::Rebalance) {
+        call_off(pods);
+        return (Stage::Halted(DisruptionKind::Rebalance), false);
+    }
     let mut is_under_way = false;
-    let mean = mean(pods);
+    let all: u64 = pods.iter().map(Pod::connections).sum();
+    let mean = wanted.rebalance.even(all, count(pods)).mean;
     for pod in pods.iter_mut().filter(|pod| pod.sheds(ShedReason::Rebalance)) {
         is_under_way = true;
         // A crowd that has come meanwhile may have made the mean another one.
@@ -61,10 +64,8 @@ fn is_calm(pods: &[Pod<'_>], replicas: i32, observed: &Observed<'_>) -> bool {
         && !is_disturbed(observed)
 }
 
-/// Clients of a pod on average, rounded up.
-fn mean(pods: &[Pod<'_>]) -> u64 {
-    let all: u64 = pods.iter().map(Pod::connections).sum();
-    all.div_ceil(u64::try_from(pods.len()).unwrap_or(u64::MAX).max(1))
+fn count(pods: &[Pod<'_>]) -> u64 {
+    u64::try_from(pods.len()).unwrap_or(u64::MAX)
 }
 
 fn mark(pods: &mut [Pod<'_>], now: i64, wanted: Wanted) {
@@ -73,10 +74,8 @@ fn mark(pods: &mut [Pod<'_>], now: i64, wanted: Wanted) {
     if all < rebalance.min_connections.max(1) || pods.len() < 2 {
         return;
     }
-    let keep = mean(pods);
-    let limit = keep.saturating_mul(100 + u64::from(rebalance.tolerance_percent)) / 100
-        + CHANCE * keep.isqrt();
-    let is_above = |pod: &Pod<'_>| pod.connections() > limit;
+    let Even { mean: keep, most } = rebalance.even(all, count(pods));
+    let is_above = |pod: &Pod<'_>| pod.connections() > most;
     let excess = |pod: &Pod<'_>| pod.connections().saturating_sub(keep);
     let moving: u64 = pods.iter().filter(|pod| is_above(pod)).map(excess).sum();
     let room: u64 = pods.iter().filter(|pod| !is_above(pod)).map(Pod::room).sum();
@@ -86,7 +85,7 @@ fn mark(pods: &mut [Pod<'_>], now: i64, wanted: Wanted) {
     for pod in pods.iter_mut().filter(|pod| is_above(pod)) {
         let part = (keep, pod.connections().saturating_sub(keep));
         let shed = instruct(ShedReason::Rebalance, now, part, moving, rebalance.per_minute);
-        pod.stance.shed = Some(shed);
+        pod.stance.shed = Some(Shed { min_age_seconds: wanted.min_age_seconds, ..shed });
     }
 }
 

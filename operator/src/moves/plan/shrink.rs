@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use wsgateway_config::ShedReason;
+use wsgateway_crds::DisruptionKind;
 
 use super::{Moves, Observed, Pod, Stage, Wanted, instruct, is_disturbed};
 
@@ -23,6 +24,10 @@ pub(super) fn step(
         // Kubernetes ends at this moment what is marked beyond them.
         return (wanted.replicas, Stage::Settled);
     }
+    if wanted.halted == Some(DisruptionKind::ScaleDown) {
+        keep_at_most(pods, 0);
+        return (replicas, Stage::Halted(DisruptionKind::ScaleDown));
+    }
     let all = usize::try_from(replicas).unwrap_or_default();
     if there < all {
         // Those that are missing need not come.
@@ -34,20 +39,20 @@ pub(super) fn step(
     } else {
         match next(pods, replicas, surplus, observed, wanted) {
             Ok(replicas) => replicas,
-            Err((room, needed)) => return (replicas, Stage::NoRoom { room, needed, surplus }),
+            Err(stage) => return (replicas, stage),
         }
     };
     (replicas, shrinking(pods, surplus, wanted))
 }
 
-/// Lowers the number of pods if those that go are empty, or marks the next ones.
+/// Lowers the number of pods if those that go are empty, or marks the next ones. Or says why these stay.
 fn next(
     pods: &mut [Pod<'_>],
     replicas: i32,
     surplus: usize,
     observed: &Observed<'_>,
     wanted: Wanted,
-) -> Result<i32, (u64, u64)> {
+) -> Result<i32, Stage> {
     let lower = |by: usize| {
         let by = i32::try_from(by.min(surplus)).unwrap_or(i32::MAX);
         replicas.saturating_sub(by).max(wanted.replicas)
@@ -66,8 +71,15 @@ fn next(
     if idle > 0 {
         return Ok(lower(idle));
     }
+    if let Some(until) = observed.moved_enough_until {
+        return Err(Stage::Resting { surplus, until });
+    }
     if !is_disturbed(observed) {
-        mark(pods, surplus, observed.now, wanted)?;
+        mark(pods, surplus, observed.now, wanted).map_err(|(room, needed)| Stage::NoRoom {
+            room,
+            needed,
+            surplus,
+        })?;
     }
     Ok(replicas)
 }

@@ -69,12 +69,20 @@ fn look<'a>(pods: &'a [PodFacts], replicas: i32) -> Observed<'a> {
         is_steady: true,
         now: 1_000,
         since_rebalance: None,
+        moved_enough_until: None,
     }
 }
 
 fn want(replicas: i32) -> Wanted {
     let rebalance = rebalance(RebalanceMode::Off);
-    Wanted { replicas, per_minute: 6_000, rebalance, is_asked: false }
+    Wanted {
+        replicas,
+        per_minute: 6_000,
+        rebalance,
+        is_asked: false,
+        min_age_seconds: 0,
+        halted: None,
+    }
 }
 
 impl Cluster {
@@ -316,6 +324,59 @@ fn pods_wanted_again_go_on_serving_and_those_with_most_clients_first() {
     cluster.run(60);
     assert_eq!((cluster.pods.len(), cluster.names), (4, 4), "none was replaced");
     cluster.check_rest();
+}
+
+#[test]
+fn what_loses_messages_is_called_off_and_does_not_begin_again() {
+    let mut leaving = facts("b", 70);
+    leaving.view.shed = Some(instruct(ShedReason::Drain, 1_000, (0, 90), 90, 6_000));
+    leaving.view.accepts = false;
+    let pods = [facts("a", 90), leaving, facts("c", 200)];
+    let halted = Some(DisruptionKind::ScaleDown);
+    let called_off = plan(&look(&pods, 3), Wanted { halted, ..want(2) });
+    assert_eq!(called_off.changes, [("b".to_owned(), Stance { accepts: true, shed: None })]);
+    assert_eq!(called_off.stage, Stage::Halted(DisruptionKind::ScaleDown));
+    assert!(called_off.replicas == 3 && called_off.stage.is_shrinking());
+    let rest = plan(&look(&pods, 3), Wanted { halted, ..want(3) });
+    assert_eq!(rest.stage, Stage::Settled, "they are wanted again");
+
+    let mut full = facts("a", 500);
+    full.view.shed = Some(instruct(ShedReason::Rebalance, 1_000, (300, 200), 200, 6_000));
+    full.view.accepts = false;
+    let pods = [full, facts("b", 100)];
+    let even = Wanted { rebalance: rebalance(RebalanceMode::Auto), is_asked: true, ..want(2) };
+    assert!(matches!(plan(&look(&pods, 2), even).stage, Stage::Rebalancing(_)));
+    let halted = Some(DisruptionKind::Rebalance);
+    let called_off = plan(&look(&pods, 2), Wanted { halted, ..even });
+    assert_eq!(called_off.changes, [("a".to_owned(), Stance { accepts: true, shed: None })]);
+    assert_eq!(called_off.stage, Stage::Halted(DisruptionKind::Rebalance));
+    assert!(!called_off.is_answered && !called_off.is_busy());
+    let down = plan(&look(&pods, 2), Wanted { halted, replicas: 1, ..even });
+    assert!(matches!(down.stage, Stage::Shrinking(_)), "the other kind is judged by itself");
+}
+
+#[test]
+fn clients_that_were_moved_often_enough_keep_their_pods() {
+    let pods = [facts("a", 90), facts("b", 70), facts("c", 200)];
+    let enough = Observed { moved_enough_until: Some(9_000), ..look(&pods, 3) };
+    let rests = plan(&enough, want(1));
+    assert_eq!(rests.stage, Stage::Resting { surplus: 2, until: 9_000 });
+    assert!(rests.changes.is_empty() && rests.replicas == 3 && !rests.is_busy());
+    let mut begun = pods.clone();
+    begun[1].view.shed = Some(instruct(ShedReason::Drain, 1_000, (0, 90), 90, 6_000));
+    let goes_on = plan(&Observed { pods: &begun, ..enough }, want(2));
+    assert!(matches!(goes_on.stage, Stage::Shrinking(_)), "what has begun ends");
+    let mut idle = pods.clone();
+    (idle[1].view.ready, idle[1].seen) = (false, Seen::Silent);
+    assert_eq!(plan(&Observed { pods: &idle, ..enough }, want(2)).replicas, 2, "it has nobody");
+
+    let pods = [facts("a", 500), facts("b", 100)];
+    let even =
+        Wanted { rebalance: rebalance(RebalanceMode::Auto), min_age_seconds: 900, ..want(2) };
+    let told = plan(&look(&pods, 2), even).changes.remove(0).1.shed.unwrap();
+    assert_eq!((told.reason, told.min_age_seconds), (ShedReason::Rebalance, 900));
+    let told = plan(&look(&pods, 2), Wanted { replicas: 1, ..even }).changes.remove(0).1;
+    assert_eq!(told.shed.unwrap().min_age_seconds, 0, "all clients of a pod that goes go");
 }
 
 #[test]

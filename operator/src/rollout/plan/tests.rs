@@ -36,7 +36,7 @@ fn running(template: &str) -> Current {
 }
 
 fn wanted(template: &str, replicas: i32) -> Wanted<'_> {
-    Wanted { template, replicas, per_minute: 600, may_begin: true }
+    Wanted { template, replicas, per_minute: 600, may_begin: true, trial: Trial::Passed }
 }
 
 /// One of the random things that happen to a cluster.
@@ -56,6 +56,7 @@ struct Cluster {
     random: fastrand::Rng,
     /// Clients that came to a pod of another template while the Service was limited to one.
     strayed: u32,
+    trial: Trial,
 }
 
 impl Cluster {
@@ -77,6 +78,7 @@ impl Cluster {
             names: 0,
             random: fastrand::Rng::with_seed(seed),
             strayed: 0,
+            trial: Trial::Passed,
         };
         cluster.scale_pods();
         for pod in &mut cluster.pods {
@@ -201,7 +203,8 @@ impl Cluster {
             pods: Some(&self.pods),
             pinned: self.pinned.clone(),
         };
-        let wanted = Wanted { template, replicas: self.replicas, per_minute: 60, may_begin };
+        let (replicas, trial) = (self.replicas, self.trial);
+        let wanted = Wanted { template, replicas, per_minute: 60, may_begin, trial };
         if !observed.needs_steps(template) {
             return plan(&Observed { sets: &[], ..observed }, wanted);
         }
@@ -460,4 +463,74 @@ fn one_that_waits_for_its_turn_keeps_its_template_and_ends_what_it_had_begun() {
     }
     assert!(cluster.is_settled("b"));
     assert_eq!(cluster.operate("c", false).stage, Stage::WaitsForTurn);
+}
+
+/// Two old pods with clients, which may go together, and what is planned for them after such a trial.
+fn tried(trial: Trial, clients: u32) -> Plan {
+    let sets = [set("b", 2, Owner::Deployment), set("a", 2, Owner::Gateway)];
+    let pods = [
+        pod("n1", "b", true, 0),
+        pod("n2", "b", true, 0),
+        pod("o1", "a", true, clients),
+        pod("o2", "a", true, clients),
+    ];
+    let observed = Observed {
+        deployment: Some(running("b")),
+        sets: &sets,
+        pods: Some(&pods),
+        pinned: Some("b".to_owned()),
+    };
+    plan(&observed, Wanted { trial, ..wanted("b", 2) })
+}
+
+#[rstest]
+#[case::the_first_alone(Trial::Untested, 20, Some(1))]
+#[case::too_few_to_learn_from(Trial::Untested, 4, Some(0))]
+#[case::the_others_wait(Trial::Measuring, 20, None)]
+#[case::both(Trial::Passed, 20, Some(0))]
+#[case::nobody_else(Trial::Failed, 20, None)]
+fn one_pod_goes_first_and_the_others_once_its_clients_are_back(
+    #[case] trial: Trial,
+    #[case] clients: u32,
+    #[case] left: Option<i32>,
+) {
+    let plan = tried(trial, clients);
+    let scaled = |(_, action): &(Set, Action)| match action {
+        Action::Scale(left) => Some(*left),
+        _ => None,
+    };
+    assert_eq!(plan.sets.iter().find_map(scaled), left);
+    assert_eq!(plan.ends_pods(), left.is_some());
+    assert_eq!(matches!(plan.stage, Stage::Halted(_)), trial == Trial::Failed);
+    assert!(plan.stage.is_rolling(), "nothing else begins meanwhile");
+    assert_eq!(plan.stage.is_moving(), trial != Trial::Failed);
+}
+
+#[test]
+fn a_rollout_that_is_halted_moves_nobody_and_goes_on_from_there_or_back() {
+    for seed in 0..100 {
+        let mut cluster = Cluster::new("a", 4, 60, seed);
+        while cluster.pods.iter().all(|pod| !pod.view.terminating) {
+            cluster.turn("b");
+        }
+        cluster.trial = Trial::Failed;
+        // Those of the pod that had been told to go.
+        cluster.turns(1_000, "b");
+        let cuts = |cluster: &Cluster| cluster.clients.iter().map(|(_, cuts)| *cuts).sum::<u32>();
+        let moved = cuts(&cluster);
+        cluster.turns(1_000, "b");
+        assert_eq!(cuts(&cluster), moved, "seed {seed}");
+        assert!(moved > 0 && moved <= 30, "seed {seed}: {moved} of 60");
+        let old = cluster.pods.iter().filter(|pod| pod.view.template.as_deref() == Some("a"));
+        assert!(old.clone().count() >= 2 && old.clone().all(PodFacts::takes_clients));
+        assert!(matches!(cluster.operate("b", true).stage, Stage::Halted(_)));
+        cluster.trial = Trial::Passed;
+        if seed % 2 == 0 {
+            cluster.settle("b");
+            assert!(cluster.clients.iter().all(|(_, cuts)| *cuts == 1), "seed {seed}");
+        } else {
+            cluster.settle("a");
+            assert_eq!(cuts(&cluster), 2 * moved, "seed {seed}: those who had been moved");
+        }
+    }
 }

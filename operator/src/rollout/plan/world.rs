@@ -2,6 +2,7 @@
 
 use super::{Action, Moves, Observed, Owner, Plan, Set, Stage, Template, Wanted};
 use crate::fleet::{PodFacts, Seen};
+use crate::halt::{LEAST, Trial};
 
 /// Pods whose clients are moved in this part of a minute may go at the same time.
 const BATCHES_PER_MINUTE: u64 = 6;
@@ -59,7 +60,15 @@ impl<'a> World<'a> {
             pin.as_deref() == Some(self.wanted.template) && pin == self.observed.pinned;
         let mut stage =
             if is_switched { Stage::Moving(self.moves()) } else { Stage::Starting(self.moves()) };
-        if is_switched && sets.is_empty() && !self.is_going(&detached) && self.is_enough() {
+        let may_go = match self.wanted.trial {
+            Trial::Failed if self.old.iter().any(|pod| pod.is_current()) => {
+                stage = Stage::Halted(self.moves());
+                false
+            }
+            Trial::Failed | Trial::Measuring => false,
+            Trial::Untested | Trial::Passed => is_switched && sets.is_empty(),
+        };
+        if may_go && !self.is_going(&detached) && self.is_enough() {
             match self.batch() {
                 Ok(count) => sets.extend(shrink(&detached, count)),
                 Err((room, needed)) => stage = Stage::NoRoom { moves: self.moves(), room, needed },
@@ -150,7 +159,10 @@ impl<'a> World<'a> {
         if needed > room {
             return Err((room, needed));
         }
-        if self.old.iter().any(|pod| pod.report().is_none()) {
+        // With fewer clients than can tell anything there is nothing to be learned from the first ones.
+        let is_first = self.wanted.trial == Trial::Untested
+            && clients.iter().sum::<u64>() >= LEAST.unsigned_abs();
+        if is_first || self.old.iter().any(|pod| pod.report().is_none()) {
             return Ok(1);
         }
         let most = room.min(u64::from(self.wanted.per_minute) / BATCHES_PER_MINUTE);

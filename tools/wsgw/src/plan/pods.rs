@@ -10,6 +10,8 @@ use serde_json::Value;
 use wsgateway_config::{ConfigError, yaml};
 use wsgateway_crds::{ValidGateway, ValidSource, gateway_config};
 
+use super::scale;
+
 /// Of changed fields, as many as a person reads.
 const MOST: usize = 20;
 
@@ -17,6 +19,16 @@ const MOST: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Now {
     pub(super) pods: i32,
+    pub(super) connections: Option<i64>,
+    /// The pods that the status names, and how many it does not.
+    pub(super) each: Vec<Pod>,
+    pub(super) more: i32,
+}
+
+/// A pod that runs now.
+#[derive(Debug)]
+pub(super) struct Pod {
+    pub(super) name: String,
     pub(super) connections: Option<i64>,
 }
 
@@ -30,8 +42,10 @@ pub(super) fn describe(
     let replaced = changes(&template(before)?, &template(after)?);
     let taken_up = changes(&live(before)?, &live(after)?);
     // Writing to a String cannot fail.
+    let (from, to) = (before.effective_replicas(), scale::wanted(before, after));
     if replaced.is_empty() {
-        let _ = writeln!(text, "pods stay as they are, and no client moves");
+        let moved = if from == to { "and no client moves" } else { "but for their number" };
+        let _ = writeln!(text, "pods stay as they are, {moved}");
     } else {
         let _ = writeln!(text, "pods would be replaced: {}", moving(after, now));
         list(&replaced, text);
@@ -40,9 +54,10 @@ pub(super) fn describe(
         let _ = writeln!(text, "pods take up within seconds, with no client moved:");
         list(&taken_up, text);
     }
-    let (from, to) = (before.effective_replicas(), after.effective_replicas());
-    if from != to {
-        let _ = writeln!(text, "replicas: {from} -> {to}");
+    if replaced.is_empty() {
+        scale::describe(before, after, now, text);
+    } else if from != to {
+        let _ = writeln!(text, "replicas: {from} -> {to}, once they are replaced");
     }
     Ok(())
 }
@@ -53,15 +68,21 @@ fn moving(after: &ValidGateway, now: &Now) -> String {
     let Some(connections) = now.connections else {
         return format!("the clients of {pods} pods would move once each");
     };
-    let pace = i64::from(after.rollout.connections_per_minute).max(1);
-    let minutes = match (connections + pace - 1) / pace {
-        ..=1 => "a minute".to_owned(),
-        minutes => format!("{minutes} minutes"),
-    };
+    let pace = after.rollout.connections_per_minute;
+    let minutes = minutes(connections, pace);
     format!(
         "{connections} clients of {pods} pods would move once each, within about {minutes} at {pace} a minute \
          (spec.rollout.connectionsPerMinute), once the new pods are ready"
     )
+}
+
+/// How long clients take at a pace.
+pub(super) fn minutes(clients: i64, per_minute: u32) -> String {
+    let pace = i64::from(per_minute).max(1);
+    match clients.saturating_add(pace - 1) / pace {
+        ..=1 => "a minute".to_owned(),
+        minutes => format!("{minutes} minutes"),
+    }
 }
 
 fn list(changes: &[String], text: &mut String) {
@@ -160,7 +181,7 @@ mod tests {
         let mut after = before.clone();
         change(&mut after);
         let mut text = String::new();
-        let now = Now { pods: 2, connections: Some(21_000) };
+        let now = Now { pods: 2, connections: Some(21_000), ..Now::default() };
         describe(&before, &after, &now, &mut text).unwrap();
         text
     }
@@ -186,7 +207,7 @@ mod tests {
     fn scaling_replaces_no_pod() {
         let scaled = described(|gateway| gateway.replicas += 1);
         assert!(
-            scaled.starts_with("pods stay as they are, and no client moves\nreplicas: "),
+            scaled.starts_with("pods stay as they are, but for their number\nreplicas: "),
             "{scaled}"
         );
     }
