@@ -319,7 +319,8 @@ impl World {
     async fn what_is_there(&self) -> String {
         let all = ListParams::default();
         let pods = self.api::<Pod>().list(&all).await.map(|list| {
-            let name = |pod: Pod| format!("{} {:?}", pod.name_any(), pod.metadata.deletion_timestamp);
+            let name =
+                |pod: Pod| format!("{} {:?}", pod.name_any(), pod.metadata.deletion_timestamp);
             list.items.into_iter().map(name).collect::<Vec<_>>()
         });
         let deployment = self.api::<Deployment>().get_opt("odin-gateway").await;
