@@ -115,7 +115,7 @@ fn judge(seen: Seen<'_>) -> Option<HaltStatus> {
         Some(before) if before.kind == entry.kind => {
             // The last clients come back after it; who is moved later is not why.
             let is_why = entry.began.0 <= before.since.0;
-            let HaltStatus { since, continued, .. } = before;
+            let (since, continued) = (before.since.clone(), before.continued);
             Some(if is_why { HaltStatus { since, continued, ..halt } } else { before })
         }
         _ if is_voluntary(entry.kind) && is_beyond(entry) => Some(halt),
