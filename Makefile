@@ -108,6 +108,11 @@ operator-scale: ## What 1,000 WsGateways cost the operator, and 10,000 hostile o
 	@hack/tools test
 	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-operator-scale" $(ARGS)
 
+.PHONY: scale
+scale: ## What clients notice while a WsGateway scales, rolls and loses pods on the cluster of KUBECONFIG (15 minutes; ARGS="--help")
+	@command -v kubectl >/dev/null || { echo "make scale needs kubectl on PATH: install it" >&2; exit 1; }
+	@hack/scale $(ARGS)
+
 # --- to change
 
 .PHONY: fmt

@@ -208,6 +208,10 @@ fn beside(context: &Arc<Context>, given: Beside) -> JoinSet<()> {
     let every = seconds(context.options.discovery_seconds);
     tasks.spawn(discovery::keep_looking(client.clone(), every, given.kinds));
     let (pods, wake) = (Arc::clone(&context.pods), context.wake.clone());
+    if matches!(given.scope, Scope::Cluster) {
+        let (pods, wake) = (Arc::clone(&pods), wake.clone());
+        tasks.spawn(fleet::watch_nodes(client.clone(), pods, wake));
+    }
     tasks.spawn(fleet::watch(client, given.scope, pods, wake));
     tasks.spawn(ask_pods(Arc::clone(context)));
     tasks

@@ -1,6 +1,7 @@
 //! The gateway's pods: what Kubernetes reports of them, what each answers on its admin port, and what follows (pure).
 
 mod crowd;
+mod nodes;
 mod poller;
 mod problem;
 mod report;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use wsgateway_config::ShedReason;
 use wsgateway_crds::PodState;
 
+pub(crate) use nodes::watch_nodes;
 pub(crate) use poller::run as poll;
 pub(crate) use problem::{Problem, problem};
 pub(crate) use report::{Report, Source, Tally};
@@ -43,6 +45,8 @@ pub(crate) struct PodFacts {
     pub(crate) seen: Seen,
     /// It turns clients away, or did a moment ago and has hardly any room.
     pub(crate) full: bool,
+    /// Its node is out of service: it is about to be evicted.
+    pub(crate) leaving: bool,
 }
 
 impl PodFacts {

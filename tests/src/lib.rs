@@ -51,7 +51,7 @@ pub use nats::{
 };
 pub use ports::free_port;
 pub use redis::Redis;
-pub use results::publish_results;
+pub use results::{publish_results, publish_results_of};
 pub use scratch::{Scratch, copy_folder};
 pub use tools::{redis_server, repository, tool};
 pub use wait::{wait_until, wait_until_some};

@@ -18,9 +18,23 @@ pub fn publish_results(
     table: &str,
     results: &impl Serialize,
 ) -> Result<()> {
+    publish_results_of(name, docs, name, table, results)
+}
+
+/// The same, measured by `make COMMAND`.
+///
+/// # Errors
+/// When a file cannot be read or written, or the doc has no place for the table.
+pub fn publish_results_of(
+    command: &str,
+    docs: &Path,
+    name: &str,
+    table: &str,
+    results: &impl Serialize,
+) -> Result<()> {
     let file = docs.join(format!("{name}.md"));
     let text = fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?;
-    let begin = format!("<!-- begin: written by make {name} -->\n");
+    let begin = format!("<!-- begin: written by make {command} -->\n");
     let text = replaced(&text, &begin, table)
         .with_context(|| format!("{} lacks the line {begin:?} or {END:?}", file.display()))?;
     fs::write(&file, text)?;

@@ -1,7 +1,7 @@
 //! All gateway pods by WsGateway: what Kubernetes reports of them, and what they answered. The watch and the poller write,
 //! reconciliations read copies.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,6 +37,8 @@ pub(crate) struct Pace {
 pub(crate) struct Pods {
     pace: Pace,
     fleets: Mutex<HashMap<Name, Fleet>>,
+    /// Nodes that are out of service.
+    cordoned: Mutex<BTreeSet<String>>,
     /// True from the end of the first list.
     listed: watch::Sender<bool>,
 }
@@ -89,7 +91,8 @@ pub(crate) struct Target {
 
 impl Pods {
     pub(crate) fn new(pace: Pace) -> Self {
-        Self { pace, fleets: Mutex::default(), listed: watch::Sender::new(false) }
+        let (fleets, cordoned) = (Mutex::default(), Mutex::default());
+        Self { pace, fleets, cordoned, listed: watch::Sender::new(false) }
     }
 
     /// Takes in an event of the watch, and returns the WsGateways of which a pod came, went or changed.
@@ -162,9 +165,25 @@ impl Pods {
 
     /// The pods of a WsGateway, by name.
     pub(crate) fn of(&self, key: &Name) -> Vec<PodFacts> {
+        let cordoned = self.cordoned();
         let fleets = self.lock();
         let pods = fleets.get(key).into_iter().flat_map(|fleet| fleet.pods.values());
-        pods.map(Tracked::facts).collect()
+        let facts = |pod: &Tracked| PodFacts { leaving: pod.is_on(&cordoned), ..pod.facts() };
+        pods.map(facts).collect()
+    }
+
+    /// Notes which nodes are out of service. Returns the WsGateways with pods on those of which that is new.
+    pub(super) fn cordon(&self, nodes: BTreeSet<String>) -> Vec<Name> {
+        let before = std::mem::replace(&mut *self.cordoned(), nodes.clone());
+        let changed: BTreeSet<String> = before.symmetric_difference(&nodes).cloned().collect();
+        let fleets = self.lock();
+        let touched = |fleet: &Fleet| fleet.pods.values().any(|pod| pod.is_on(&changed));
+        fleets.iter().filter(|(_, fleet)| touched(fleet)).map(|(key, _)| key.clone()).collect()
+    }
+
+    fn cordoned(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // Valid after any panic: it is replaced as a whole.
+        self.cordoned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long ago the pod of a WsGateway answered whose answer is the oldest; `None` if none has.
@@ -359,13 +378,17 @@ impl Fleet {
 }
 
 impl Tracked {
+    fn is_on(&self, nodes: &BTreeSet<String>) -> bool {
+        self.view.node.as_ref().is_some_and(|node| nodes.contains(node))
+    }
+
     fn facts(&self) -> PodFacts {
         let seen = match &self.report {
             Some(report) => Seen::Answered(report.clone()),
             None if self.asked => Seen::Silent,
             None => Seen::NotAsked,
         };
-        PodFacts { view: self.view.clone(), seen, full: self.full }
+        PodFacts { view: self.view.clone(), seen, full: self.full, leaving: false }
     }
 }
 

@@ -53,6 +53,25 @@ fn the_list_of_one_namespace_says_nothing_about_another() {
 }
 
 #[test]
+fn pods_of_a_node_out_of_service_are_leaving_and_their_wsgateways_are_woken() {
+    let (pods, now) = (Pods::new(PACE), Instant::now());
+    for (name, node) in [("a", "one"), ("b", "two")] {
+        let mut pod = pod(name, name, true);
+        pod.spec =
+            Some(serde_json::from_value(json!({ "nodeName": node, "containers": [] })).unwrap());
+        pods.apply(&Event::Apply(pod), now);
+    }
+    let leaving = || pods.of(&key()).iter().map(|pod| pod.leaving).collect::<Vec<_>>();
+    let nodes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(pods.cordon(nodes(&["three"])), []);
+    assert_eq!(pods.cordon(nodes(&["two", "three"])), [key()]);
+    assert_eq!(leaving(), [false, true]);
+    assert_eq!(pods.cordon(nodes(&["two"])), []);
+    assert_eq!(pods.cordon(nodes(&[])), [key()]);
+    assert_eq!(leaving(), [false, false]);
+}
+
+#[test]
 fn pods_that_may_have_news_are_asked_earlier_than_it_is_their_turn() {
     let (pods, now) = (Pods::new(PACE), Instant::now());
     pods.apply(&Event::Apply(pod("a", "1", true)), now);

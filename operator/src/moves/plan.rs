@@ -192,8 +192,9 @@ fn retract(pods: &mut [Pod<'_>], waits: impl Fn(ShedReason) -> bool) -> bool {
     any
 }
 
-/// Takes pods from behind the Service that hand clients over, and those that are full, as long as others have room: a new
-/// client is not to meet a closed door while there is an open one. Somebody takes clients in any case.
+/// Takes pods from behind the Service that hand clients over, and, as long as others have room, those that are full or on a
+/// node that is taken out of service: a new client is not to meet a closed door while there is an open one, nor a pod from
+/// which it has to go soon. Somebody takes clients in any case.
 fn withdraw(pods: &mut [Pod<'_>]) {
     for pod in &mut *pods {
         // One that was called back takes clients when it says so; of one that has not been asked yet nothing is known.
@@ -202,7 +203,11 @@ fn withdraw(pods: &mut [Pod<'_>]) {
     }
     let has_room =
         |pod: &Pod<'_>| pod.stance.accepts && pod.facts.takes_clients() && !pod.facts.full;
-    if pods.iter().any(has_room) {
+    if pods.iter().any(|pod| has_room(pod) && !pod.facts.leaving) {
+        for pod in pods.iter_mut().filter(|pod| pod.facts.full || pod.facts.leaving) {
+            pod.stance.accepts = false;
+        }
+    } else if pods.iter().any(has_room) {
         for pod in pods.iter_mut().filter(|pod| pod.facts.full) {
             pod.stance.accepts = false;
         }

@@ -125,7 +125,7 @@ mod tests {
         outcomes: Outcomes,
     ) -> Vec<(String, String)> {
         let view = PodView { name: "a".into(), ready: true, ..PodView::default() };
-        let pods = [PodFacts { view, seen, full: false }];
+        let pods = [PodFacts { view, seen, full: false, leaving: false }];
         let pods = if deployment.is_some() { &pods[..] } else { &[] };
         let now = Timestamp::from_second(1).unwrap();
         let metric = crate::metrics_api::Registered::Off;

@@ -24,7 +24,7 @@ fn deployment(ready: i32) -> Deployment {
 
 fn pod(name: &str, ready: bool, seen: Seen) -> PodFacts {
     let view = PodView { name: name.into(), ready, ..PodView::default() };
-    PodFacts { view, seen, full: false }
+    PodFacts { view, seen, full: false, leaving: false }
 }
 
 fn source(source: Source) -> Seen {
@@ -50,7 +50,7 @@ fn crashing(name: &str) -> PodFacts {
             "lastState": { "terminated": { "exitCode": 2, "finishedAt": now().to_string() } } }] },
     }))
     .unwrap();
-    PodFacts { view: PodView::of(&pod), seen: Seen::Silent, full: false }
+    PodFacts { view: PodView::of(&pod), seen: Seen::Silent, full: false, leaving: false }
 }
 
 fn facts<'a>(deployment: &'a Deployment, pods: &'a [PodFacts]) -> Facts<'a> {

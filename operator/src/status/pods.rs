@@ -95,7 +95,7 @@ mod tests {
 
     fn pod(name: &str, seen: Seen) -> PodFacts {
         let view = PodView { name: name.into(), ready: true, ..PodView::default() };
-        PodFacts { view, seen, full: false }
+        PodFacts { view, seen, full: false, leaving: false }
     }
 
     fn report(connections: u32, source: Source) -> Seen {

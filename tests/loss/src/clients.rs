@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wsgateway_client::{Counters, Reconnect, Swarm, SwarmError, SwarmOptions};
+use wsgateway_client::envelope::Envelope;
+use wsgateway_client::{
+    Acknowledgement, Counters, Gap, Observer, Reconnect, Swarm, SwarmError, SwarmOptions,
+};
 
 use crate::meter::Shared;
 
@@ -42,9 +45,11 @@ pub struct Herd {
 }
 
 impl Herd {
-    /// Connects a client for each set of patterns; all of them come back whenever they end.
+    /// Connects a client for each set of patterns; all of them come back whenever they end. The meter knows them by
+    /// numbers that count from `first`.
     pub fn start(
         address: SocketAddr,
+        first: usize,
         patterns: Vec<Vec<String>>,
         resume: bool,
         meter: &Shared,
@@ -62,7 +67,7 @@ impl Herd {
                     patterns.get(client).cloned().unwrap_or_default()
                 }))
             }),
-            observer: Some(Box::new(meter.clone())),
+            observer: Some(Box::new(Numbered { first, meter: meter.clone() })),
             ..SwarmOptions::default()
         };
         let shared = report.clone();
@@ -95,6 +100,30 @@ impl Herd {
     /// Why the thread has ended, if it has.
     pub fn failure(&self) -> Option<String> {
         lock(&self.report).failure.clone()
+    }
+}
+
+/// Tells the meter what a swarm hears, by the numbers that it knows its clients by.
+struct Numbered {
+    first: usize,
+    meter: Shared,
+}
+
+impl Observer for Numbered {
+    fn message(&mut self, client: usize, envelope: &Envelope<'_>) {
+        self.meter.message(self.first + client, envelope);
+    }
+
+    fn acknowledged(&mut self, client: usize, ack: &Acknowledgement) {
+        self.meter.acknowledged(self.first + client, ack);
+    }
+
+    fn gap(&mut self, client: usize, gap: &Gap<'_>) {
+        self.meter.gap(self.first + client, gap);
+    }
+
+    fn ended(&mut self, client: usize, close_code: Option<u16>) {
+        self.meter.ended(self.first + client, close_code);
     }
 }
 

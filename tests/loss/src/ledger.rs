@@ -84,6 +84,8 @@ struct Account {
     told: Vec<Told>,
     /// The highest offset that came or was acknowledged, of the stream that it reads.
     offset: u64,
+    /// It has left, and is owed nothing.
+    gone: bool,
 }
 
 /// The accounts of all clients.
@@ -105,7 +107,7 @@ impl Ledger {
             let channels = covered(patterns, &channels);
             let last = vec![0; channels.len()].into();
             let (holes, told) = (Vec::new(), Vec::new());
-            Account { channels: channels.into(), last, holes, told, offset: 0 }
+            Account { channels: channels.into(), last, holes, told, offset: 0, gone: false }
         };
         Self {
             book: Book::new(channels.len()),
@@ -122,6 +124,30 @@ impl Ledger {
         if let Some(account) = self.accounts.get_mut(client) {
             account.offset = offset;
         }
+    }
+
+    /// The client has left: nothing is owed to it from now on, and what is missing will not be missed.
+    pub fn left(&mut self, client: usize) {
+        if let Some(account) = self.accounts.get_mut(client) {
+            account.gone = true;
+            account.holes.clear();
+            account.told.clear();
+        }
+    }
+
+    /// The client is about to come: it is owed what is published from now on.
+    pub fn join(&mut self, client: usize) {
+        if let Some(account) = self.accounts.get_mut(client) {
+            account.gone = false;
+            for (channel, last) in account.channels.iter().zip(&mut account.last) {
+                *last = self.book.last(*channel);
+            }
+        }
+    }
+
+    /// Whether the client has left.
+    pub fn is_gone(&self, client: usize) -> bool {
+        self.accounts.get(client).is_some_and(|account| account.gone)
     }
 
     /// The highest offset that the client knows.
@@ -233,10 +259,11 @@ impl Ledger {
     }
 
     fn is_behind(&self, account: &Account, mark: &[u32]) -> bool {
-        account.channels.iter().zip(&account.last).any(|(channel, last)| {
-            let want = mark.get(usize::from(*channel)).copied().unwrap_or(0);
-            *last < want && !self.is_told(account, *channel, want)
-        })
+        !account.gone
+            && account.channels.iter().zip(&account.last).any(|(channel, last)| {
+                let want = mark.get(usize::from(*channel)).copied().unwrap_or(0);
+                *last < want && !self.is_told(account, *channel, want)
+            })
     }
 
     fn is_told(&self, account: &Account, channel: u16, number: u32) -> bool {
@@ -252,7 +279,9 @@ impl Ledger {
     /// begins anew with the next message.
     pub fn settle(&mut self) -> (Counts, Vec<String>) {
         let mut accounts = std::mem::take(&mut self.accounts);
-        for (client, account) in accounts.iter_mut().enumerate() {
+        for (client, account) in
+            accounts.iter_mut().enumerate().filter(|(_, account)| !account.gone)
+        {
             self.close(client, account);
         }
         self.accounts = accounts;

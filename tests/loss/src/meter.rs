@@ -4,8 +4,10 @@
 //! fault with how long each client was away. Owns the [`Ledger`]; shared behind one lock, held for microseconds.
 
 mod away;
+mod cuts;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,8 +16,10 @@ use wsgateway_client::{Acknowledgement, Gap, Observer};
 
 use crate::ledger::{Counts, Ledger};
 use away::Away;
+use cuts::Ends;
 
 pub use away::Spans;
+pub use cuts::Cuts;
 
 /// The payload field with the publisher's number.
 const NUMBER: &str = "\"n\":";
@@ -31,6 +35,8 @@ pub struct Settled {
     pub spans: Spans,
     /// How connections ended, by close code; 1006: without a word.
     pub closes: BTreeMap<u16, u64>,
+    /// Connections that ended under clients that were served.
+    pub cuts: Cuts,
 }
 
 /// Everything that is known about a run.
@@ -38,6 +44,7 @@ pub struct Settled {
 pub struct Meter {
     ledger: Ledger,
     away: Away,
+    ends: Ends,
     closes: BTreeMap<u16, u64>,
     /// Clients that have been acknowledged once.
     greeted: Vec<bool>,
@@ -54,6 +61,7 @@ impl Shared {
         Self(Arc::new(Mutex::new(Meter {
             ledger: Ledger::new(channels, patterns),
             away: Away::new(patterns.len()),
+            ends: Ends::new(patterns.len()),
             closes: BTreeMap::new(),
             greeted: vec![false; patterns.len()],
             refused_channels: 0,
@@ -87,6 +95,11 @@ impl Meter {
         self.ledger.book.discarded(first);
     }
 
+    /// Connections that ended under clients that were served, since the last settlement.
+    pub fn cuts(&self) -> u64 {
+        self.ends.count()
+    }
+
     /// How far every channel is.
     pub fn mark(&self) -> Vec<u32> {
         self.ledger.book.mark()
@@ -97,9 +110,29 @@ impl Meter {
         self.ledger.behind(mark).max(self.away.absent())
     }
 
-    /// Clients that have never been acknowledged.
+    /// Clients that have never been acknowledged, of those who are there.
     pub fn ungreeted(&self) -> usize {
-        self.greeted.iter().filter(|greeted| !**greeted).count()
+        let is_waited_for = |client: &usize| {
+            !self.ledger.is_gone(*client) && self.greeted.get(*client) == Some(&false)
+        };
+        (0..self.greeted.len()).filter(is_waited_for).count()
+    }
+
+    /// Clients have ended their connections for good: they are owed nothing from now on.
+    pub fn left(&mut self, clients: Range<usize>) {
+        for client in clients {
+            self.ledger.left(client);
+            self.away.left(client);
+            self.ends.left(client);
+            if let Some(greeted) = self.greeted.get_mut(client) {
+                *greeted = false;
+            }
+        }
+    }
+
+    /// Clients are about to come, with no cursor, while nothing is published or under way: they are owed what follows.
+    pub fn join(&mut self, clients: Range<usize>) {
+        clients.for_each(|client| self.ledger.join(client));
     }
 
     /// Clients that were not told that the stream is another one.
@@ -146,6 +179,7 @@ impl Meter {
             *greeted = true;
         }
         self.ledger.acknowledged(client, offset);
+        self.ends.acknowledged(client);
         self.away.acknowledged(client, self.ledger.aim(client));
         self.away.reached(client, offset, at);
     }
@@ -160,6 +194,7 @@ impl Meter {
         if let Some(code) = close_code {
             *self.closes.entry(code).or_default() += 1;
         }
+        self.ends.ended(client, close_code, at);
         // Before the first acknowledgement nothing is interrupted.
         if self.greeted.get(client).copied().unwrap_or(false) {
             self.away.ended(client, at);
@@ -170,7 +205,8 @@ impl Meter {
     pub fn settle(&mut self) -> Settled {
         let (counts, examples) = self.ledger.settle();
         let closes = std::mem::take(&mut self.closes);
-        Settled { counts, examples, spans: self.away.settle(), closes }
+        let (spans, cuts) = (self.away.settle(), self.ends.settle());
+        Settled { counts, examples, spans, closes, cuts }
     }
 }
 

@@ -100,7 +100,7 @@ impl World {
             Poison::new(&plan.poison, urls.clone(), u16::try_from(channels.len())?, &meter);
         let (socket, others) = patterns.split_at(plan.clients.saturating_sub(plan.sse + plan.sdk));
         let (streams, sdk) = others.split_at(plan.sse.min(others.len()));
-        let swarm = Herd::start(balancer.address(), socket.to_vec(), plan.resume, &meter);
+        let swarm = Herd::start(balancer.address(), 0, socket.to_vec(), plan.resume, &meter);
         let sse =
             sse::Clients::start(balancer.address(), socket.len(), streams, plan.resume, &meter);
         let first = socket.len() + streams.len();

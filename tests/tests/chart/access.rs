@@ -52,6 +52,8 @@ const METRICS: &[(&str, &str)] = &[
     ("create", "authorization.k8s.io/subjectaccessreviews"),
     ("create", "apiregistration.k8s.io/apiservices"),
 ];
+/// The same where it keeps the whole cluster.
+const CLUSTER: &[(&str, &str)] = &[("list watch", "/nodes")];
 /// In its own namespace, for the certificate.
 const CERTIFICATE: &[(&str, &str)] = &[("create", "/secrets")];
 
@@ -64,7 +66,7 @@ const DENIED: &[(&str, &str)] = &[
     ("create get", "/pods/exec"),
     ("get", "/pods/log"),
     ("create", "/serviceaccounts/token"),
-    ("get list patch", "/nodes"),
+    ("get create patch update delete", "/nodes"),
     ("create delete", "wsgateway.dev/wsgateways"),
     ("create patch delete escalate bind", "rbac.authorization.k8s.io/clusterroles"),
     ("create patch delete", "rbac.authorization.k8s.io/rolebindings"),
@@ -162,6 +164,7 @@ async fn the_operator_may_do_its_work_and_nothing_else() -> Result<()> {
     let nothing = Vec::<String>::new();
     assert_eq!(wrong(&client, NEEDED, true, &namespace).await?, nothing, "needed, but denied");
     assert_eq!(wrong(&client, METRICS, true, &namespace).await?, nothing, "needed, but denied");
+    assert_eq!(wrong(&client, CLUSTER, true, &namespace).await?, nothing, "needed, but denied");
     assert_eq!(
         wrong(&client, DENIED, false, &namespace).await?,
         nothing,
@@ -184,6 +187,7 @@ async fn with_watched_namespaces_the_operator_has_its_rights_in_each_and_none_el
     }
     let client = client_of(plane, "narrow-operator", &here).await?;
     assert_eq!(wrong(&client, NEEDED, false, &elsewhere).await?, Vec::<String>::new());
+    assert_eq!(wrong(&client, CLUSTER, false, &here).await?, Vec::<String>::new());
     Ok(())
 }
 
@@ -250,8 +254,8 @@ async fn every_other_verb_on_every_resource_of_the_api_server_is_denied() -> Res
     grant(plane, &["fullnameOverride=every"]).await?;
     let wide = client_of(plane, "every-operator", &here).await?;
     let nothing = Vec::<String>::new();
-    assert_eq!(beyond(&wide, &all, &[NEEDED, METRICS, EVERYBODY], &here).await?, nothing);
-    let home = [NEEDED, METRICS, CERTIFICATE, EVERYBODY, LEASE];
+    assert_eq!(beyond(&wide, &all, &[NEEDED, METRICS, CLUSTER, EVERYBODY], &here).await?, nothing);
+    let home = [NEEDED, METRICS, CLUSTER, CERTIFICATE, EVERYBODY, LEASE];
     assert_eq!(beyond(&wide, &all, &home, NAMESPACE).await?, nothing);
 
     grant(plane, &["fullnameOverride=few", &format!("watchNamespaces={{{here}}}")]).await?;

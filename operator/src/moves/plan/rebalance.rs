@@ -58,7 +58,10 @@ pub(super) fn call_off(pods: &mut [Pod<'_>]) {
 
 /// All pods are there and say how many clients they have, and none of these moves for another reason.
 fn is_calm(pods: &[Pod<'_>], replicas: i32, observed: &Observed<'_>) -> bool {
-    let is_there = |pod: &Pod<'_>| pod.facts.takes_clients() && pod.facts.report().is_some();
+    // Clients of a pod that is about to be evicted are moved by that, and it gets none.
+    let is_there = |pod: &Pod<'_>| {
+        pod.facts.takes_clients() && pod.facts.report().is_some() && !pod.facts.leaving
+    };
     usize::try_from(replicas) == Ok(pods.len())
         && pods.iter().all(is_there)
         && !is_disturbed(observed)

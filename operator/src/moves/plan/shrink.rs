@@ -96,10 +96,16 @@ fn keep_at_most(pods: &mut [Pod<'_>], surplus: usize) {
 fn mark(pods: &mut [Pod<'_>], surplus: usize, now: i64, wanted: Wanted) -> Result<(), (u64, u64)> {
     let mut room: u64 = pods.iter().filter(|pod| pod.facts.takes_clients()).map(Pod::room).sum();
     let mut order: Vec<&mut Pod<'_>> = pods.iter_mut().collect();
-    // A pod that says nothing may have any number of clients.
+    // Clients of a pod whose node is taken out of service have to go anyway. A pod that says nothing may have any number.
     order.sort_by_key(|pod| {
         let view = &pod.facts.view;
-        (pod.facts.report().is_none(), pod.connections(), Reverse(view.created), view.name.clone())
+        (
+            !pod.facts.leaving,
+            pod.facts.report().is_none(),
+            pod.connections(),
+            Reverse(view.created),
+            view.name.clone(),
+        )
     });
     let together = u64::from(wanted.per_minute) / BATCHES_PER_MINUTE;
     let (mut moving, mut chosen) = (0, Vec::new());

@@ -56,7 +56,7 @@ fn facts(name: &str, connections: u32) -> PodFacts {
         ..PodView::default()
     };
     let report = Report { capacity: CAPACITY, ..Report::of_a_good_pod(connections) };
-    PodFacts { view, seen: Seen::Answered(report), full: connections >= CAPACITY }
+    PodFacts { view, seen: Seen::Answered(report), full: connections >= CAPACITY, leaving: false }
 }
 
 fn look<'a>(pods: &'a [PodFacts], replicas: i32) -> Observed<'a> {
@@ -454,6 +454,33 @@ fn new_clients_are_led_to_pods_that_have_room_and_somebody_takes_them_in_any_cas
     pods[0].seen = Seen::Answered(Report { shed: closed, ..Report::of_a_good_pod(5) });
     let waiting = plan_of(&pods);
     assert_eq!((waiting.changes, waiting.is_waiting), (vec![], true));
+}
+
+#[test]
+fn pods_of_a_node_that_is_taken_out_of_service_get_no_clients_and_go_first() {
+    let on_the_node = |name, clients| PodFacts { leaving: true, ..facts(name, clients) };
+    let accepts = |plan: Plan| {
+        plan.changes.into_iter().map(|(name, stance)| (name, stance.accepts)).collect::<Vec<_>>()
+    };
+    let mut pods = [on_the_node("a", 40), on_the_node("b", 9), facts("c", 5)];
+    let away = [("a".to_owned(), false), ("b".to_owned(), false)];
+    assert_eq!(accepts(plan(&look(&pods, 3), want(3))), away);
+    // Nobody else has room, and nobody else is there.
+    pods[2] = facts("c", CAPACITY);
+    assert_eq!(accepts(plan(&look(&pods, 3), want(3))), [("c".to_owned(), false)]);
+    assert_eq!(accepts(plan(&look(&pods[..2], 2), want(2))), []);
+    // The emptiest of those whose clients have to go anyway.
+    pods[2] = facts("c", 5);
+    let plan_of = |wanted| plan(&look(&pods, 3), wanted);
+    let drains = |plan: Plan| {
+        let marked = |(name, stance): (String, Stance)| stance.shed.map(|_| name);
+        plan.changes.into_iter().filter_map(marked).collect::<Vec<_>>()
+    };
+    assert_eq!(drains(plan_of(want(2))), ["b"]);
+    let auto = Wanted { rebalance: rebalance(RebalanceMode::Auto), ..want(3) };
+    assert_eq!(plan_of(auto).stage, Stage::Settled, "evictions move them");
+    pods.iter_mut().for_each(|pod| pod.leaving = false);
+    assert!(matches!(plan(&look(&pods, 3), auto).stage, Stage::Rebalancing(_)));
 }
 
 #[rstest]

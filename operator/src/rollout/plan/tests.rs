@@ -22,7 +22,7 @@ fn pod(name: &str, template: &str, ready: bool, connections: u32) -> PodFacts {
         address: Some([127, 0, 0, 1].into()),
         ..PodView::default()
     };
-    PodFacts { view, seen: Seen::Answered(report(connections)), full: false }
+    PodFacts { view, seen: Seen::Answered(report(connections)), full: false, leaving: false }
 }
 
 fn set(template: &str, replicas: i32, owner: Owner) -> Set {

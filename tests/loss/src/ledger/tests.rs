@@ -203,3 +203,25 @@ fn a_channel_of_poison_is_known_in_every_way_of_writing_it() {
     }
     assert!(ledger.settle().0.is_faultless(Excuse::Nothing));
 }
+
+#[test]
+fn a_client_that_left_is_owed_nothing_until_it_joins_again() {
+    let mut ledger = ledger();
+    let offset = in_step(&mut ledger, 2, 1);
+    ledger.left(1);
+    publish(&mut ledger, 0, (0..2).map(|n| offset + n));
+    for number in [3, 4] {
+        ledger.message(0, "a.x", number, offset + u64::from(number) - 3);
+    }
+    assert_eq!(ledger.behind(&ledger.book.mark()), 0);
+    assert!(ledger.settle().0.is_faultless(Excuse::Nothing));
+    ledger.join(1);
+    let offset = in_step(&mut ledger, 2, offset + 2);
+    assert!(ledger.settle().0.is_faultless(Excuse::Nothing));
+    publish(&mut ledger, 1, [offset].into_iter());
+    assert_eq!(
+        ledger.settle().0.lost,
+        2,
+        "owed to the one that hears all and to the one that joined"
+    );
+}

@@ -59,6 +59,13 @@ impl Away {
         }
     }
 
+    /// The client has left by itself, and is not away.
+    pub(super) fn left(&mut self, client: usize) {
+        if let Some(slot) = self.clients.get_mut(client) {
+            *slot = None;
+        }
+    }
+
     /// The client knows everything up to `offset`.
     pub(super) fn reached(&mut self, client: usize, offset: u64, at: Instant) {
         if let Some(slot) = self.clients.get_mut(client)

@@ -1,0 +1,333 @@
+//! What a person does with `kubectl`, and what the cluster says of it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use harness::wait_until;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::process::Command;
+use wsgateway_crds::{DisruptionStatus, WsGateway, WsGatewayStatus};
+
+/// Longest wait for what the cluster is to do.
+pub const PATIENCE: Duration = Duration::from_secs(300);
+/// The admin port of the gateways.
+const ADMIN: u16 = 9090;
+/// The annotation by which pods hand clients over.
+const SHED: &str = "wsgateway.dev/shed";
+
+/// One WsGateway on a cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    /// Of the WsGateway and of NATS.
+    pub namespace: String,
+    /// Of the WsGateway.
+    pub name: String,
+    /// Of the operator.
+    pub system: String,
+}
+
+/// A pod that serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Of the pod.
+    pub name: String,
+    /// Where it says what it does.
+    pub admin: SocketAddr,
+}
+
+impl Cluster {
+    /// The cluster of KUBECONFIG.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn connect(namespace: &str, name: &str, system: &str) -> Result<Self> {
+        harness::init_tls();
+        let client = Client::try_default().await.context("no cluster: set KUBECONFIG")?;
+        Ok(Self {
+            client,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            system: system.to_owned(),
+        })
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Where clients find a port of a Service of the namespace.
+    ///
+    /// # Errors
+    /// When there is no such Service or port.
+    pub async fn service(&self, name: &str, port: u16) -> Result<SocketAddr> {
+        let service = self.api::<Service>().get(name).await?;
+        let spec = service.spec.with_context(|| format!("Service {name} has no spec"))?;
+        let has_port = spec.ports.iter().flatten().any(|found| found.port == i32::from(port));
+        ensure!(has_port, "Service {name} has no port {port}");
+        let ip: IpAddr = spec.cluster_ip.context("a cluster IP")?.parse()?;
+        Ok((ip, port).into())
+    }
+
+    /// Changes the WsGateway.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn edit(&self, patch: &Value) -> Result<()> {
+        let api = self.api::<WsGateway>();
+        api.patch(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    /// The pods of the WsGateway, with those that end.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn pods(&self) -> Result<Vec<Pod>> {
+        let labels =
+            format!("app.kubernetes.io/name=wsgateway,app.kubernetes.io/instance={}", self.name);
+        let list = self.api::<Pod>().list(&ListParams::default().labels(&labels)).await?;
+        Ok(list.items)
+    }
+
+    /// Those that have an address.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn gateways(&self) -> Result<Vec<Gateway>> {
+        let gateway = |pod: &Pod| {
+            let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+            Some(Gateway { name: pod.name_any(), admin: (ip, ADMIN).into() })
+        };
+        Ok(self.pods().await?.iter().filter_map(gateway).collect())
+    }
+
+    /// The status of the WsGateway.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn status(&self) -> Result<WsGatewayStatus> {
+        let found = self.api::<WsGateway>().get(&self.name).await?;
+        found.status.context("the WsGateway has no status")
+    }
+
+    /// What clients were put to, as the operator says it.
+    ///
+    /// # Errors
+    /// When there is no status.
+    pub async fn disruptions(&self) -> Result<Vec<DisruptionStatus>> {
+        Ok(self.status().await?.disruptions)
+    }
+
+    /// Waits until so many pods serve, none comes or goes, and no client is moved.
+    ///
+    /// # Errors
+    /// When that does not happen; with what the status says.
+    pub async fn settled(&self, pods: usize) -> Result<()> {
+        let mut last = Vec::new();
+        let settled = wait_until(PATIENCE, "pods at rest", async || {
+            match self.unsettled(pods).await {
+                Ok(reasons) => last = reasons,
+                Err(error) => last = vec![format!("{error:#}")],
+            }
+            last.is_empty()
+        });
+        settled.await.with_context(|| format!("{pods} pods are not at rest: {}", last.join("; ")))
+    }
+
+    /// What keeps it from being at rest.
+    async fn unsettled(&self, wanted: usize) -> Result<Vec<String>> {
+        let mut reasons = Vec::new();
+        let pods = self.pods().await?;
+        let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+        if pods.len() != wanted || ready != wanted {
+            reasons.push(format!("{} pods, {ready} of them ready", pods.len()));
+        }
+        let deployment = self.api::<Deployment>().get(&format!("{}-gateway", self.name)).await?;
+        let replicas = deployment.spec.and_then(|spec| spec.replicas).unwrap_or_default();
+        if usize::try_from(replicas).ok() != Some(wanted) {
+            reasons.push(format!("a Deployment of {replicas}"));
+        }
+        let found = self.api::<WsGateway>().get(&self.name).await?;
+        let status = found.status.clone().unwrap_or_default();
+        if status.observed_generation != found.metadata.generation {
+            reasons.push("the operator has not seen the last change".to_owned());
+        }
+        let progressing = status.conditions.iter().find(|found| found.type_ == "Progressing");
+        if progressing.is_none_or(|condition| condition.reason != "Settled") {
+            let told =
+                progressing.map(|condition| format!("{}: {}", condition.reason, condition.message));
+            reasons.push(told.unwrap_or_else(|| "no condition Progressing".to_owned()));
+        }
+        if status.disruptions.iter().any(|disruption| disruption.ended.is_none()) {
+            reasons.push("a disruption goes on".to_owned());
+        }
+        Ok(reasons)
+    }
+
+    /// Whether a pod is told to hand its clients over because it is not needed any more.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn is_draining(&self) -> Result<bool> {
+        let told =
+            |pod: &Pod| pod.annotations().get(SHED).is_some_and(|text| text.contains("drain"));
+        Ok(self.pods().await?.iter().any(told))
+    }
+
+    /// Takes the node on which NATS is not out of service, and waits until that is done; returns its name.
+    ///
+    /// # Errors
+    /// When `kubectl drain` fails.
+    pub async fn drain_node(&self) -> Result<String> {
+        let home = self.node_of_nats().await?;
+        let pods = self.pods().await?;
+        let nodes = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone());
+        let node = nodes.into_iter().find(|node| *node != home);
+        let node = node.context("all pods are on the node of NATS")?;
+        let limit = format!("--timeout={}s", PATIENCE.as_secs());
+        kubectl(&["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", &limit]).await?;
+        Ok(node)
+    }
+
+    /// Takes it into service again.
+    ///
+    /// # Errors
+    /// When `kubectl uncordon` fails.
+    pub async fn uncordon(&self, node: &str) -> Result<()> {
+        kubectl(&["uncordon", node]).await
+    }
+
+    async fn node_of_nats(&self) -> Result<String> {
+        let pod = self.api::<Pod>().get("nats-0").await?;
+        pod.spec.and_then(|spec| spec.node_name).context("NATS is on no node")
+    }
+
+    /// Kills the process of a gateway's pod at once, so that it can tell nobody.
+    ///
+    /// # Errors
+    /// When the process is not on this machine.
+    pub async fn kill_pod(&self) -> Result<()> {
+        let pods = self.pods().await?;
+        let pod = pods.first().context("no pod")?;
+        let uid = pod.uid().unwrap_or_default();
+        let pids = pids_of(&uid)?;
+        ensure!(
+            !pids.is_empty(),
+            "the processes of pod {} are not on this machine",
+            pod.name_any()
+        );
+        for pid in pids {
+            let status = Command::new("kill").args(["-9", &pid.to_string()]).status().await?;
+            ensure!(status.success(), "kill -9 {pid}: {status}");
+        }
+        Ok(())
+    }
+
+    /// Deletes the pod of NATS and waits for the next one, which has the same store.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn restart_nats(&self) -> Result<()> {
+        let before = self.api::<Pod>().get("nats-0").await?.uid();
+        self.api::<Pod>().delete("nats-0", &DeleteParams::default()).await?;
+        wait_until(PATIENCE, "NATS", async || {
+            let pod = self.api::<Pod>().get("nats-0").await;
+            pod.is_ok_and(|pod| pod.uid() != before && is_ready(&pod))
+        })
+        .await
+    }
+
+    /// Kills the pod of the operator that leads, and waits until the other one does.
+    ///
+    /// # Errors
+    /// When nobody leads, or nobody takes over.
+    pub async fn kill_leader(&self) -> Result<()> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.system);
+        let holder = async || -> Result<String> {
+            let lease = leases.get("wsgateway-operator").await?;
+            lease.spec.and_then(|spec| spec.holder_identity).context("nobody leads")
+        };
+        let leader = holder().await?;
+        let pod = leader.split('_').next().unwrap_or(&leader);
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.system);
+        pods.delete(pod, &DeleteParams::default().grace_period(0)).await?;
+        wait_until(PATIENCE, "another leader", async || {
+            holder().await.is_ok_and(|now| !now.is_empty() && now != leader)
+        })
+        .await
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
+    pod.metadata.deletion_timestamp.is_none() && ready.any(|condition| condition.status == "True")
+}
+
+async fn kubectl(arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("kubectl");
+    let output = command.args(arguments).stdin(Stdio::null()).output().await;
+    let output = output.context("kubectl is needed on PATH")?;
+    if !output.status.success() {
+        bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// The processes of a pod, but for the one that holds its namespaces.
+fn pids_of(uid: &str) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else {
+            continue;
+        };
+        // Processes end while they are looked at.
+        let groups = std::fs::read_to_string(path.join("cgroup")).unwrap_or_default();
+        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        // With systemd as the cgroup driver the dashes of the uid are underscores.
+        let is_of_pod = groups.contains(uid) || groups.contains(&uid.replace('-', "_"));
+        if is_of_pod && name.trim() != "pause" {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// An answer of an admin port.
+///
+/// # Errors
+/// When there is none in time, or another one.
+pub async fn get<T: DeserializeOwned>(address: SocketAddr, path: &str) -> Result<T> {
+    use http_body_util::{BodyExt as _, Empty, Limited};
+    use hyper::body::Bytes;
+    use hyper_util::rt::TokioIo;
+
+    /// Far more than a status has.
+    const MOST: usize = 1 << 20;
+    let ask = async {
+        let socket = tokio::net::TcpStream::connect(address).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
+        let connection = tokio::spawn(connection);
+        let request = hyper::Request::get(path).header("host", address.to_string());
+        let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+        let body = Limited::new(response.into_body(), MOST).collect().await;
+        connection.abort();
+        let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
+        Ok(serde_json::from_slice(&body)?)
+    };
+    tokio::time::timeout(Duration::from_secs(2), ask).await.context("no answer in time")?
+}
