@@ -217,7 +217,7 @@ async fn deploy(
     }
     applied.contract = Some(contract);
     applied.moves = Some(moves);
-    Ok(Deployed::Applied(applied))
+    Ok(Deployed::Applied(Box::new(applied)))
 }
 
 /// A Deployment that keeps its template still has as many pods as are wanted.

@@ -50,7 +50,7 @@ pub(crate) struct Look<'a> {
 
 /// What became of the objects.
 pub(crate) enum Deployed {
-    Applied(Applied),
+    Applied(Box<Applied>),
     /// Why nothing of theirs is changed.
     Held(Verdict),
 }

@@ -34,7 +34,7 @@ pub(crate) struct Report {
     /// The instruction in force by which it takes no clients any more.
     pub(crate) shed: Option<String>,
     /// Since its process started.
-    pub(crate) tally: Tally,
+    pub(crate) tally: Box<Tally>,
 }
 
 /// What became of clients that a gateway sent away, and of those that resumed at it.
@@ -196,7 +196,10 @@ impl Report {
                 .shed
                 .filter(|shed| shed.closed)
                 .and_then(|shed| shown(shed.id, LONGEST_HASH)),
-            tally: Tally { refused: answer.refused, ..answer.resumes.tally(answer.sent_away) },
+            tally: Box::new(Tally {
+                refused: answer.refused,
+                ..answer.resumes.tally(answer.sent_away)
+            }),
         })
     }
 
@@ -238,7 +241,7 @@ impl Report {
             error: None,
             cpu_percent: None,
             shed: None,
-            tally: Tally::default(),
+            tally: Box::default(),
         }
     }
 }

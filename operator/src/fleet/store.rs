@@ -253,7 +253,7 @@ impl Pods {
         let was_asked = std::mem::replace(&mut pod.asked, true);
         match report {
             Some(report) => {
-                if let Some(before) = pod.tally.replace(report.tally.clone()) {
+                if let Some(before) = pod.tally.replace((*report.tally).clone()) {
                     fleet.counted.add(&report.tally.since(&before));
                 }
                 pod.full = report.is_full(pod.full);
