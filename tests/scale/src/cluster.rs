@@ -210,8 +210,13 @@ impl Cluster {
     }
 
     async fn node_of_nats(&self) -> Result<String> {
-        let pod = self.api::<Pod>().get("nats-0").await?;
+        let pod = self.nats().await?;
         pod.spec.and_then(|spec| spec.node_name).context("NATS is on no node")
+    }
+
+    async fn nats(&self) -> Result<Pod> {
+        let list = self.api::<Pod>().list(&ListParams::default().labels("app=nats")).await?;
+        list.items.into_iter().next().context("no pod with the label app=nats")
     }
 
     /// Kills the process of a gateway's pod at once, so that it can tell nobody.
@@ -220,31 +225,19 @@ impl Cluster {
     /// When the process is not on this machine.
     pub async fn kill_pod(&self) -> Result<()> {
         let pods = self.pods().await?;
-        let pod = pods.first().context("no pod")?;
-        let uid = pod.uid().unwrap_or_default();
-        let pids = pids_of(&uid)?;
-        ensure!(
-            !pids.is_empty(),
-            "the processes of pod {} are not on this machine",
-            pod.name_any()
-        );
-        for pid in pids {
-            let status = Command::new("kill").args(["-9", &pid.to_string()]).status().await?;
-            ensure!(status.success(), "kill -9 {pid}: {status}");
-        }
-        Ok(())
+        kill(pods.first().context("no pod")?).await
     }
 
-    /// Deletes the pod of NATS and waits for the next one, which has the same store.
+    /// Kills the process of NATS, and waits until it is started again in its pod, with the same store.
     ///
     /// # Errors
     /// When it does not come back.
     pub async fn restart_nats(&self) -> Result<()> {
-        let before = self.api::<Pod>().get("nats-0").await?.uid();
-        self.api::<Pod>().delete("nats-0", &DeleteParams::default()).await?;
+        let before = self.nats().await?;
+        kill(&before).await?;
         wait_until(PATIENCE, "NATS", async || {
-            let pod = self.api::<Pod>().get("nats-0").await;
-            pod.is_ok_and(|pod| pod.uid() != before && is_ready(&pod))
+            let pod = self.nats().await;
+            pod.is_ok_and(|pod| restarts(&pod) > restarts(&before) && is_ready(&pod))
         })
         .await
     }
@@ -274,6 +267,23 @@ fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
     pod.metadata.deletion_timestamp.is_none() && ready.any(|condition| condition.status == "True")
+}
+
+fn restarts(pod: &Pod) -> i32 {
+    let containers =
+        pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    containers.map(|container| container.restart_count).sum()
+}
+
+/// Kills the processes of a pod.
+async fn kill(pod: &Pod) -> Result<()> {
+    let pids = pids_of(&pod.uid().unwrap_or_default())?;
+    ensure!(!pids.is_empty(), "the processes of pod {} are not on this machine", pod.name_any());
+    for pid in pids {
+        let status = Command::new("kill").args(["-9", &pid.to_string()]).status().await?;
+        ensure!(status.success(), "kill -9 {pid}: {status}");
+    }
+    Ok(())
 }
 
 async fn kubectl(arguments: &[&str]) -> Result<()> {

@@ -33,7 +33,7 @@ pub enum Event {
     NodeDrain,
     /// `kill -9` of a gateway.
     PodKill,
-    /// The pod of NATS is replaced.
+    /// `kill -9` of NATS, which starts again with the same store.
     NatsRestart,
     /// A change that replaces every pod, and one more pod, in one edit.
     RolloutAndScale,
@@ -65,7 +65,7 @@ impl Event {
             Self::Rollout => "rolling update",
             Self::NodeDrain => "kubectl drain of a node, then spread again",
             Self::PodKill => "a gateway killed (SIGKILL), then spread again",
-            Self::NatsRestart => "NATS restarted",
+            Self::NatsRestart => "NATS killed (SIGKILL) and started again",
             Self::RolloutAndScale => "rolling update and one more pod at once",
             Self::Fewer => "one pod fewer: the emptiest goes",
             Self::ChangeOfMind => "fewer clients, and more pods wanted again in mid-drain",

@@ -16,7 +16,7 @@ use scale::run::{Plan, run};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The namespace of the WsGateway, and of a StatefulSet `nats`
+    /// The namespace of the WsGateway, and of a NATS `nats` whose pod has the label app=nats
     #[arg(long, default_value = "wsgateway-scale")]
     namespace: String,
     /// The WsGateway
