@@ -219,13 +219,19 @@ impl Cluster {
         list.items.into_iter().next().context("no pod with the label app=nats")
     }
 
-    /// Kills the process of a gateway's pod at once, so that it can tell nobody.
+    /// Kills the process of a gateway's pod at once, so that it can tell nobody, and waits until it is started again.
     ///
     /// # Errors
-    /// When the process is not on this machine.
+    /// When the process is not on this machine, or is not started again.
     pub async fn kill_pod(&self) -> Result<()> {
         let pods = self.pods().await?;
-        kill(pods.first().context("no pod")?).await
+        let before = pods.first().context("no pod")?;
+        kill(before).await?;
+        let again = wait_until(PATIENCE, "the container to start again", async || {
+            let now = self.api::<Pod>().get(&before.name_any()).await;
+            now.is_ok_and(|now| restarts(&now) > restarts(before) && is_ready(&now))
+        });
+        again.await
     }
 
     /// Kills the process of NATS, and waits until it is started again in its pod, with the same store.

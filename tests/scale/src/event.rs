@@ -174,6 +174,7 @@ async fn change_of_mind(cluster: &Cluster, crowd: &mut Crowd) -> Result<()> {
 
 /// Waits until so many pods have about the same number of clients each, and are at rest.
 async fn spread(cluster: &Cluster, samples: &Samples, pods: usize) -> Result<()> {
+    samples.next().await;
     let even = wait_until(PATIENCE, "clients that are spread", async || {
         let last = samples.last();
         let mean = last.values().sum::<u64>() as f64 / last.len().max(1) as f64;

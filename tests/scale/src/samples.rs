@@ -47,6 +47,15 @@ impl Samples {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits for one that is wholly of now.
+    pub async fn next(&self) {
+        // The one that is being asked for may have begun before.
+        let enough = self.all().len() + 2;
+        while self.all().len() < enough {
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
     /// The last one.
     #[must_use]
     pub fn last(&self) -> BTreeMap<String, u64> {
