@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use async_nats::jetstream::stream::Config;
-use harness::{Nats, wait_until_some};
+use harness::{Nats, wait_until, wait_until_some};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -21,9 +22,24 @@ use world::{ODIN, SOON, World};
 
 /// The page from the status on, masked.
 async fn page(world: &World) -> Result<String> {
-    // Whatever was on its way has settled.
+    // Whatever was on its way has settled, with the controllers of Kubernetes, too.
+    wait_until(SOON, "the Deployment controller", async || {
+        let found = world.api::<Deployment>().get_opt("odin-gateway").await;
+        found.is_ok_and(|found| found.is_none_or(|deployment| is_observed(&deployment)))
+    })
+    .await?;
     world.more_reconciles(3.0).await?;
     described(world).await
+}
+
+/// Whether its controller has made the pods that it is to have, or says why it cannot.
+fn is_observed(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else { return false };
+    let conditions = status.conditions.iter().flatten();
+    let is_refused = conditions.into_iter().any(|one| one.type_ == "ReplicaFailure");
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+    status.observed_generation >= deployment.metadata.generation
+        && (is_refused || status.replicas == wanted)
 }
 
 /// What `kubectl describe` shows now.

@@ -1,20 +1,19 @@
 //! What a person does with `kubectl`, and what the cluster says of it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use harness::wait_until;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::process::Command;
 use wsgateway_crds::{DisruptionStatus, WsGateway, WsGatewayStatus};
+
+use crate::host::{kill, kubectl};
 
 /// Longest wait for what the cluster is to do.
 pub const PATIENCE: Duration = Duration::from_secs(300);
@@ -279,71 +278,4 @@ fn restarts(pod: &Pod) -> i32 {
     let containers =
         pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
     containers.map(|container| container.restart_count).sum()
-}
-
-/// Kills the processes of a pod.
-async fn kill(pod: &Pod) -> Result<()> {
-    let pids = pids_of(&pod.uid().unwrap_or_default())?;
-    ensure!(!pids.is_empty(), "the processes of pod {} are not on this machine", pod.name_any());
-    for pid in pids {
-        let status = Command::new("kill").args(["-9", &pid.to_string()]).status().await?;
-        ensure!(status.success(), "kill -9 {pid}: {status}");
-    }
-    Ok(())
-}
-
-async fn kubectl(arguments: &[&str]) -> Result<()> {
-    let mut command = Command::new("kubectl");
-    let output = command.args(arguments).stdin(Stdio::null()).output().await;
-    let output = output.context("kubectl is needed on PATH")?;
-    if !output.status.success() {
-        bail!("kubectl {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
-}
-
-/// The processes of a pod, but for the one that holds its namespaces.
-fn pids_of(uid: &str) -> Result<Vec<u32>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc")? {
-        let path = entry?.path();
-        let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else {
-            continue;
-        };
-        // Processes end while they are looked at.
-        let groups = std::fs::read_to_string(path.join("cgroup")).unwrap_or_default();
-        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-        // With systemd as the cgroup driver the dashes of the uid are underscores.
-        let is_of_pod = groups.contains(uid) || groups.contains(&uid.replace('-', "_"));
-        if is_of_pod && name.trim() != "pause" {
-            found.push(pid);
-        }
-    }
-    Ok(found)
-}
-
-/// An answer of an admin port.
-///
-/// # Errors
-/// When there is none in time, or another one.
-pub async fn get<T: DeserializeOwned>(address: SocketAddr, path: &str) -> Result<T> {
-    use http_body_util::{BodyExt as _, Empty, Limited};
-    use hyper::body::Bytes;
-    use hyper_util::rt::TokioIo;
-
-    /// Far more than a status has.
-    const MOST: usize = 1 << 20;
-    let ask = async {
-        let socket = tokio::net::TcpStream::connect(address).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
-        let connection = tokio::spawn(connection);
-        let request = hyper::Request::get(path).header("host", address.to_string());
-        let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-        let body = Limited::new(response.into_body(), MOST).collect().await;
-        connection.abort();
-        let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
-        Ok(serde_json::from_slice(&body)?)
-    };
-    tokio::time::timeout(Duration::from_secs(2), ask).await.context("no answer in time")?
 }

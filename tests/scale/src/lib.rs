@@ -2,6 +2,7 @@
 //!
 //! - [`crowd`]: thousands of clients of the loss meter, some of whom come and go, and the publishers.
 //! - [`cluster`]: what a person does with `kubectl`, and what the cluster says of it.
+//! - [`host`]: what is done on this machine.
 //! - [`samples`]: connections of each pod, asked from the pods all the time.
 //! - [`event`]: what happens, one thing after the other, and when it is over.
 //! - [`report`], [`plot`]: tables and a plot for the docs.
@@ -11,6 +12,7 @@
 pub mod cluster;
 pub mod crowd;
 pub mod event;
+pub mod host;
 pub mod plot;
 pub mod report;
 pub mod run;

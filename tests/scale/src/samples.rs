@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use crate::cluster::{Cluster, get};
+use crate::cluster::Cluster;
+use crate::host::get;
 
 const EVERY: Duration = Duration::from_millis(500);
 
