@@ -71,9 +71,12 @@ pub(crate) fn look(
     template: &str,
     context: &Context,
 ) -> Contract {
+    let value = gateway.annotations().get(CONTINUE).map(|value| cut(value, LONGEST_ASKED));
+    if !valid.disruption.halt_on_loss {
+        return Contract { asked: value, ..Contract::default() };
+    }
     let key = Name::new(&valid.namespace, &valid.name);
     let status = gateway.status.as_ref();
-    let value = gateway.annotations().get(CONTINUE).map(|value| cut(value, LONGEST_ASKED));
     let handled = status.and_then(|status| status.continue_asked.as_ref());
     let is_asked = value.is_some() && value.as_ref() != handled;
     let entries = status.map(|status| status.disruptions.as_slice()).unwrap_or_default();
@@ -86,9 +89,6 @@ pub(crate) fn look(
         is_asked,
         now: Timestamp::now(),
     };
-    if !valid.disruption.halt_on_loss {
-        return Contract { asked: value, ..Contract::default() };
-    }
     let halt = judge(seen);
     let trial = trial(halt.as_ref(), current.as_ref(), template);
     Contract { halt, trial, asked: value }

@@ -3,17 +3,17 @@ use serde_json::json;
 
 use super::*;
 
+/// Type, status and reason of each.
+fn told_as(conditions: &[(&str, &str, &str)]) -> Vec<Value> {
+    let condition = |(kind, state, reason): &(&str, &str, &str)| json!({ "type": kind, "status": state, "reason": reason, "message": "as it says" });
+    conditions.iter().map(condition).collect()
+}
+
 fn autoscaler(conditions: &[(&str, &str, &str)], bounds: (i32, i32)) -> HorizontalPodAutoscaler {
-    let conditions: Vec<Value> = conditions
-        .iter()
-        .map(|(kind, state, reason)| {
-            json!({ "type": kind, "status": state, "reason": reason, "message": "as it says" })
-        })
-        .collect();
     serde_json::from_value(json!({
         "metadata": {},
         "spec": { "minReplicas": bounds.0, "maxReplicas": bounds.1, "scaleTargetRef": { "kind": "", "name": "" } },
-        "status": { "desiredReplicas": 1, "conditions": conditions },
+        "status": { "desiredReplicas": 1, "conditions": told_as(conditions) },
     }))
     .unwrap()
 }
@@ -75,16 +75,10 @@ fn an_adapter_without_the_metric_is_told_with_the_rules_to_give_it(
 }
 
 fn scaled(conditions: &[(&str, &str, &str)]) -> DynamicObject {
-    let conditions: Vec<Value> = conditions
-        .iter()
-        .map(|(kind, state, reason)| {
-            json!({ "type": kind, "status": state, "reason": reason, "message": "as it says" })
-        })
-        .collect();
     serde_json::from_value(json!({
         "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
         "metadata": { "name": "odin-gateway" },
-        "status": { "conditions": conditions },
+        "status": { "conditions": told_as(conditions) },
     }))
     .unwrap()
 }

@@ -51,10 +51,14 @@ impl Samples {
     /// Waits for one that is wholly of now.
     pub async fn next(&self) {
         // The one that is being asked for may have begun before.
-        let enough = self.all().len() + 2;
-        while self.all().len() < enough {
+        let enough = self.count() + 2;
+        while self.count() < enough {
             tokio::time::sleep(EVERY).await;
         }
+    }
+
+    fn count(&self) -> usize {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// The last one.
