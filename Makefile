@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Arguments for the program under run, bench, hostile, loss, operator-scale, conformance and e2e: make run ARGS="--port 9000"
+# Arguments for the program under run, bench, hostile, loss, operator-scale, conformance, images and e2e: make run ARGS="--port 9000"
 ARGS ?=
 
 .PHONY: help
@@ -112,6 +112,16 @@ operator-scale: ## What 1,000 WsGateways cost the operator, and 10,000 hostile o
 scale: ## What clients notice while a WsGateway scales, rolls and loses pods on the cluster of KUBECONFIG (15 minutes; ARGS="--help")
 	@command -v kubectl >/dev/null || { echo "make scale needs kubectl on PATH: install it" >&2; exit 1; }
 	@hack/scale $(ARGS)
+
+# --- to give away
+
+.PHONY: images
+images: ## OCI image archives of operator, gateway and wsgw, without Docker (ARGS="--arch arm64", ARGS="--help")
+	@hack/images $(ARGS)
+
+.PHONY: images-check
+images-check: ## A real containerd runs the images, and a second checkout makes the same ones (needs root; two release builds)
+	@hack/images-check $(ARGS)
 
 # --- to change
 
