@@ -32,8 +32,9 @@ async fn strangers_add_no_series() -> Result<()> {
         let agent = format!("User-Agent: stranger-{number}\r\nConnection: close\r\n");
         http::ask(rig.client_addr, &format!("/nowhere-{number}?q={number}"), &agent).await?;
         let origin = format!("Origin: http://stranger-{number}\r\nUser-Agent: s{number}\r\n");
-        http::upgrade_refused(rig.client_addr, &format!("{origin}Sec-WebSocket-Version: 7\r\n"))
-            .await?;
+        let request = http::upgrade_request(&origin).replace("Version: 13", "Version: 7");
+        let request = request.replace("Connection: Upgrade", "Connection: Upgrade, close");
+        http::request(rig.client_addr, &request).await?;
         let channel = format!("stranger-{number}");
         let mut client = rig.subscriber(&[&channel]).await?;
         client.send(&json!({ "type": format!("invented-{number}"), "id": number })).await?;
