@@ -26,7 +26,7 @@ use crate::fleet::{self, Pace, Pods};
 use crate::identity::Identity;
 use crate::inventory::{self, Follower, Inventory};
 use crate::kinds::Kind;
-use crate::metrics::{GatewayCollector, Gateways, Meters, Metrics, Requests};
+use crate::metrics::{Meters, Metrics, Requests};
 use crate::metrics_api::{MetricsApi, Registered};
 use crate::rollout::Turns;
 use crate::scope::Scope;
@@ -140,12 +140,8 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let (wake, wakes) = wakes();
     let triggers = controller::triggers(&client, &options, &scope, &known, (wakes, &metrics));
     let (children, writers) = children::empty();
-    let (pods, fared) = (Arc::new(Pods::new(pace(&options))), Arc::<Gateways>::default());
-    let shared = (Arc::clone(&fared), Arc::clone(metrics.queue()));
-    let (leader, gateways) = (metrics.leader().clone(), triggers.gateways.clone());
-    let leads = Box::new(move || leader.get() == 1);
-    let collector = GatewayCollector::new(shared, Arc::clone(&pods), gateways, leads)?;
-    registry.register(Box::new(collector))?;
+    let pods = Arc::new(Pods::new(pace(&options)));
+    let fared = metrics.by_gateway(&registry, &pods, &triggers.gateways)?;
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
     let turns = Turns::new(options.rollouts_at_once.get().into(), turns_settle(&options));
     let context = Arc::new(Context {

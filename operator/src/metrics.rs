@@ -7,14 +7,19 @@ mod requests;
 
 use std::sync::Arc;
 
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use wsgateway_crds::WsGateway;
 use wsgateway_runtime::build_info;
 use wsgateway_runtime::process::ProcessCollector;
 
+use crate::fleet::Pods;
 use crate::kinds::Kind;
 pub(crate) use disruptions::Meters;
-pub(crate) use gateways::{Found, GatewayCollector, Gateways};
+use gateways::GatewayCollector;
+pub(crate) use gateways::{Found, Gateways};
 pub(crate) use queue::Queue;
 pub(crate) use requests::Requests;
 
@@ -86,8 +91,7 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        build_info::register(registry, "wsgateway_operator_build_info", env!("CARGO_PKG_VERSION"))?;
-        registry.register(Box::new(ProcessCollector::new()?))?;
+        of_process(registry)?;
         let metrics = Self {
             reconciles: counter(
                 "reconciles_total",
@@ -132,6 +136,21 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Registers what is read of each WsGateway when a scrape asks, and returns where reconciliations enter what they find.
+    pub(crate) fn by_gateway(
+        &self,
+        registry: &Registry,
+        pods: &Arc<Pods>,
+        all: &Store<DeserializeGuard<WsGateway>>,
+    ) -> Result<Arc<Gateways>, prometheus::Error> {
+        let (known, leader) = (Arc::<Gateways>::default(), self.leader.clone());
+        let shared = (Arc::clone(&known), Arc::clone(&self.queue));
+        let leads = Box::new(move || leader.get() == 1);
+        let collector = GatewayCollector::new(shared, Arc::clone(pods), all.clone(), leads)?;
+        registry.register(Box::new(collector))?;
+        Ok(known)
+    }
+
     pub(crate) fn reconciled(&self, outcome: &'static str, seconds: f64) {
         self.reconciles.with_label_values(&[outcome]).inc();
         self.seconds.observe(seconds);
@@ -161,6 +180,13 @@ impl Metrics {
     pub(crate) fn stream(&self, deed: Deed) {
         self.streams.with_label_values(&[deed.action()]).inc();
     }
+}
+
+/// Registers which build this is, and what its process uses.
+fn of_process(registry: &Registry) -> Result<(), prometheus::Error> {
+    let name = "wsgateway_operator_build_info";
+    build_info::register(registry, name, env!("CARGO_PKG_VERSION"))?;
+    registry.register(Box::new(ProcessCollector::new()?))
 }
 
 impl Deed {

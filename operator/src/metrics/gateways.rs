@@ -140,19 +140,19 @@ impl Gateways {
 }
 
 /// Reads all of it when a scrape asks.
-pub(crate) struct GatewayCollector {
-    pub(crate) known: Arc<Gateways>,
-    pub(crate) pods: Arc<Pods>,
-    pub(crate) queue: Arc<Queue>,
+pub(super) struct GatewayCollector {
+    known: Arc<Gateways>,
+    pods: Arc<Pods>,
+    queue: Arc<Queue>,
     /// All WsGateways that exist.
-    pub(crate) store: Store<DeserializeGuard<WsGateway>>,
+    store: Store<DeserializeGuard<WsGateway>>,
     /// Whether this process reconciles.
-    pub(crate) leads: Box<dyn Fn() -> bool + Send + Sync>,
+    leads: Box<dyn Fn() -> bool + Send + Sync>,
     descs: Vec<Desc>,
 }
 
 impl GatewayCollector {
-    pub(crate) fn new(
+    pub(super) fn new(
         (known, queue): (Arc<Gateways>, Arc<Queue>),
         pods: Arc<Pods>,
         store: Store<DeserializeGuard<WsGateway>>,

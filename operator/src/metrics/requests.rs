@@ -130,7 +130,7 @@ fn is_watch(query: &str) -> bool {
 fn target(path: &str) -> (&'static str, bool) {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     let rest = match parts.next() {
-        Some("api") => parts.nth(0).map(|_version| parts),
+        Some("api") => parts.next().map(|_version| parts),
         Some("apis") => parts.nth(1).map(|_version| parts),
         _ => return (OTHER, true),
     };
