@@ -37,6 +37,7 @@ use crate::fleet::{Aged, Pods};
 use access::{Access, Question};
 use answer::{Known, NoValues};
 use front::User;
+pub(crate) use path::GROUP;
 use path::{Asked, Metric, Subject};
 use registration::Service;
 use selector::Selector;
