@@ -168,7 +168,7 @@ impl Api {
             Ok(false) => {
                 let why = format!(
                     "user {name:?} may not get {metric} in {}, namespace {namespace:?}",
-                    path::GROUP
+                    GROUP
                 );
                 return refused(403, "Forbidden", &why);
             }
