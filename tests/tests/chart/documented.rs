@@ -42,7 +42,8 @@ fn compare(
         leaves.insert(path.to_owned());
         return;
     };
-    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let below =
+        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     // A map in the words of Kubernetes: what is absent has Kubernetes' own default.
     let is_whole = given.is_empty() || path.ends_with("resources");
     if is_whole {
@@ -89,7 +90,10 @@ fn what_a_wsgateway_can_have_as_a_default_is_a_value() -> Result<()> {
     let text = std::fs::read_to_string(harness::repository().join("crds/src/defaults/every.yaml"))?;
     let every = documents(&text)?.into_iter().next().context("no defaults")?;
     let keys = |value: &Value| {
-        value.as_object().map(|map| map.keys().cloned().collect::<BTreeSet<_>>()).unwrap_or_default()
+        value
+            .as_object()
+            .map(|map| map.keys().cloned().collect::<BTreeSet<_>>())
+            .unwrap_or_default()
     };
     let values = &values()?["defaults"];
     assert_eq!(keys(&every), keys(values));

@@ -130,8 +130,8 @@ fn the_defaults_render_these_objects_and_no_others() -> Result<()> {
     );
     assert_eq!(names(hooks), before_an_uninstall);
     // They exist during `helm test`.
-    let test =
-        ["Pod", "Role", "RoleBinding", "ServiceAccount"].map(|kind| format!("{kind} wsgateway-test"));
+    let test = ["Pod", "Role", "RoleBinding", "ServiceAccount"]
+        .map(|kind| format!("{kind} wsgateway-test"));
     assert_eq!(names(tests), test);
     let without = rendered(&["uninstall.releaseFinalizers=false", "helmTest.enabled=false"])?;
     assert!(!without.iter().any(|object| is_hook(&object)));

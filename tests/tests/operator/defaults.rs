@@ -38,7 +38,9 @@ async fn a_wsgateway_has_the_defaults_that_it_leaves_out_and_a_changed_one_takes
     assert_eq!((labels["team"].as_str(), labels["cost"].as_str()), ("own", "a"));
     let service = world.object::<Service>(ODIN, |_| true).await?;
     assert_eq!(service.annotations()["example.com/class"], "internal");
-    assert!(!made.metadata.annotations.unwrap_or_default().contains_key("wsgateway.dev/turn-until"));
+    assert!(
+        !made.metadata.annotations.unwrap_or_default().contains_key("wsgateway.dev/turn-until")
+    );
     world.run_pods(1, NOWHERE).await?;
     world.condition(ODIN, "GatewayReady", "True", "PodsReady").await?;
 
