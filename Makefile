@@ -48,6 +48,10 @@ deps: ## The dependency rule alone
 check-generated: ## Fail when a generated file is out of date
 	@hack/generate --check
 
+.PHONY: chart
+chart: ## The chart: lint, unit tests, Kubernetes' schemas from 1.30 to 1.36, and a real API server
+	@hack/chart --server
+
 .PHONY: conformance
 conformance: ## Autobahn's WebSocket suite against the echo server (needs Python 2.7; about 20 minutes)
 	@hack/conformance $(ARGS)
@@ -130,7 +134,7 @@ fmt: ## Format the code
 	cargo fmt --all
 
 .PHONY: generate
-generate: ## Write the CRD, install.yaml and the script of the console page anew
+generate: ## Write the CRD, install.yaml, the chart's README and the script of the console page anew
 	@hack/generate
 	@hack/sdk generate
 

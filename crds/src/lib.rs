@@ -7,6 +7,7 @@
 
 mod cel;
 mod check;
+mod defaults;
 mod derived;
 mod manifest;
 mod open;
@@ -36,6 +37,7 @@ mod units;
 mod valid;
 
 pub use check::{FieldError, reachable, validate};
+pub use defaults::Defaults;
 pub use derived::{ADMIN_PORT, Asked, Derived, TooLittleMemory};
 pub use manifest::{CRD_NAME, crd_yaml, parse};
 pub use overrides::Overrides;

@@ -38,20 +38,27 @@ pub fn parse(text: &str) -> Result<WsGateway, Vec<FieldError>> {
     if unknown.is_empty() { yaml::from_str(text).map_err(shape) } else { Err(unknown) }
 }
 
-fn shape(error: ConfigError) -> Vec<FieldError> {
+pub(crate) fn shape(error: ConfigError) -> Vec<FieldError> {
     match error {
         ConfigError::Shape { path, message } => vec![FieldError::new(path, message)],
         ConfigError::Value { path, message } => vec![FieldError::new(path, message)],
     }
 }
 
-fn spec_schema() -> Option<Value> {
+/// The schema of `spec`.
+pub(crate) fn spec_schema() -> Option<Value> {
     let crd = WsGateway::crd();
     let schema = crd.spec.versions.first()?.schema.as_ref()?.open_api_v3_schema.as_ref()?;
     serde_json::to_value(schema.properties.as_ref()?.get("spec")?).ok()
 }
 
-fn find_unknown(path: &str, value: &Value, schema: &Value, unknown: &mut Vec<FieldError>) {
+/// Notes the paths of the fields of a value that a schema does not know.
+pub(crate) fn find_unknown(
+    path: &str,
+    value: &Value,
+    schema: &Value,
+    unknown: &mut Vec<FieldError>,
+) {
     match value {
         Value::Object(fields) => {
             // Without listed properties it is a map, whose keys are the user's.

@@ -273,6 +273,7 @@ impl App {
             class = context.options.class,
             gateway_image = context.options.gateway_image,
             cluster = context.options.cluster.as_deref(),
+            defaults = !context.options.defaults.is_empty(),
             "operator starts"
         );
         let mut tasks = beside(&context, given);

@@ -4,6 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use wsgateway_crds::Defaults;
 
 /// Keeps WsGateways as specified: JetStream stream, gateway pods, Services, autoscaler, monitoring.
 ///
@@ -32,6 +33,21 @@ pub enum Command {
     /// For the WsGateways of --class and --namespace; the operators are in --own-namespace. These options stand before
     /// `uninstall`. The chart runs it before `helm uninstall`.
     Uninstall(UninstallOptions),
+    /// Check from inside of the cluster that the operators work: the API, a leader, metrics.
+    ///
+    /// Options of `run`, such as --lease-name and --metrics-api, stand before `self-test`. It writes nothing. `helm test` runs it.
+    SelfTest(SelfTestOptions),
+}
+
+/// Options of `self-test`.
+#[derive(Args, Clone, Debug)]
+pub struct SelfTestOptions {
+    /// Address of the operators' metrics, such as http://wsgateway-operator-metrics:8081/metrics. Empty: they are not asked.
+    #[arg(long, env = "WSGATEWAY_METRICS_URL", default_value = "")]
+    pub metrics_url: String,
+    /// Seconds after which a check that does not succeed has failed.
+    #[arg(long, default_value = "60")]
+    pub timeout_seconds: NonZeroU32,
 }
 
 /// Options of `uninstall`.
@@ -99,6 +115,10 @@ pub struct Options {
     /// Seconds between two looks for optional kinds, such as ServiceMonitor.
     #[arg(long, env = "WSGATEWAY_DISCOVERY_SECONDS", default_value = "60")]
     pub discovery_seconds: NonZeroU32,
+    /// What WsGateways have that leave it out: a part of their specification as YAML or JSON, with `pod`, `expose.service.annotations`
+    /// and `monitoring.labels`. A changed default replaces pods as a new version of the operator does.
+    #[arg(long, value_name = "YAML", env = "WSGATEWAY_DEFAULTS", default_value = "", value_parser = defaults)]
+    pub defaults: Defaults,
     /// Which of several operators works.
     #[command(flatten)]
     pub election: ElectionOptions,
@@ -229,6 +249,14 @@ pub struct ElectionOptions {
     pub retry_seconds: u16,
 }
 
+/// Every error, since all of them are to be corrected.
+fn defaults(text: &str) -> Result<Defaults, String> {
+    Defaults::parse(text).map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        errors.join("; ")
+    })
+}
+
 fn class_name(text: &str) -> Result<String, &'static str> {
     if text.is_empty() || wsgateway_crds::is_class_name(text) {
         return Ok(text.to_owned());
@@ -279,6 +307,19 @@ mod tests {
     fn namespaces_are_repeated_or_a_list() {
         assert!(parsed(&[]).namespaces.is_empty());
         assert_eq!(parsed(&["--namespace", "a", "--namespace", "b,c"]).namespaces, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn defaults_are_refused_by_their_path_all_at_once() {
+        assert!(parsed(&[]).defaults.is_empty());
+        assert!(!parsed(&["--defaults", "pod: {priorityClassName: high}"]).defaults.is_empty());
+        let bad = "{pod: {nodeSelectors: {}}, logLevel: Debug}";
+        let error = Cli::try_parse_from(["operator", "--defaults", bad]).unwrap_err().to_string();
+        for path in
+            ["defaults.pod.nodeSelectors: unknown field", "defaults.logLevel: unknown field"]
+        {
+            assert!(error.contains(path), "{error}");
+        }
     }
 
     #[test]

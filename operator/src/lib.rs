@@ -46,6 +46,7 @@ mod report;
 mod rollout;
 mod scope;
 mod secrets;
+mod self_test;
 mod shallow;
 mod standstill;
 mod status;
@@ -60,8 +61,10 @@ pub mod app;
 
 pub use build::template_hash;
 pub use cli::{
-    Cli, Command, ElectionOptions, MetricsApiOptions, NetworkOptions, Options, UninstallOptions,
+    Cli, Command, ElectionOptions, MetricsApiOptions, NetworkOptions, Options, SelfTestOptions,
+    UninstallOptions,
 };
+pub use self_test::{SelfTestError, self_test};
 pub use uninstall::{UninstallError, uninstall};
 
 /// Who writes the fields that we apply.

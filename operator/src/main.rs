@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use operator::app::{self, Ended};
-use operator::{Cli, Command, Options, UninstallOptions};
+use operator::{Cli, Command, Options, SelfTestOptions, UninstallOptions};
 
 /// The Lease is lost (EX_TEMPFAIL): start it anew, as Kubernetes does.
 const LEASE_LOST: u8 = 75;
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Some(Command::Crd) => print_crd(),
         Some(Command::Uninstall(how)) => uninstall(&cli.options, &how),
+        Some(Command::SelfTest(how)) => self_test(&cli.options, &how),
         Some(Command::Run) | None => run(cli.options),
     };
     match done {
@@ -43,6 +44,19 @@ fn uninstall(
     runtime.block_on(async {
         let client = app::client().await?;
         operator::uninstall(options, how, client).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn self_test(
+    options: &Options,
+    how: &SelfTestOptions,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    wsgateway_runtime::logs::init_with("operator", "warn");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = app::client().await?;
+        operator::self_test(options, how, client).await?;
         Ok(ExitCode::SUCCESS)
     })
 }

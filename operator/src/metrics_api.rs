@@ -37,6 +37,7 @@ use crate::fleet::{Aged, Pods};
 use access::{Access, Question};
 use answer::{Known, NoValues};
 use front::User;
+pub(crate) use path::GROUP;
 use path::{Asked, Metric, Subject};
 use registration::Service;
 use selector::Selector;
@@ -167,7 +168,7 @@ impl Api {
             Ok(false) => {
                 let why = format!(
                     "user {name:?} may not get {metric} in {}, namespace {namespace:?}",
-                    path::GROUP
+                    GROUP
                 );
                 return refused(403, "Forbidden", &why);
             }

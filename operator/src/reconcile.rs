@@ -105,9 +105,13 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
         return stand_still(gateway, &key, paused(), context).await;
     }
     finalize::guard(gateway, context).await?;
-    let valid = match validate(gateway) {
+    let defaults = &context.options.defaults;
+    let valid = match validate(&defaults.fill(gateway)) {
         Ok(valid) => valid.at(Timestamp::now()),
-        Err(errors) => return stand_still(gateway, &key, refused(&errors), context).await,
+        Err(errors) => {
+            let errors = defaults.explain(gateway, errors);
+            return stand_still(gateway, &key, refused(&errors), context).await;
+        }
     };
     context.written.ask(&key, gateway.annotations().get(RECONCILE_AT).map(String::as_str));
     let world = dereference::look(&valid, context).await;

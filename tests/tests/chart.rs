@@ -6,7 +6,9 @@
 /// The files of the folder `chart/`.
 mod chart {
     mod access;
+    mod again;
     mod cluster;
+    mod documented;
     mod helm;
     mod lifecycle;
     mod values;

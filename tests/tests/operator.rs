@@ -15,6 +15,8 @@ mod class;
 mod conditions;
 #[path = "operator/crowd.rs"]
 mod crowd;
+#[path = "operator/defaults.rs"]
+mod defaults;
 #[path = "operator/deletion.rs"]
 mod deletion;
 #[path = "operator/drift.rs"]
@@ -73,6 +75,8 @@ mod scale;
 mod schema;
 #[path = "operator/secrets.rs"]
 mod secrets;
+#[path = "operator/self_test.rs"]
+mod self_test;
 #[path = "operator/standstill.rs"]
 mod standstill;
 #[path = "operator/stream.rs"]

@@ -35,13 +35,88 @@ app.kubernetes.io/part-of: wsgateway
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
-{{/* An image by digest, else by tag, else by the chart's appVersion. In: dict "image" "context". */}}
-{{- define "wsgateway.image" -}}
-{{- if .image.digest -}}
-{{- printf "%s@%s" .image.repository .image.digest -}}
-{{- else -}}
-{{- printf "%s:%s" .image.repository (.image.tag | default .context.Chart.AppVersion) -}}
+{{/*
+Metadata of an object: the chart's labels win over what is given, which wins over the common ones.
+In: dict "context" "name", and "namespace" "labels" "annotations".
+*/}}
+{{- define "wsgateway.metadata" -}}
+name: {{ .name }}
+{{- with .namespace }}
+namespace: {{ . }}
+{{- end }}
+labels:
+  {{- include "wsgateway.allLabels" . | nindent 2 }}
+{{- with merge dict (.annotations | default dict) (.context.Values.commonAnnotations | default dict) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
+
+{{- define "wsgateway.allLabels" -}}
+{{- $own := include "wsgateway.labels" .context | fromYaml -}}
+{{- merge $own (.labels | default dict) (.context.Values.commonLabels | default dict) | toYaml -}}
+{{- end -}}
+
+{{/*
+An image by digest, else by tag, else by the chart's appVersion; global.imageRegistry takes the place of its registry.
+In: dict "image" "context".
+*/}}
+{{- define "wsgateway.image" -}}
+{{- $name := .image.repository -}}
+{{- with dig "imageRegistry" "" (.context.Values.global | default dict) -}}
+{{- $first := splitList "/" $name | first -}}
+{{- if and (contains "/" $name) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) -}}
+{{- $name = trimPrefix (printf "%s/" $first) $name -}}
+{{- end -}}
+{{- $name = printf "%s/%s" (trimSuffix "/" .) $name -}}
+{{- end -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" $name .image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name (.image.tag | default .context.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Secrets for pulling images, if there are any. */}}
+{{- define "wsgateway.pullSecrets" -}}
+{{- $names := concat (dig "imagePullSecrets" list (.Values.global | default dict)) (.Values.operator.imagePullSecrets | default list) | uniq -}}
+{{- with $names }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Of the pods that run once: the same nodes and restrictions as the operator's, and the operator's image. */}}
+{{- define "wsgateway.jobPod" -}}
+restartPolicy: Never
+enableServiceLinks: false
+{{- include "wsgateway.pullSecrets" . }}
+{{- with .Values.operator.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "wsgateway.jobContainer" -}}
+image: {{ include "wsgateway.image" (dict "image" .Values.operator.image "context" .) | quote }}
+imagePullPolicy: {{ .Values.operator.image.pullPolicy }}
+resources:
+  requests: { cpu: 10m, memory: 32Mi }
+  limits: { memory: 128Mi }
+{{- with .Values.operator.securityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/*
@@ -75,15 +150,20 @@ was one name.
 
 {{/* Labels and annotations of what exists only while a release is uninstalled. In: dict "weight" "context". */}}
 {{- define "wsgateway.uninstallMeta" -}}
+{{- $values := .context.Values -}}
+{{- $labels := include "wsgateway.uninstallLabels" .context | fromYaml -}}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_") -}}
+{{- $_ := set $labels "app.kubernetes.io/part-of" "wsgateway" -}}
 labels:
-  helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_" }}
-  {{- include "wsgateway.uninstallLabels" .context | nindent 2 }}
-  app.kubernetes.io/part-of: wsgateway
+  {{- merge $labels ($values.commonLabels | default dict) | toYaml | nindent 2 }}
 annotations:
   helm.sh/hook: pre-delete
   helm.sh/hook-weight: {{ .weight | quote }}
   # One that failed stays, with its log.
   helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+  {{- with $values.commonAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
 {{- define "wsgateway.uninstallLabels" -}}
@@ -102,4 +182,53 @@ true
 
 {{- define "wsgateway.metricsApiName" -}}
 {{ include "wsgateway.operatorName" . }}-metrics-api
+{{- end -}}
+
+{{/* The Secret with the certificate of the metrics for autoscalers. */}}
+{{- define "wsgateway.metricsApiSecret" -}}
+{{- $name := include "wsgateway.metricsApiName" . -}}
+{{- $given := dig "certificateSecret" "" (.Values.metricsApi | default dict) -}}
+{{- $manager := dig "certManager" "enabled" false (.Values.metricsApi | default dict) -}}
+{{- if and $given $manager -}}
+{{- fail "metricsApi.certificateSecret and metricsApi.certManager.enabled exclude each other: who keeps the certificate?" -}}
+{{- end -}}
+{{- if $given -}}{{ $given }}{{- else if $manager -}}{{ $name }}-tls{{- else -}}{{ $name }}{{- end -}}
+{{- end -}}
+
+{{/* Not empty if the operator makes that certificate. */}}
+{{- define "wsgateway.ownCertificate" -}}
+{{- $api := .Values.metricsApi | default dict -}}
+{{- if not (or (dig "certificateSecret" "" $api) (dig "certManager" "enabled" false $api)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* What WsGateways have that leave it out, without what is empty, as JSON; empty if there is nothing. An empty list of
+topologySpread is a choice. */}}
+{{- define "wsgateway.defaults" -}}
+{{- $defaults := dict -}}
+{{- range $part, $fields := .Values.defaults | default dict -}}
+{{- range $field, $value := $fields | default dict -}}
+{{- if and (eq $part "expose") (kindIs "map" $value) -}}
+{{- $value = pick $value "annotations" -}}
+{{- if not $value.annotations }}{{ $value = dict }}{{ end -}}
+{{- end -}}
+{{- if or $value (and (eq $field "topologySpread") (kindIs "slice" $value)) -}}
+{{- $_ := set $defaults $part (merge (dict $field $value) (get $defaults $part | default dict)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with $defaults }}{{ toJson . }}{{ end -}}
+{{- end -}}
+
+{{/* Metadata of what exists only during `helm test`. In: dict "context" "name" "weight". */}}
+{{- define "wsgateway.hookMetadata" -}}
+{{- $labels := include "wsgateway.labels" .context | fromYaml -}}
+{{- $labels = merge (dict "app.kubernetes.io/component" "test") $labels (.context.Values.commonLabels | default dict) -}}
+{{- $hook := dict "helm.sh/hook" "test" "helm.sh/hook-weight" .weight -}}
+{{- $_ := set $hook "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded" -}}
+name: {{ .name }}
+namespace: {{ .context.Release.Namespace }}
+labels:
+  {{- toYaml $labels | nindent 2 }}
+annotations:
+  {{- merge $hook (.context.Values.commonAnnotations | default dict) | toYaml | nindent 2 }}
 {{- end -}}

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Group of the API.
-pub(super) const GROUP: &str = "custom.metrics.k8s.io";
+pub(crate) const GROUP: &str = "custom.metrics.k8s.io";
 /// Its only version here, which all supported Kubernetes ask for.
 pub(super) const VERSION: &str = "v1beta2";
 /// The name of all pods.

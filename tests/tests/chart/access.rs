@@ -290,6 +290,27 @@ async fn what_runs_before_an_uninstall_may_do_its_work_and_nothing_else() -> Res
 }
 
 #[tokio::test]
+async fn the_pod_of_helm_test_may_read_the_lease_and_nothing_else() -> Result<()> {
+    let plane = plane().await?;
+    let here = plane.namespace("tested").await?;
+    let all = resources(&plane.client().await?).await?;
+    grant(plane, &["fullnameOverride=tested"]).await?;
+    let user = format!("system:serviceaccount:{NAMESPACE}:tested-test");
+    let groups = format!("system:serviceaccounts:{NAMESPACE}");
+    let client = plane.client_as(&user, &["system:serviceaccounts", &groups]).await?;
+    let leases = Api::<Lease>::namespaced(client.clone(), NAMESPACE);
+    wait_until(PATIENCE, "the right to read the Lease", async || {
+        leases.get_opt("tested-operator").await.is_ok()
+    })
+    .await?;
+    forbidden(leases.get("kube-scheduler").await.err())?;
+    for namespace in [NAMESPACE, &here] {
+        assert_eq!(beyond(&client, &all, &[EVERYBODY], namespace).await?, Vec::<String>::new());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn of_the_leases_an_operator_may_read_and_update_its_own_alone() -> Result<()> {
     let plane = plane().await?;
     let namespace = plane.namespace("leases").await?;

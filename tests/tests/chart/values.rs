@@ -33,6 +33,30 @@ pub(super) const SETTINGS: &[&[&str]] = &[
     ],
     &["metrics.serviceMonitor.enabled=true", "metrics.serviceMonitor.labels.release=prometheus"],
     &[
+        "metrics.serviceMonitor.enabled=true",
+        "metrics.serviceMonitor.scrapeTimeout=10s",
+        "metrics.serviceMonitor.honorLabels=true",
+        "metrics.serviceMonitor.relabelings[0].action=labeldrop",
+        "metrics.serviceMonitor.relabelings[0].regex=pod",
+    ],
+    &[
+        "global.imageRegistry=registry.example.com",
+        "commonLabels.team=a",
+        "commonAnnotations.note=b",
+        "operator.podDisruptionBudget.maxUnavailable=",
+        "operator.podDisruptionBudget.minAvailable=50%",
+        "operator.topologySpreadConstraints[0].topologyKey=rack",
+        "operator.topologySpreadConstraints[0].maxSkew=1",
+        "operator.topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule",
+        "operator.extraArgs={--poll-seconds=5}",
+        "operator.extraEnv[0].name=A",
+        "operator.extraVolumes[0].name=tmp",
+        "operator.extraVolumes[0].emptyDir.medium=Memory",
+        "operator.extraVolumeMounts[0].name=tmp",
+        "operator.extraVolumeMounts[0].mountPath=/tmp",
+        "defaults.pod.nodeSelector.pool=edge",
+    ],
+    &[
         "operator.image.repository=localhost:5000/a/b",
         "operator.image.tag=v1",
         "operator.image.pullPolicy=Never",
@@ -63,6 +87,8 @@ fn the_defaults_render_these_objects_and_no_others() -> Result<()> {
     let documents = rendered(&[])?;
     let is_hook = |object: &&Value| object["metadata"]["annotations"]["helm.sh/hook"].is_string();
     let (hooks, objects): (Vec<&Value>, Vec<&Value>) = documents.iter().partition(is_hook);
+    let is_test = |object: &&Value| object["metadata"]["annotations"]["helm.sh/hook"] == "test";
+    let (tests, hooks): (Vec<&Value>, Vec<&Value>) = hooks.into_iter().partition(is_test);
     let names = |objects: Vec<&Value>| {
         let mut names: Vec<String> = objects.into_iter().map(name).collect();
         names.sort();
@@ -103,7 +129,11 @@ fn the_defaults_render_these_objects_and_no_others() -> Result<()> {
         hooks.iter().all(|hook| hook["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete")
     );
     assert_eq!(names(hooks), before_an_uninstall);
-    let without = rendered(&["uninstall.releaseFinalizers=false"])?;
+    // They exist during `helm test`.
+    let test = ["Pod", "Role", "RoleBinding", "ServiceAccount"]
+        .map(|kind| format!("{kind} wsgateway-test"));
+    assert_eq!(names(tests), test);
+    let without = rendered(&["uninstall.releaseFinalizers=false", "helmTest.enabled=false"])?;
     assert!(!without.iter().any(|object| is_hook(&object)));
     Ok(())
 }
@@ -231,9 +261,10 @@ fn with_network_policies_the_operator_makes_those_of_gateways_and_its_own_port_i
     let api = json!([{ "ports": [{ "port": "metrics-api", "protocol": "TCP" }] }]);
     assert_eq!(policy["ingress"][1], api[0]);
     let unwatched = "networkPolicies.monitoringNamespaces=null";
-    let nobody = rendered(&[on, unwatched])?;
+    let untested = "helmTest.enabled=false";
+    let nobody = rendered(&[on, unwatched, untested])?;
     assert_eq!(of_kind(&nobody, "NetworkPolicy")?["spec"]["ingress"], api);
-    let closed = rendered(&[on, unwatched, "metricsApi.enabled=false"])?;
+    let closed = rendered(&[on, unwatched, untested, "metricsApi.enabled=false"])?;
     assert_eq!(of_kind(&closed, "NetworkPolicy")?["spec"]["ingress"], json!([]));
     assert!(!environment(&nobody)?.contains_key("WSGATEWAY_MONITORING_NAMESPACES"));
     let off = rendered(&[])?;
@@ -327,6 +358,20 @@ fn bad_values_are_refused_by_name() {
         (&["serviceAccount.create=false"], "/serviceAccount/name"),
         (&["watchNamespace=Not_A_Name"], "/watchNamespace"),
         (&["crds.install=maybe"], "/crds/install"),
+        (&["global.imageRegistry=https://a"], "/global/imageRegistry"),
+        (&["commonLabels.a=b c"], "/commonLabels/a"),
+        (&["operator.reconcile.resyncSecond=1"], "'resyncSecond' not allowed"),
+        (&["operator.reconcile.concurrency=0"], "/operator/reconcile/concurrency"),
+        (&["operator.topologySpreadConstraints=none"], "/operator/topologySpreadConstraints"),
+        (&["operator.extraVolumes[0].emptyDir.medium=Memory"], "/operator/extraVolumes/0"),
+        (&["defaults.pod.nodeSelectors.a=b"], "'nodeSelectors' not allowed"),
+        (&["defaults.pod.image=a"], "'image' not allowed"),
+        (&["defaults.monitoring.interval=1m"], "'interval' not allowed"),
+        (&["metricsApi.certManager.issuerRef.kind=Issuer"], "/metricsApi/certManager/issuerRef"),
+        (
+            &["metricsApi.certManager.enabled=true", "metricsApi.certificateSecret=a"],
+            "exclude each other",
+        ),
     ];
     for (values, named) in refused {
         let error = rendered(values).err().map(|error| error.to_string());

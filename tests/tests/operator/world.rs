@@ -133,10 +133,14 @@ impl World {
         Ok(())
     }
 
+    /// Where the operator's admin port is.
+    pub(crate) fn admin_address(&self) -> Result<SocketAddr> {
+        Ok(self.operator.as_ref().context("no operator runs")?.admin)
+    }
+
     /// An answer of the operator's admin port, head and body.
     pub(crate) async fn admin(&self, path: &str) -> Result<String> {
-        let address = self.operator.as_ref().context("no operator runs")?.admin;
-        asked(address, path).await
+        asked(self.admin_address()?, path).await
     }
 
     /// Sum of all series of one of the operator's counters.
