@@ -22,4 +22,5 @@ const groups = spec.groups.map((group) => ({
     return rule.for === undefined ? shortened : { ...shortened, for: shorter(rule.for) };
   }),
 }));
-process.stdout.write(stringify({ groups: factor === 1 ? spec.groups : groups }));
+const result = { groups: factor === 1 ? spec.groups : groups };
+process.stdout.write(process.argv.includes('--json') ? JSON.stringify(result) : stringify(result));
