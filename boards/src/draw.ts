@@ -2,9 +2,11 @@
  * Draws the boards from what hack/monitoring measured: a page for each board, and pictures of it in light and dark.
  *
  *   draw.ts RESULTS FOLDER
+ *   draw.ts RESULTS --docs    pictures and the table of alerts into docs/, real log lines into boards/lines
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execFileSync } from 'node:child_process';
 import { chromium } from 'playwright-core';
@@ -133,16 +135,58 @@ function page(board: Board, results: Results): string {
   ].join('\n');
 }
 
+/** The pictures, and what fired for which fault. */
+function section(results: Results): string {
+  const pictures = BOARDS.flatMap(({ name, title }) => [
+    `**${title}** ([in dark](boards/${name}-dark.png))`,
+    '',
+    `![The board ${title}](boards/${name}-light.png)`,
+    '',
+  ]);
+  const order = new Map(results.faults.map(({ name }, index) => [name, index]));
+  const rows = [...results.fired]
+    .sort((a, b) => (order.get(a.fault) ?? 0) - (order.get(b.fault) ?? 0) || a.seconds - b.seconds)
+    .map(({ alert, fault, seconds }) => {
+      const name = alert.split(' ')[0] as string;
+      return `| [${name}](runbook.md#${name.toLowerCase()})${alert.slice(name.length)} | ${fault} | ${seconds} |`;
+    });
+  const never = results.never.length === 0 ? 'Every alert fired.' : `These did not fire: ${results.never.join(', ')}.`;
+  return [
+    ...pictures,
+    `## Alerts, and the faults that fired them`,
+    '',
+    `Durations of the rules divided by ${results.factor}; seconds are those from the fault to the alert, on that scale.`,
+    '',
+    '| alert | fault | fired after (s) |',
+    '|---|---|---:|',
+    ...rows,
+    '',
+    never,
+  ].join('\n');
+}
+
+/** Puts the results into the documentation, and real log lines next to the checks that need them. */
+function publish(results: Results, from: string): void {
+  const file = join(ROOT, 'docs/monitoring.md');
+  const [begin, end] = ['<!-- begin: written by hack/boards draw -->', '<!-- end -->'];
+  const text = readFileSync(file, 'utf8');
+  const head = text.slice(0, text.indexOf(begin) + begin.length);
+  writeFileSync(file, `${head}\n\n${section(results)}\n\n${text.slice(text.indexOf(end))}`);
+  mkdirSync(join(ROOT, 'boards/lines'), { recursive: true });
+  writeFileSync(join(ROOT, 'boards/lines/lines.json'), readFileSync(`${from}.lines.json`));
+}
+
 async function main(): Promise<void> {
-  const [from, folder] = process.argv.slice(2);
-  if (!from || !folder) throw new Error('name the results and a folder');
+  const [from, to] = process.argv.slice(2);
+  const folder = to === '--docs' ? join(ROOT, 'docs/boards') : to;
+  if (!from || !folder) throw new Error('name the results, and a folder or --docs');
   const results = JSON.parse(readFileSync(from, 'utf8')) as Results;
   mkdirSync(folder, { recursive: true });
   const found = execFileSync(join(ROOT, 'hack/chromium')).toString();
   const executablePath = /^chromium: (\S+)/m.exec(found)?.[1] as string;
   const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
   for (const board of BOARDS) {
-    const file = join(folder, `${board.name}.html`);
+    const file = join(to === '--docs' ? tmpdir() : folder, `wsgateway-${board.name}.html`);
     writeFileSync(file, page(board, results));
     for (const theme of ['light', 'dark'] as const) {
       const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, colorScheme: theme });
@@ -156,6 +200,7 @@ async function main(): Promise<void> {
     console.log(`boards: drew ${board.name}`);
   }
   await browser.close();
+  if (to === '--docs') publish(results, from);
 }
 
 await main();

@@ -89,12 +89,11 @@ const full: Row = {
     },
     {
       title: 'Connections now, and before',
-      answers: 'Will we need more pods at nine? Compare with the same time before (the variable Compare), and with where the last ten minutes lead in an hour.',
+      answers: 'Will we need more pods at nine? Compare with what came at this time before (the variable Compare).',
       kind: 'time',
       queries: [
         [`sum(wsgateway_connections{${CHOSEN}})`, 'now'],
         [`sum(wsgateway_connections{${CHOSEN}} offset $compare)`, '$compare before'],
-        [`clamp_min(predict_linear(sum(wsgateway_connections{${CHOSEN}})[10m:], 3600), 0)`, 'in an hour, if it goes on like this'],
       ],
     },
     {
@@ -109,11 +108,11 @@ const full: Row = {
     },
     {
       title: 'Pods needed in an hour',
-      answers: 'How many pods take the connections that are foreseen at 80 % of their capacity? Compare with maxReplicas.',
+      answers: 'How many pods take the connections that there are in an hour, if the last half hour goes on like this, at 80 % of their capacity? Compare with maxReplicas.',
       kind: 'time',
       queries: [
         [
-          `ceil(clamp_min(predict_linear(sum by (${BY}) (wsgateway_connections{${CHOSEN}})[10m:], 3600), 1) / (0.8 * avg by (${BY}) (wsgateway_connections_capacity{${CHOSEN}})))`,
+          `ceil(clamp_min(predict_linear(sum by (${BY}) (wsgateway_connections{${CHOSEN}})[30m:1m], 3600), 1) / (0.8 * avg by (${BY}) (wsgateway_connections_capacity{${CHOSEN}})))`,
           '{{gateway}}: needed',
         ],
         [`count by (${BY}) (wsgateway_connections{${CHOSEN}})`, '{{gateway}}: there'],

@@ -49,6 +49,7 @@ function colorOf(panel, value) {
   return NAMED[color] ?? color;
 }
 
+const clock = (at) => new Date(at * 1000).toISOString().slice(11, 19);
 const last = (line) => line.values.filter(([, value]) => Number.isFinite(value)).at(-1)?.[1];
 
 function nothing(box, panel) {
@@ -120,7 +121,7 @@ function time(box, panel, width, height) {
     legend: { show: false },
     cursor: { show: false },
     scales: { x: { range: [DATA.start, DATA.end] }, y: { range: [0, panel.max ?? top] } },
-    axes: [{ ...axis, size: 24 }, { ...axis, size: 62, values: (_, values) => values.map((value) => format(value, panel.unit, panel.decimals === 0 ? undefined : panel.decimals)) }],
+    axes: [{ ...axis, size: 24, values: (_, values) => values.map((at) => clock(at).slice(0, 5)) }, { ...axis, size: 62, values: (_, values) => values.map((value) => format(value, panel.unit, panel.decimals === 0 ? undefined : panel.decimals)) }],
     series: [{}, ...series],
     hooks: { draw: [draw] },
   };
@@ -260,9 +261,9 @@ function logs(box, panel) {
 }
 
 const KINDS = { time, stat, gauge, bars, table, heatmap, states, logs };
+
 const board = document.getElementById('board');
 element('h1', board, DATA.title);
-const clock = (at) => new Date(at * 1000).toISOString().slice(11, 19);
 element('p', board, `${DATA.about} ${clock(DATA.start)} to ${clock(DATA.end)} UTC. Dotted lines: a fault was caused.`);
 const grid = element('div', board, undefined, 'grid');
 const width = board.clientWidth / 24;

@@ -1,7 +1,7 @@
 /** Faults, each with the alerts that it has to fire. */
 import type { Crowd, Publisher } from './crowd.ts';
 import { deaf } from './crowd.ts';
-import { gatewayPods, kubectl, limitFiles, NAMESPACE, operatorPods, signal, starve, SYSTEM } from './host.ts';
+import { gatewayPods, kubectl, limitFiles, limitMemory, NAMESPACE, operatorPods, signal, starve, SYSTEM } from './host.ts';
 import type { Prometheus } from './prometheus.ts';
 
 export interface World {
@@ -71,12 +71,12 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'a pod gets a tenth of the CPU time while publishers send thousands of messages a second',
+    name: 'pods get a sixth of the CPU time while publishers send thousands of messages a second',
     fires: ['WsGatewaySourceLags (warning)', 'WsGatewaySourceLosesMessages (critical)', 'WsGatewaySlowDelivery (warning)'],
     within: 120,
     async cause({ publisher }) {
       const stops = (await gatewayPods('odin')).map(({ uid }) => starve(uid));
-      publisher.set('odin.burst.*', 6_000);
+      publisher.set('odin.burst.*', 8_000);
       return () => {
         publisher.set('odin.burst.*', 0);
         for (const stop of stops) stop();
@@ -137,14 +137,10 @@ export const FAULTS: readonly Fault[] = [
     name: 'a memory limit that is hardly more than a pod uses',
     fires: ['WsGatewayMemoryNearLimit (warning)'],
     within: 120,
-    async cause({ prometheus }) {
-      const [most] = await prometheus.instant('max(process_resident_memory_bytes{gateway="thor"})');
-      const bytes = Number(most?.values[0]?.[1]);
-      const memory = `${Math.round(bytes / 0.97 / 1_048_576)}Mi`;
-      await patch('thor', { pod: { resources: { requests: { memory: '32Mi' }, limits: { memory } } } });
-      await ns('annotate', 'wsgw', 'thor', `wsgateway.dev/continue=${Date.now()}`, '--overwrite');
-      return () => patch('thor', { pod: { resources: { requests: { memory: null }, limits: null } } });
+    async cause() {
+      return limitMemory((await first('thor')).uid);
     },
+  },
   },
   {
     name: 'the operator may not write any more',
