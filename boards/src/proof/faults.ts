@@ -141,7 +141,6 @@ export const FAULTS: readonly Fault[] = [
       return limitMemory((await first('thor')).uid);
     },
   },
-  },
   {
     name: 'the operator may not write any more',
     fires: ['WsGatewayReconcileFails (warning)'],
