@@ -269,6 +269,22 @@ const resources: Row = {
         [`max(process_max_fds{${POD}})`, 'limit'],
       ],
     },
+    {
+      title: 'Changes of the configuration',
+      answers: 'Did changes of limits and rules arrive, and were they taken up? Unknown keys: the operator is newer than this pod.',
+      kind: 'time',
+      queries: [
+        [`sum by (outcome) (increase(wsgateway_config_reloads_total{${POD}}${EVERY}))`, '{{outcome}}'],
+        [`max(wsgateway_config_unknown_keys{${POD}})`, 'keys that it does not know'],
+      ],
+    },
+    {
+      title: 'Build',
+      answers: 'Which build is it?',
+      kind: 'table',
+      queries: [[`max by (pod, version, revision) (wsgateway_build_info{${POD}})`, '']],
+      columns: { pod: 'Pod', version: 'Version', revision: 'Revision' },
+    },
   ],
 };
 
