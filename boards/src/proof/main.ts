@@ -62,21 +62,30 @@ async function shorten(): Promise<void> {
   await kubectl('-n', SYSTEM, 'patch', name as string, '--type=merge', '-p', JSON.stringify({ spec: JSON.parse(text) as unknown }));
 }
 
+/** A change of the pod makes the kubelet look at what is mounted, such as the configuration of Prometheus. */
+async function nudge(): Promise<void> {
+  await kubectl('-n', 'monitoring', 'annotate', 'pod', 'prometheus-proof-0', `example.com/touched=${Date.now()}`, '--overwrite');
+  await sleep(2_000);
+}
+
 async function ready(prometheus: Prometheus): Promise<void> {
-  await until('targets of odin, thor and the operators', 90, async () => {
+  await until('targets of odin, thor and the operators', 180, async () => {
+    await nudge();
     const up = (await prometheus.targets()).filter(({ health }) => health === 'up');
-    const of = (gateway: string) => up.filter(({ labels }) => labels['gateway'] === gateway).length;
+    const of = (gateway: string) => up.filter(({ labels }) => (labels['gateway'] ?? labels['job']?.replace('-admin', '')) === gateway).length;
     return of('odin') >= 2 && of('thor') >= 2 && up.filter(({ scrapePool }) => scrapePool.includes(SYSTEM)).length >= 2;
   });
   for (const { labels, health, scrapePool } of await prometheus.targets()) say(`target ${health}: ${labels['pod']} by ${scrapePool}`);
   const wanted = rules().length;
-  await until(`${wanted} rules that are evaluated`, 90, async () => {
+  await until(`${wanted} rules that are evaluated`, 180, async () => {
+    await nudge();
     const found = (await prometheus.rules()).filter(({ health }) => health === 'ok');
     return found.length === wanted;
   });
   say(`${wanted} rules of the chart are evaluated without an error`);
   await shorten();
-  await until('shortened rules', 120, async () => {
+  await until('shortened rules', 180, async () => {
+    await nudge();
     const found = (await prometheus.rules()) as unknown as { query: string; health: string }[];
     return found.length === wanted && found.every(({ health }) => health === 'ok') && found.some(({ query }) => query.includes('[10s]'));
   });
