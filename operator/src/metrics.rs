@@ -1,10 +1,28 @@
-//! What the operator counts. Names of objects are labels of disruptions alone, where their number is bounded.
+//! What the operator counts. Names of objects are labels of what is told by WsGateway alone, where their number is bounded.
 
 mod disruptions;
+mod gateways;
+mod queue;
+mod requests;
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use std::sync::Arc;
 
+use kube::runtime::watcher;
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use wsgateway_runtime::build_info;
+use wsgateway_runtime::process::ProcessCollector;
+
+use crate::kinds::Kind;
 pub(crate) use disruptions::Meters;
+pub(crate) use gateways::{Found, GatewayCollector, Gateways};
+pub(crate) use queue::Queue;
+pub(crate) use requests::Requests;
+
+/// WsGateways with series of their own.
+const MOST: usize = 1_000;
+
+/// Upper bounds of times (s).
+const SECONDS: [f64; 7] = [0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
 
 /// Counters of the operator; children of known labels exist from the start.
 #[derive(Clone, Debug)]
@@ -14,6 +32,26 @@ pub(crate) struct Metrics {
     errors: IntCounterVec,
     objects: IntCounterVec,
     streams: IntCounterVec,
+    watches: Watches,
+    leader: IntGauge,
+    queue: Arc<Queue>,
+}
+
+/// Watches that failed, by kind. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Watches(IntCounterVec);
+
+impl Watches {
+    /// Counts and logs a failure; the watch comes back by itself.
+    pub(crate) fn interrupted(&self, kind: &str, error: &watcher::Error) {
+        self.count(kind);
+        tracing::warn!(%error, kind, "a watch is interrupted");
+    }
+
+    /// Counts a failure that has been logged before.
+    pub(crate) fn count(&self, kind: &str) {
+        self.0.with_label_values(&[kind]).inc();
+    }
 }
 
 /// What happened to an object or a stream.
@@ -40,9 +78,16 @@ impl Metrics {
                 "wsgateway_operator_reconcile_duration_seconds",
                 "Time of one reconciliation.",
             )
-            .buckets(vec![0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
+            .buckets(SECONDS.to_vec()),
         )?;
         registry.register(Box::new(seconds.clone()))?;
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(format!("wsgateway_operator_{name}"), help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        build_info::register(registry, "wsgateway_operator_build_info", env!("CARGO_PKG_VERSION"))?;
+        registry.register(Box::new(ProcessCollector::new()?))?;
         let metrics = Self {
             reconciles: counter(
                 "reconciles_total",
@@ -61,7 +106,21 @@ impl Metrics {
                 "Changes of JetStream streams by action.",
                 &["action"],
             )?,
+            watches: Watches(counter(
+                "watch_interruptions_total",
+                "Watches that failed and were begun anew, by kind.",
+                &["kind"],
+            )?),
+            leader: gauge("leader", "1 while this process holds the Lease, or needs none.")?,
+            queue: Arc::new(Queue::new(gauge(
+                "reconciles_running",
+                "Reconciliations that run now.",
+            )?)),
         };
+        let kinds = Kind::BUILT_IN.into_iter().chain(Kind::OPTIONAL).map(Kind::as_str);
+        for kind in kinds.chain(["WsGateway", "Pod", "Node"]) {
+            metrics.watches.0.with_label_values(&[kind]);
+        }
         for outcome in ["ok", "not_ready", "error"] {
             metrics.reconciles.with_label_values(&[outcome]);
         }
@@ -80,6 +139,19 @@ impl Metrics {
 
     pub(crate) fn problem(&self, stage: &'static str, reason: &'static str) {
         self.errors.with_label_values(&[stage, reason]).inc();
+    }
+
+    /// 1 while this process leads.
+    pub(crate) fn leader(&self) -> &IntGauge {
+        &self.leader
+    }
+
+    pub(crate) fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
     }
 
     pub(crate) fn object(&self, kind: &str, deed: Deed) {

@@ -39,6 +39,10 @@ mod leader;
 mod live;
 #[path = "operator/load.rs"]
 mod load;
+#[path = "operator/logs.rs"]
+mod logs;
+#[path = "operator/metrics.rs"]
+mod metrics;
 #[path = "operator/moves.rs"]
 mod moves;
 #[path = "operator/namespaces.rs"]

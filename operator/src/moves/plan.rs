@@ -84,6 +84,31 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
+    /// What [`Stage::word`] may be.
+    pub(crate) const WORDS: [&str; 6] =
+        ["settled", "shrinking", "no_room", "resting", "rebalancing", "halted"];
+
+    /// One word for it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Shrinking(_) => "shrinking",
+            Self::NoRoom { .. } => "no_room",
+            Self::Resting { .. } => "resting",
+            Self::Rebalancing(_) => "rebalancing",
+            Self::Halted(_) => "halted",
+        }
+    }
+
+    /// Clients that are still to be moved.
+    pub(crate) fn left(&self) -> u64 {
+        match self {
+            Self::Shrinking(moves) | Self::Rebalancing(moves) => moves.left,
+            Self::NoRoom { needed, .. } => *needed,
+            Self::Settled | Self::Resting { .. } | Self::Halted(_) => 0,
+        }
+    }
+
     /// Whether there are pods that are not needed any more.
     pub(crate) fn is_shrinking(&self) -> bool {
         matches!(

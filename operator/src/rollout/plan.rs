@@ -132,6 +132,31 @@ pub(crate) struct Plan {
 }
 
 impl Stage {
+    /// What [`Stage::word`] may be.
+    pub(crate) const WORDS: [&str; 6] =
+        ["settled", "waits_for_turn", "starting", "moving", "no_room", "halted"];
+
+    /// One word for it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::WaitsForTurn => "waits_for_turn",
+            Self::Starting(_) => "starting",
+            Self::Moving(_) => "moving",
+            Self::NoRoom { .. } => "no_room",
+            Self::Halted(_) => "halted",
+        }
+    }
+
+    /// Clients that are still to be moved.
+    pub(crate) fn left(&self) -> u64 {
+        match self {
+            Self::Settled | Self::WaitsForTurn => 0,
+            Self::Starting(moves) | Self::Moving(moves) | Self::Halted(moves) => moves.left,
+            Self::NoRoom { moves, .. } => moves.left,
+        }
+    }
+
     /// Whether pods are being replaced.
     pub(crate) fn is_rolling(&self) -> bool {
         !matches!(self, Self::Settled | Self::WaitsForTurn)
