@@ -73,10 +73,25 @@ function lines(): Entry[] {
     .flatMap((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as Entry[]);
 }
 
+const events = Object.values(JSON.parse(readFileSync(join(ROOT, 'docs/logs.json'), 'utf8')) as Record<string, { message: string; fields: string[] }[]>).flat();
+
+/** Messages and fields that a log query names are in docs/logs.json. */
+function checkEvents(where: string, text: string): void {
+  for (const [, op, value = ''] of text.matchAll(/\bmessage(=~?)"([^"]+)"/g)) {
+    const found = events.filter(({ message }) => (op === '=' ? message === value : new RegExp(`^(?:${value})$`).test(message)));
+    if (found.length === 0) fail(where, `there is no event "${value}" in docs/logs.json`);
+    const fields = [...OF_TARGETS, ...found.flatMap((event) => event.fields)];
+    for (const [, name = ''] of text.matchAll(/(?:\{\{\.|unwrap )(\w+)/g)) {
+      if (name !== '' && !fields.includes(name)) fail(where, `"${value}" has no field ${name} in docs/logs.json`);
+    }
+  }
+}
+
 function checkLogql(where: string, expr: string, entries: readonly Entry[]): void {
   const text = filled(expr);
   const wrong = mistake('logql', text);
   if (wrong) return fail(where, `is not LogQL ${wrong}`);
+  checkEvents(where, text);
   try {
     if (evaluate(text, entries).length === 0) fail(where, `no line of boards/lines is found by ${text}`);
   } catch (error) {

@@ -280,7 +280,7 @@ const resources: Row = {
     },
     {
       title: 'Build',
-      answers: 'Which build is it?',
+      answers: 'Which build is it? Compare with the other pods when one behaves in another way.',
       kind: 'table',
       queries: [[`max by (pod, version, revision) (wsgateway_build_info{${POD}})`, '']],
       columns: { pod: 'Pod', version: 'Version', revision: 'Revision' },
