@@ -117,6 +117,15 @@ scale: ## What clients notice while a WsGateway scales, rolls and loses pods on 
 	@command -v kubectl >/dev/null || { echo "make scale needs kubectl on PATH: install it" >&2; exit 1; }
 	@hack/scale $(ARGS)
 
+.PHONY: monitoring
+monitoring: ## Boards and alerts on the cluster of KUBECONFIG: every alert fired by its fault, every panel with data (25 minutes)
+	@command -v kubectl >/dev/null || { echo "make monitoring needs kubectl on PATH: install it" >&2; exit 1; }
+	@hack/monitoring $(ARGS)
+
+.PHONY: boards
+boards: ## Check the Grafana boards and the alerts: schema, queries, unit tests of the rules
+	@hack/boards check
+
 # --- to give away
 
 .PHONY: images
@@ -137,6 +146,7 @@ fmt: ## Format the code
 generate: ## Write the CRD, install.yaml, the chart's README and the script of the console page anew
 	@hack/generate
 	@hack/sdk generate
+	@hack/boards generate
 
 # --- to prepare
 
