@@ -47,6 +47,8 @@ def check(report: Report, mode: str, work: Path, path: str, wait_for: Path | Non
         if run is None:
             if fence.page in MARKED or fence.page == "README.md":
                 report.check(False, f"{fence.where}: does not say where it runs: run=loopback, run=cluster or run=no: REASON")
+            else:
+                report.skip("does not say where it runs", fence.page)
             continue
         if run.startswith("no"):
             reason = run.partition(":")[2].strip()

@@ -2,11 +2,13 @@
 
 project = "wsgateway"
 author = "the authors of wsgateway"
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx_copybutton"]
 root_doc = "README"
 exclude_patterns = ["**/node_modules"]
 html_theme = "furo"
 html_title = "wsgateway"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False

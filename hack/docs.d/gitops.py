@@ -74,7 +74,7 @@ def condition(kind: str, state: str, reason: str | None = None) -> Callable[[dic
 def check(report: Report, helm: str) -> None:
     source = script()
     served = settles("odin", condition("Ready", "True", "AsSpecified"))
-    report.check(served is not None, f"{PAGE}: odin is not as specified")
+    report.check(served is not None, f"{PAGE}: odin is not as specified: {got('odin').get('status')}")
     if not served:
         return
     states(report, source, served)
@@ -104,6 +104,7 @@ def states(report: Report, source: str, served: dict) -> None:
         "apiVersion": "wsgateway.dev/v1alpha1", "kind": "WsGateway", "metadata": {"name": "broken"},
         "spec": {**served["spec"], "stream": {"name": "BROKEN", "subjects": ["broken.>"]}},
     }
+    broken["spec"].pop("channels", None)
     broken["spec"]["nats"] = {**broken["spec"]["nats"], "credentials": {"name": "nobody-has-this"}}
     kubectl("apply", "-f", "-", stdin=json.dumps(broken))
     shows("without its Secret", settles("broken", condition("Ready", "False", "SecretMissing")), "Degraded")

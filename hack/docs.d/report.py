@@ -27,7 +27,7 @@ class Report:
         """Prints the last lines; the exit code."""
         if self.not_run:
             print(f"docs: {sum(self.not_run.values())} commands are not run here:")
-            for why in self.not_run:
-                print(f"docs:   {why}")
+            for why, times in self.not_run.items():
+                print(f"docs:   {why}{f' ({times} blocks)' if times > 1 else ''}")
         print(f"docs: {self.passed} passed, {self.failed} failed")
         return 1 if self.failed or not self.passed else 0

@@ -51,7 +51,10 @@ def main() -> int:
         source, html = Path(scratch, "source"), Path(scratch, "html")
         source.mkdir()
         stage(source)
-        shutil.copy(Path(__file__).with_name("conf.py"), source)
+        here = Path(__file__).parent
+        shutil.copy(here / "conf.py", source)
+        (source / "_static").mkdir()
+        shutil.copy(here / "site.css", source / "_static")
         # A warning is a link that leads nowhere, or Markdown that is not what it looks like.
         status = sphinx(["-q", "-W", "--keep-going", "-j", "2", "-b", "html", str(source), str(html)])
         if status == 0:

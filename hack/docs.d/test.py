@@ -12,6 +12,7 @@ import commands
 import gitops
 import links
 import reasons
+import search
 from pages import ROOT
 from report import Report
 
@@ -20,6 +21,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="hack/docs-test")
     parser.add_argument("--mode", choices=["text", "loopback", "cluster"], required=True)
     parser.add_argument("--target", type=Path, required=True, help="folder with wsgw, the built program")
+    parser.add_argument("--site", type=Path, help="folder of the built site")
     parser.add_argument("--ready", type=Path, help="file that appears when the first WsGateway is ready")
     return parser.parse_args()
 
@@ -32,6 +34,8 @@ def main() -> int:
         links.check(report)
         reasons.check(report)
         blocks.check(report, programs)
+    if options.site:
+        search.check(report, options.site)
     if options.mode != "text":
         tools = subprocess.run(["hack/tools", "--dir"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
         with tempfile.TemporaryDirectory(prefix="wsgateway-docs-") as work:
