@@ -1,6 +1,8 @@
-"""docs/gitops.md on objects of the API server: Argo CD's health script, and that nothing differs once the operator has worked."""
+"""docs/gitops.md on objects of the API server: Argo CD's health script, Flux' expressions, and that nothing differs once the
+operator has worked."""
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -21,6 +23,44 @@ def script() -> str:
         if KEY in fence.text:
             return yaml.safe_load(fence.text)["data"][KEY]
     raise LookupError(f"{PAGE} has no {KEY}")
+
+
+def flux() -> dict[str, str]:
+    """Flux' expressions, about `object` as an admission policy has it."""
+    for fence in all_pages()[PAGE].fences:
+        if fence.text.startswith("healthCheckExprs:"):
+            entry = yaml.safe_load(fence.text)["healthCheckExprs"][0]
+            return {name: re.sub(r"\b(status|metadata)\.(conditions|generation)", r"object.\1.\2", entry[name]) for name in ("current", "failed")}
+    raise LookupError(f"{PAGE} has no healthCheckExprs")
+
+
+def policy(expressions: dict[str, str]) -> list[dict]:
+    """Refuses every write to WsGateways, and says which expressions hold: the API server evaluates them."""
+    name = {"name": "docs-test"}
+    group = {"apiVersion": "admissionregistration.k8s.io/v1"}
+    rule = {"apiGroups": ["wsgateway.dev"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["wsgateways"]}
+    says = " + ".join(f"(({text}) ? ' {key} holds;' : '')" for key, text in expressions.items())
+    # Of the administrator alone: the operator goes on writing.
+    mine = "request.userInfo.username != 'admin'"
+    validation = {"expression": mine, "messageExpression": f"'evaluated:' + {says}"}
+    return [
+        {**group, "kind": "ValidatingAdmissionPolicy", "metadata": name,
+         "spec": {"matchConstraints": {"resourceRules": [rule]}, "failurePolicy": "Fail", "validations": [validation]}},
+        {**group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": name,
+         "spec": {"policyName": "docs-test", "validationActions": ["Deny"]}},
+    ]
+
+
+def expressions_on(name: str) -> set[str]:
+    """Which of Flux' expressions hold for a WsGateway."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        command = ["kubectl", "annotate", "wsgw", name, "docs-test=x", "--overwrite", "--dry-run=server"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+        if "evaluated:" in said:
+            return set(re.findall(r"(current|failed) holds", said))
+        time.sleep(0.2)
+    raise RuntimeError(f"the API server does not evaluate the expressions of {PAGE}: {said}")
 
 
 def health(source: str, gateway: dict) -> str:
@@ -73,11 +113,18 @@ def condition(kind: str, state: str, reason: str | None = None) -> Callable[[dic
 
 def check(report: Report, helm: str) -> None:
     source = script()
+    policies = "".join(f"---\n{yaml.safe_dump(one)}" for one in policy(flux()))
     served = settles("odin", condition("Ready", "True", "AsSpecified"))
     report.check(served is not None, f"{PAGE}: odin is not as specified: {got('odin').get('status')}")
     if not served:
         return
     states(report, source, served)
+    kubectl("apply", "-f", "-", stdin=policies)
+    for name, wanted in (("odin", {"current"}), ("broken", {"failed"})):
+        found = expressions_on(name)
+        report.check(found == wanted, f"{PAGE}: Flux' expressions that hold for {name}: {found}, not {wanted}")
+    kubectl("delete", "-f", "-", stdin=policies)
+    kubectl("delete", "wsgw", "broken", "--timeout=60s")
     differences(report, helm)
 
 
@@ -110,7 +157,6 @@ def states(report: Report, source: str, served: dict) -> None:
     shows("without its Secret", settles("broken", condition("Ready", "False", "SecretMissing")), "Degraded")
     changed("broken", {"nats": {"credentials": None}, "stream": {"subjects": ["a.*.b", "a.c.*"]}})
     shows("refused", settles("broken", condition("Ready", "False", "SpecInvalid")), "Degraded")
-    kubectl("delete", "wsgw", "broken", "--timeout=60s")
 
 
 def differences(report: Report, helm: str) -> None:
@@ -120,7 +166,16 @@ def differences(report: Report, helm: str) -> None:
     command = [helm, "template", "wsgateway", "charts/wsgateway", "--namespace", "wsgateway-system", "--no-hooks"]
     chart = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     sample = (ROOT / "manifests/samples/minimal.yaml").read_text()
-    for what, text in (("the chart", chart), ("a WsGateway", sample)):
-        done = subprocess.run(["kubectl", "diff", "-f", "-"], input=text, capture_output=True, text=True, check=False)
-        report.check(done.returncode == 0, f"{PAGE}: {what} differs from what is in the cluster: {done.stdout}{done.stderr}")
+    differs(report, "the chart", chart)
+    differs(report, "a WsGateway", sample)
     kubectl("delete", "wsgw", "minimal", "--timeout=60s")
+    server_side = ["--server-side", "--field-manager=argocd-controller"]
+    kubectl("apply", *server_side, "-f", "-", stdin=sample)
+    settles("minimal", condition("Ready", "False"))
+    differs(report, "a WsGateway applied server-side", sample, *server_side)
+    kubectl("delete", "wsgw", "minimal", "--timeout=60s")
+
+
+def differs(report: Report, what: str, text: str, *how: str) -> None:
+    done = subprocess.run(["kubectl", "diff", *how, "-f", "-"], input=text, capture_output=True, text=True, check=False)
+    report.check(done.returncode == 0, f"{PAGE}: {what} differs from what is in the cluster: {done.stdout}{done.stderr}")
