@@ -76,12 +76,12 @@ def read(path: str) -> Page:
 
 @cache
 def all_pages() -> dict[str, Page]:
-    """All Markdown that Git knows, or would know."""
+    """All Markdown that Git knows, or would know, without the parts of pages that lie next to the code that writes them."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout.split()
-    return {path: read(path) for path in sorted(set(listed)) if (ROOT / path).exists()}
+    return {path: read(path) for path in sorted(set(listed)) if (ROOT / path).exists() and "/src/" not in path}
 
 
 def in_navigation() -> list[tuple[str, list[tuple[str, str]]]]:
