@@ -11,6 +11,7 @@ import blocks
 import commands
 import gitops
 import links
+import names
 import reasons
 import search
 from pages import ROOT
@@ -33,6 +34,7 @@ def main() -> int:
         programs = blocks.Programs(options.target)
         links.check(report)
         reasons.check(report)
+        names.check(report)
         blocks.check(report, programs)
     if options.site:
         search.check(report, options.site)
