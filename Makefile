@@ -60,6 +60,14 @@ conformance: ## Autobahn's WebSocket suite against the echo server (needs Python
 nats-matrix: ## The tests of streams and lookups on nats-server 2.10 to 2.15 (ARGS="-p wsgateway-tests --test gateway" for others)
 	@hack/nats-matrix $(ARGS)
 
+.PHONY: docs
+docs: ## The documentation as a site in target/site (ARGS="folder")
+	@hack/docs $(ARGS)
+
+.PHONY: docs-test
+docs-test: ## Links, manifests, values and commands of the docs, tried (ARGS="--text" without commands)
+	@hack/docs-test $(ARGS)
+
 .PHONY: describe
 describe: ## What kubectl describe shows of broken worlds, held against golden pages (needs kubectl)
 	@command -v kubectl >/dev/null || { echo "make describe needs kubectl on PATH: install it" >&2; exit 1; }
