@@ -21,6 +21,8 @@ mod deletion;
 mod drift;
 #[path = "operator/end.rs"]
 mod end;
+#[path = "operator/evictions.rs"]
+mod evictions;
 #[path = "operator/expose.rs"]
 mod expose;
 #[path = "operator/faults.rs"]

@@ -38,6 +38,15 @@ pub(crate) fn words(stage: &Stage) -> Option<Verdict> {
                 Timestamp::from_second(*until).unwrap_or_default()
             ),
         ),
+        Stage::Yielding { ending, moves, .. } => Verdict::yes(
+            "WaitsForPods",
+            format!(
+                "about {} clients stay on {} pods until {ending} pods that are being deleted have handed over theirs, so \
+                 that disruption.connectionsPerMinute holds for all of them",
+                about(moves.left),
+                moves.pods,
+            ),
+        ),
         Stage::Rebalancing(moves) => Verdict::yes(
             "Rebalancing",
             format!(
