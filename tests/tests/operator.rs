@@ -37,6 +37,8 @@ mod inventory;
 mod keda;
 #[path = "operator/leader.rs"]
 mod leader;
+#[path = "operator/liars.rs"]
+mod liars;
 #[path = "operator/live.rs"]
 mod live;
 #[path = "operator/load.rs"]
