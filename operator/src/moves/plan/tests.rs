@@ -148,8 +148,12 @@ impl Cluster {
     }
 
     fn connect(&mut self, client: usize) {
-        let open: Vec<usize> =
+        let mut open: Vec<usize> =
             (0..self.pods.len()).filter(|at| self.is_open(&self.pods[*at])).collect();
+        if open.is_empty() {
+            // It tries again, until one is.
+            open.extend((0..self.pods.len()).filter(|at| self.pods[*at].facts.view.ready));
+        }
         let chosen = match self.balancer {
             Balancer::Random => open[self.random.usize(..open.len())],
             Balancer::LeastConnections => {
