@@ -226,7 +226,7 @@ pub(crate) async fn tell(
     let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice());
     let is_known = conditions.unwrap_or_default().iter().any(|condition| condition.type_ == READY);
     let cause = Cause {
-        kind: disruptions::kind(&look.rollout, &stage, &pods),
+        kind: disruptions::kind(&look.rollout, &stage, &pods, now),
         template: deployment.and_then(rollout::template_of).unwrap_or_default(),
     };
     let before = gateway.status.as_ref().map(|status| status.disruptions.clone());
