@@ -116,7 +116,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         Scope::new(&options.namespaces).map_err(|error| StartError::Options(error.to_string()))?;
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
-    let meters = Meters::new(&registry)?;
+    let ledger = Ledger::new(Meters::new(&registry)?);
     let client = Requests::new(&registry)?.around(client);
     let readiness = Readiness::new();
     let watching = readiness.gate("watch");
@@ -135,15 +135,13 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let plain = client.clone();
     let client = election::fenced(client, lead.clone());
     let (registered, known_registered) = watch::channel(Registered::default());
-    let network = network_rules(&options, home.clone());
-    let (kinds, known) = watch::channel(BTreeSet::new());
-    let (wake, wakes) = wakes();
+    let ((kinds, known), (wake, wakes)) = (watch::channel(BTreeSet::new()), wakes());
     let triggers = controller::triggers(&client, &options, &scope, &known, (wakes, &metrics));
     let (children, writers) = children::empty();
+    let turns = Turns::new(options.rollouts_at_once.get().into(), turns_settle(&options));
     let pods = Arc::new(Pods::new(pace(&options)));
     let fared = metrics.by_gateway(&registry, &pods, &triggers.gateways)?;
     let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
-    let turns = Turns::new(options.rollouts_at_once.get().into(), turns_settle(&options));
     let context = Arc::new(Context {
         events: Events::new(client.clone()),
         links: nats::Links::new(wake.clone()),
@@ -152,8 +150,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         identity: Identity::new(options.cluster.as_deref()),
         client,
         lead,
-        options,
-        network,
+        network: network_rules(&options, home.clone()),
         children,
         metrics,
         gateways: triggers.gateways.clone(),
@@ -167,8 +164,9 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         spread: crate::live::Spread::default(),
         backoff: crate::backoff::Backoff::default(),
         turns,
-        ledger: Ledger::new(meters),
+        ledger,
         fared,
+        options,
     });
     let address = context.options.metrics_api.metrics_api_address;
     let metrics_api = MetricsApi::bind(&context, plain, home, registered)
