@@ -304,7 +304,7 @@ async fn the_pod_of_helm_test_may_read_the_lease_and_nothing_else() -> Result<()
     })
     .await?;
     forbidden(leases.get("kube-scheduler").await.err())?;
-    for namespace in [NAMESPACE, &here] {
+    for namespace in [NAMESPACE, here.as_str()] {
         assert_eq!(beyond(&client, &all, &[EVERYBODY], namespace).await?, Vec::<String>::new());
     }
     Ok(())

@@ -54,7 +54,8 @@ async fn a_wsgateway_has_the_defaults_that_it_leaves_out_and_a_changed_one_takes
         "replaced without a turn: {:?}",
         changed.annotations()
     );
-    world.object::<Service>(ODIN, |found| found.annotations().is_empty()).await?;
+    let is_plain = |found: &Service| !found.annotations().contains_key("example.com/class");
+    world.object::<Service>(ODIN, is_plain).await?;
     Ok(())
 }
 
