@@ -150,7 +150,8 @@ export const FAULTS: readonly Fault[] = [
       if (!role) throw new Error('no ClusterRoleBinding of the operator');
       const text = await kubectl('get', role, '-o', 'json');
       await kubectl('delete', role);
-      const stop = repeat(2, () => ns('annotate', 'wsgw', 'odin', 'thor', `example.com/touched=${Date.now()}`, '--overwrite'));
+      // Each change is one that it would have to write.
+      const stop = repeat(2, () => patch('thor', { monitoring: { labels: { touched: String(Date.now()) } } }));
       return async () => {
         stop();
         await applied(text);
