@@ -52,7 +52,7 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'a rollout of a WsGateway whose stream keeps one message',
+    name: 'a rollout of a WsGateway whose stream keeps five messages',
     fires: ['WsGatewayRolloutHalted (warning)', ...BOTH('WsGatewayLosesMessages')],
     within: 120,
     async cause({ thor }) {
@@ -76,7 +76,7 @@ export const FAULTS: readonly Fault[] = [
     within: 120,
     async cause({ publisher }) {
       const stops = (await gatewayPods('odin')).map(({ uid }) => starve(uid));
-      publisher.set('odin.burst.*', 8_000);
+      publisher.set('odin.burst.*', 25_000, 60);
       return () => {
         publisher.set('odin.burst.*', 0);
         for (const stop of stops) stop();
