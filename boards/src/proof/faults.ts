@@ -1,7 +1,7 @@
 /** Faults, each with the alerts that it has to fire. */
 import type { Crowd, Publisher } from './crowd.ts';
 import { deaf } from './crowd.ts';
-import { gatewayPods, kubectl, limitFiles, limitMemory, NAMESPACE, operatorPods, signal, starve, SYSTEM } from './host.ts';
+import { gatewayPods, kubectl, limitFiles, limitMemory, NAMESPACE, nudge, operatorPods, signal, starve, SYSTEM } from './host.ts';
 import type { Prometheus } from './prometheus.ts';
 
 export interface World {
@@ -130,7 +130,11 @@ export const FAULTS: readonly Fault[] = [
     within: 90,
     async cause() {
       await patch('thor', { monitoring: { serviceMonitor: 'Never' } });
-      return () => patch('thor', { monitoring: { serviceMonitor: 'Auto' } });
+      const stop = repeat(3, nudge);
+      return async () => {
+        stop();
+        await patch('thor', { monitoring: { serviceMonitor: 'Auto' } });
+      };
     },
   },
   {

@@ -14,6 +14,11 @@ export async function kubectl(...args: string[]): Promise<string> {
   return stdout;
 }
 
+/** A change of the pod makes the kubelet look at what is mounted: the configuration of Prometheus. */
+export async function nudge(): Promise<void> {
+  await kubectl('-n', 'monitoring', 'annotate', 'pod', 'prometheus-proof-0', `example.com/touched=${Date.now()}`, '--overwrite');
+}
+
 export interface Pod {
   readonly name: string;
   readonly namespace: string;
@@ -73,16 +78,17 @@ export function signal(uid: string, name: NodeJS.Signals): void {
 }
 
 /** Sets the limit of open files of a pod's processes to some more than are open. Returns what gives the old one back. */
-export async function limitFiles(uid: string, spare: number): Promise<() => Promise<void>> {
+export async function limitFiles(pod: string, spare: number): Promise<() => Promise<void>> {
   const changed: (() => Promise<unknown>)[] = [];
-  for (const pid of pidsOf(uid)) {
+  for (const pid of pidsOf(pod)) {
     const open = readdirSync(`/proc/${pid}/fd`).length;
     const before = /Max open files\s+(\d+)\s+(\d+)/.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'));
-    const user = Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    const [uid, gid] = ['Uid', 'Gid'].map((name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1]));
     if (!before) throw new Error('no limit of open files');
     // As its user, who may do this without any capability.
     const set = (soft: number | string) =>
-      run('prlimit', ['--pid', String(pid), `--nofile=${soft}:${before[2]}`], { uid: user, gid: user });
+      run('prlimit', ['--pid', String(pid), `--nofile=${soft}:${before[2]}`], { uid: uid as number, gid: gid as number });
     await set(open + spare);
     changed.push(() => set(before[1] as string).catch(() => undefined));
   }
