@@ -188,7 +188,7 @@ export const FAULTS: readonly Fault[] = [
       await kubectl('-n', SYSTEM, 'scale', name as string, '--replicas=0');
       await sleep(3_000);
       const map = JSON.parse(await ns('get', 'configmap', 'odin-live', '-o', 'json')) as { data: Record<string, string> };
-      const data = Object.fromEntries(Object.keys(map.data).map((key) => [key, 'rateLimits: nonsense\n']));
+      const data = Object.fromEntries(Object.keys(map.data).map((key) => [key, 'capacity: nonsense\n']));
       await ns('patch', 'configmap', 'odin-live', '--type=merge', '-p', JSON.stringify({ data }));
       // A change of the pod makes the kubelet look at what is mounted.
       const stop = repeat(3, async () => {
