@@ -51,6 +51,7 @@ mod standstill;
 mod status;
 mod stream;
 mod text;
+mod traces;
 mod unchanged;
 mod uninstall;
 mod wake;
@@ -60,8 +61,10 @@ pub mod app;
 
 pub use build::template_hash;
 pub use cli::{
-    Cli, Command, ElectionOptions, MetricsApiOptions, NetworkOptions, Options, UninstallOptions,
+    Cli, Command, ElectionOptions, MetricsApiOptions, NetworkOptions, Options, TracingOptions,
+    UninstallOptions,
 };
+pub use traces::{Traces, TracesSampler};
 pub use uninstall::{UninstallError, uninstall};
 
 /// Who writes the fields that we apply.
