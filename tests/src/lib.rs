@@ -10,6 +10,7 @@
 //! - [`Chromium`]: a headless browser, driven over its debugging protocol.
 //! - [`WsgwDev`]: our own `wsgw dev`, as a newcomer runs it.
 //! - [`frame`], [`head`]: WebSocket frames made by hand.
+//! - [`OtlpReceiver`]: a receiver of spans that answers as a test wants; [`Jaeger`]: the real one.
 //! - [`publish_results`]: a measurement's table in the docs.
 //! - [`wait_until`]: how a test waits for something. No test sleeps.
 //!
@@ -26,10 +27,12 @@ mod chromium;
 mod control_plane;
 mod frames;
 mod guardian;
+mod jaeger;
 pub mod keeper;
 mod merge;
 mod mounted;
 mod nats;
+mod otlp;
 mod ports;
 mod redis;
 mod results;
@@ -44,11 +47,13 @@ pub use chromium::{Chromium, Page, Viewport};
 pub use control_plane::{AuditEvent, ControlPlane, Identity};
 pub use frames::{frame, head};
 pub use guardian::{Guarded, Signal};
+pub use jaeger::{Jaeger, show_trace};
 pub use merge::merge;
 pub use mounted::MountedSecret;
 pub use nats::{
     ApiProxy, Authority, Certified, Nats, NatsCluster, NatsOperator, PublishAnswer, RawPublisher,
 };
+pub use otlp::{OtlpAnswer, OtlpReceiver, ReceivedSpan};
 pub use ports::free_port;
 pub use redis::Redis;
 pub use results::{publish_results, publish_results_of};

@@ -60,5 +60,6 @@ mod gateway {
     mod storm;
     mod swarm;
     mod symbols;
+    mod traces;
     mod web;
 }

@@ -75,6 +75,8 @@ mod standstill;
 mod stream;
 #[path = "operator/thousands.rs"]
 mod thousands;
+#[path = "operator/traces.rs"]
+mod traces;
 #[path = "operator/trouble.rs"]
 mod trouble;
 #[path = "operator/uninstall.rs"]
