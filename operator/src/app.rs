@@ -91,6 +91,7 @@ pub async fn client() -> Result<Client, StartError> {
 
 /// An operator that has its ports and has not begun.
 pub struct App {
+    registry: Registry,
     admin: AdminServer,
     triggers: Triggers,
     context: Arc<Context>,
@@ -172,7 +173,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let metrics_api = MetricsApi::bind(&context, plain, home, registered)
         .map_err(|source| StartError::MetricsApi { address, source })?;
     let beside = Beside { scope, kinds, writers };
-    Ok(App { admin, triggers, context, elector, beside, watching, metrics_api })
+    Ok(App { registry, admin, triggers, context, elector, beside, watching, metrics_api })
 }
 
 fn seconds(seconds: NonZeroU32) -> Duration {
@@ -255,6 +256,11 @@ impl App {
         self.admin.address
     }
 
+    /// What /metrics shows.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Bound address of the metrics for autoscalers, if they are served.
     pub fn metrics_api_address(&self) -> Option<SocketAddr> {
         self.metrics_api.as_ref().map(MetricsApi::address)
@@ -264,7 +270,9 @@ impl App {
     /// reconciliations end, the rest is dropped, then the Lease is released. Ends earlier when the Lease is lost, with
     /// everything dropped where it stands.
     pub async fn run(self, stop: CancellationToken) -> Ended {
-        let Self { admin, triggers, context, elector, beside: given, watching, metrics_api } = self;
+        let Self {
+            admin, triggers, context, elector, beside: given, watching, metrics_api, ..
+        } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             namespaces = context.options.namespaces.join(","),

@@ -87,6 +87,8 @@ mod standstill;
 mod stream;
 #[path = "operator/thousands.rs"]
 mod thousands;
+#[path = "operator/traces.rs"]
+mod traces;
 #[path = "operator/trouble.rs"]
 mod trouble;
 #[path = "operator/uninstall.rs"]
