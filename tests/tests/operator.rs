@@ -49,6 +49,8 @@ mod network;
 mod objects;
 #[path = "operator/ownership.rs"]
 mod ownership;
+#[path = "operator/people.rs"]
+mod people;
 #[path = "operator/pods.rs"]
 mod pods;
 #[path = "operator/proxy.rs"]

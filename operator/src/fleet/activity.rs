@@ -12,9 +12,9 @@ const LEAST: Duration = Duration::from_millis(500);
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Activity {
     /// Messages of the stream that it has taken since its start.
-    stream_messages: Option<u64>,
+    pub(crate) stream_messages: Option<u64>,
     /// Messages that it has sent to clients since its start, one for each receiver.
-    deliveries: Option<u64>,
+    pub(crate) deliveries: Option<u64>,
     /// Clients that bytes wait for.
     pub(crate) slow_clients: Option<u64>,
     /// Resident memory of its process.

@@ -43,7 +43,8 @@ impl Cluster {
         config.connect_timeout = Some(CONNECT);
         let namespace = reach.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string();
-        let client = Client::try_from(config).map_err(|error| Trouble::Config(error.to_string()))?;
+        let client =
+            Client::try_from(config).map_err(|error| Trouble::Config(error.to_string()))?;
         Ok(Self { client, namespace, server })
     }
 

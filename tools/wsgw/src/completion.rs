@@ -30,8 +30,15 @@ pub(crate) fn run(options: &CompletionArgs) -> Result<(), Error> {
         Shell::Kubectl => return print(KUBECTL),
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "wsgw", &mut script);
+    clap_complete::generate(shell, &mut shown(), "wsgw", &mut script);
     print(&String::from_utf8_lossy(&script))
+}
+
+/// The command line without what is not for people: scripts of shells would name it.
+fn shown() -> Command {
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    Command::new("wsgw").version(env!("CARGO_PKG_VERSION")).subcommands(shown)
 }
 
 /// Prints candidates for the last of these words, as Cobra's programs do.
@@ -99,7 +106,8 @@ fn flag<'a>(command: &'a Command, word: &str) -> Option<&'a clap::Arg> {
 fn value_of(argument: &clap::Arg) -> Wanted {
     let values = argument.get_possible_values();
     if !values.is_empty() {
-        let word = |value: &clap::builder::PossibleValue| described(value.get_name(), value.get_help());
+        let word =
+            |value: &clap::builder::PossibleValue| described(value.get_name(), value.get_help());
         return Wanted::Words(values.iter().map(word).collect());
     }
     match argument.get_id().as_str() {
@@ -110,7 +118,9 @@ fn value_of(argument: &clap::Arg) -> Wanted {
 
 fn subcommands(root: &Command) -> Wanted {
     let visible = root.get_subcommands().filter(|command| !command.is_hide_set());
-    Wanted::Words(visible.map(|command| described(command.get_name(), command.get_about())).collect())
+    Wanted::Words(
+        visible.map(|command| described(command.get_name(), command.get_about())).collect(),
+    )
 }
 
 fn flags(command: &Command) -> Wanted {
@@ -146,8 +156,14 @@ async fn names(wanted: &Wanted, words: &[String]) -> Vec<String> {
         let pods = gateway_pods(&cluster).await.unwrap_or_default();
         return pods.iter().map(ResourceExt::name_any).collect();
     }
-    let list = cluster.list::<WsGateway>(false, kube::api::ListParams::default(), crate::cluster::GATEWAYS);
-    list.await.map(|list| list.items.iter().map(ResourceExt::name_any).collect()).unwrap_or_default()
+    let list = cluster.list::<WsGateway>(
+        false,
+        kube::api::ListParams::default(),
+        crate::cluster::GATEWAYS,
+    );
+    list.await
+        .map(|list| list.items.iter().map(ResourceExt::name_any).collect())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -166,9 +182,22 @@ mod tests {
     }
 
     #[test]
+    fn scripts_name_what_is_for_people_alone() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut shown(), "wsgw", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            assert!(script.contains("connections") && !script.contains("__complete"), "{shell}");
+        }
+    }
+
+    #[test]
     fn each_place_has_its_candidates() {
         let all = names(of(&[""]));
-        assert!(all.contains(&"status".to_owned()) && !all.iter().any(|name| name.starts_with('_')), "{all:?}");
+        assert!(
+            all.contains(&"status".to_owned()) && !all.iter().any(|name| name.starts_with('_')),
+            "{all:?}"
+        );
         assert!(names(of(&["status", "--"])).contains(&"--watch".to_owned()));
         assert_eq!(names(of(&["status", "-o", ""])), ["table", "wide", "json", "yaml"]);
         assert_eq!(of(&["status", ""]), Wanted::Gateways);

@@ -1,7 +1,7 @@
 //! `wsgw drain`: the clients of one pod move to others, as they do when a node is drained.
 //!
-//! The pod is evicted: Kubernetes asks the PodDisruptionBudget, the gateway asks its clients to reconnect evenly over
-//! spec.rollout.drain, and the Deployment starts another pod. What is shown meanwhile is read, never needed.
+//! The pod is evicted: Kubernetes asks the PodDisruptionBudget, the gateway asks its clients to reconnect at the pace of
+//! spec.rollout, and the Deployment starts another pod. What is shown meanwhile is read, never needed.
 
 mod words;
 
@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::output::print;
 use crate::screen::{Terminal, Tone, count};
 use crate::top::{Admin, gateway_of, gateway_pods};
+use words::Clients;
 
 /// Between two looks.
 const PACE: Duration = Duration::from_secs(1);
@@ -83,7 +84,10 @@ pub(crate) async fn run(options: &DrainArgs) -> Result<(), Error> {
         }
     }
     let name = drain.pod.name_any();
-    let next = format!("pod {name} goes on handing its clients over, and stops: see kubectl wsgw top {}", drain.gateway);
+    let next = format!(
+        "pod {name} goes on handing its clients over, and stops: see kubectl wsgw top {}",
+        drain.gateway
+    );
     tokio::select! {
         followed = drain.followed(began) => followed,
         _ = tokio::signal::ctrl_c() => drain.say(Tone::Warn, &format!("\nno longer watching: {next}")),
@@ -139,13 +143,17 @@ impl Drain {
     }
 
     /// Clients of the pod: as it answers, or as the status has it.
-    async fn clients(&self, gateway: &WsGateway) -> Option<u64> {
+    async fn clients(&self, gateway: &WsGateway) -> Clients {
         let name = self.pod.name_any();
         if let Some(clients) = Admin::clients(&self.cluster, &self.cluster.namespace, &name).await {
-            return Some(clients);
+            return Clients::Now(clients);
         }
-        let listed = gateway.status.as_ref()?.pods.iter().find(|pod| pod.name == name)?;
-        u64::try_from(listed.connections?).ok()
+        let status = gateway.status.as_ref();
+        let listed = status.and_then(|status| status.pods.iter().find(|pod| pod.name == name));
+        match listed.and_then(|pod| u64::try_from(pod.connections?).ok()) {
+            Some(clients) => Clients::Lately(clients),
+            None => Clients::Unknown,
+        }
     }
 
     /// Asks Kubernetes to evict the pod. The inner error is what forbids it for now.
@@ -178,7 +186,12 @@ impl Drain {
             }
             if Instant::now() >= self.until {
                 let next = "nothing was done; give it more time with --timeout".to_owned();
-                return Err(DrainError::Late { what: "the pod could not be evicted", after: self.timeout, next }.into());
+                return Err(DrainError::Late {
+                    what: "the pod could not be evicted",
+                    after: self.timeout,
+                    next,
+                }
+                .into());
             }
             tokio::time::sleep(AGAIN).await;
         }
@@ -187,7 +200,8 @@ impl Drain {
 
     /// Shows how clients leave, until the pod is gone and another one serves in its place.
     async fn followed(&self, began: jiff::Timestamp) -> Result<(), Error> {
-        let (api, name, start) = (self.cluster.api::<Pod>(false), self.pod.name_any(), Instant::now());
+        let (api, name, start) =
+            (self.cluster.api::<Pod>(false), self.pod.name_any(), Instant::now());
         let mut told = None;
         loop {
             // An API server that does not answer for a moment is no reason to look away.
@@ -198,12 +212,18 @@ impl Drain {
             let left = Admin::clients(&self.cluster, &self.cluster.namespace, &name).await;
             if left.is_some() && left != told {
                 let seconds = start.elapsed().as_secs();
-                self.say(Tone::Plain, &format!("{seconds:>4} s  {} clients left", count(left.unwrap_or_default())))?;
+                self.say(
+                    Tone::Plain,
+                    &format!("{seconds:>4} s  {} clients left", count(left.unwrap_or_default())),
+                )?;
                 told = left;
             }
             self.pause("the pod has not stopped", &name).await?;
         }
-        self.say(Tone::Plain, &format!("{:>4} s  pod {name} has stopped", start.elapsed().as_secs()))?;
+        self.say(
+            Tone::Plain,
+            &format!("{:>4} s  pod {name} has stopped", start.elapsed().as_secs()),
+        )?;
         self.settled(began, start).await
     }
 
@@ -217,7 +237,11 @@ impl Drain {
                 let (tone, cost) = words::cost(entry);
                 return self.say(
                     tone,
-                    &format!("{:>4} s  {} pods serve again: {cost}", start.elapsed().as_secs(), status.ready_replicas),
+                    &format!(
+                        "{:>4} s  {} pods serve again: {cost}",
+                        start.elapsed().as_secs(),
+                        status.ready_replicas
+                    ),
                 );
             }
             self.pause("the operator has not reported the end", &self.gateway).await?;
@@ -226,7 +250,10 @@ impl Drain {
 
     async fn pause(&self, what: &'static str, of: &str) -> Result<(), Error> {
         if Instant::now() >= self.until {
-            let next = format!("see kubectl -n {} describe wsgw {}, and what is said of {of}", self.cluster.namespace, self.gateway);
+            let next = format!(
+                "see kubectl -n {} describe wsgw {}, and what is said of {of}",
+                self.cluster.namespace, self.gateway
+            );
             return Err(DrainError::Late { what, after: self.timeout, next }.into());
         }
         tokio::time::sleep(PACE).await;

@@ -64,20 +64,21 @@ pub(crate) async fn run(options: &EventsArgs) -> Result<(), Error> {
     }
     let is_meant = |told: &Told| !options.warnings || told.kind == "Warning";
     if !options.watch {
-        let list = cluster.list::<Event>(select.all_namespaces, ListParams::default(), EVENTS).await?;
+        let list =
+            cluster.list::<Event>(select.all_namespaces, ListParams::default(), EVENTS).await?;
         let mut told: Vec<Told> =
             list.items.iter().filter_map(|event| told(event, &names)).filter(is_meant).collect();
-        if told.is_empty() && gateways.is_empty() && let Some(name) = &select.name {
+        if told.is_empty()
+            && gateways.is_empty()
+            && let Some(name) = &select.name
+        {
             return Err(cluster.no_gateway(name).await.into());
         }
-        told.sort_by(|one, other| one.time.cmp(&other.time));
+        told.sort_by_key(|told| told.time);
         return print(&shown(&told, options.show, select.all_namespaces)?);
     }
-    let what = Follow {
-        all: select.all_namespaces,
-        parameters: ListParams::default(),
-        resource: EVENTS,
-    };
+    let what =
+        Follow { all: select.all_namespaces, parameters: ListParams::default(), resource: EVENTS };
     let mut seen: BTreeMap<(Option<String>, String), (i32, Option<Timestamp>)> = BTreeMap::new();
     let mut is_first = true;
     let show = |known: &BTreeMap<(Option<String>, String), Event>| {
@@ -90,7 +91,7 @@ pub(crate) async fn run(options: &EventsArgs) -> Result<(), Error> {
                 new.push(told);
             }
         }
-        new.sort_by(|one, other| one.time.cmp(&other.time));
+        new.sort_by_key(|told| told.time);
         let first = std::mem::take(&mut is_first);
         print(&lines(&new, first, options.show, select.all_namespaces)?)
     };
@@ -100,7 +101,10 @@ pub(crate) async fn run(options: &EventsArgs) -> Result<(), Error> {
 fn names(gateways: &[WsGateway]) -> Names {
     let mut names = Names::new();
     for gateway in gateways {
-        names.entry(gateway.namespace().unwrap_or_default()).or_default().insert(gateway.name_any());
+        names
+            .entry(gateway.namespace().unwrap_or_default())
+            .or_default()
+            .insert(gateway.name_any());
     }
     names
 }
@@ -142,7 +146,12 @@ fn owner<'a>(kind: &str, name: &str, names: &'a BTreeSet<String>) -> Option<&'a 
             "ConfigMap" => rest == "-live" || rest.starts_with("-config"),
             "Service" => rest.is_empty() || rest.starts_with("-admin"),
             // Pods and ReplicaSets of its Deployment, and what has that name.
-            _ => rest.is_empty() || rest == "-keda" || rest == "-gateway" || rest.starts_with("-gateway-"),
+            _ => {
+                rest.is_empty()
+                    || rest == "-keda"
+                    || rest == "-gateway"
+                    || rest.starts_with("-gateway-")
+            }
         }
     };
     names.iter().filter(is_of).max_by_key(|gateway| gateway.len()).map(String::as_str)
@@ -154,8 +163,9 @@ fn shown(told: &[Told], show: Show, namespaces: bool) -> Result<String, Error> {
         Format::Table | Format::Wide if told.is_empty() => {
             Ok("no events: Kubernetes keeps them for an hour\n".to_owned())
         }
-        Format::Table | Format::Wide => Ok(table(told, Timestamp::now(), namespaces)
-            .render(Terminal::new(show.color))),
+        Format::Table | Format::Wide => {
+            Ok(table(told, Timestamp::now(), namespaces).render(Terminal::new(show.color)))
+        }
     }
 }
 
@@ -192,7 +202,11 @@ fn tone(told: &Told) -> Tone {
 /// A line for each, as they come: nothing is known of the widths of those to come.
 fn lines(told: &[Told], first: bool, show: Show, namespaces: bool) -> Result<String, Error> {
     if matches!(show.output, Format::Json | Format::Yaml) {
-        return if told.is_empty() && !first { Ok(String::new()) } else { document(told, show.output, true) };
+        return if told.is_empty() && !first {
+            Ok(String::new())
+        } else {
+            document(told, show.output, true)
+        };
     }
     let terminal = Terminal::new(show.color);
     let mut out = String::new();
@@ -200,7 +214,8 @@ fn lines(told: &[Told], first: bool, show: Show, namespaces: bool) -> Result<Str
         let time = told.time.map(|time| time.strftime("%H:%M:%S").to_string()).unwrap_or_default();
         let place = if namespaces { format!("{}/", told.namespace) } else { String::new() };
         let head = format!("{time} {}", told.reason);
-        let rest = terminal.wrap(&format!("{place}{}: {}", told.object, told.message), head.len() + 1, 2);
+        let rest =
+            terminal.wrap(&format!("{place}{}: {}", told.object, told.message), head.len() + 1, 2);
         out.push_str(&terminal.paint(tone(told), &head));
         out.extend([" ", &rest, "\n"]);
     }
@@ -213,7 +228,8 @@ mod tests {
 
     #[test]
     fn objects_belong_to_the_wsgateway_whose_name_they_begin_with() {
-        let names: BTreeSet<String> = ["odin", "odin-gateway", "odin-admin"].map(str::to_owned).into();
+        let names: BTreeSet<String> =
+            ["odin", "odin-gateway", "odin-admin"].map(str::to_owned).into();
         let of = |kind, name| owner(kind, name, &names);
         assert_eq!(of("WsGateway", "odin"), Some("odin"));
         assert_eq!(of("Pod", "odin-gateway-5d4f-x2"), Some("odin"));
@@ -245,6 +261,9 @@ mod tests {
         assert_eq!(plain.time.unwrap().to_string(), "2026-01-01T00:00:01Z");
         let series = serde_json::json!({ "series": { "count": 7, "lastObservedTime": "2026-01-01T00:09:00.000000Z" } });
         let series = told_of(series);
-        assert_eq!((series.count, series.time.unwrap().to_string().as_str()), (7, "2026-01-01T00:09:00Z"));
+        assert_eq!(
+            (series.count, series.time.unwrap().to_string().as_str()),
+            (7, "2026-01-01T00:09:00Z")
+        );
     }
 }

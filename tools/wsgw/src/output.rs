@@ -109,7 +109,10 @@ mod tests {
     #[test]
     fn a_screen_has_as_many_lines_as_the_terminal() {
         assert_eq!(fitted("a\nb\n", Some(3)), format!("a{LINE}b{LINE}"));
-        assert_eq!(fitted("a\nb\nc\nd\n", Some(4)), format!("a{LINE}b{LINE}and 2 more lines{LINE}"));
+        assert_eq!(
+            fitted("a\nb\nc\nd\n", Some(4)),
+            format!("a{LINE}b{LINE}and 2 more lines{LINE}")
+        );
         assert_eq!(fitted("a\nb\n", None).lines().count(), 2);
     }
 

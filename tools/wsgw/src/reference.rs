@@ -45,7 +45,13 @@ fn section(command: &Command, text: &mut String) {
         text.push_str("| argument | meaning | default |\n|---|---|---|\n");
     }
     for argument in arguments {
-        let _ = writeln!(text, "| {} | {} | {} |", name(argument), meaning(argument), default(argument));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} |",
+            name(argument),
+            meaning(argument),
+            default(argument)
+        );
     }
     if let Some(examples) = command.get_after_help() {
         let _ = writeln!(text, "\n```\n{examples}\n```");
@@ -77,13 +83,17 @@ fn meaning(argument: &Arg) -> String {
             None => format!("`{}`", value.get_name()),
         })
         .collect();
-    let text = if named.is_empty() { help.to_owned() } else { format!("{help}: {}", named.join(", ")) };
+    let text =
+        if named.is_empty() { help.to_owned() } else { format!("{help}: {}", named.join(", ")) };
     escaped(&text)
 }
 
 fn default(argument: &Arg) -> String {
-    let values: Vec<String> =
-        argument.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy())).collect();
+    let values: Vec<String> = argument
+        .get_default_values()
+        .iter()
+        .map(|value| format!("`{}`", value.to_string_lossy()))
+        .collect();
     if !values.is_empty() && argument.get_action().takes_values() {
         return values.join(", ");
     }
@@ -111,7 +121,13 @@ mod tests {
     #[test]
     fn every_command_and_flag_is_in_the_page() {
         let page = page();
-        for expected in ["## wsgw status", "## wsgw drain", "`-A`, `--all-namespaces`", "`--interval DURATION`", "| `2s` |"] {
+        for expected in [
+            "## wsgw status",
+            "## wsgw drain",
+            "`-A`, `--all-namespaces`",
+            "`--interval DURATION`",
+            "| `2s` |",
+        ] {
             assert!(page.contains(expected), "{expected}");
         }
         assert!(!page.contains("__complete"));

@@ -181,7 +181,10 @@ mod tests {
     #[test]
     fn numbers_are_written_for_people() {
         assert_eq!([0, 999, 1_000, -1_234_567].map(count), ["0", "999", "1,000", "-1,234,567"]);
-        assert_eq!([0, 1_023, 1_024, 5 << 20, 300 << 30].map(bytes), ["0 B", "1023 B", "1.0 KiB", "5.0 MiB", "300 GiB"]);
+        assert_eq!(
+            [0, 1_023, 1_024, 5 << 20, 300 << 30].map(bytes),
+            ["0 B", "1023 B", "1.0 KiB", "5.0 MiB", "300 GiB"]
+        );
         let ages = [-3, 45, 600, 12_000, 90_000, 800_000].map(age);
         assert_eq!(ages, ["0s", "45s", "10m", "3h20m", "25h", "9d"]);
     }

@@ -38,11 +38,7 @@ pub(crate) async fn run(options: &StatusArgs) -> Result<(), Error> {
     crate::until_interrupted(following).await
 }
 
-fn shown(
-    gateways: &[WsGateway],
-    options: &StatusArgs,
-    cluster: &Cluster,
-) -> Result<String, Error> {
+fn shown(gateways: &[WsGateway], options: &StatusArgs, cluster: &Cluster) -> Result<String, Error> {
     let accounts: Vec<Account> = gateways.iter().map(Account::of).collect();
     let format = options.show.output;
     if matches!(format, Format::Json | Format::Yaml) {

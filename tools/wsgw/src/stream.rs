@@ -95,7 +95,8 @@ impl Account {
         let servers = spec.nats.as_ref().map(|nats| nats.servers.clone());
         let redis = spec.redis.as_ref().map(|redis| redis.servers.clone());
         // Written as the manifest has it, so that new limits are shown, too.
-        let mut limits = stream.and_then(|stream| serde_json::to_value(stream).ok()).unwrap_or_default();
+        let mut limits =
+            stream.and_then(|stream| serde_json::to_value(stream).ok()).unwrap_or_default();
         if let Some(fields) = limits.as_object_mut() {
             fields.retain(|field, _| field != "name" && field != "subjects");
         }
@@ -180,50 +181,80 @@ const INDENT: usize = 11;
 
 fn page(account: &Account, now: Timestamp, terminal: Terminal) -> String {
     let mut text = String::new();
-    let mut line = |title: &str, tone: Tone, value: String| {
+    for (title, tone, value) in fields(account, now) {
         let value = terminal.wrap(&clean(&value), INDENT, INDENT);
         let lines: Vec<String> = value.split('\n').map(|line| terminal.paint(tone, line)).collect();
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "{title:<INDENT$}{}", lines.join("\n"));
-    };
-    let Some(name) = &account.name else {
-        line("Stream", Tone::Plain, "none: messages come from Redis Pub/Sub".to_owned());
-        line("Servers", Tone::Plain, account.servers.join(", "));
-        return text;
-    };
-    line("Stream", Tone::Bold, name.clone());
-    let (reason, tone) = account.state();
-    line("Status", tone, format!("{reason}: {}", account.message.as_deref().unwrap_or("no operator has seen it yet")));
-    line("Owner", Tone::Plain, match account.ownership {
-        Some(Ownership::Owned) => format!("WsGateway {}/{}, which keeps it as specified", account.namespace, account.gateway),
-        Some(Ownership::Foreign) => "somebody else: it is read as it is (spec.stream.adoptionPolicy)".to_owned(),
-        None => "not known yet".to_owned(),
-    });
-    line("Servers", Tone::Plain, account.servers.join(", "));
-    line("Subjects", Tone::Plain, account.subjects.join(", "));
-    if let Some(fields) = account.limits.as_object().filter(|fields| !fields.is_empty()) {
-        let limit = |(field, value): (&String, &serde_json::Value)| {
-            format!("{field} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-        };
-        line("Limits", Tone::Plain, fields.iter().map(limit).collect::<Vec<_>>().join(", "));
     }
-    if let (Some(messages), Some(size)) = (account.messages, account.bytes) {
-        let seen = account.as_of.map(|time| age(now.as_second().saturating_sub(time.as_second())));
-        let seen = seen.map(|ago| format!(", as of {ago} ago")).unwrap_or_default();
-        line("Holds", Tone::Plain, format!("{} messages, {}{seen}", count(messages), bytes(size.unsigned_abs())));
-        let (first, last) = (account.first_sequence.unwrap_or_default(), account.last_sequence.unwrap_or_default());
-        line("Sequences", Tone::Plain, format!("{} to {}", count(first), count(last)));
-        line("Consumers", Tone::Plain, count(account.consumers.unwrap_or_default()));
-        line("Epoch", Tone::Plain, account.epoch.clone().unwrap_or_default());
-    }
-    let mut readers = Table::new(&[Column::flexible("POD"), Column::text("SOURCE"), Column::number("LAG")]);
+    let columns = [Column::flexible("POD"), Column::text("SOURCE"), Column::number("LAG")];
+    let mut readers = Table::new(&columns);
     for reader in &account.readers {
         let source = reader.source.clone().unwrap_or_default();
-        readers.row([(reader.pod.clone(), Tone::Plain), (source, reader.tone), lag(reader.lag_messages.unwrap_or_default())]);
+        let lag = lag(reader.lag_messages.unwrap_or_default());
+        readers.row([(reader.pod.clone(), Tone::Plain), (source, reader.tone), lag]);
     }
     if !account.readers.is_empty() {
         let _ = write!(text, "\n{}", readers.render(terminal));
     }
     text
+}
+
+/// A title, and what stands next to it.
+type Field = (&'static str, Tone, String);
+
+fn fields(account: &Account, now: Timestamp) -> Vec<Field> {
+    let plain = |title, value| (title, Tone::Plain, value);
+    let servers = plain("Servers", account.servers.join(", "));
+    let Some(name) = &account.name else {
+        let none = "none: messages come from Redis Pub/Sub".to_owned();
+        return vec![plain("Stream", none), servers];
+    };
+    let (reason, tone) = account.state();
+    let message = account.message.as_deref().unwrap_or("no operator has seen it yet");
+    let owner = match account.ownership {
+        Some(Ownership::Owned) => {
+            let Account { namespace, gateway, .. } = account;
+            format!("WsGateway {namespace}/{gateway}, which keeps it as specified")
+        }
+        Some(Ownership::Foreign) => {
+            "somebody else: it is read as it is (spec.stream.adoptionPolicy)".to_owned()
+        }
+        None => "not known yet".to_owned(),
+    };
+    let mut fields = vec![
+        ("Stream", Tone::Bold, name.clone()),
+        ("Status", tone, format!("{reason}: {message}")),
+        plain("Owner", owner),
+        servers,
+        plain("Subjects", account.subjects.join(", ")),
+    ];
+    if let Some(limits) = account.limits.as_object().filter(|limits| !limits.is_empty()) {
+        let limit = |(field, value): (&String, &serde_json::Value)| {
+            format!("{field} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        };
+        fields.push(plain("Limits", limits.iter().map(limit).collect::<Vec<_>>().join(", ")));
+    }
+    fields.extend(contents(account, now));
+    fields
+}
+
+/// What the stream holds, once that has been seen.
+fn contents(account: &Account, now: Timestamp) -> Vec<Field> {
+    let (Some(messages), Some(size)) = (account.messages, account.bytes) else { return Vec::new() };
+    let seen = account.as_of.map(|time| age(now.as_second().saturating_sub(time.as_second())));
+    let seen = seen.map(|ago| format!(", as of {ago} ago")).unwrap_or_default();
+    let number = |number: Option<i64>| count(number.unwrap_or_default());
+    let plain = |title, value| (title, Tone::Plain, value);
+    vec![
+        plain("Holds", format!("{} messages, {}{seen}", count(messages), bytes(size.unsigned_abs()))),
+        plain(
+            "Sequences",
+            format!("{} to {}", number(account.first_sequence), number(account.last_sequence)),
+        ),
+        plain("Consumers", number(account.consumers.map(i64::from))),
+        plain("Epoch", account.epoch.clone().unwrap_or_default()),
+    ]
 }
 
 #[cfg(test)]

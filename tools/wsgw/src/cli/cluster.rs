@@ -234,7 +234,7 @@ Examples:
                                        asks, then shows how its clients leave
 
 The pod is evicted, as kubectl drain does with a node's pods: a PodDisruptionBudget that forbids it is waited for, the pod
-asks its clients to reconnect evenly over spec.rollout.drain, and the Deployment starts another one. Clients that resume miss
+asks its clients to reconnect at the pace of spec.rollout, and the Deployment starts another one. Clients that resume miss
 nothing. Once the pod is evicted nothing calls it back. Needs the right to create pods/eviction, as ClusterRole edit has it.";
 
 #[derive(Debug, Args)]

@@ -147,7 +147,11 @@ impl fmt::Display for Forbidden {
             sub => format!("{verb} {resource} --subresource={sub} {flag}"),
         };
         let what = if sub.is_empty() { resource.to_owned() } else { format!("{resource}/{sub}") };
-        let role = if matches!(*verb, "get" | "list" | "watch") && sub.is_empty() { "view" } else { "edit" };
+        let role = if matches!(*verb, "get" | "list" | "watch") && sub.is_empty() {
+            "view"
+        } else {
+            "edit"
+        };
         write!(
             f,
             "you may not {verb} {what} in {place} (kubectl auth can-i {can_i}): ask for the ClusterRole {role}"
@@ -182,7 +186,10 @@ mod tests {
     #[test]
     fn what_is_forbidden_is_said_with_the_question_and_the_role() {
         let list = message(403, asked("list", super::super::GATEWAYS));
-        assert!(list.contains("kubectl auth can-i list wsgateways.wsgateway.dev -n trading"), "{list}");
+        assert!(
+            list.contains("kubectl auth can-i list wsgateways.wsgateway.dev -n trading"),
+            "{list}"
+        );
         assert!(list.contains("--clusterrole=view --user=YOU -n trading"), "{list}");
         let evict = message(403, asked("create", "pods/eviction"));
         assert!(evict.contains("can-i create pods --subresource=eviction -n trading"), "{evict}");
@@ -196,13 +203,16 @@ mod tests {
         let no_crd = message(404, asked("list", super::super::GATEWAYS));
         assert!(no_crd.contains("helm install"), "{no_crd}");
         assert!(message(404, asked("get", "pods")).contains("refused to get pods"));
-        assert!(message(401, asked("get", "pods")).contains("https://cluster:6443 does not know you"));
+        assert!(
+            message(401, asked("get", "pods")).contains("https://cluster:6443 does not know you")
+        );
     }
 
     #[test]
     fn near_names_come_first_and_any_where_none_is_near() {
         let names = ["odin", "prices", "orders", "news"].map(str::to_owned).to_vec();
-        let not_found = |name| Trouble::not_found("WsGateway", name, "trading", names.clone()).to_string();
+        let not_found =
+            |name| Trouble::not_found("WsGateway", name, "trading", names.clone()).to_string();
         assert_eq!(not_found("odn"), "no WsGateway odn in namespace trading; there is odin");
         assert!(not_found("zzz").ends_with("; there is news, odin, orders"));
         let none = Trouble::not_found("WsGateway", "x", "n", Vec::new()).to_string();

@@ -39,7 +39,10 @@ pub(crate) async fn follow<K, E>(
     mut show: impl FnMut(&Known<K>) -> Result<(), E>,
 ) -> Result<(), E>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned,
     E: From<Trouble>,
 {
     let api = cluster.api::<K>(follow.all);
@@ -73,7 +76,10 @@ async fn changes<K, E>(
     show: &mut impl FnMut(&Known<K>) -> Result<(), E>,
 ) -> Result<(), E>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned,
     E: From<Trouble>,
 {
     let mut parameters = WatchParams::default().timeout(LASTS);

@@ -5,11 +5,29 @@ use wsgateway_crds::{DisruptionStatus, WsGateway};
 
 use crate::screen::{Tone, count};
 
+/// How many clients a pod has.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Clients {
+    /// As it answered.
+    Now(u64),
+    /// As the status has it, which follows within a minute.
+    Lately(u64),
+    Unknown,
+}
+
 /// What is about to happen.
-pub(super) fn plan(pod: &str, gateway: &WsGateway, clients: Option<u64>, is_leaving: bool) -> String {
+pub(super) fn plan(
+    pod: &str,
+    gateway: &WsGateway,
+    clients: Clients,
+    is_leaving: bool,
+) -> String {
     let clients = match clients {
-        Some(clients) => format!("{} clients", count(clients)),
-        None => "clients (it is not known how many)".to_owned(),
+        Clients::Now(clients) => format!("{} clients", count(clients)),
+        Clients::Lately(clients) => {
+            format!("about {} clients (as the status has it)", count(clients))
+        }
+        Clients::Unknown => "clients (it is not known how many)".to_owned(),
     };
     let status = gateway.status.as_ref();
     let serving = status.map_or(0, |status| status.ready_replicas);
@@ -18,10 +36,12 @@ pub(super) fn plan(pod: &str, gateway: &WsGateway, clients: Option<u64>, is_leav
         serving => format!("{} other pods serve meanwhile{}", serving - 1, room(gateway)),
     };
     let verb = if is_leaving { "is asking" } else { "would ask" };
-    let drain = &gateway.spec.rollout.drain;
+    let rollout = &gateway.spec.rollout;
     format!(
-        "pod {pod} of WsGateway {} {verb} {clients} to reconnect, evenly over {drain} (spec.rollout.drain), then stops; {others}",
-        gateway.metadata.name.as_deref().unwrap_or_default()
+        "pod {pod} of WsGateway {} {verb} {clients} to reconnect, {} a minute and within {} (spec.rollout), then stops; {others}",
+        gateway.metadata.name.as_deref().unwrap_or_default(),
+        count(rollout.connections_per_minute),
+        rollout.drain
     )
 }
 
@@ -32,16 +52,23 @@ fn room(gateway: &WsGateway) -> String {
     let places = places * i64::from(status.ready_replicas - 1);
     match status.connections {
         Some(connections) if places > 0 && connections > places => {
-            format!(", and are full before all of them have come: {} places for {}", count(places), count(connections))
+            format!(
+                ", and are full before all of them have come: {} places for {}",
+                count(places),
+                count(connections)
+            )
         }
-        Some(connections) if places > 0 => format!(", at {} % of their places then", connections * 100 / places),
+        Some(connections) if places > 0 => {
+            format!(", at {} % of their places then", connections * 100 / places)
+        }
         _ => String::new(),
     }
 }
 
 /// What forbids an eviction.
 pub(super) fn budget(status: &Status, gateway: &str) -> String {
-    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    let causes =
+        status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
     let causes: Vec<&str> = causes.iter().map(|cause| cause.message.as_str()).collect();
     let why = if causes.is_empty() { status.message.clone() } else { causes.join("; ") };
     format!("PodDisruptionBudget {gateway}-gateway allows no pod less at this moment ({why})")
@@ -74,10 +101,17 @@ mod tests {
 
     #[test]
     fn how_full_the_others_become_is_said_before() {
-        let said = |serving, connections| plan("p", &gateway(serving, connections), Some(1_000), false);
-        assert!(said(3, 9_000).contains("1,000 clients") && said(3, 9_000).contains("at 45 % of their places"));
+        let said =
+            |serving, connections| plan("p", &gateway(serving, connections), Clients::Now(1_000), false);
+        assert!(
+            said(3, 9_000).contains("1,000 clients")
+                && said(3, 9_000).contains("at 45 % of their places")
+        );
         assert!(said(2, 19_000).contains("10,000 places for 19,000"), "{}", said(2, 19_000));
         assert!(said(1, 9).contains("no other pod serves meanwhile"), "{}", said(1, 9));
-        assert!(plan("p", &gateway(2, 3), None, true).contains("is asking clients (it is not known"));
+        assert!(said(1, 9).contains("6,000 a minute and within 10m"), "{}", said(1, 9));
+        assert!(
+            plan("p", &gateway(2, 3), Clients::Unknown, true).contains("is asking clients (it is not known")
+        );
     }
 }

@@ -150,12 +150,17 @@ impl Table {
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 3] = [Column::flexible("NAME"), Column::number("CLIENTS"), Column::text("STATE")];
+    const COLUMNS: [Column; 3] =
+        [Column::flexible("NAME"), Column::number("CLIENTS"), Column::text("STATE")];
 
     fn table() -> Table {
         let mut table = Table::new(&COLUMNS);
         let plain = |text: &str| (text.to_owned(), Tone::Plain);
-        table.row([plain("odin-gateway-5d4f9c7b6d-x2x7k"), plain("12,000"), ("Serving".to_owned(), Tone::Good)]);
+        table.row([
+            plain("odin-gateway-5d4f9c7b6d-x2x7k"),
+            plain("12,000"),
+            ("Serving".to_owned(), Tone::Good),
+        ]);
         table.row([plain("a"), plain("7")]);
         table
     }

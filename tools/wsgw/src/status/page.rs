@@ -14,7 +14,8 @@ const INDENT: usize = 13;
 
 /// That there are no WsGateways.
 pub(super) fn none(place: Option<&str>, selector: Option<&str>, terminal: Terminal) -> String {
-    let place = place.map_or("the cluster".to_owned(), |namespace| format!("namespace {namespace}"));
+    let place =
+        place.map_or("the cluster".to_owned(), |namespace| format!("namespace {namespace}"));
     let which = selector.map(|selector| format!(" with {selector}")).unwrap_or_default();
     let text = format!("no WsGateway{which} in {place}; -A shows those of all namespaces");
     terminal.wrap(&text, 0, 0) + "\n"
@@ -112,7 +113,12 @@ const UNSEEN: &str = "no operator has seen it yet: see whether one runs (kubectl
 
 fn halted(halt: &HaltStatus, account: &Account) -> String {
     if halt.continued {
-        return format!("{} goes on by annotation, after {} of {} clients lost messages", kind(halt.kind), halt.lost, halt.clients);
+        return format!(
+            "{} goes on by annotation, after {} of {} clients lost messages",
+            kind(halt.kind),
+            halt.lost,
+            halt.clients
+        );
     }
     format!(
         "{} halted: {} of {} clients who were moved missed messages, {} were refused: find out why, then go on with kubectl \
@@ -128,11 +134,10 @@ fn halted(halt: &HaltStatus, account: &Account) -> String {
 
 /// Everything about one.
 pub(super) fn one(account: &Account, now: Timestamp, terminal: Terminal) -> String {
-    let mut text = format!(
-        "{}  {}\n",
-        terminal.paint(Tone::Bold, &account.name),
-        terminal.paint(Tone::Dim, &format!("namespace {}", account.namespace))
-    );
+    let mut text = String::new();
+    for line in terminal.wrap(&format!("{} in {}", account.name, account.namespace), 0, 2).lines() {
+        let _ = writeln!(text, "{}", terminal.paint(Tone::Bold, line));
+    }
     let mut line = |title: &str, tone: Tone, value: String| {
         let value = terminal.wrap(&clean(&value), INDENT, INDENT);
         let lines: Vec<String> = value.split('\n').map(|line| terminal.paint(tone, line)).collect();
@@ -140,7 +145,11 @@ pub(super) fn one(account: &Account, now: Timestamp, terminal: Terminal) -> Stri
     };
     let (state, tone) = account.state();
     let message = account.message.as_deref().unwrap_or(UNSEEN);
-    line("Ready", tone, format!("{}, {state}: {message}", if account.ready { "yes" } else { "no" }));
+    line(
+        "Ready",
+        tone,
+        format!("{}, {state}: {message}", if account.ready { "yes" } else { "no" }),
+    );
     if !account.is_current && account.reason.is_some() {
         line("", Tone::Warn, "the specification has changed since".to_owned());
     }
@@ -158,7 +167,11 @@ pub(super) fn one(account: &Account, now: Timestamp, terminal: Terminal) -> Stri
             Ownership::Foreign => "kept by somebody else",
         };
         let (messages, size) = (count(stream.messages), bytes(stream.bytes.unsigned_abs()));
-        line("Stream", Tone::Plain, format!("{}: {messages} messages, {size}, {owner}", stream.name));
+        line(
+            "Stream",
+            Tone::Plain,
+            format!("{}: {messages} messages, {size}, {owner}", stream.name),
+        );
     }
     if let Some(endpoint) = &account.endpoint {
         line("Clients to", Tone::Plain, endpoint.clone());
@@ -191,7 +204,11 @@ fn connections(account: &Account, now: Timestamp) -> String {
     let places = count(account.capacity);
     let seen = since(account.numbers_time, now);
     let seen = seen.map(|ago| format!(", as of {ago} ago")).unwrap_or_default();
-    format!("{} of {places} ({}){seen}", count(connections), if percent.is_empty() { "-" } else { &percent })
+    format!(
+        "{} of {places} ({}){seen}",
+        count(connections),
+        if percent.is_empty() { "-" } else { &percent }
+    )
 }
 
 fn pods_table(account: &Account) -> Option<Table> {
@@ -239,9 +256,10 @@ fn disruptions(entries: &[DisruptionStatus], now: Timestamp) -> Option<Table> {
     for entry in entries {
         let plain = |text: String| (text, Tone::Plain);
         let began = since(Some(entry.began.0), now).unwrap_or_default();
-        let took = entry.ended.as_ref().map(|ended| {
-            age(ended.0.as_second().saturating_sub(entry.began.0.as_second()))
-        });
+        let took = entry
+            .ended
+            .as_ref()
+            .map(|ended| age(ended.0.as_second().saturating_sub(entry.began.0.as_second())));
         let bad = |number: i64| (count(number), if number > 0 { Tone::Bad } else { Tone::Plain });
         table.row([
             plain(kind(entry.kind).to_owned()),

@@ -150,7 +150,8 @@ async fn ask<T: DeserializeOwned>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => match &error {
             kube::Error::Api(status) if status.code == 403 => {
-                let asked = Asked { verb: "get", resource: "pods/proxy", namespace: Some(namespace) };
+                let asked =
+                    Asked { verb: "get", resource: "pods/proxy", namespace: Some(namespace) };
                 Err(Silence::Forbidden(cluster.trouble(error, asked).to_string()))
             }
             _ => Err(Silence::Pod),

@@ -100,7 +100,8 @@ impl Snapshot {
 
     pub(super) fn sort(&mut self, by: Sort) {
         self.lines.sort_by(|one, other| {
-            let name = |line: &Line| (line.namespace.clone(), line.gateway.clone(), line.pod.clone());
+            let name =
+                |line: &Line| (line.namespace.clone(), line.gateway.clone(), line.pod.clone());
             let by_figure = figure(one, by).cmp(&figure(other, by));
             by_figure.then_with(|| name(one).cmp(&name(other)))
         });
@@ -127,7 +128,11 @@ impl Snapshot {
             slow_clients: total(|line| line.slow_clients),
             cpu_percent: worst(|line| line.cpu_percent),
             memory_bytes: total(|line| line.memory_bytes),
-            restarts: self.lines.iter().filter_map(|line| line.restarts).reduce(i32::saturating_add),
+            restarts: self
+                .lines
+                .iter()
+                .filter_map(|line| line.restarts)
+                .reduce(i32::saturating_add),
             ..Line::default()
         }
     }

@@ -48,7 +48,9 @@ pub(super) async fn fill(cluster: &Cluster, lines: &mut [Line]) -> Result<(), St
     if namespaces.len() > MOST {
         return Err(format!("pods in more than {MOST} namespaces: name one with -n"));
     }
-    let asked = namespaces.iter().flat_map(|namespace| METRICS.iter().map(move |metric| (namespace, metric)));
+    let asked = namespaces
+        .iter()
+        .flat_map(|namespace| METRICS.iter().map(move |metric| (namespace, metric)));
     let answers = asked.map(async |(namespace, metric)| {
         Ok::<_, String>((namespace, metric, values(cluster, namespace, metric.0).await?))
     });
@@ -76,7 +78,9 @@ async fn values(
             let value = |item: Item| Some((item.described_object.name, quantity(&item.value)?));
             Ok(list.items.into_iter().filter_map(value).collect())
         }
-        Err(kube::Error::Api(status)) if status.code == 404 && status.message.contains("answered") => {
+        Err(kube::Error::Api(status))
+            if status.code == 404 && status.message.contains("answered") =>
+        {
             Ok(BTreeMap::new())
         }
         Err(kube::Error::Api(status)) if status.code == 403 => Err(format!(
@@ -84,11 +88,16 @@ async fn values(
              -n {namespace}): ask for the ClusterRole view, to which the chart adds them (rbac.aggregate)"
         )),
         Err(kube::Error::Api(status)) if status.code == 404 => {
-            Err("no operator serves custom.metrics.k8s.io (metricsApi.enabled of the chart)".to_owned())
+            Err("no operator serves custom.metrics.k8s.io (metricsApi.enabled of the chart)"
+                .to_owned())
         }
         Err(kube::Error::Api(status)) => Err(format!("custom.metrics.k8s.io: {}", status.message)),
         Err(error) => {
-            let asked = Asked { verb: "get", resource: "pods.custom.metrics.k8s.io", namespace: Some(namespace) };
+            let asked = Asked {
+                verb: "get",
+                resource: "pods.custom.metrics.k8s.io",
+                namespace: Some(namespace),
+            };
             let trouble: Trouble = cluster.trouble(error, asked);
             Err(trouble.to_string())
         }
@@ -121,7 +130,8 @@ mod tests {
     #[test]
     fn quantities_of_kubernetes_are_read() {
         let read = ["1234", "1500m", "2k", "1Mi", "2.5", "", "-1", "1x"].map(quantity);
-        let expected = [Some(1_234), Some(2), Some(2_000), Some(1 << 20), Some(3), None, None, None];
+        let expected =
+            [Some(1_234), Some(2), Some(2_000), Some(1 << 20), Some(3), None, None, None];
         assert_eq!(read, expected);
     }
 }

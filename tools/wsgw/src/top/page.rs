@@ -10,7 +10,12 @@ use crate::screen::{Column, Table, Terminal, Tone, bytes, count};
 const WARN_PERCENT: u64 = 80;
 const BAD_PERCENT: u64 = 90;
 
-pub(super) fn top(snapshot: &Snapshot, namespaces: bool, format: Format, terminal: Terminal) -> String {
+pub(super) fn top(
+    snapshot: &Snapshot,
+    namespaces: bool,
+    format: Format,
+    terminal: Terminal,
+) -> String {
     let mut table = Table::new(&[
         Column::flexible("NAMESPACE"),
         Column::flexible("WSGATEWAY"),
@@ -184,9 +189,13 @@ mod tests {
 
     fn snapshot(source: From) -> Snapshot {
         let mut silent = line("c", 0);
-        (silent.state, silent.connections, silent.memory_bytes) = ("Starting".to_owned(), None, None);
-        let mut snapshot =
-            Snapshot { lines: vec![line("a", 3_000), line("b", 9_500), silent], source, notes: Vec::new() };
+        (silent.state, silent.connections, silent.memory_bytes) =
+            ("Starting".to_owned(), None, None);
+        let mut snapshot = Snapshot {
+            lines: vec![line("a", 3_000), line("b", 9_500), silent],
+            source,
+            notes: Vec::new(),
+        };
         snapshot.finish();
         snapshot
     }
