@@ -59,6 +59,8 @@ mod network;
 mod objects;
 #[path = "operator/ownership.rs"]
 mod ownership;
+#[path = "operator/people.rs"]
+mod people;
 #[path = "operator/pods.rs"]
 mod pods;
 #[path = "operator/proxy.rs"]
