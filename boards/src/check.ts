@@ -110,6 +110,9 @@ function checkBoard(board: Board, entries: readonly Entry[]): number {
       else checkPromql(where, expr);
     }
   }
+  for (const { name, expr } of assemble(board).annotations?.list ?? []) {
+    if (expr !== undefined) checkPromql(`${board.name} / annotation ${name}`, expr);
+  }
   const titles = board.rows.flatMap((row) => row.panels.map((panel) => panel.title));
   if (new Set(titles).size < titles.length) fail(board.name, 'two panels have the same title');
   checkPlaces(board);
