@@ -142,7 +142,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let turns = Turns::new(options.rollouts_at_once.get().into(), turns_settle(&options));
     let pods = Arc::new(Pods::new(pace(&options)));
     let fared = metrics.by_gateway(&registry, &pods, &triggers.gateways)?;
-    let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
+    let admin = admin::serve(options.admin, registry.clone(), readiness, axum::Router::new())?;
     let context = Arc::new(Context {
         events: Events::new(client.clone()),
         links: nats::Links::new(wake.clone()),
