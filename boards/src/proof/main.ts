@@ -130,10 +130,13 @@ async function panels(prometheus: Prometheus, start: number, end: number): Promi
   const found: Record<string, Record<string, Series[][]>> = {};
   for (const board of BOARDS) {
     const of: Record<string, Series[][]> = {};
+    // That board is about one pod: the one that was there longest.
+    const [longest] = await prometheus.instant(`topk(1, count_over_time(wsgateway_connections{gateway="odin"}[${values.__range}]))`, end);
+    const chosen = board.name === 'pod' ? { ...values, pod: longest?.metric['pod'] ?? '.*' } : values;
     for (const panel of board.rows.flatMap((row) => row.panels)) {
       if (panel.loki) continue;
       of[panel.title] = [];
-      for (const [expr] of panel.queries) of[panel.title]?.push(await prometheus.range(filled(expr, values), start, end, STEP));
+      for (const [expr] of panel.queries) of[panel.title]?.push(await prometheus.range(filled(expr, chosen), start, end, STEP));
     }
     found[board.name] = of;
   }
