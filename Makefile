@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Arguments for the program under run, bench, hostile, loss, operator-scale, conformance and e2e: make run ARGS="--port 9000"
+# Arguments for the program under run, bench, hostile, loss, operator-scale, conformance, images and e2e: make run ARGS="--port 9000"
 ARGS ?=
 
 .PHONY: help
@@ -59,6 +59,14 @@ conformance: ## Autobahn's WebSocket suite against the echo server (needs Python
 .PHONY: nats-matrix
 nats-matrix: ## The tests of streams and lookups on nats-server 2.10 to 2.15 (ARGS="-p wsgateway-tests --test gateway" for others)
 	@hack/nats-matrix $(ARGS)
+
+.PHONY: docs
+docs: ## The documentation as a site in target/site (ARGS="folder")
+	@hack/docs $(ARGS)
+
+.PHONY: docs-test
+docs-test: ## Links, manifests, values and commands of the docs, tried (ARGS="--text" without commands)
+	@hack/docs-test $(ARGS)
 
 .PHONY: describe
 describe: ## What kubectl describe shows of broken worlds, held against golden pages (needs kubectl)
@@ -117,6 +125,25 @@ scale: ## What clients notice while a WsGateway scales, rolls and loses pods on 
 	@command -v kubectl >/dev/null || { echo "make scale needs kubectl on PATH: install it" >&2; exit 1; }
 	@hack/scale $(ARGS)
 
+.PHONY: monitoring
+monitoring: ## Boards and alerts on the cluster of KUBECONFIG: every alert fired by its fault, every panel with data (25 minutes)
+	@command -v kubectl >/dev/null || { echo "make monitoring needs kubectl on PATH: install it" >&2; exit 1; }
+	@hack/monitoring $(ARGS)
+
+.PHONY: boards
+boards: ## Check the Grafana boards and the alerts: schema, queries, unit tests of the rules
+	@hack/boards check
+
+# --- to give away
+
+.PHONY: images
+images: ## OCI image archives of operator, gateway and wsgw, without Docker (ARGS="--arch arm64", ARGS="--help")
+	@hack/images $(ARGS)
+
+.PHONY: images-check
+images-check: ## A real containerd runs the images, and a second checkout makes the same ones (needs root; two release builds)
+	@hack/images-check $(ARGS)
+
 # --- to change
 
 .PHONY: fmt
@@ -127,6 +154,7 @@ fmt: ## Format the code
 generate: ## Write the CRD, install.yaml, the chart's README and the script of the console page anew
 	@hack/generate
 	@hack/sdk generate
+	@hack/boards generate
 
 # --- to prepare
 

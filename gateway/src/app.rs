@@ -25,7 +25,7 @@ use crate::history::{Archive, History, Past};
 use crate::http::{self, Door, Pages, Shortage, Site, Terms};
 use crate::hub::shard::commands::Commands;
 use crate::hub::{self, Hub};
-use crate::metrics::{self, Rejections};
+use crate::metrics::{self, AcceptErrors, Rejections};
 use crate::reload::{ConfigState, Given, ReloadMetrics};
 use crate::resources;
 use crate::shed::{self, Shedding};
@@ -120,8 +120,11 @@ pub(crate) fn start_with(
     let history = past.history.clone();
     let Front { entrance, site, metrics } = front(&config, state, (&hub, &history), &registry)?;
     let (admission, places) = (entrance.admission.clone(), Arc::clone(&entrance.places));
-    let shortage =
-        Shortage::new(readiness.gate("descriptors"), site.rejections.descriptors.clone())?;
+    let shortage = Shortage::new(
+        readiness.gate("descriptors"),
+        site.rejections.descriptors.clone(),
+        AcceptErrors::register(&registry)?,
+    )?;
     let serving = readiness.gate("serving");
 
     let admin = wsgateway_runtime::admin::serve(

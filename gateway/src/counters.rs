@@ -1,13 +1,33 @@
 //! What a shard tells the world: numbers that it alone writes, once per turn, and anybody may read.
 
+mod buckets;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+pub(crate) use buckets::Buckets;
+use buckets::Published;
 
 /// Close codes that are counted by name; everything else is "other".
 pub(crate) const CLOSE_CODES: [u16; 13] =
     [1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1012, 1013, 4008, 4009, 4011];
 
-/// Upper bounds of how long clients were away that resume (ms); the last count is of those beyond.
-pub(crate) const AWAY_MS: [i64; 9] = [100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 120_000];
+/// Upper bounds of how long clients were away that resume (ms).
+pub(crate) const AWAY_MS: [u64; 9] = [100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 120_000];
+
+/// Upper bounds of the time from the stream's storing a message to its last write (ms, as the stream's clock has it).
+pub(crate) const LATENCY_MS: [u64; 14] =
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000];
+
+/// Upper bounds of the time of a turn (µs).
+pub(crate) const TURN_US: [u64; 10] =
+    [100, 500, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
+
+/// Clients that resumed, by [`AWAY_MS`].
+type Away = Buckets<{ AWAY_MS.len() + 1 }>;
+/// Messages, by [`LATENCY_MS`].
+pub(crate) type Latency = Buckets<{ LATENCY_MS.len() + 1 }>;
+/// Turns, by [`TURN_US`].
+pub(crate) type Turns = Buckets<{ TURN_US.len() + 1 }>;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -19,8 +39,10 @@ macro_rules! counters {
             pub peak_latency_ms: u64,
             /// Connections ended, by [`CLOSE_CODES`]; the last one is every other code.
             pub closed: [u64; CLOSE_CODES.len() + 1],
-            /// Clients that resumed, by [`AWAY_MS`]: from the first message that they had missed until they came.
-            pub away: [u64; AWAY_MS.len() + 1],
+            /// Messages that were written to somebody: from the stream's storing them to their last write.
+            pub latency: Latency,
+            /// Clients that resumed: from the first message that they had missed until they came.
+            pub away: Away,
         }
 
         /// The published copy of a shard's tally.
@@ -29,7 +51,10 @@ macro_rules! counters {
             $($name: AtomicU64,)*
             peak_latency_ms: AtomicU64,
             closed: [AtomicU64; CLOSE_CODES.len() + 1],
-            away: [AtomicU64; AWAY_MS.len() + 1],
+            latency: Published<{ LATENCY_MS.len() + 1 }>,
+            away: Published<{ AWAY_MS.len() + 1 }>,
+            /// Turns without the waiting; entered by the shard.
+            turns: Published<{ TURN_US.len() + 1 }>,
             /// Longest turn since somebody last asked (µs).
             longest_turn_us: AtomicU64,
             /// Connections given to the shard (written by the hub).
@@ -41,20 +66,21 @@ macro_rules! counters {
             pub(crate) fn publish(&self, totals: &Totals) {
                 $(self.$name.store(totals.$name, Relaxed);)*
                 self.peak_latency_ms.store(totals.peak_latency_ms, Relaxed);
-                let closed = self.closed.iter().zip(totals.closed);
-                for (published, value) in closed.chain(self.away.iter().zip(totals.away)) {
+                for (published, value) in self.closed.iter().zip(totals.closed) {
                     published.store(value, Relaxed);
                 }
+                self.latency.store(&totals.latency);
+                self.away.store(&totals.away);
             }
 
             /// The tally as last published.
             pub(crate) fn totals(&self) -> Totals {
                 let mut totals = Totals { $($name: self.$name.load(Relaxed),)* ..Totals::default() };
                 totals.peak_latency_ms = self.peak_latency_ms.load(Relaxed);
-                let closed = totals.closed.iter_mut().zip(&self.closed);
-                for (value, published) in closed.chain(totals.away.iter_mut().zip(&self.away)) {
+                for (value, published) in totals.closed.iter_mut().zip(&self.closed) {
                     *value = published.load(Relaxed);
                 }
+                (totals.latency, totals.away) = (self.latency.load(), self.away.load());
                 totals
             }
         }
@@ -64,10 +90,11 @@ macro_rules! counters {
                 all.fold(Self::default(), |mut sum, one| {
                     $(sum.$name += one.$name;)*
                     sum.peak_latency_ms = sum.peak_latency_ms.max(one.peak_latency_ms);
-                    let closed = sum.closed.iter_mut().zip(one.closed);
-                    for (value, more) in closed.chain(sum.away.iter_mut().zip(one.away)) {
+                    for (value, more) in sum.closed.iter_mut().zip(one.closed) {
                         *value += more;
                     }
+                    sum.latency.add(&one.latency);
+                    sum.away.add(&one.away);
                     sum
                 })
             }
@@ -94,9 +121,6 @@ counters! {
     conflated,
     /// Messages taken from the inbox.
     messages,
-    /// Messages that were written to somebody, and the sum of their times from the stream to the last write (ms).
-    timed,
-    latency_ms,
     /// Commands taken from clients.
     commands,
     /// Commands answered with an error.
@@ -126,14 +150,13 @@ counters! {
 impl Totals {
     /// Enters the time (ms) from the stream's storing a message to its last write.
     pub(crate) fn time(&mut self, ms: u64) {
-        self.timed += 1;
-        self.latency_ms += ms;
+        self.latency.enter(&LATENCY_MS, ms);
         self.peak_latency_ms = self.peak_latency_ms.max(ms);
     }
 
     /// Mean of those times (ms); 0 before the first.
     pub(crate) fn mean_latency_ms(&self) -> f64 {
-        self.latency_ms as f64 / self.timed.max(1) as f64
+        self.latency.sum as f64 / self.latency.count().max(1) as f64
     }
 
     /// Counts a resume, if it was one.
@@ -144,10 +167,7 @@ impl Totals {
 
     /// Counts how long a client was away that has resumed (ms).
     pub(crate) fn count_away(&mut self, ms: i64) {
-        let place = AWAY_MS.iter().position(|bound| ms <= *bound).unwrap_or(AWAY_MS.len());
-        if let Some(count) = self.away.get_mut(place) {
-            *count += 1;
-        }
+        self.away.enter(&AWAY_MS, u64::try_from(ms).unwrap_or(0));
     }
 
     /// Counts the end of a connection.
@@ -176,11 +196,17 @@ impl Counters {
     /// Notes how long a turn took (µs), without the waiting.
     pub(crate) fn turn(&self, us: u64) {
         self.longest_turn_us.fetch_max(us, Relaxed);
+        self.turns.enter(&TURN_US, us);
     }
 
     /// The longest turn since this was last asked (µs).
     pub(crate) fn take_longest_turn_us(&self) -> u64 {
         self.longest_turn_us.swap(0, Relaxed)
+    }
+
+    /// All turns (µs).
+    pub(crate) fn turns(&self) -> Turns {
+        self.turns.load()
     }
 
     /// One more connection is on its way to this shard.

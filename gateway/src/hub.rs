@@ -17,7 +17,7 @@ use bytes::Bytes;
 use wsgateway_runtime::readiness::Readiness;
 
 use crate::clients::CLOSE_TIMEOUT;
-use crate::counters::{Counters, Totals};
+use crate::counters::{Counters, Totals, Turns};
 use crate::encode::Delivery;
 use crate::history::Past;
 use arrivals::Handover;
@@ -35,6 +35,16 @@ pub(crate) struct Hub {
 struct Lane {
     inbox: Arc<Inbox>,
     counters: Arc<Counters>,
+}
+
+/// One shard, as metrics show it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    pub totals: Totals,
+    pub turns: Turns,
+    pub longest_turn_us: u64,
+    /// Deliveries that wait for it.
+    pub inbox: usize,
 }
 
 /// Connections that were accepted together, by shard.
@@ -161,9 +171,14 @@ impl Hub {
         self.shards.iter().map(|lane| lane.counters.totals()).sum()
     }
 
-    /// How far each shard is behind: the longest turn since this was last asked (µs), and deliveries in its inbox.
-    pub(crate) fn take_lags(&self) -> impl Iterator<Item = (u64, usize)> {
-        self.shards.iter().map(|lane| (lane.counters.take_longest_turn_us(), lane.inbox.depth()))
+    /// What each shard tells of itself; its longest turn is that since this was last asked.
+    pub(crate) fn take_views(&self) -> impl Iterator<Item = View> {
+        self.shards.iter().map(|lane| View {
+            totals: lane.counters.totals(),
+            turns: lane.counters.turns(),
+            longest_turn_us: lane.counters.take_longest_turn_us(),
+            inbox: lane.inbox.depth(),
+        })
     }
 
     /// Number of shards.

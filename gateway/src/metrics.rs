@@ -2,19 +2,17 @@
 //!
 //! No label carries a name that strangers choose; every label child exists from the start.
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+mod live;
 
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use wsgateway_runtime::build_info;
 use wsgateway_runtime::process::ProcessCollector;
 
 use crate::admission::Admission;
-use crate::counters::{CLOSE_CODES, Totals};
-use crate::history::{History, Size};
+use crate::history::History;
 use crate::hub::Hub;
-use crate::resources::Sampler;
-
-use crate::source::status::{Snapshot, State, Status};
+use crate::source::status::Status;
+use live::Live;
 
 /// Upgrades refused, by reason.
 #[derive(Clone, Debug)]
@@ -82,162 +80,32 @@ impl Rejections {
     }
 }
 
-type Read = fn(&Facts) -> u64;
-
-struct Facts {
-    totals: Totals,
-    source: Snapshot,
-    history: Size,
-    taken: u64,
-    capacity: u64,
-    shards: u64,
-    cpu_percent: f64,
+/// Connections that the kernel could not give us, by reason.
+#[derive(Clone, Debug)]
+pub(crate) struct AcceptErrors {
+    /// There were no file descriptors.
+    pub descriptors: IntCounter,
+    /// The client had reset it before it was accepted.
+    pub aborted: IntCounter,
+    pub other: IntCounter,
 }
 
-const GAUGES: [(&str, &str, Read); 15] = [
-    ("wsgateway_connections", "Connections held", |facts| facts.taken),
-    ("wsgateway_connections_capacity", "Most connections this pod holds", |facts| facts.capacity),
-    (
-        "wsgateway_cpu_percent",
-        "CPU use since the last scrape, in percent of what the container may use",
-        |facts| facts.cpu_percent.round() as u64,
-    ),
-    ("wsgateway_subscriptions", "Subscriptions held", |facts| facts.totals.subscriptions),
-    ("wsgateway_outbox_bytes", "Bytes waiting for slow clients", |facts| facts.totals.outbox_bytes),
-    ("wsgateway_outbox_memory_bytes", "Memory of what waits for slow clients", |facts| {
-        facts.totals.outbox_memory
-    }),
-    ("wsgateway_unfinished_bytes", "Memory of messages that clients have begun to send", |facts| {
-        facts.totals.unfinished_bytes
-    }),
-    ("wsgateway_outboxes", "Clients that bytes are waiting for", |facts| facts.totals.outboxes),
-    ("wsgateway_shards", "Threads that hold connections", |facts| facts.shards),
-    ("wsgateway_replays", "Clients that look back at this moment", |facts| facts.totals.replays),
-    ("wsgateway_history_messages", "Messages held for clients that come back", |facts| {
-        facts.history.messages as u64
-    }),
-    ("wsgateway_history_bytes", "Bytes of those messages and of last values", |facts| {
-        facts.history.bytes as u64
-    }),
-    ("wsgateway_history_channels", "Channels whose last value is known", |facts| {
-        facts.history.channels as u64
-    }),
-    ("wsgateway_source_last_sequence", "Stream sequence of the last message taken", |facts| {
-        facts.source.last_sequence
-    }),
-    ("wsgateway_source_lag_messages", "Messages in the stream that wait for this pod", |facts| {
-        facts.source.lag_messages
-    }),
-];
-
-const COUNTERS: [(&str, &str, Read); 18] = [
-    ("wsgateway_connections_total", "Connections accepted", |facts| facts.totals.adopted),
-    ("wsgateway_deliveries_total", "Messages delivered, one per receiver", |facts| {
-        facts.totals.deliveries
-    }),
-    ("wsgateway_delivered_bytes_total", "Bytes of delivered frames", |facts| {
-        facts.totals.delivered_bytes
-    }),
-    ("wsgateway_delivery_writes_total", "Write system calls for deliveries", |facts| {
-        facts.totals.writes
-    }),
-    ("wsgateway_batch_frames_total", "Frames that held several messages", |facts| {
-        facts.totals.batches
-    }),
-    (
-        "wsgateway_conflated_total",
-        "Messages of Latest channels that slow clients were told of instead of getting them",
-        |facts| facts.totals.conflated,
-    ),
-    ("wsgateway_sent_away_total", "Clients asked to reconnect elsewhere", |facts| {
-        facts.totals.sent_away
-    }),
-    ("wsgateway_commands_total", "Commands and pings taken from clients", |facts| {
-        facts.totals.commands
-    }),
-    ("wsgateway_command_errors_total", "Commands answered with an error", |facts| {
-        facts.totals.command_errors
-    }),
-    ("wsgateway_replayed_total", "Messages sent to clients that looked back", |facts| {
-        facts.totals.replayed
-    }),
-    ("wsgateway_resumes_recovered_total", "Resumes after which nothing was missing", |facts| {
-        facts.totals.resumes_recovered
-    }),
-    ("wsgateway_resumes_with_gap_total", "Resumes that were told of a gap", |facts| {
-        facts.totals.resumes_with_gap
-    }),
-    (
-        "wsgateway_lookups_failed_total",
-        "Lookups of older messages that failed: the client was sent away to try again",
-        |facts| facts.totals.lookups_failed,
-    ),
-    ("wsgateway_source_messages_total", "Messages read from the stream", |facts| {
-        facts.source.messages
-    }),
-    ("wsgateway_source_duplicates_total", "Messages read twice and dropped", |facts| {
-        facts.source.duplicates
-    }),
-    (
-        "wsgateway_duplicates_dropped_total",
-        "Messages dropped for a nonce that was on their channel before",
-        |facts| facts.source.repetitions,
-    ),
-    ("wsgateway_source_lost_total", "Messages that the stream discarded unread", |facts| {
-        facts.source.lost
-    }),
-    ("wsgateway_source_restarts_total", "Times the consumer was made anew", |facts| {
-        facts.source.restarts
-    }),
-];
-
-/// Collects from the owners at scrape time.
-struct Live {
-    hub: Hub,
-    admission: Admission,
-    status: Status,
-    history: History,
-    sampler: Sampler,
-    gauges: Vec<(IntGauge, Read)>,
-    counters: Vec<(IntCounter, Read)>,
-    state: IntGaugeVec,
-    closed: IntCounterVec,
-    lag: Lag,
-}
-
-/// How far each shard is behind, by its number.
-struct Lag {
-    turn: IntGaugeVec,
-    inbox: IntGaugeVec,
-}
-
-impl Lag {
-    fn new() -> prometheus::Result<Self> {
-        let gauge = |name, help| IntGaugeVec::new(Opts::new(name, help), &["shard"]);
-        Ok(Self {
-            turn: gauge(
-                "wsgateway_shard_longest_turn_microseconds",
-                "Longest turn of a shard since the last scrape: live messages waited so long at most",
-            )?,
-            inbox: gauge("wsgateway_shard_inbox_messages", "Messages that wait for a shard")?,
-        })
-    }
-
-    fn set(&self, hub: &Hub) {
-        for (number, (turn, inbox)) in hub.take_lags().enumerate() {
-            let number = number.to_string();
-            let set = |gauge: &IntGaugeVec, value: u64| {
-                gauge
-                    .with_label_values(&[number.as_str()])
-                    .set(i64::try_from(value).unwrap_or(i64::MAX));
-            };
-            set(&self.turn, turn);
-            set(&self.inbox, inbox as u64);
-        }
+impl AcceptErrors {
+    /// Registers the counter with its reasons.
+    pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let options = Opts::new(
+            "wsgateway_accept_errors_total",
+            "Connections that could not be accepted from the kernel",
+        );
+        let counter = IntCounterVec::new(options, &["reason"])?;
+        registry.register(Box::new(counter.clone()))?;
+        let reason = |reason| counter.with_label_values(&[reason]);
+        let (descriptors, aborted) = (reason("descriptors"), reason("aborted"));
+        Ok(Self { descriptors, aborted, other: reason("other") })
     }
 }
 
-/// Registers everything that is read at scrape time, and the process's own numbers.
+/// Registers everything that is read at scrape time, the build, and the process's own numbers.
 pub(crate) fn register(
     registry: &Registry,
     hub: Hub,
@@ -245,107 +113,7 @@ pub(crate) fn register(
     status: Status,
     history: History,
 ) -> prometheus::Result<()> {
-    let mut live = Live {
-        hub,
-        admission,
-        status,
-        history,
-        // Of its own: those who ask for /status do not shorten its spans.
-        sampler: Sampler::new(),
-        gauges: Vec::new(),
-        counters: Vec::new(),
-        state: IntGaugeVec::new(
-            Opts::new("wsgateway_source_state", "1 for the state the source is in"),
-            &["state"],
-        )?,
-        closed: IntCounterVec::new(
-            Opts::new(
-                "wsgateway_disconnects_total",
-                "Connections ended, by close code (1006: without one)",
-            ),
-            &["code"],
-        )?,
-        lag: Lag::new()?,
-    };
-    for (name, help, read) in GAUGES {
-        live.gauges.push((IntGauge::new(name, help)?, read));
-    }
-    for (name, help, read) in COUNTERS {
-        live.counters.push((IntCounter::new(name, help)?, read));
-    }
-    registry.register(Box::new(live))?;
+    registry.register(Box::new(Live::new(hub, admission, status, history)?))?;
+    build_info::register(registry, "wsgateway_build_info", env!("CARGO_PKG_VERSION"))?;
     registry.register(Box::new(ProcessCollector::new()?))
-}
-
-impl Collector for Live {
-    fn desc(&self) -> Vec<&Desc> {
-        let gauges = self.gauges.iter().flat_map(|(gauge, _)| gauge.desc());
-        let counters = self.counters.iter().flat_map(|(counter, _)| counter.desc());
-        gauges
-            .chain(counters)
-            .chain(self.state.desc())
-            .chain(self.closed.desc())
-            .chain(self.lag.turn.desc())
-            .chain(self.lag.inbox.desc())
-            .collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let facts = Facts {
-            totals: self.hub.totals(),
-            source: self.status.snapshot(),
-            history: self.history.size(),
-            taken: self.admission.taken(),
-            capacity: self.admission.capacity(),
-            shards: self.hub.shards() as u64,
-            cpu_percent: self.sampler.sample().cpu_percent,
-        };
-        let mut families = Vec::new();
-        for (gauge, read) in &self.gauges {
-            gauge.set(i64::try_from(read(&facts)).unwrap_or(i64::MAX));
-            families.extend(gauge.collect());
-        }
-        for (counter, read) in &self.counters {
-            catch_up(counter, read(&facts));
-            families.extend(counter.collect());
-        }
-        for state in State::ALL {
-            self.state
-                .with_label_values(&[state.name()])
-                .set(i64::from(state == facts.source.state));
-        }
-        families.extend(self.state.collect());
-        let codes = CLOSE_CODES.iter().map(u16::to_string).chain(["other".to_owned()]);
-        for (code, count) in codes.zip(facts.totals.closed) {
-            catch_up(&self.closed.with_label_values(&[code.as_str()]), count);
-        }
-        families.extend(self.closed.collect());
-        self.lag.set(&self.hub);
-        families.extend(self.lag.turn.collect());
-        families.extend(self.lag.inbox.collect());
-        families
-    }
-}
-
-/// Brings a counter up to a tally that only grows.
-fn catch_up(counter: &IntCounter, total: u64) {
-    counter.inc_by(total.saturating_sub(counter.get()));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RULES: &str = include_str!("../../charts/wsgateway/prometheus-adapter-values.yaml");
-
-    #[test]
-    fn the_rules_for_a_metrics_adapter_are_about_metrics_that_exist() {
-        let queries = RULES.lines().filter_map(|line| line.split_once("seriesQuery: '"));
-        let series: Vec<&str> =
-            queries.filter_map(|(_, query)| Some(query.split_once('{')?.0)).collect();
-        assert_eq!(series.len(), 3);
-        for name in series {
-            assert!(GAUGES.iter().any(|(gauge, ..)| *gauge == name), "{name}");
-        }
-    }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Usage {
     pub memory: u64,
     /// What the container may use, or the machine has (bytes).
     pub memory_limit: u64,
+    /// CPUs that the container may use, with fractions.
+    pub cpu_limit: f64,
     /// CPU time since the last sample, in percent of what the container may use.
     pub cpu_percent: f64,
 }
@@ -57,7 +59,12 @@ impl Sampler {
             let percent = (used - last.cpu_seconds) / span.as_secs_f64() / cpus() * 100.0;
             *last = Sample { at: Instant::now(), cpu_seconds: used, percent };
         }
-        Usage { memory: resident(), memory_limit: memory_limit(), cpu_percent: last.percent }
+        Usage {
+            memory: resident(),
+            memory_limit: memory_limit(),
+            cpu_limit: cpus(),
+            cpu_percent: last.percent,
+        }
     }
 }
 
@@ -147,5 +154,6 @@ mod tests {
         let usage = Sampler::new().sample();
         assert!(usage.memory > 1 << 20, "{usage:?}");
         assert!(usage.memory_limit > usage.memory, "{usage:?}");
+        assert!(usage.cpu_limit > 0.0, "{usage:?}");
     }
 }

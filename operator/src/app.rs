@@ -26,7 +26,7 @@ use crate::fleet::{self, Pace, Pods};
 use crate::identity::Identity;
 use crate::inventory::{self, Follower, Inventory};
 use crate::kinds::Kind;
-use crate::metrics::{Meters, Metrics};
+use crate::metrics::{Meters, Metrics, Requests};
 use crate::metrics_api::{MetricsApi, Registered};
 use crate::rollout::Turns;
 use crate::scope::Scope;
@@ -117,6 +117,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let meters = Meters::new(&registry)?;
+    let client = Requests::new(&registry)?.around(client);
     let readiness = Readiness::new();
     let watching = readiness.gate("watch");
     let home = home(&options, &client);
@@ -124,21 +125,24 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         // The Lease is what gives the right to write: it is written without the fence.
         let leases = Api::namespaced(client.clone(), &home);
         let reached = readiness.gate("lease");
-        let (elector, lead) = Elector::new(leases, &options.election, &registry, reached)?;
+        let leading = metrics.leader().clone();
+        let (elector, lead) = Elector::new(leases, &options.election, leading, reached)?;
         (Some(elector), lead)
     } else {
+        metrics.leader().set(1);
         (None, Lead::alone())
     };
     let plain = client.clone();
     let client = election::fenced(client, lead.clone());
     let (registered, known_registered) = watch::channel(Registered::default());
     let network = network_rules(&options, home.clone());
-    let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
     let (kinds, known) = watch::channel(BTreeSet::new());
     let (wake, wakes) = wakes();
-    let triggers = controller::triggers(&client, &options, &scope, &known, wakes);
+    let triggers = controller::triggers(&client, &options, &scope, &known, (wakes, &metrics));
     let (children, writers) = children::empty();
-    let pace = pace(&options);
+    let pods = Arc::new(Pods::new(pace(&options)));
+    let fared = metrics.by_gateway(&registry, &pods, &triggers.gateways)?;
+    let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
     let turns = Turns::new(options.rollouts_at_once.get().into(), turns_settle(&options));
     let context = Arc::new(Context {
         events: Events::new(client.clone()),
@@ -154,7 +158,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         metrics,
         gateways: triggers.gateways.clone(),
         inventory: Arc::new(Inventory::default()),
-        pods: Arc::new(Pods::new(pace)),
+        pods,
         registered: known_registered,
         listed: OnceCell::new(),
         kinds: known,
@@ -164,6 +168,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         backoff: crate::backoff::Backoff::default(),
         turns,
         ledger: Ledger::new(meters),
+        fared,
     });
     let address = context.options.metrics_api.metrics_api_address;
     let metrics_api = MetricsApi::bind(&context, plain, home, registered)
@@ -193,6 +198,7 @@ fn beside(context: &Arc<Context>, given: Beside) -> JoinSet<()> {
         scope: given.scope.clone(),
         inventory: Arc::clone(&context.inventory),
         wake: context.wake.clone(),
+        watches: context.metrics.watches().clone(),
     };
     let Children { deployments, autoscalers, .. } = context.children.clone();
     let writers = given.writers;
@@ -208,11 +214,12 @@ fn beside(context: &Arc<Context>, given: Beside) -> JoinSet<()> {
     let every = seconds(context.options.discovery_seconds);
     tasks.spawn(discovery::keep_looking(client.clone(), every, given.kinds));
     let (pods, wake) = (Arc::clone(&context.pods), context.wake.clone());
+    let watches = context.metrics.watches().clone();
     if matches!(given.scope, Scope::Cluster) {
-        let (pods, wake) = (Arc::clone(&pods), wake.clone());
-        tasks.spawn(fleet::watch_nodes(client.clone(), pods, wake));
+        let (pods, wake, watches) = (Arc::clone(&pods), wake.clone(), watches.clone());
+        tasks.spawn(fleet::watch_nodes(client.clone(), pods, wake, watches));
     }
-    tasks.spawn(fleet::watch(client, given.scope, pods, wake));
+    tasks.spawn(fleet::watch(client, given.scope, (pods, wake, watches)));
     tasks.spawn(ask_pods(Arc::clone(context)));
     tasks
 }
@@ -239,10 +246,8 @@ fn network_rules(options: &Options, operator_namespace: String) -> Option<Networ
 
 impl From<NoElector> for StartError {
     fn from(error: NoElector) -> Self {
-        match error {
-            NoElector::Metrics(error) => Self::Metrics(error),
-            NoElector::Timing(error) => Self::Options(error.to_string()),
-        }
+        let NoElector::Timing(error) = error;
+        Self::Options(error.to_string())
     }
 }
 

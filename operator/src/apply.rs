@@ -343,7 +343,7 @@ fn hash_of(text: &str) -> u64 {
 }
 
 /// Writes that are no server-side apply, in our name.
-fn in_our_name() -> PatchParams {
+pub(crate) fn in_our_name() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 

@@ -31,6 +31,7 @@ use wsgateway_crds::{ValidGateway, gateway_config};
 
 use crate::kinds::Kind;
 
+pub(crate) use disruption::{HOLDS_EVICTIONS, max_unavailable};
 pub(crate) use meta::{
     ACCEPTS, CONFIG_LABEL, INSTANCE, MANAGED_BY, MANAGED_BY_LABEL, POD_LABELS, SELECTS_ACCEPTING,
     SERVES_ONLY, TEMPLATE_LABEL, admin_name, child_name, config_version, keda_name, labels,
@@ -146,6 +147,15 @@ impl Objects {
         selector.insert(ACCEPTS.0.to_owned(), ACCEPTS.1.to_owned());
         let annotations = self.clients.metadata.annotations.get_or_insert_default();
         annotations.insert(SELECTS_ACCEPTING.to_owned(), "true".to_owned());
+    }
+
+    /// Allows no evictions for now.
+    pub(crate) fn hold_evictions(&mut self) {
+        let budget = &mut self.disruption;
+        budget.spec.get_or_insert_default().max_unavailable =
+            Some(disruption::max_unavailable(true));
+        let annotations = budget.metadata.annotations.get_or_insert_default();
+        annotations.insert(HOLDS_EVICTIONS.to_owned(), "true".to_owned());
     }
 
     /// Has the Deployment have so many pods.

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::backoff::WatchBackoff;
 use crate::build::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::kinds::Kind;
+use crate::metrics::Watches;
 use crate::watches;
 
 /// Objects with their status.
@@ -78,11 +79,12 @@ where
 /// its own backoff.
 pub(crate) fn good<K: Resource<DynamicType = ()>>(
     item: watcher::Result<K>,
+    watches: &Watches,
 ) -> Ready<Option<watcher::Result<K>>> {
     ready(match item {
         Ok(object) => Some(Ok(object)),
         Err(error) => {
-            tracing::warn!(%error, kind = %K::kind(&()), "a watch is interrupted");
+            watches.interrupted(&K::kind(&()), &error);
             None
         }
     })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::Store;
 use kube::{Client, Resource as _};
 use tokio::sync::{OnceCell, watch};
 use wsgateway_crds::WsGateway;
@@ -22,12 +22,12 @@ use crate::identity::Identity;
 use crate::inventory::Inventory;
 use crate::kinds::Kind;
 use crate::live::Spread;
-use crate::metrics::Metrics;
+use crate::metrics::{Gateways, Metrics};
 use crate::metrics_api::Registered;
 use crate::nats::Links;
 use crate::rollout::Turns;
 use crate::stream::Records;
-use crate::wake::{Name, Wake};
+use crate::wake::{Name, Wake, reference};
 use crate::{Options, class};
 
 pub(crate) struct Context {
@@ -61,6 +61,8 @@ pub(crate) struct Context {
     pub(crate) backoff: Backoff,
     pub(crate) turns: Turns,
     pub(crate) ledger: Ledger,
+    /// How each WsGateway fares, for scrapes.
+    pub(crate) fared: Arc<Gateways>,
 }
 
 impl Context {
@@ -89,11 +91,8 @@ impl Context {
         self.configs.forget(&name.namespace, &name.name);
         self.turns.forget(name);
         self.ledger.forget(name);
+        self.fared.forget(name);
         self.spread.forget(&name.namespace, &name.name);
         self.backoff.succeeded(&name.namespace, &name.name);
     }
-}
-
-fn reference(name: &Name) -> ObjectRef<DeserializeGuard<WsGateway>> {
-    ObjectRef::new(&name.name).within(&name.namespace)
 }

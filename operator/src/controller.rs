@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::election::Waited;
 use crate::error::Error;
 use crate::kinds::Kind;
+use crate::metrics::Metrics;
 use crate::reconcile::{after_error, reconcile};
 use crate::scope::Scope;
 use crate::wake::{Name, Wakes};
@@ -49,7 +50,7 @@ pub(crate) fn triggers(
     options: &Options,
     scope: &Scope,
     kinds: &watch::Receiver<BTreeSet<Kind>>,
-    wakes: Wakes,
+    (wakes, metrics): (Wakes, &Metrics),
 ) -> Triggers {
     let (gateways, writer) = pair::<DeserializeGuard<WsGateway>>();
     // The status is ours: its changes wake nobody. One unreadable object must not blind us for the others.
@@ -57,6 +58,8 @@ pub(crate) fn triggers(
         predicates::generation.combine(predicates::finalizers).combine(predicates::annotations);
     let (tell, listed) = watch::channel(false);
     let (ended, deleted) = mpsc::unbounded_channel();
+    let (watches, queue) = (metrics.watches().clone(), metrics.queue());
+    let (changed, woken, all) = (Arc::clone(queue), Arc::clone(queue), Arc::clone(queue));
     let main = scope.apis(client);
     let main = children::events(main, &watcher::Config::default(), held(gateways.clone()))
         .modify(|gateway: &mut DeserializeGuard<WsGateway>| {
@@ -71,23 +74,35 @@ pub(crate) fn triggers(
                 }
                 // Nobody waits for us where there is no finalizer.
                 Ok(watcher::Event::Delete(gateway)) => {
-                    let name =
-                        Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
-                    drop(ended.send((gateway.uid().unwrap_or_default(), name)));
+                    drop(ended.send((gateway.uid().unwrap_or_default(), named(gateway))));
                 }
                 _ => {}
             }
         })
         .applied_objects()
         .predicate_filter(changes, PredicateConfig::default())
-        .filter_map(children::good);
+        .filter_map(move |item| children::good(item, &watches))
+        .inspect(move |gateway| {
+            if let Ok(gateway) = gateway {
+                changed.wait(named(gateway));
+            }
+        });
     let config = Config::default().concurrency(options.concurrency.get()).debounce(DEBOUNCE);
+    let known = gateways.clone();
     let controller = Controller::for_stream(main, gateways.clone())
         .with_config(config)
         // A kind came or went.
-        .reconcile_all_on(changes_of(kinds.clone()))
-        .reconcile_on(wakes.into_stream());
+        .reconcile_all_on(changes_of(kinds.clone()).inspect(move |()| {
+            known.state().iter().for_each(|gateway| all.wait(named(gateway)));
+        }))
+        .reconcile_on(wakes.into_stream().inspect(move |found| {
+            woken.wait(Name::new(found.namespace.as_deref().unwrap_or_default(), &found.name));
+        }));
     Triggers { controller, deleted, listed, gateways }
+}
+
+fn named(gateway: &DeserializeGuard<WsGateway>) -> Name {
+    Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any())
 }
 
 fn changes_of<T: Send + Sync + 'static>(
@@ -161,21 +176,18 @@ async fn keep(
         Waited::Yes => return Ok(Action::requeue(Duration::ZERO)),
         Waited::InVain => return Ok(Action::await_change()),
     }
+    let (uid, name) = (gateway.uid().unwrap_or_default(), named(&gateway));
+    let _running = context.metrics.queue().begin(&name);
     // One that cannot be read has no class that we know of.
     if let Ok(readable) = &gateway.0
         && !class::keeps(&context.options.class, readable)
     {
         // It may have been ours.
-        let name = Name::new(&readable.namespace().unwrap_or_default(), &readable.name_any());
-        context.records.end_look(&readable.uid().unwrap_or_default()).await;
+        context.records.end_look(&uid).await;
         context.forget(&name);
         context.links.leave(&name).await;
         return Ok(Action::await_change());
     }
-    let (uid, name) = (
-        gateway.uid().unwrap_or_default(),
-        Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any()),
-    );
     let result = reconcile(gateway, Arc::clone(&context)).await;
     if !context.is_there(&uid, &name) {
         // Deleted meanwhile: what was begun since is ended, too.

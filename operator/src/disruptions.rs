@@ -71,9 +71,9 @@ pub(crate) fn kind(
     rollout: &rollout::Stage,
     moves: &moves::Stage,
     pods: &[PodFacts],
+    now: Timestamp,
 ) -> Option<DisruptionKind> {
-    let is_ending =
-        |pod: &PodFacts| pod.view.terminating && pod.view.ended.is_none() && !pod.is_idle();
+    let is_ending = |pod: &PodFacts| pod.is_ending(now.as_second());
     match (rollout, moves) {
         (rollout, _) if rollout.is_moving() => Some(DisruptionKind::Rollout),
         // The pod that went last still hands over its clients.

@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use prometheus::{IntGauge, Registry};
+use prometheus::IntGauge;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wsgateway_runtime::readiness::Gate;
@@ -69,7 +69,7 @@ impl Elector {
     pub(crate) fn new(
         api: Api<Lease>,
         options: &ElectionOptions,
-        registry: &Registry,
+        leading: IntGauge,
         reached: Gate,
     ) -> Result<(Self, Lead), NoElector> {
         let seconds = |number: u16| Duration::from_secs(number.into());
@@ -78,9 +78,6 @@ impl Elector {
             seconds(options.renew_seconds),
             seconds(options.retry_seconds),
         )?;
-        let leading =
-            IntGauge::new("wsgateway_operator_leader", "1 while this process holds the Lease.")?;
-        registry.register(Box::new(leading.clone()))?;
         // Of its own in each process: a container that was started anew is another candidate.
         let identity = format!("{}_{:016x}", options.pod, fastrand::u64(..));
         let (standing, lead) = Lead::of_a_candidate();
@@ -208,8 +205,6 @@ impl Elector {
 pub(crate) enum NoElector {
     #[error(transparent)]
     Timing(#[from] TimingError),
-    #[error(transparent)]
-    Metrics(#[from] prometheus::Error),
 }
 
 async fn in_time<T>(

@@ -13,6 +13,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use wsgateway_config::ShedReason;
 use wsgateway_crds::PodState;
 
@@ -26,6 +27,9 @@ pub(crate) use view::{PodView, gateway_of};
 pub(crate) use watch::watch;
 
 use crate::status::numbers::{Drift, drift, round};
+
+/// After the grace period of a pod, so long: clocks differ, and a kubelet needs a moment to end it.
+const OVERDUE_SECONDS: i64 = 30;
 
 /// What a pod answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +79,17 @@ impl PodFacts {
             Seen::NotAsked => self.view.address.is_none(),
         };
         !self.view.ready && is_empty
+    }
+
+    /// Whether it has been deleted and hands its clients over at this moment (Unix time, s). One that is still there long
+    /// after its grace period, held by a finalizer or a node that is down, does not.
+    pub(crate) fn is_ending(&self, now: i64) -> bool {
+        let view = &self.view;
+        let is_overdue = |ends: Timestamp| now > ends.as_second().saturating_add(OVERDUE_SECONDS);
+        view.terminating
+            && view.ended.is_none()
+            && !self.is_idle()
+            && !view.ends.is_some_and(is_overdue)
     }
 
     /// What it does for clients.

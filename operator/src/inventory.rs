@@ -17,7 +17,7 @@ use tokio::sync::watch as channel;
 pub(crate) use claim::{Claim, claim};
 pub(crate) use watch::{Follower, autoscalers, deployments, follow, optional};
 
-use crate::build::{SELECTS_ACCEPTING, SERVES_ONLY};
+use crate::build::{HOLDS_EVICTIONS, SELECTS_ACCEPTING, SERVES_ONLY};
 use crate::fleet::gateway_of;
 use crate::kinds::Kind;
 use crate::unchanged::APPLIED;
@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     pub(crate) serves_only: Option<String>,
     /// The same: it is limited to pods that take clients.
     pub(crate) selects_accepting: bool,
+    /// Of the PodDisruptionBudget: it allows no evictions for now.
+    pub(crate) holds_evictions: bool,
 }
 
 impl Entry {
@@ -57,6 +59,7 @@ impl Entry {
             mark: annotation(APPLIED),
             serves_only: annotation(SERVES_ONLY),
             selects_accepting: annotation(SELECTS_ACCEPTING).is_some(),
+            holds_evictions: annotation(HOLDS_EVICTIONS).is_some(),
         }
     }
 }

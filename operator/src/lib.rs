@@ -29,6 +29,7 @@ mod disruptions;
 mod election;
 mod error;
 mod events;
+mod evictions;
 mod finalize;
 mod fleet;
 mod halt;

@@ -1,10 +1,33 @@
-//! What the operator counts. Names of objects are labels of disruptions alone, where their number is bounded.
+//! What the operator counts. Names of objects are labels of what is told by WsGateway alone, where their number is bounded.
 
 mod disruptions;
+mod gateways;
+mod queue;
+mod requests;
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use std::sync::Arc;
 
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher;
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use wsgateway_crds::WsGateway;
+use wsgateway_runtime::build_info;
+use wsgateway_runtime::process::ProcessCollector;
+
+use crate::fleet::Pods;
+use crate::kinds::Kind;
 pub(crate) use disruptions::Meters;
+use gateways::GatewayCollector;
+pub(crate) use gateways::{Found, Gateways};
+pub(crate) use queue::Queue;
+pub(crate) use requests::Requests;
+
+/// WsGateways with series of their own.
+const MOST: usize = 1_000;
+
+/// Upper bounds of times (s).
+const SECONDS: [f64; 7] = [0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
 
 /// Counters of the operator; children of known labels exist from the start.
 #[derive(Clone, Debug)]
@@ -14,6 +37,26 @@ pub(crate) struct Metrics {
     errors: IntCounterVec,
     objects: IntCounterVec,
     streams: IntCounterVec,
+    watches: Watches,
+    leader: IntGauge,
+    queue: Arc<Queue>,
+}
+
+/// Watches that failed, by kind. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Watches(IntCounterVec);
+
+impl Watches {
+    /// Counts and logs a failure; the watch comes back by itself.
+    pub(crate) fn interrupted(&self, kind: &str, error: &watcher::Error) {
+        self.count(kind);
+        tracing::warn!(%error, kind, "a watch is interrupted");
+    }
+
+    /// Counts a failure that has been logged before.
+    pub(crate) fn count(&self, kind: &str) {
+        self.0.with_label_values(&[kind]).inc();
+    }
 }
 
 /// What happened to an object or a stream.
@@ -40,9 +83,15 @@ impl Metrics {
                 "wsgateway_operator_reconcile_duration_seconds",
                 "Time of one reconciliation.",
             )
-            .buckets(vec![0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
+            .buckets(SECONDS.to_vec()),
         )?;
         registry.register(Box::new(seconds.clone()))?;
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(format!("wsgateway_operator_{name}"), help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        of_process(registry)?;
         let metrics = Self {
             reconciles: counter(
                 "reconciles_total",
@@ -61,7 +110,21 @@ impl Metrics {
                 "Changes of JetStream streams by action.",
                 &["action"],
             )?,
+            watches: Watches(counter(
+                "watch_interruptions_total",
+                "Watches that failed and were begun anew, by kind.",
+                &["kind"],
+            )?),
+            leader: gauge("leader", "1 while this process holds the Lease, or needs none.")?,
+            queue: Arc::new(Queue::new(gauge(
+                "reconciles_running",
+                "Reconciliations that run now.",
+            )?)),
         };
+        let kinds = Kind::BUILT_IN.into_iter().chain(Kind::OPTIONAL).map(Kind::as_str);
+        for kind in kinds.chain(["WsGateway", "Pod", "Node"]) {
+            metrics.watches.0.with_label_values(&[kind]);
+        }
         for outcome in ["ok", "not_ready", "error"] {
             metrics.reconciles.with_label_values(&[outcome]);
         }
@@ -73,6 +136,21 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Registers what is read of each WsGateway when a scrape asks, and returns where reconciliations enter what they find.
+    pub(crate) fn by_gateway(
+        &self,
+        registry: &Registry,
+        pods: &Arc<Pods>,
+        all: &Store<DeserializeGuard<WsGateway>>,
+    ) -> Result<Arc<Gateways>, prometheus::Error> {
+        let (known, leader) = (Arc::<Gateways>::default(), self.leader.clone());
+        let shared = (Arc::clone(&known), Arc::clone(&self.queue));
+        let leads = Box::new(move || leader.get() == 1);
+        let collector = GatewayCollector::new(shared, Arc::clone(pods), all.clone(), leads)?;
+        registry.register(Box::new(collector))?;
+        Ok(known)
+    }
+
     pub(crate) fn reconciled(&self, outcome: &'static str, seconds: f64) {
         self.reconciles.with_label_values(&[outcome]).inc();
         self.seconds.observe(seconds);
@@ -82,6 +160,19 @@ impl Metrics {
         self.errors.with_label_values(&[stage, reason]).inc();
     }
 
+    /// 1 while this process leads.
+    pub(crate) fn leader(&self) -> &IntGauge {
+        &self.leader
+    }
+
+    pub(crate) fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
     pub(crate) fn object(&self, kind: &str, deed: Deed) {
         self.objects.with_label_values(&[kind, deed.action()]).inc();
     }
@@ -89,6 +180,13 @@ impl Metrics {
     pub(crate) fn stream(&self, deed: Deed) {
         self.streams.with_label_values(&[deed.action()]).inc();
     }
+}
+
+/// Registers which build this is, and what its process uses.
+fn of_process(registry: &Registry) -> Result<(), prometheus::Error> {
+    let name = "wsgateway_operator_build_info";
+    build_info::register(registry, name, env!("CARGO_PKG_VERSION"))?;
+    registry.register(Box::new(ProcessCollector::new()?))
 }
 
 impl Deed {

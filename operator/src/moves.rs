@@ -95,7 +95,9 @@ fn disruptions(gateway: &WsGateway) -> &[DisruptionStatus] {
 fn since_rebalance(gateway: &WsGateway, now: i64) -> Option<i64> {
     let all = disruptions(gateway).iter();
     let last = all.rev().find(|disruption| disruption.kind == DisruptionKind::Rebalance)?;
-    Some(last.ended.as_ref().map_or(0, |ended| now.saturating_sub(ended.0.as_second())))
+    let since = last.ended.as_ref().map_or(0, |ended| now.saturating_sub(ended.0.as_second()));
+    // A clock that was put back must not hold the next one up until it is there again.
+    (since >= 0).then_some(since)
 }
 
 /// Writes what pods are to do.

@@ -161,7 +161,7 @@ fn note(notice: Notice, known: &mut Known) {
         Notice::LameDuck => tracing::info!("NATS is about to stop"),
         Notice::Failed(failure) => {
             if known.trouble.failure.as_ref() != Some(&failure) {
-                tracing::warn!(reason = failure.kind.reason(), failure.message, "NATS");
+                tracing::warn!(reason = failure.kind.reason(), error = failure.message, "NATS");
             }
             known.trouble.failure = Some(failure);
         }

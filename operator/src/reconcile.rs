@@ -23,8 +23,8 @@ use crate::status::Verdict;
 use crate::stream::Outcome;
 use crate::wake::Name;
 use crate::{
-    RECONCILE_AT, TAKE_OVER, apply, configs, dereference, finalize, live, moves, rollout, secrets,
-    stream,
+    RECONCILE_AT, TAKE_OVER, apply, configs, dereference, evictions, finalize, live, moves,
+    rollout, secrets, stream,
 };
 
 /// While something is not ready, the next look comes this early.
@@ -183,6 +183,7 @@ async fn deploy(
 ) -> Result<Deployed, Error> {
     let mut objects = build(valid, world, context)?;
     if let Some(verdict) = secrets_withheld(&objects.deployment, valid, world, context).await {
+        evictions::release(&Name::new(&valid.namespace, &valid.name), context).await?;
         return Ok(Deployed::Held(verdict));
     }
     let template = objects.template().unwrap_or_default().to_owned();
@@ -190,6 +191,7 @@ async fn deploy(
     rollout.fit(&mut objects);
     let moves = moves::look(gateway, valid, &rollout, context);
     moves.fit(&mut objects, &rollout, valid, context);
+    evictions::fit(&mut objects, &rollout, valid, context);
     let desired = objects
         .desired()
         .map_err(|error| Error::new(Stage::Build, "NotSerializable", error.to_string()))?;

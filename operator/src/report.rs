@@ -17,6 +17,7 @@ use crate::disruptions::{self, Cause};
 use crate::error::Error;
 use crate::halt::{self, Contract};
 use crate::kinds::{Concern, Kind};
+use crate::metrics::Found;
 use crate::moves::{self, Plan};
 use crate::rollout::{self, Stage};
 use crate::status::conclude::{Outcomes, conclude};
@@ -225,7 +226,7 @@ pub(crate) async fn tell(
     let conditions = gateway.status.as_ref().map(|status| status.conditions.as_slice());
     let is_known = conditions.unwrap_or_default().iter().any(|condition| condition.type_ == READY);
     let cause = Cause {
-        kind: disruptions::kind(&look.rollout, &stage, &pods),
+        kind: disruptions::kind(&look.rollout, &stage, &pods, now),
         template: deployment.and_then(rollout::template_of).unwrap_or_default(),
     };
     let before = gateway.status.as_ref().map(|status| status.disruptions.clone());
@@ -251,7 +252,8 @@ pub(crate) async fn tell(
         ..Findings::of(gateway)
     };
     let findings = conclude(findings, &facts, &scaler, outcomes, is_known);
-    report(gateway, &findings, now, context).await
+    let found = Found { wanted: look.wanted, rollout: look.rollout, moves: stage };
+    report(gateway, (&findings, found), now, context).await
 }
 
 /// What is to be said of a halt, if it stops anything.
@@ -270,13 +272,15 @@ fn halted(gateway: &WsGateway, look: &Look<'_>, moves: &moves::Stage) -> Option<
 /// Writes the status if it changed, tells of transitions, and returns whether all is as specified.
 async fn report(
     gateway: &WsGateway,
-    findings: &Findings<'_>,
+    (findings, found): (&Findings<'_>, Found),
     now: Timestamp,
     context: &Context,
 ) -> Result<bool, Error> {
     let previous = gateway.status.as_ref();
     let pace = Duration::from_secs(u64::from(context.options.numbers_seconds.get()));
     let status = status::compute(findings, previous, now, pace);
+    let key = Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
+    context.fared.enter(&key, found, &status, findings.stream_status.as_ref());
     if previous != Some(&status) {
         status::write(&context.client, gateway, &status).await?;
         for transition in status::transitions(previous, &status, findings) {
@@ -287,7 +291,7 @@ async fn report(
                 condition = condition.type_,
                 status = condition.status,
                 reason = condition.reason,
-                message = condition.message,
+                detail = condition.message,
                 "condition"
             );
             if transition.is_news {

@@ -40,6 +40,8 @@ pub(crate) struct Rollout {
     pub(crate) plan: Plan,
     /// Until when it holds its place among those that a new operator began.
     turn: Option<String>,
+    /// A ReplicaSet has not chosen yet which pods it ends.
+    is_choosing: bool,
     /// What was looked at.
     pub(crate) deployment: Option<Arc<Deployment>>,
     pub(crate) pods: Option<Vec<PodFacts>>,
@@ -68,6 +70,7 @@ pub(crate) async fn look(
         sets: &[],
         pods: pods.as_deref(),
         pinned: service.and_then(|entry| entry.serves_only),
+        now: Timestamp::now().as_second(),
     };
     let sets = match deployment.as_deref() {
         Some(deployment) if observed.needs_steps(template) => {
@@ -114,7 +117,8 @@ pub(crate) async fn look(
         // Who goes next is not waited for.
         context.ledger.pass(&key);
     }
-    Ok(Rollout { plan, turn, deployment, pods, contract })
+    let is_choosing = observed.is_choosing();
+    Ok(Rollout { plan, turn, is_choosing, deployment, pods, contract })
 }
 
 async fn there(key: &Name, context: &Context) -> Result<Option<Deployment>, Error> {
@@ -235,6 +239,11 @@ impl Rollout {
             let annotations = objects.deployment.metadata.annotations.get_or_insert_default();
             annotations.insert(TURN.to_owned(), turn.clone());
         }
+    }
+
+    /// Whether old pods with clients end that have not been seen to do so yet.
+    pub(crate) fn ends_pods(&self) -> bool {
+        self.is_choosing || self.plan.ends_pods()
     }
 
     /// Whether the Deployment keeps its template.

@@ -12,7 +12,7 @@ use crate::rollout::Stage;
 use crate::status::Verdict;
 use crate::status::conclude::Outcomes;
 use crate::wake::Name;
-use crate::{apply, dereference};
+use crate::{apply, dereference, evictions};
 
 /// As the schema has it.
 const MOST_PODS: i32 = 1_000;
@@ -29,7 +29,7 @@ pub(crate) fn refused(errors: &[FieldError]) -> Verdict {
 }
 
 /// Changes nothing but the number of pods, and that only where the specification is refused: a rule that is stricter than
-/// the one under which pods were started must not keep them from being scaled.
+/// the one under which pods were started must not keep them from being scaled. Evictions that were held are allowed again.
 pub(crate) async fn stand_still(
     gateway: &WsGateway,
     key: &Name,
@@ -48,6 +48,7 @@ pub(crate) async fn stand_still(
             apply::scale(&context.client, deployment, wanted).await?;
         }
     }
+    evictions::release(key, context).await?;
     let is_deployed = deployment.is_some();
     let outcomes = Outcomes {
         standstill: Some(why),

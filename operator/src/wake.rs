@@ -20,6 +20,11 @@ impl Name {
     }
 }
 
+/// A WsGateway, as stores and the controller name it.
+pub(crate) fn reference(name: &Name) -> ObjectRef<DeserializeGuard<WsGateway>> {
+    ObjectRef::new(&name.name).within(&name.namespace)
+}
+
 /// Asks for a reconciliation.
 #[derive(Clone, Debug)]
 pub(crate) struct Wake(mpsc::UnboundedSender<Name>);
@@ -40,10 +45,10 @@ impl Wakes {
     pub(crate) fn into_stream(
         self,
     ) -> impl Stream<Item = ObjectRef<DeserializeGuard<WsGateway>>> + Send + 'static {
-        stream::unfold(self.0, |mut asked| async move {
-            let Name { namespace, name } = asked.recv().await?;
-            Some((ObjectRef::new(&name).within(&namespace), asked))
-        })
+        stream::unfold(
+            self.0,
+            |mut asked| async move { Some((reference(&asked.recv().await?), asked)) },
+        )
     }
 }
 

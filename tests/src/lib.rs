@@ -9,6 +9,8 @@
 //! - [`Cable`]: a connection to one of them that a test can cut.
 //! - [`Chromium`]: a headless browser, driven over its debugging protocol.
 //! - [`WsgwDev`]: our own `wsgw dev`, as a newcomer runs it.
+//! - [`Exposition`]: what a program answers at /metrics, held against docs/metrics.json and shown to promtool.
+//! - [`LogBook`]: the documented log events, held against real lines.
 //! - [`frame`], [`head`]: WebSocket frames made by hand.
 //! - [`publish_results`]: a measurement's table in the docs.
 //! - [`wait_until`]: how a test waits for something. No test sleeps.
@@ -24,9 +26,11 @@ mod binary;
 mod cable;
 mod chromium;
 mod control_plane;
+mod exposition;
 mod frames;
 mod guardian;
 pub mod keeper;
+mod log_book;
 mod merge;
 mod mounted;
 mod nats;
@@ -42,8 +46,10 @@ pub use binary::{binary, built_beside};
 pub use cable::Cable;
 pub use chromium::{Chromium, Page, Viewport};
 pub use control_plane::{AuditEvent, ControlPlane, Identity};
+pub use exposition::Exposition;
 pub use frames::{frame, head};
 pub use guardian::{Guarded, Signal};
+pub use log_book::LogBook;
 pub use merge::merge;
 pub use mounted::MountedSecret;
 pub use nats::{

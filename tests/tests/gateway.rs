@@ -37,9 +37,11 @@ mod gateway {
     mod front;
     mod hostile;
     mod limits;
+    mod logs;
     mod longpoll;
     mod lookups;
     mod memory;
+    mod metrics;
     mod odin;
     mod odin_counting;
     mod odin_replay;

@@ -23,6 +23,8 @@ mod deletion;
 mod drift;
 #[path = "operator/end.rs"]
 mod end;
+#[path = "operator/evictions.rs"]
+mod evictions;
 #[path = "operator/expose.rs"]
 mod expose;
 #[path = "operator/faults.rs"]
@@ -37,10 +39,16 @@ mod inventory;
 mod keda;
 #[path = "operator/leader.rs"]
 mod leader;
+#[path = "operator/liars.rs"]
+mod liars;
 #[path = "operator/live.rs"]
 mod live;
 #[path = "operator/load.rs"]
 mod load;
+#[path = "operator/logs.rs"]
+mod logs;
+#[path = "operator/metrics.rs"]
+mod metrics;
 #[path = "operator/moves.rs"]
 mod moves;
 #[path = "operator/namespaces.rs"]

@@ -4,7 +4,9 @@
 //! [`admin::AdminServer`]); there are no globals but the log subscriber.
 
 pub mod admin;
+pub mod build_info;
 pub mod descriptors;
+pub mod families;
 pub mod listen;
 pub mod logs;
 pub mod process;

@@ -206,9 +206,9 @@ pub(super) async fn status(State(site): State<Arc<Site>>) -> Json<Value> {
 }
 
 /// How long clients were away that resumed: upper bounds (ms, none for the last) and how many were within.
-fn away(totals: &Totals) -> Vec<(Option<i64>, u64)> {
+fn away(totals: &Totals) -> Vec<(Option<u64>, u64)> {
     let bounds = AWAY_MS.iter().copied().map(Some).chain([None]);
-    bounds.zip(totals.away).filter(|(_, count)| *count > 0).collect()
+    bounds.zip(totals.away.counts).filter(|(_, count)| *count > 0).collect()
 }
 
 /// Whether the pod is about to go, or is not needed any more.
@@ -228,7 +228,7 @@ mod tests {
     fn verdict(change: impl Fn(&mut Facts<'_>), state: SourceState, epoch: &str) -> Verdict {
         let mut source = Status::new("S").snapshot();
         (source.state, source.epoch) = (state, epoch.to_owned());
-        let usage = Usage { memory: 1, memory_limit: 100, cpu_percent: 1.0 };
+        let usage = Usage { memory: 1, memory_limit: 100, cpu_limit: 1.0, cpu_percent: 1.0 };
         let mut facts =
             Facts { source: &source, draining: false, connections: 1, capacity: 100, usage };
         change(&mut facts);

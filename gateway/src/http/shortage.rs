@@ -16,6 +16,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
 use wsgateway_runtime::readiness::Gate;
 
+use crate::metrics::AcceptErrors;
+
 /// Descriptors kept in reserve: what probes, a scrape and a new connection to NATS take.
 pub(crate) const RESERVE: usize = 16;
 
@@ -44,6 +46,7 @@ pub(crate) struct Shortage {
     retry: Instant,
     gate: Gate,
     refused: IntCounter,
+    errors: AcceptErrors,
 }
 
 impl Shortage {
@@ -51,10 +54,10 @@ impl Shortage {
     ///
     /// # Errors
     /// When there are not even so many descriptors.
-    pub(crate) fn new(gate: Gate, refused: IntCounter) -> io::Result<Self> {
+    pub(crate) fn new(gate: Gate, refused: IntCounter, errors: AcceptErrors) -> io::Result<Self> {
         let reserve = open(RESERVE)?;
         gate.open();
-        Ok(Self { reserve, retry: Instant::now(), gate, refused })
+        Ok(Self { reserve, retry: Instant::now(), gate, refused, errors })
     }
 
     /// The next connection that can be served. None: look again.
@@ -78,15 +81,24 @@ impl Shortage {
             }
             Ok(accepted) => Some(accepted),
             Err(error) if is_shortage(&error) => {
+                self.errors.descriptors.inc();
                 self.begin(&error).await;
                 None
             }
             Err(error) => {
+                self.count(&error);
                 // The connection was reset before it was accepted, or something that no retry mends.
                 tracing::debug!(%error, "cannot accept a connection");
                 tokio::time::sleep(PAUSE).await;
                 None
             }
+        }
+    }
+
+    fn count(&self, error: &io::Error) {
+        match error.kind() {
+            io::ErrorKind::ConnectionAborted => self.errors.aborted.inc(),
+            _ => self.errors.other.inc(),
         }
     }
 

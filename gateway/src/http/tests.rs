@@ -12,7 +12,7 @@ use wsgateway_runtime::readiness::Readiness;
 use super::{Places, Shortage, client_routes, paths, serve};
 use crate::app::{self, Options, Running};
 use crate::hub::shard::commands::Commands;
-use crate::metrics::{PendingMetrics, Rejections};
+use crate::metrics::{AcceptErrors, PendingMetrics, Rejections};
 use crate::reload::Given;
 
 /// How long anything may take on a machine that compiles at the same time.
@@ -51,7 +51,8 @@ fn crowded(places: usize) -> Crowded {
     let pending = metrics.clone();
     let places = Places::new(places, SOON, metrics);
     let refused = Rejections::register(&registry).unwrap().descriptors;
-    let shortage = Shortage::new(Readiness::new().gate("descriptors"), refused).unwrap();
+    let errors = AcceptErrors::register(&registry).unwrap();
+    let shortage = Shortage::new(Readiness::new().gate("descriptors"), refused, errors).unwrap();
     tokio::spawn(serve(listener, routes.unwrap(), places, shortage, stop.clone()));
     Crowded { gateway, address, pending, _stop: stop.drop_guard() }
 }

@@ -21,7 +21,10 @@ pub(super) fn build(gateway: &ValidGateway, known: bool) -> Option<DynamicObject
         "spec": {
             "namespaceSelector": { "matchNames": [gateway.namespace] },
             "selector": { "matchLabels": selector(&gateway.name) },
-            "endpoints": [{ "port": ADMIN, "path": "/metrics", "interval": gateway.monitoring.interval }],
+            "endpoints": [{ "port": ADMIN, "path": "/metrics", "interval": gateway.monitoring.interval,
+                // Boards and alerts are about WsGateways, whatever their Services are called.
+                "relabelings": [{ "action": "replace", "targetLabel": "gateway", "replacement": gateway.name }],
+            }],
         }
     }));
     monitor.metadata = metadata;

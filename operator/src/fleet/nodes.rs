@@ -14,13 +14,14 @@ use kube::{Api, Client, ResourceExt};
 
 use super::store::Pods;
 use crate::backoff::WatchBackoff;
+use crate::metrics::Watches;
 use crate::wake::Wake;
 
 /// The API server selects them, so that the others cost nothing.
 const CORDONED: &str = "spec.unschedulable=true";
 
 /// Watches until dropped; wakes each WsGateway with a pod on a node that is taken out of service, or into it again.
-pub(crate) async fn watch_nodes(client: Client, pods: Arc<Pods>, wake: Wake) {
+pub(crate) async fn watch_nodes(client: Client, pods: Arc<Pods>, wake: Wake, watches: Watches) {
     let config = watcher::Config::default().fields(CORDONED);
     // Only their names matter.
     let nodes: Api<PartialObjectMeta<Node>> = Api::all(client);
@@ -38,9 +39,9 @@ pub(crate) async fn watch_nodes(client: Client, pods: Arc<Pods>, wake: Wake) {
             // Without the right to it, it fails for ever: once is enough.
             Err(error) if !is_told => {
                 is_told = true;
-                tracing::warn!(%error, kind = "Node", "a watch is interrupted");
+                watches.interrupted("Node", &error);
             }
-            Err(_) => {}
+            Err(_) => watches.count("Node"),
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct PodView {
     pub(crate) ready: bool,
     /// It has been deleted and hands its clients over.
     pub(crate) terminating: bool,
+    /// When its grace period ends.
+    pub(crate) ends: Option<Timestamp>,
     /// It has ended and will not run again.
     pub(crate) ended: Option<Ended>,
     /// Which live part it was made to look for last.
@@ -90,6 +92,7 @@ impl PodView {
             address: status.pod_ip.as_deref().and_then(|address| address.parse().ok()),
             ready: ready.is_some_and(|condition| condition.status == "True"),
             terminating: pod.metadata.deletion_timestamp.is_some(),
+            ends: pod.metadata.deletion_timestamp.as_ref().map(|time| time.0),
             ended: matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")).then(|| Ended {
                 reason: cut(status.reason.as_deref().unwrap_or("Failed"), 63),
                 message: cut(status.message.as_deref().unwrap_or_default(), LONGEST_TEXT),

@@ -11,11 +11,16 @@ use kube::runtime::watcher;
 use super::store::Pods;
 use crate::build::POD_LABELS;
 use crate::children;
+use crate::metrics::Watches;
 use crate::scope::Scope;
 use crate::wake::Wake;
 
 /// Watches until dropped; wakes a WsGateway when one of its pods comes, goes or changes.
-pub(crate) async fn watch(client: Client, scope: Scope, pods: Arc<Pods>, wake: Wake) {
+pub(crate) async fn watch(
+    client: Client,
+    scope: Scope,
+    (pods, wake, watches): (Arc<Pods>, Wake, Watches),
+) {
     let config = watcher::Config::default().labels(POD_LABELS);
     let held = Arc::clone(&pods);
     let known = move |namespace: &str| held.known(namespace);
@@ -26,7 +31,7 @@ pub(crate) async fn watch(client: Client, scope: Scope, pods: Arc<Pods>, wake: W
                 let touched = pods.apply(&event, Instant::now());
                 touched.into_iter().for_each(|key| wake.wake(key));
             }
-            Err(error) => tracing::warn!(%error, kind = "Pod", "a watch is interrupted"),
+            Err(error) => watches.interrupted("Pod", &error),
         }
     }
 }

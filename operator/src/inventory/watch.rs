@@ -20,6 +20,7 @@ use super::Inventory;
 use crate::children::{self, Events, held, ours};
 use crate::fleet::gateway_of;
 use crate::kinds::Kind;
+use crate::metrics::Watches;
 use crate::scope::Scope;
 use crate::wake::Wake;
 
@@ -30,6 +31,7 @@ pub(crate) struct Follower {
     pub(crate) scope: Scope,
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) wake: Wake,
+    pub(crate) watches: Watches,
 }
 
 /// An object of which only metadata is watched.
@@ -181,9 +183,7 @@ impl Follower {
                     let touched = self.inventory.apply(kind, &event);
                     touched.into_iter().chain(news).for_each(|key| self.wake.wake(key));
                 }
-                Err(error) => {
-                    tracing::warn!(%error, kind = kind.as_str(), "a watch is interrupted")
-                }
+                Err(error) => self.watches.interrupted(kind.as_str(), &error),
             }
         }
     }

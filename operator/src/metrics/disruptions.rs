@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 use wsgateway_crds::DisruptionKind;
 
+use super::MOST;
 use crate::wake::Name;
 
-/// WsGateways with series of their own.
-const MOST: usize = 1_000;
 const KINDS: [DisruptionKind; 4] = [
     DisruptionKind::Rollout,
     DisruptionKind::ScaleDown,
@@ -35,28 +34,28 @@ impl Meters {
         let meters = Self {
             begun: IntCounterVec::new(
                 options("disruptions_total", "Times that pods handed clients over, by what for."),
-                &["namespace", "name", "kind"],
+                &["namespace", "gateway", "kind"],
             )?,
             clients: IntCounterVec::new(
                 options(
                     "disruption_clients_total",
                     "Clients that resumed meanwhile, by whether they missed messages.",
                 ),
-                &["namespace", "name", "kind", "outcome"],
+                &["namespace", "gateway", "kind", "outcome"],
             )?,
             away: GaugeVec::new(
                 options(
                     "disruption_away_p99_seconds",
                     "Time without messages of 99 of 100 clients at most, the last time.",
                 ),
-                &["namespace", "name", "kind"],
+                &["namespace", "gateway", "kind"],
             )?,
             halted: IntGaugeVec::new(
                 options(
                     "disruption_halted",
                     "1 while clients are not moved since some missed messages.",
                 ),
-                &["namespace", "name"],
+                &["namespace", "gateway"],
             )?,
             named: Arc::default(),
         };
@@ -174,13 +173,13 @@ mod tests {
         }
         let told = text(&registry);
         let series = |told: &str, name: &str| {
-            told.lines().filter(|line| line.contains(&format!("name=\"{name}\""))).count()
+            told.lines().filter(|line| line.contains(&format!("gateway=\"{name}\""))).count()
         };
         assert_eq!((series(&told, "odin"), series(&told, "thor")), (17, 17), "{told}");
         let gap =
-            r#"clients_total{kind="rollout",name="odin",namespace="trading",outcome="gap"} 10"#;
+            r#"clients_total{gateway="odin",kind="rollout",namespace="trading",outcome="gap"} 10"#;
         assert!(told.contains(gap), "{told}");
-        let away = r#"away_p99_seconds{kind="scale_down",name="odin",namespace="trading"} 0.25"#;
+        let away = r#"away_p99_seconds{gateway="odin",kind="scale_down",namespace="trading"} 0.25"#;
         assert!(told.contains(away), "{told}");
         meters.forget(&one);
         let told = text(&registry);
@@ -198,10 +197,13 @@ mod tests {
         let told = text(&registry);
         let series = told.lines().filter(|line| !line.starts_with('#'));
         assert_eq!(series.count(), MOST + 1);
-        let others = r#"disruptions_total{kind="rollout",name="",namespace=""} 50"#;
+        let others = r#"disruptions_total{gateway="",kind="rollout",namespace=""} 50"#;
         assert!(told.contains(others), "{told}");
         meters.forget(&key(0));
         meters.begun(&key(MOST), DisruptionKind::Rollout);
-        assert!(text(&registry).contains(&format!("name=\"odin-{MOST}\"")), "there is place again");
+        assert!(
+            text(&registry).contains(&format!("gateway=\"odin-{MOST}\"")),
+            "there is place again"
+        );
     }
 }

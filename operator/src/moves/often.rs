@@ -29,7 +29,8 @@ pub(super) fn moved_enough_until(
         entry.kind != DisruptionKind::PodStopped && !is_under_way(entry)
     };
     let oldest = entries.iter().rev().filter(counts).nth(count - 1)?;
-    let until = oldest.began.0.as_second().saturating_add(window);
+    // What begins in the future began before the clock was put back.
+    let until = oldest.began.0.as_second().min(now).saturating_add(window);
     (until > now).then_some(until)
 }
 
@@ -62,6 +63,8 @@ mod tests {
     #[case::no_bound(&[10, 5], None, None)]
     #[case::none_yet(&[], Some(1), None)]
     #[case::once(&[900], Some(1), Some(2_700))]
+    #[case::a_clock_that_was_put_back(&[-9_000], Some(1), Some(3_600))]
+    #[case::a_clock_that_was_put_forward(&[900 + 9_000], Some(1), None)]
     #[case::more_than_an_hour_ago(&[3_600], Some(1), None)]
     #[case::one_more_may(&[900], Some(2), None)]
     #[case::the_first_of_two_counts(&[9_000, 3_000, 900], Some(2), Some(600))]

@@ -3,10 +3,11 @@
 //!
 //! What is decided stands on the pods themselves: whether the Service sends clients to them (a label), and what they do with
 //! those that they have (an annotation, which they read). So nothing is remembered, another operator goes on from what it
-//! finds, and whatever is called off is undone by taking it away. One thing happens at a time, and nothing while pods are
-//! replaced or a node is emptied, so that all of it together keeps one pace.
+//! finds, and whatever is called off is undone by taking it away. One thing happens at a time: nothing while pods are replaced,
+//! and while a pod that somebody else ends hands its clients over, ours wait. So all of it together keeps one pace.
 
 mod rebalance;
+mod rest;
 mod shrink;
 
 use wsgateway_config::{Shed, ShedReason};
@@ -79,11 +80,38 @@ pub(crate) enum Stage {
     Resting { surplus: usize, until: i64 },
     /// Pods above the mean hand some of their clients over.
     Rebalancing(Moves),
+    /// Pods that hand clients over, or are to, wait for so many that are being ended by somebody else.
+    Yielding { ending: usize, moves: Moves, shrinks: bool },
     /// Clients stay where they are, though pods are not needed, or have too many of them.
     Halted(DisruptionKind),
 }
 
 impl Stage {
+    /// What [`Stage::word`] may be.
+    pub(crate) const WORDS: [&str; 6] =
+        ["settled", "shrinking", "no_room", "resting", "rebalancing", "halted"];
+
+    /// One word for it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Shrinking(_) => "shrinking",
+            Self::NoRoom { .. } => "no_room",
+            Self::Resting { .. } => "resting",
+            Self::Rebalancing(_) => "rebalancing",
+            Self::Halted(_) => "halted",
+        }
+    }
+
+    /// Clients that are still to be moved.
+    pub(crate) fn left(&self) -> u64 {
+        match self {
+            Self::Shrinking(moves) | Self::Rebalancing(moves) => moves.left,
+            Self::NoRoom { needed, .. } => *needed,
+            Self::Settled | Self::Resting { .. } | Self::Halted(_) => 0,
+        }
+    }
+
     /// Whether there are pods that are not needed any more.
     pub(crate) fn is_shrinking(&self) -> bool {
         matches!(
@@ -91,6 +119,7 @@ impl Stage {
             Self::Shrinking(_)
                 | Self::NoRoom { .. }
                 | Self::Resting { .. }
+                | Self::Yielding { shrinks: true, .. }
                 | Self::Halted(DisruptionKind::ScaleDown)
         )
     }
@@ -115,7 +144,8 @@ pub(crate) struct Plan {
     /// Pods whose stance is another one, by name.
     pub(crate) changes: Vec<(String, Stance)>,
     pub(crate) stage: Stage,
-    /// Pods that were called back have not opened their entrance yet, or are to be asked once more before one is told anything.
+    /// Pods that were called back have not opened their entrance yet, are to be asked once more before one is told anything, or
+    /// wait for others.
     pub(crate) is_waiting: bool,
     /// It was looked whether clients are spread evenly, and acted on what was found.
     pub(crate) is_answered: bool,
@@ -149,12 +179,14 @@ pub(crate) fn plan(observed: &Observed<'_>, wanted: Wanted) -> Plan {
         let (mut ours, mut others): (Vec<Pod<'_>>, Vec<Pod<'_>>) =
             pods.into_iter().partition(is_of_template);
         others.iter_mut().for_each(|pod| pod.stance.shed = None);
+        rest::step(&mut ours, observed, wanted);
         (replicas, stage) = shrink::step(&mut ours, replicas, observed, wanted);
         if stage == Stage::Settled {
             (stage, is_answered) = rebalance::step(&mut ours, replicas, observed, wanted);
         } else {
             rebalance::call_off(&mut ours);
         }
+        stage = rest::stage(stage, observed);
         ours.append(&mut others);
         pods = ours;
     }
@@ -165,8 +197,10 @@ pub(crate) fn plan(observed: &Observed<'_>, wanted: Wanted) -> Plan {
         (stage, is_answered) = (Stage::Settled, false);
     }
     withdraw(&mut pods);
-    let is_waiting =
-        is_premature || pods.iter().any(|pod| pod.stance.shed.is_none() && pod.has_closed());
+    let is_yielding = matches!(stage, Stage::Yielding { .. });
+    let is_waiting = is_premature
+        || is_yielding
+        || pods.iter().any(|pod| pod.stance.shed.is_none() && pod.has_closed());
     let changes = pods
         .into_iter()
         .filter(|pod| {
@@ -264,12 +298,9 @@ fn instruct(reason: ShedReason, now: i64, (keep, moving): (u64, u64), all: u64, 
     }
 }
 
-/// Whether clients leave pods for another reason at this moment: Kubernetes ends one that has some.
-fn is_disturbed(observed: &Observed<'_>) -> bool {
-    observed
-        .pods
-        .iter()
-        .any(|pod| pod.view.ended.is_none() && pod.view.terminating && !pod.is_idle())
+/// Pods from which clients leave for another reason at this moment: Kubernetes ends them.
+fn ending(observed: &Observed<'_>) -> usize {
+    observed.pods.iter().filter(|pod| pod.is_ending(observed.now)).count()
 }
 
 #[cfg(test)]

@@ -38,6 +38,18 @@ pub(crate) fn words(stage: &Stage) -> Option<Verdict> {
                 Timestamp::from_second(*until).unwrap_or_default()
             ),
         ),
+        Stage::Yielding { ending, moves, shrinks } => Verdict::yes(
+            "WaitsForPods",
+            format!(
+                "{} until {ending} pods that are being deleted have handed over theirs, so that \
+                 disruption.connectionsPerMinute holds for all of them",
+                if *shrinks {
+                    format!("{} pods that are not needed any more keep their clients", moves.of)
+                } else {
+                    format!("about {} clients are not spread yet", about(moves.left))
+                },
+            ),
+        ),
         Stage::Rebalancing(moves) => Verdict::yes(
             "Rebalancing",
             format!(

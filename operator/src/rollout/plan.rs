@@ -5,7 +5,8 @@
 //! 2. Once enough of these take clients, the Service is limited to them. Whoever connects from now on stays.
 //! 3. The detached pods go, a few at a time, each handing over its clients at the pace of the rollout, and only if there
 //!    is room for them. The first one goes alone, and the others wait until its clients are back; as soon as too many of
-//!    those who were moved have missed messages, no other pod goes. In the end the Service takes all pods again, of which there is one kind.
+//!    those who were moved have missed messages, no other pod goes. None goes while a pod hands over its clients that somebody
+//!    else ends. In the end the Service takes all pods again, of which there is one kind.
 //!
 //! Nothing is remembered: a new operator goes on from what it finds.
 
@@ -55,6 +56,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) pods: Option<&'a [PodFacts]>,
     /// The template that the Service is limited to.
     pub(crate) pinned: Option<String>,
+    /// Unix time (s).
+    pub(crate) now: i64,
 }
 
 /// What is wanted.
@@ -132,6 +135,31 @@ pub(crate) struct Plan {
 }
 
 impl Stage {
+    /// What [`Stage::word`] may be.
+    pub(crate) const WORDS: [&str; 6] =
+        ["settled", "waits_for_turn", "starting", "moving", "no_room", "halted"];
+
+    /// One word for it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::WaitsForTurn => "waits_for_turn",
+            Self::Starting(_) => "starting",
+            Self::Moving(_) => "moving",
+            Self::NoRoom { .. } => "no_room",
+            Self::Halted(_) => "halted",
+        }
+    }
+
+    /// Clients that are still to be moved.
+    pub(crate) fn left(&self) -> u64 {
+        match self {
+            Self::Settled | Self::WaitsForTurn => 0,
+            Self::Starting(moves) | Self::Moving(moves) | Self::Halted(moves) => moves.left,
+            Self::NoRoom { moves, .. } => moves.left,
+        }
+    }
+
     /// Whether pods are being replaced.
     pub(crate) fn is_rolling(&self) -> bool {
         !matches!(self, Self::Settled | Self::WaitsForTurn)
@@ -151,6 +179,17 @@ impl Plan {
 }
 
 impl Observed<'_> {
+    /// Whether a detached ReplicaSet is to have fewer pods than there are.
+    pub(crate) fn is_choosing(&self) -> bool {
+        let pods = self.pods.unwrap_or_default();
+        let count = |set: &Set| {
+            let of_set = |pod: &&PodFacts| pod.is_current() && pod.view.template == set.template;
+            pods.iter().filter(of_set).count()
+        };
+        let mut detached = self.sets.iter().filter(|set| set.owner == Owner::Gateway);
+        detached.any(|set| usize::try_from(set.replicas).is_ok_and(|most| count(set) > most))
+    }
+
     /// Whether anything is to be done but to apply the Deployment: only then the ReplicaSets matter.
     pub(crate) fn needs_steps(&self, template: &str) -> bool {
         let Some(current) = &self.deployment else { return false };

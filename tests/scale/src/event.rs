@@ -35,6 +35,10 @@ pub enum Event {
     PodKill,
     /// `kill -9` of NATS, which starts again with the same store.
     NatsRestart,
+    /// `kubectl drain` of a node while a change replaces every pod.
+    DrainInRollout,
+    /// `kill -9` of NATS while a change replaces every pod: some clients have moved, the others have not.
+    NatsInRollout,
     /// A change that replaces every pod, and one more pod, in one edit.
     RolloutAndScale,
     /// The least number of pods goes down again.
@@ -66,6 +70,8 @@ impl Event {
             Self::NodeDrain => "kubectl drain of a node, then spread again",
             Self::PodKill => "a gateway killed (SIGKILL), then spread again",
             Self::NatsRestart => "NATS killed (SIGKILL) and started again",
+            Self::DrainInRollout => "kubectl drain of a node in mid-rollout, then spread again",
+            Self::NatsInRollout => "NATS killed (SIGKILL) and started again in mid-rollout",
             Self::RolloutAndScale => "rolling update and one more pod at once",
             Self::Fewer => "one pod fewer: the emptiest goes",
             Self::ChangeOfMind => "fewer clients, and more pods wanted again in mid-drain",
@@ -81,6 +87,8 @@ impl Event {
             Self::NatsRestart => Bounds { cuts_of_one: 0, ..once },
             // Those who had to go somewhere are spread a second time.
             Self::NodeDrain => Bounds { cuts_of_one: 2, ..once },
+            // The rollout may have moved them to the node before.
+            Self::DrainInRollout => Bounds { cuts_of_one: 3, ..once },
             Self::PodKill => Bounds { cuts_of_one: 2, without_advice: true, per_minute: None },
             _ => once,
         }
@@ -125,6 +133,21 @@ impl Event {
             }
             Self::NatsRestart => {
                 cluster.restart_nats().await?;
+                cluster.settled(4).await
+            }
+            Self::DrainInRollout => {
+                cluster.edit(&another_template(stamp)).await?;
+                moved(crowd, SOME).await?;
+                let node = cluster.drain_node().await?;
+                cluster.uncordon(&node).await?;
+                spread(cluster, samples, 4).await
+            }
+            Self::NatsInRollout => {
+                cluster.edit(&another_template(stamp)).await?;
+                moved(crowd, SOME).await?;
+                cluster.restart_nats().await?;
+                let all = u64::try_from(crowd.present()).unwrap_or(u64::MAX);
+                ensure!(crowd.meter.lock().cuts() < all, "all clients had moved before");
                 cluster.settled(4).await
             }
             Self::RolloutAndScale => {

@@ -319,6 +319,19 @@ fn images_are_named_by_digest_then_tag_then_version() -> Result<()> {
 }
 
 #[test]
+fn the_default_images_are_those_that_hack_images_makes() -> Result<()> {
+    let made =
+        run(&repository().join("hack/images"), &["--print-names", "operator", "gateway"], &[])?;
+    let documents = rendered(&[])?;
+    let container =
+        &of_kind(&documents, "Deployment")?["spec"]["template"]["spec"]["containers"][0];
+    let gateway = environment(&documents)?.remove("WSGATEWAY_GATEWAY_IMAGE");
+    let named = [Some(&container["image"]), gateway.as_ref()].map(|it| it.and_then(Value::as_str));
+    assert_eq!(named.into_iter().flatten().collect::<Vec<_>>(), made.lines().collect::<Vec<_>>());
+    Ok(())
+}
+
+#[test]
 fn bad_values_are_refused_by_name() {
     let refused: &[(&[&str], &str)] = &[
         (&["replicas=3"], "'replicas' not allowed"),

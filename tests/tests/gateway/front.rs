@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
-use harness::wait_until;
+use harness::{Exposition, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -165,6 +165,10 @@ async fn without_descriptors_clients_are_answered_503_and_the_pod_is_unready_unt
     set_limit(gateway.pid()?, 20_000).await?;
     ready(gateway.admin_addr).await?;
     drop(Raw::connect(gateway.client_addr).await?);
+    let page = Exposition::parse(&get(gateway.admin_addr, "/metrics").await?.body)?;
+    let of = |name: &str| page.value(&format!("wsgateway_{name}{{reason=\"descriptors\"}}"));
+    assert!(of("accept_errors_total")? >= 1.0);
+    assert!(of("upgrade_rejections_total")? >= 20.0);
     Ok(())
 }
 

@@ -250,8 +250,7 @@ async fn every_shard_tells_how_far_it_is_behind() -> Result<()> {
     rig.publish("a", "1").await?;
     client.expect("message").await?;
     for shard in 0..2 {
-        rig.metric(&format!("wsgateway_shard_longest_turn_microseconds{{shard=\"{shard}\"}}"))
-            .await?;
+        rig.metric(&format!("wsgateway_shard_longest_turn_seconds{{shard=\"{shard}\"}}")).await?;
         let inbox = format!("wsgateway_shard_inbox_messages{{shard=\"{shard}\"}}");
         assert_eq!(rig.metric(&inbox).await?, 0);
     }

@@ -94,10 +94,10 @@ async fn a_cursor_of_a_future_that_never_was_is_told_and_goes_on_live() -> Resul
         assert_eq!(client.expect("message").await?["snapshot"], true);
     }
     wait_until(SOON, "both to be counted", async || {
-        rig.metric("wsgateway_resumes_with_gap_total").await.is_ok_and(|count| count == 2)
+        rig.metric("wsgateway_resumes_total{outcome=\"gap\"}").await.is_ok_and(|count| count == 2)
     })
     .await?;
-    assert_eq!(rig.metric("wsgateway_resumes_recovered_total").await?, 0);
+    assert_eq!(rig.metric("wsgateway_resumes_total{outcome=\"recovered\"}").await?, 0);
     Ok(())
 }
 

@@ -185,7 +185,7 @@ async fn every_counter_agrees_with_what_the_clients_counted() -> Result<()> {
         ("wsgateway_deliveries_total", received),
         ("wsgateway_delivered_bytes_total", bytes),
         ("wsgateway_connections", 4),
-        ("wsgateway_connections_total", 4),
+        ("wsgateway_connections_accepted_total", 4),
         ("wsgateway_subscriptions", 6),
         ("wsgateway_commands_total", 4),
         ("wsgateway_source_messages_total", 4),

@@ -38,7 +38,7 @@ pub(crate) fn api_services(client: &Client) -> Api<DynamicObject> {
 }
 
 /// Options of an operator that serves metrics, and the Service that leads the API server to it.
-async fn served(world: &World) -> Result<Options> {
+pub(crate) async fn served(world: &World) -> Result<Options> {
     let port = free_port()?;
     let service = json!({
         "metadata": { "name": "metrics-api" },
@@ -56,7 +56,7 @@ async fn served(world: &World) -> Result<Options> {
     Ok(options)
 }
 
-async fn available(client: &Client) -> Result<DynamicObject> {
+pub(crate) async fn available(client: &Client) -> Result<DynamicObject> {
     let api = api_services(client);
     wait_until_some(SOON, "the API to be available", async || {
         let found = api.get_opt(API_SERVICE).await.ok()??;
@@ -68,7 +68,7 @@ async fn available(client: &Client) -> Result<DynamicObject> {
 }
 
 /// An answer of the API server, or the code by which it refuses.
-async fn raw(client: &Client, path: &str) -> Result<Value, u16> {
+pub(crate) async fn raw(client: &Client, path: &str) -> Result<Value, u16> {
     let request =
         http::Request::get(format!("{GROUP}{path}")).body(Vec::new()).map_err(|_| 0_u16)?;
     client.request(request).await.map_err(|error| match error {

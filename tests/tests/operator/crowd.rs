@@ -51,7 +51,7 @@ pub(crate) struct Kubelet<'a> {
     files: Files,
     pub(crate) running: BTreeMap<String, (Running, SocketAddr)>,
     /// Pods that hand their clients over.
-    ending: BTreeMap<String, SocketAddr>,
+    pub(crate) ending: BTreeMap<String, SocketAddr>,
     ends: JoinSet<String>,
     endpoints: Endpoints,
     /// Most pods that handed clients over at the same time.

@@ -127,7 +127,7 @@ async fn lossy_rollout(kubelet: &mut Kubelet<'_>, operator: Operator) -> Result<
     assert_eq!(left.keys().filter(|pod| old.contains(*pod)).count(), PODS - 1);
     assert!(stayed >= CLIENTS as u64 / 2, "{stayed} of {CLIENTS} stay");
     assert!(operator.metrics().await?.contains(&format!(
-        "wsgateway_operator_disruption_halted{{name=\"{ODIN}\",namespace=\"{}\"}} 1",
+        "wsgateway_operator_disruption_halted{{gateway=\"{ODIN}\",namespace=\"{}\"}} 1",
         world.namespace
     )));
 
@@ -144,7 +144,9 @@ async fn lossy_rollout(kubelet: &mut Kubelet<'_>, operator: Operator) -> Result<
     assert_eq!(clients_of(kubelet, &old), 0);
     let lost = operator.metrics().await?;
     let lost = lost.lines().find(|line| {
-        line.contains("disruption_clients_total{kind=\"rollout\"") && line.contains("gap")
+        line.contains("disruption_clients_total{")
+            && line.contains("kind=\"rollout\"")
+            && line.contains("gap")
     });
     let lost: f64 = lost.and_then(|line| line.rsplit(' ').next()?.parse().ok()).context("a sum")?;
     assert!(lost >= stayed as f64 / 2.0, "{lost} of {stayed}, who moved under this operator");

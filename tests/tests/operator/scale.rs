@@ -3,7 +3,7 @@
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use wsgateway_crds::WsGateway;
 
@@ -92,5 +92,61 @@ async fn an_autoscaler_that_is_added_or_changed_later_follows() -> Result<()> {
             .await?;
         world.object::<Deployment>("odin-gateway", |d| replicas(d) == Some(least)).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn kubectl_scale_against_the_autoscaler_stays_within_its_bounds_and_is_put_back() -> Result<()>
+{
+    let world = World::new("scale-against").await?;
+    world
+        .create(&json!({ "spec": { "autoscaling": { "minReplicas": 2, "maxReplicas": 3 } } }))
+        .await?;
+    world.object::<Deployment>("odin-gateway", |d| replicas(d) == Some(2)).await?;
+    let api = world.api::<WsGateway>();
+    for (asked, least, most) in [(9, 3, 3), (1, 2, 3)] {
+        let scale = Patch::Merge(json!({ "spec": { "replicas": asked } }));
+        api.patch_scale(ODIN, &PatchParams::default(), &scale).await?;
+        // The real autoscaler brings the number back within its bounds.
+        world
+            .object::<WsGateway>(ODIN, |found| (least..=most).contains(&found.spec.replicas))
+            .await?;
+        world
+            .object::<Deployment>("odin-gateway", |d| {
+                replicas(d).is_some_and(|count| (least..=most).contains(&count))
+            })
+            .await?;
+    }
+    // None is the one number that it leaves alone.
+    let none = Patch::Merge(json!({ "spec": { "replicas": 0 } }));
+    api.patch_scale(ODIN, &PatchParams::default(), &none).await?;
+    world.object::<Deployment>("odin-gateway", |d| replicas(d) == Some(0)).await?;
+    world.condition(ODIN, "Autoscaling", "False", "ScaledToZero").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_autoscaler_of_somebody_else_is_a_condition_and_is_left_alone() -> Result<()> {
+    let world = World::new("two-autoscalers").await?;
+    world
+        .create(&json!({ "spec": { "autoscaling": { "minReplicas": 1, "maxReplicas": 3 } } }))
+        .await?;
+    let theirs = json!({
+        "metadata": { "name": "theirs" },
+        "spec": {
+            "scaleTargetRef": { "apiVersion": "wsgateway.dev/v1alpha1", "kind": "WsGateway", "name": ODIN },
+            "minReplicas": 2, "maxReplicas": 9,
+        },
+    });
+    let api = world.api::<HorizontalPodAutoscaler>();
+    api.create(&PostParams::default(), &serde_json::from_value(theirs)?).await?;
+    let message = world.condition(ODIN, "Autoscaling", "False", "SeveralAutoscalers").await?;
+    assert!(message.contains("delete it, or remove spec.autoscaling"), "{message}");
+    let theirs = world.object::<HorizontalPodAutoscaler>("theirs", |_| true).await?;
+    assert_eq!(theirs.spec.map(|spec| spec.max_replicas), Some(9), "it is not ours");
+
+    api.delete("theirs", &DeleteParams::default()).await?;
+    // The plane has no metrics: that is what is left to say.
+    world.condition(ODIN, "Autoscaling", "False", "NoMetric").await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use wsgateway_config::{Shed, ShedReason};
 use wsgateway_crds::{DisruptionKind, Even, RebalanceMode};
 
-use super::{Moves, Observed, Pod, Stage, Wanted, instruct, is_disturbed};
+use super::{Moves, Observed, Pod, Stage, Wanted, ending, instruct};
 
 /// Between two of them: clients that were moved are counted where they are now, and a load balancer that leads them back to
 /// where they were costs little.
@@ -64,7 +64,7 @@ fn is_calm(pods: &[Pod<'_>], replicas: i32, observed: &Observed<'_>) -> bool {
     };
     usize::try_from(replicas) == Ok(pods.len())
         && pods.iter().all(is_there)
-        && !is_disturbed(observed)
+        && ending(observed) == 0
 }
 
 fn count(pods: &[Pod<'_>]) -> u64 {

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use wsgateway_config::ShedReason;
 use wsgateway_crds::DisruptionKind;
 
-use super::{Moves, Observed, Pod, Stage, Wanted, instruct, is_disturbed};
+use super::{Moves, Observed, Pod, Stage, Wanted, ending, instruct};
 
 /// Pods whose clients are moved in this part of a minute may go at the same time.
 const BATCHES_PER_MINUTE: u64 = 6;
@@ -74,7 +74,7 @@ fn next(
     if let Some(until) = observed.moved_enough_until {
         return Err(Stage::Resting { surplus, until });
     }
-    if !is_disturbed(observed) {
+    if ending(observed) == 0 {
         mark(pods, surplus, observed.now, wanted).map_err(|(room, needed)| Stage::NoRoom {
             room,
             needed,

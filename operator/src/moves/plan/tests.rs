@@ -1,6 +1,7 @@
 //! Steps in a cluster that is a model: Kubernetes starts and ends pods, these hand over clients as told, and who is sent away
 //! comes back where the Service leads it.
 
+use k8s_openapi::jiff::Timestamp;
 use rstest::rstest;
 use wsgateway_crds::RebalanceMode;
 
@@ -28,6 +29,8 @@ struct Cluster {
     replicas: i32,
     wanted: Wanted,
     pods: Vec<Member>,
+    /// Pods that somebody else ends.
+    ending: Vec<Member>,
     /// How often each client was moved.
     moved: Vec<u32>,
     /// Clients that were cut off by the end of a pod.
@@ -91,6 +94,7 @@ impl Cluster {
             replicas: pods,
             wanted: Wanted { rebalance: rebalance(mode), ..want(pods) },
             pods: Vec::new(),
+            ending: Vec::new(),
             moved: vec![0; clients],
             cut: 0,
             now: 10_000,
@@ -144,8 +148,12 @@ impl Cluster {
     }
 
     fn connect(&mut self, client: usize) {
-        let open: Vec<usize> =
+        let mut open: Vec<usize> =
             (0..self.pods.len()).filter(|at| self.is_open(&self.pods[*at])).collect();
+        if open.is_empty() {
+            // It tries again, until one is.
+            open.extend((0..self.pods.len()).filter(|at| self.pods[*at].facts.view.ready));
+        }
         let chosen = match self.balancer {
             Balancer::Random => open[self.random.usize(..open.len())],
             Balancer::LeastConnections => {
@@ -158,13 +166,21 @@ impl Cluster {
     /// Gateways send clients away for a second.
     fn gateways(&mut self) {
         let mut away = Vec::new();
+        for pod in self.ending.iter_mut().filter(|pod| self.now >= pod.told_at + DELAY_SECONDS) {
+            let count =
+                pod.clients.len().min(usize::try_from(self.wanted.per_minute / 60).unwrap());
+            away.extend(pod.clients.drain(..count));
+        }
+        self.ending.retain(|pod| !pod.clients.is_empty());
         for pod in &mut self.pods {
             let Some(shed) = pod.facts.view.shed.clone() else { continue };
             if self.now < pod.told_at + DELAY_SECONDS {
                 continue;
             }
             let beyond = pod.clients.len().saturating_sub(usize::try_from(shed.keep).unwrap());
-            let count = beyond.min(usize::try_from(shed.per_minute / 60).unwrap().max(1));
+            // At least one a second, but for those at rest: one a minute is as good as none.
+            let pace = if shed.per_minute == 1 { 0 } else { (shed.per_minute / 60).max(1) };
+            let count = beyond.min(usize::try_from(pace).unwrap());
             away.extend(pod.clients.drain(..count));
         }
         self.fastest = self.fastest.max(away.len() as u64);
@@ -175,7 +191,7 @@ impl Cluster {
     }
 
     fn operator(&mut self) {
-        for pod in &mut self.pods {
+        for pod in self.pods.iter_mut().chain(&mut self.ending) {
             let connections = u32::try_from(pod.clients.len()).unwrap();
             let closed = self.now >= pod.told_at + DELAY_SECONDS;
             let shed = pod.facts.view.shed.as_ref().filter(|_| closed).map(|shed| shed.id.clone());
@@ -183,7 +199,8 @@ impl Cluster {
             pod.facts.seen = Seen::Answered(report);
             pod.facts.full = connections >= CAPACITY;
         }
-        let pods: Vec<PodFacts> = self.pods.iter().map(|pod| pod.facts.clone()).collect();
+        let pods = self.pods.iter().chain(&self.ending).map(|pod| pod.facts.clone());
+        let pods: Vec<PodFacts> = pods.collect();
         let since_rebalance = self.last_rebalance.map(|last| self.now - last);
         let observed = Observed { now: self.now, since_rebalance, ..look(&pods, self.replicas) };
         let plan = plan(&observed, self.wanted);
@@ -199,6 +216,19 @@ impl Cluster {
             }
             (pod.facts.view.accepts, pod.facts.view.shed) = (stance.accepts, stance.shed);
         }
+    }
+
+    /// Somebody evicts a pod, if possible one that hands no clients over: it does so now, and another one is started in its
+    /// place.
+    fn evict(&mut self) {
+        let (pods, marked) =
+            (self.pods.iter().enumerate(), |pod: &Member| pod.facts.view.shed.is_some());
+        let chosen =
+            pods.filter(|(_, pod)| !pod.clients.is_empty()).min_by_key(|(_, pod)| marked(pod));
+        let mut pod = self.pods.remove(chosen.unwrap().0);
+        (pod.facts.view.terminating, pod.facts.view.ready) = (true, false);
+        pod.told_at = self.now;
+        self.ending.push(pod);
     }
 
     fn run(&mut self, seconds: i64) {
@@ -414,6 +444,97 @@ fn pods_that_never_served_go_at_once_and_missing_ones_need_not_come() {
     assert_eq!((plan_of(3, 2).replicas, plan_of(3, 2).changes), (2, vec![]));
     assert_eq!(plan_of(5, 2).replicas, 3, "two that Kubernetes has not made");
     assert_eq!(plan_of(3, 0).replicas, 0, "everything stops");
+}
+
+#[rstest]
+fn clients_of_pods_that_somebody_evicts_and_ours_together_are_moved_at_one_pace(
+    #[values(Balancer::Random, Balancer::LeastConnections)] balancer: Balancer,
+    #[values((4, 3, 1_500), (3, 5, 2_000), (40, 30, 9_000))] size: (i32, i32, usize),
+    #[values(6, 9, 12)] begins: i64,
+    #[values(1, 2)] evicted: u64,
+    #[values(1, 2)] seed: u64,
+) {
+    let (from, to, clients) = size;
+    let mut cluster = Cluster::new(from, clients, balancer, RebalanceMode::Auto, seed);
+    cluster.wanted.replicas = to;
+    cluster.run(begins);
+    cluster.fastest = 0;
+    (0..evicted).for_each(|_| cluster.evict());
+    while !cluster.ending.is_empty() {
+        cluster.run(1);
+    }
+    // Two at once are twice as fast, which nobody can help; ours wait for both.
+    let pace = u64::from(cluster.wanted.per_minute / 60);
+    let by_chance = cluster.pods.len() as u64;
+    assert!(cluster.fastest <= evicted * pace + by_chance, "{} a second", cluster.fastest);
+    cluster.fastest = 0;
+    let settled = |cluster: &Cluster| {
+        cluster.stages.iter().rev().take(60).all(|stage| *stage == Stage::Settled)
+    };
+    while !settled(&cluster) {
+        assert!(cluster.now < 20_000, "{:?}", cluster.stages.last());
+        cluster.run(2);
+    }
+    assert_eq!(cluster.pods.len(), usize::try_from(to).unwrap());
+    cluster.check_rest();
+}
+
+#[rstest]
+#[case::nobody(&[], None, false)]
+#[case::one(&[40], None, true)]
+#[case::two(&[40, 3], None, true)]
+#[case::empty_ones(&[0, 0], None, false)]
+#[case::one_of_them_is_empty(&[0, 1], None, true)]
+#[case::within_its_grace_period(&[40], Some(990), true)]
+#[case::held_by_somebody_long_after_it(&[40], Some(900), false)]
+fn pods_that_hand_clients_over_wait_for_those_that_somebody_else_ends(
+    #[values(ShedReason::Drain, ShedReason::Rebalance)] reason: ShedReason,
+    #[case] evicted: &[u32],
+    #[case] grace_ends: Option<i64>,
+    #[case] waits: bool,
+) {
+    let keep = if reason == ShedReason::Drain { 0 } else { 400 };
+    let begun = instruct(reason, 990, (keep, 500), 500, 6_000);
+    let mut marked = facts("a", 900 - u32::try_from(keep).unwrap());
+    (marked.view.accepts, marked.view.shed) = (false, Some(begun.clone()));
+    let others = [facts("b", 300), facts("c", 300)];
+    let ends = evicted.iter().map(|clients| {
+        let mut pod = facts(&format!("evicted-{clients}"), *clients);
+        (pod.view.terminating, pod.view.ready) = (true, false);
+        pod.view.ends = grace_ends.map(|at| Timestamp::from_second(at).unwrap());
+        pod
+    });
+    let pods: Vec<PodFacts> = [marked].into_iter().chain(others).chain(ends).collect();
+    let wanted = if reason == ShedReason::Drain { want(2) } else { want(3) };
+    let wanted = Wanted { rebalance: rebalance(RebalanceMode::Auto), ..wanted };
+    let now = plan(&look(&pods, 3), wanted);
+    if !waits {
+        assert!(now.changes.is_empty() && !matches!(now.stage, Stage::Yielding { .. }), "{now:?}");
+        return;
+    }
+    let ending = evicted.iter().filter(|clients| **clients > 0).count();
+    assert!(matches!(now.stage, Stage::Yielding { ending: found, .. } if found == ending));
+    assert_eq!(now.stage.is_shrinking(), reason == ShedReason::Drain);
+    assert!(now.is_busy() && now.replicas == 3);
+    let rests = now.changes[0].1.shed.clone().unwrap();
+    assert_eq!((&rests.id, rests.keep, rests.per_minute), (&begun.id, keep, 1), "the same");
+    assert!(!now.changes[0].1.accepts, "its entrance stays closed");
+
+    // Its deadline does not pass meanwhile, and it is told once.
+    let mut pods = pods;
+    pods[0].view.shed = Some(rests);
+    let later = plan(&Observed { now: 1_004, ..look(&pods, 3) }, wanted);
+    assert_eq!((later.changes, later.replicas), (vec![], 3));
+    // They are gone: it goes on, with a deadline of its own.
+    pods.truncate(3);
+    let again = plan(&Observed { now: 90_000, ..look(&pods, 3) }, wanted);
+    let goes_on = again.changes[0].1.shed.clone().unwrap();
+    assert_eq!((goes_on.id, goes_on.keep, goes_on.per_minute), (begun.id, keep, 6_000));
+    assert!(goes_on.until > 90_000 && goes_on.until < 91_000 && !again.changes[0].1.accepts);
+    // Or it is called off, if it is wanted meanwhile.
+    let back =
+        plan(&look(&pods, 3), Wanted { rebalance: rebalance(RebalanceMode::Off), ..want(3) });
+    assert_eq!(back.changes, [("a".to_owned(), Stance { accepts: true, shed: None })]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::Timestamp;
 use rstest::rstest;
 
 use super::*;
@@ -202,6 +203,7 @@ impl Cluster {
             sets: &self.sets,
             pods: Some(&self.pods),
             pinned: self.pinned.clone(),
+            now: 0,
         };
         let (replicas, trial) = (self.replicas, self.trial);
         let wanted = Wanted { template, replicas, per_minute: 60, may_begin, trial };
@@ -368,6 +370,7 @@ fn a_pod_goes_only_if_there_is_room_for_its_clients() {
             sets: &sets,
             pods: Some(&pods),
             pinned: Some("b".to_owned()),
+            now: 0,
         };
         let plan = plan(&observed, wanted("b", 2));
         (plan.stage, plan.sets)
@@ -395,6 +398,7 @@ fn the_next_pods_wait_for_those_that_hand_their_clients_over() {
             sets: &sets,
             pods: Some(pods),
             pinned: Some("b".to_owned()),
+            now: 0,
         };
         plan(&observed, wanted("b", 2)).sets
     };
@@ -407,6 +411,40 @@ fn the_next_pods_wait_for_those_that_hand_their_clients_over() {
     assert_eq!(steps(&pods), [(sets[1].clone(), Action::Scale(0))], "it has ended, or its node");
 }
 
+#[rstest]
+#[case::an_old_one("a", Some(9), None, true)]
+#[case::a_new_one("b", Some(9), None, true)]
+#[case::a_new_one_that_is_empty("b", Some(0), None, false)]
+#[case::within_its_grace_period("b", Some(9), Some(80), true)]
+#[case::held_by_somebody_long_after_it("b", Some(9), Some(60), false)]
+#[case::on_a_node_that_is_down("b", None, None, false)]
+fn no_pod_goes_while_somebody_else_ends_one_with_clients(
+    #[case] template: &str,
+    #[case] clients: Option<u32>,
+    #[case] grace_ends: Option<i64>,
+    #[case] waits: bool,
+) {
+    let sets = [set("b", 2, Owner::Deployment), set("a", 1, Owner::Gateway)];
+    let mut evicted = pod("e", template, false, clients.unwrap_or_default());
+    evicted.view.terminating = true;
+    evicted.view.ends = grace_ends.map(|at| Timestamp::from_second(at).unwrap());
+    evicted.seen = if clients.is_none() { Seen::Silent } else { evicted.seen };
+    let pods = [pod("n1", "b", true, 0), pod("n2", "b", true, 0), pod("o1", "a", true, 9), evicted];
+    let observed = Observed {
+        deployment: Some(running("b")),
+        sets: &sets,
+        pods: Some(&pods),
+        pinned: Some("b".to_owned()),
+        now: 100,
+    };
+    let next = plan(&observed, wanted("b", 2)).sets;
+    let goes = vec![(sets[1].clone(), Action::Scale(0))];
+    assert_eq!(next, if waits { Vec::new() } else { goes });
+    assert!(!observed.is_choosing());
+    let chosen = [set("b", 2, Owner::Deployment), set("a", 0, Owner::Gateway)];
+    assert!(Observed { sets: &chosen, ..observed }.is_choosing(), "before one is chosen");
+}
+
 #[test]
 fn before_the_pods_are_known_no_set_is_touched() {
     let sets = [set("b", 2, Owner::Deployment), set("a", 0, Owner::Gateway)];
@@ -415,6 +453,7 @@ fn before_the_pods_are_known_no_set_is_touched() {
         sets: &sets,
         pods: None,
         pinned: Some("b".to_owned()),
+        now: 0,
     };
     let plan = plan(&observed, wanted("b", 2));
     assert_eq!((plan.sets.len(), plan.pin.as_deref()), (0, Some("b")));
@@ -429,6 +468,7 @@ fn without_a_ready_new_pod_the_old_ones_serve_again() {
         sets: &sets,
         pods: Some(&pods),
         pinned: Some("b".to_owned()),
+        now: 0,
     };
     let plan = plan(&observed, wanted("b", 2));
     assert_eq!((plan.pin, plan.sets.len()), (None, 0));
@@ -479,6 +519,7 @@ fn tried(trial: Trial, clients: u32) -> Plan {
         sets: &sets,
         pods: Some(&pods),
         pinned: Some("b".to_owned()),
+        now: 0,
     };
     plan(&observed, Wanted { trial, ..wanted("b", 2) })
 }

@@ -121,12 +121,12 @@ impl<'a> World<'a> {
         useless.map(|set| ((*set).clone(), Action::Delete)).collect()
     }
 
-    /// Whether pods are on their way out: the next ones wait for them.
+    /// Whether pods are on their way out, whoever ends them: the next ones wait for them.
     fn is_going(&self, detached: &[&Set]) -> bool {
         let wanted: i64 = detached.iter().map(|set| i64::from(set.replicas)).sum();
         let current = self.old.iter().filter(|pod| pod.is_current()).count();
         let is_unknown = |pod: &&PodFacts| pod.seen == Seen::NotAsked && pod.view.ready;
-        self.old.iter().any(|pod| pod.view.terminating && !pod.is_idle())
+        self.new.iter().chain(&self.old).any(|pod| pod.is_ending(self.observed.now))
             || i64::try_from(current).unwrap_or(i64::MAX) > wanted
             || self.old.iter().any(is_unknown)
     }

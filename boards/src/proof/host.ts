@@ -1,0 +1,166 @@
+/** What is done to the cluster and to processes of its pods, which run on this machine. */
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export const NAMESPACE = 'wsgateway-monitoring';
+export const SYSTEM = 'wsgateway-system';
+
+/** Runs kubectl; what it prints. */
+export async function kubectl(...args: string[]): Promise<string> {
+  const { stdout } = await run('kubectl', args, { maxBuffer: 1 << 26 });
+  return stdout;
+}
+
+export interface Pod {
+  readonly name: string;
+  readonly namespace: string;
+  readonly uid: string;
+  readonly ip: string;
+  readonly ready: boolean;
+}
+
+interface PodObject {
+  metadata: { name: string; namespace: string; uid: string; deletionTimestamp?: string };
+  spec: { containers: { name: string }[] };
+  status: { podIP?: string; phase?: string; conditions?: { type: string; status: string }[] };
+}
+
+/** Pods by label that are not being deleted. */
+export async function pods(namespace: string, selector: string): Promise<Pod[]> {
+  const list = JSON.parse(await kubectl('-n', namespace, 'get', 'pods', '-l', selector, '-o', 'json')) as { items: PodObject[] };
+  return list.items
+    .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+    .map(({ metadata, status }) => ({
+      name: metadata.name,
+      namespace: metadata.namespace,
+      uid: metadata.uid,
+      ip: status.podIP ?? '',
+      ready: status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false,
+    }));
+}
+
+export const gatewayPods = (gateway: string) =>
+  pods(NAMESPACE, `app.kubernetes.io/name=wsgateway,app.kubernetes.io/instance=${gateway}`);
+export const operatorPods = () => pods(SYSTEM, 'app.kubernetes.io/component=operator');
+
+/** The address of a Service. */
+export async function service(namespace: string, name: string): Promise<string> {
+  return (await kubectl('-n', namespace, 'get', 'service', name, '-o', 'jsonpath={.spec.clusterIP}')).trim();
+}
+
+/** The processes of a pod, but for the one that holds its namespaces. */
+export function pidsOf(uid: string): number[] {
+  const found: number[] = [];
+  for (const entry of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const groups = readFileSync(`/proc/${entry}/cgroup`, 'utf8');
+      const name = readFileSync(`/proc/${entry}/comm`, 'utf8').trim();
+      const ours = groups.includes(uid) || groups.includes(uid.replaceAll('-', '_'));
+      if (ours && name !== 'pause') found.push(Number(entry));
+    } catch {
+      // It ended while it was looked at.
+    }
+  }
+  if (found.length === 0) throw new Error(`the processes of pod ${uid} are not on this machine`);
+  return found;
+}
+
+export function signal(uid: string, name: NodeJS.Signals): void {
+  for (const pid of pidsOf(uid)) process.kill(pid, name);
+}
+
+/** Sets the limit of open files of a pod's processes to some more than are open. Returns what gives the old one back. */
+export async function limitFiles(uid: string, spare: number): Promise<() => Promise<void>> {
+  const changed: [number, string][] = [];
+  for (const pid of pidsOf(uid)) {
+    const open = readdirSync(`/proc/${pid}/fd`).length;
+    const before = /Max open files\s+(\d+)\s+(\d+)/.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'));
+    if (!before) throw new Error('no limit of open files');
+    changed.push([pid, `${before[1]}:${before[2]}`]);
+    await run('prlimit', ['--pid', String(pid), `--nofile=${open + spare}:${before[2]}`]);
+  }
+  return async () => {
+    for (const [pid, limit] of changed) await run('prlimit', ['--pid', String(pid), `--nofile=${limit}`]).catch(() => undefined);
+  };
+}
+
+/** Sets the memory limit of a pod's container to hardly more than it uses. Returns what gives the old one back. */
+export function limitMemory(uid: string): () => void {
+  const [pid] = pidsOf(uid);
+  const resident = 1_024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+  const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8');
+  const first = /^\d+:memory:(.+)$/m.exec(groups);
+  const second = /^0::(.+)$/m.exec(groups);
+  const file = first ? `/sys/fs/cgroup/memory${first[1]}/memory.limit_in_bytes` : `/sys/fs/cgroup${second?.[1]}/memory.max`;
+  if (!existsSync(file)) throw new Error(`no ${file}`);
+  const before = readFileSync(file, 'utf8').trim();
+  writeFileSync(file, String(Math.round(resident / 0.96)));
+  return () => {
+    writeFileSync(file, before);
+  };
+}
+
+/** Lets the processes of a pod run a sixth of the time, until the returned function is called. */
+export function starve(uid: string): () => void {
+  const timer = setInterval(() => {
+    signal(uid, 'SIGSTOP');
+    setTimeout(() => signal(uid, 'SIGCONT'), 250);
+  }, 300);
+  return () => {
+    clearInterval(timer);
+    setTimeout(() => signal(uid, 'SIGCONT'), 300);
+  };
+}
+
+export interface Logged {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly line: string;
+}
+
+/** Follows the logs of all pods of some namespaces, those that come later, too. */
+export class Logs {
+  readonly entries: Logged[] = [];
+  readonly #followed = new Set<string>();
+  readonly #children: ChildProcess[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(readonly namespaces: readonly string[]) {}
+
+  start(): void {
+    this.#timer = setInterval(() => void this.#look().catch(() => undefined), 2_000);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    for (const child of this.#children) child.kill();
+  }
+
+  async #look(): Promise<void> {
+    for (const namespace of this.namespaces) {
+      const list = JSON.parse(await kubectl('-n', namespace, 'get', 'pods', '-o', 'json')) as { items: PodObject[] };
+      for (const { metadata, spec, status } of list.items) {
+        if (status.phase !== 'Running' || this.#followed.has(metadata.uid)) continue;
+        this.#followed.add(metadata.uid);
+        for (const { name } of spec.containers) this.#follow(namespace, metadata.name, name);
+      }
+    }
+  }
+
+  #follow(namespace: string, pod: string, container: string): void {
+    const child = spawn('kubectl', ['-n', namespace, 'logs', '-f', pod, '-c', container], { stdio: ['ignore', 'pipe', 'ignore'] });
+    this.#children.push(child);
+    let rest = '';
+    child.stdout.on('data', (data: Buffer) => {
+      const lines = (rest + data.toString()).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) this.add({ namespace, pod, container }, line);
+    });
+  }
+
+  add(labels: Readonly<Record<string, string>>, line: string): void {
+    if (this.entries.length < 200_000) this.entries.push({ labels, line });
+  }
+}
