@@ -82,6 +82,10 @@ skew: ## Operator and gateway of the last release next to those of this checkout
 keda: ## The real KEDA scales a WsGateway by a real Prometheus (builds both first: about 8 minutes once)
 	@hack/keda
 
+.PHONY: traces
+traces: ## A message and a reconciliation, as the real Jaeger shows them (builds it first: about 4 minutes once)
+	@hack/traces
+
 .PHONY: advisories
 advisories: ## Known vulnerabilities in dependencies (needs the internet)
 	hack/cargo-deny check advisories

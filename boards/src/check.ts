@@ -49,19 +49,23 @@ function checkPromql(where: string, expr: string, variables?: Readonly<Record<st
   if (/\b(rate|increase)\(/.test(expr) && variables === undefined && /\[\d+\w\]/.test(expr)) {
     fail(where, 'has a fixed window: use $__rate_interval or $__range');
   }
-  for (const { metric, matchers } of metricsOf(text).selectors) {
+  const { selectors, labels: grouped } = metricsOf(text);
+  const there = new Set(OF_TARGETS);
+  for (const { metric, matchers } of selectors) {
     const known = metricOf(metric);
     const labels = known ? Object.keys(known.labels) : (OTHERS[metric] ?? recorded().get(metric));
     if (!labels) {
       fail(where, `there is no metric ${metric || text} in docs/metrics.json`);
       continue;
     }
+    for (const label of labels) there.add(label);
     for (const { label, op, value } of matchers) {
       if (!labels.includes(label) && !OF_TARGETS.includes(label)) fail(where, `${metric} has no label ${label}`);
       const values = known?.labels[label];
       if (op === '=' && values && !values.includes(value)) fail(where, `${metric} has no ${label}="${value}"`);
     }
   }
+  for (const label of grouped) if (!there.has(label)) fail(where, `groups by ${label}, which none of its metrics has`);
 }
 
 /** The lines of real programs that the proof wrote down. */
@@ -109,6 +113,9 @@ function checkBoard(board: Board, entries: readonly Entry[]): number {
       if (panel.loki) checkLogql(where, expr, entries);
       else checkPromql(where, expr);
     }
+  }
+  for (const { name, expr } of assemble(board).annotations?.list ?? []) {
+    if (expr !== undefined) checkPromql(`${board.name} / annotation ${name}`, expr);
   }
   const titles = board.rows.flatMap((row) => row.panels.map((panel) => panel.title));
   if (new Set(titles).size < titles.length) fail(board.name, 'two panels have the same title');

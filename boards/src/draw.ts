@@ -1,8 +1,8 @@
 /**
  * Draws the boards from what hack/monitoring measured: a page for each board, and pictures of it in light and dark.
  *
- *   draw.ts RESULTS FOLDER
- *   draw.ts RESULTS --docs    pictures and the table of alerts into docs/, real log lines into boards/lines
+ *   draw.ts RESULTS [MORE...] FOLDER   MORE: results of runs that caused some of the faults again
+ *   draw.ts RESULTS [MORE...] --docs   pictures and the table of alerts into docs/, real log lines into boards/lines
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -64,6 +64,12 @@ function logLines(panel: Panel, results: Results): Line[] {
       values.set(time, unwrap === undefined ? before + 1 : Math.max(before, Number(entry.labels[unwrap])));
       series.set(by === undefined ? '' : name, values);
     }
+    // Nothing was logged: a count of 0, and no value.
+    if (unwrap === undefined) {
+      for (const values of series.values()) {
+        for (let at = Math.ceil(results.start / COLUMN) * COLUMN; at < results.end; at += COLUMN) values.set(at, values.get(at) ?? 0);
+      }
+    }
     for (const [label, values] of series) found.push({ label, values: [...values].sort((a, b) => a[0] - b[0]) });
   }
   return found;
@@ -124,14 +130,14 @@ function page(board: Board, results: Results): string {
     start: results.start,
     end: results.end,
   };
-  const read = (file: string) => readFileSync(file, 'utf8');
+  const text = (file: string) => readFileSync(file, 'utf8');
   const script = (text: string) => `<script>${text.replaceAll('</script', '<\\/script')}</script>`;
   return [
     `<!doctype html><meta charset="utf-8"><title>${board.title}</title>`,
-    `<style>${read(join(uplot, '../uPlot.min.css'))}${read(join(folder, 'page.css'))}</style><main id="board"></main>`,
-    script(read(join(uplot, '../uPlot.iife.min.js'))),
+    `<style>${text(join(uplot, '../uPlot.min.css'))}${text(join(folder, 'page.css'))}</style><main id="board"></main>`,
+    script(text(join(uplot, '../uPlot.iife.min.js'))),
     script(`const DATA = ${JSON.stringify(data)};`),
-    script(read(join(folder, 'page.js'))),
+    script(text(join(folder, 'page.js'))),
   ].join('\n');
 }
 
@@ -176,11 +182,21 @@ function publish(results: Results, from: string): void {
   writeFileSync(join(ROOT, 'boards/lines/lines.json'), readFileSync(`${from}.lines.json`));
 }
 
+const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Results;
+
+/** With what another run fired that caused some of the faults again. */
+function joined(results: Results, more: Results): Results {
+  const missing = more.fired.filter(({ alert }) => results.never.includes(alert));
+  const never = results.never.filter((alert) => !missing.some((one) => one.alert === alert));
+  return { ...results, fired: [...results.fired, ...missing], never };
+}
+
 async function main(): Promise<void> {
-  const [from, to] = process.argv.slice(2);
+  const to = process.argv.at(-1);
+  const [from, ...more] = process.argv.slice(2, -1);
   const folder = to === '--docs' ? join(ROOT, 'docs/boards') : to;
   if (!from || !folder) throw new Error('name the results, and a folder or --docs');
-  const results = JSON.parse(readFileSync(from, 'utf8')) as Results;
+  const results = more.reduce((sum, file) => joined(sum, read(file)), read(from));
   mkdirSync(folder, { recursive: true });
   const found = execFileSync(join(ROOT, 'hack/chromium')).toString();
   const executablePath = /^chromium: (\S+)/m.exec(found)?.[1] as string;

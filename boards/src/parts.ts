@@ -229,16 +229,16 @@ export function links(self: string): Builder<dashboard.DashboardLink>[] {
   return [...boards, runbook];
 }
 
-/** Marks when pods began to hand over clients, and what for. */
+/** Marks the time in which clients are to be moved, and what for. */
 function handovers(): Builder<dashboard.AnnotationQuery> {
   return new dashboard.AnnotationQueryBuilder()
     .name('Clients are moved')
     .datasource(PROMETHEUS)
     .enable(true)
     .iconColor('blue')
-    .expr(`sum by (namespace, gateway, kind) (increase(wsgateway_operator_disruptions_total{${CHOSEN}}[$__rate_interval])) > 0`)
-    .step('60s')
-    .titleFormat('{{kind}}')
+    .expr(`sum by (namespace, gateway, plan) (wsgateway_operator_gateway_plan_clients_left{${CHOSEN}}) > 0`)
+    .step('30s')
+    .titleFormat('{{plan}}')
     .textFormat('{{namespace}}/{{gateway}}');
 }
 

@@ -13,6 +13,7 @@ mod pod;
 mod protocols;
 mod redis;
 mod stream;
+mod tracing;
 
 use kube::ResourceExt as _;
 use wsgateway_config::{Log, Protocol};
@@ -53,6 +54,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
     let paces = fleet::paces(spec, &mut errors);
     let odin = protocols.served.contains(&Protocol::Odin);
     let derived = size(spec, &mut limits, odin, &pod.resources, &mut errors);
+    let (tracing, tracing_headers) = tracing::tracing(spec, &mut errors);
     let valid = ValidGateway {
         namespace: gateway.namespace().unwrap_or_else(|| "default".to_owned()),
         name,
@@ -77,6 +79,8 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         rebalance: fleet::rebalance(&spec.rebalance, paces.rebalance, &mut errors),
         disruption: fleet::disruption(&spec.disruption, &mut errors),
         monitoring: fleet::monitoring(&spec.monitoring, &mut errors),
+        tracing,
+        tracing_headers,
         network: network::network(&spec.network, &mut errors),
         pod,
         expose: expose::expose(&spec.expose, &mut errors),

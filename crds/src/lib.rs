@@ -53,13 +53,13 @@ pub use secrets::{
 pub use spec::{
     AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
     CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Disruption, Expose,
-    ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, Heartbeat,
+    ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, HeadersSecret, Heartbeat,
     ImagePullPolicy, IpFamily, IpFamilyPolicy, Keda, Listener, LogLevel, MetricsSource, Monitoring,
     Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol, RateLimits,
     Rebalance, RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown, ScheduleEntry,
     SecretName, ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols,
-    TaintEffect, TokenSecret, Toleration, TolerationOperator, TopologySpread, UserPasswordSecret,
-    WhenUnsatisfiable,
+    TaintEffect, TokenSecret, Toleration, TolerationOperator, TopologySpread, Tracing,
+    UserPasswordSecret, WhenUnsatisfiable,
 };
 pub use status::{
     DisruptionKind, DisruptionStatus, Endpoints, HaltStatus, Ownership, PodState, PodStatus,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::spec::{
     Autoscaling, Capacity, Channels, Disruption, Expose, History, Listener, LogLevel, Monitoring,
     Nats, Network, Odin, Pod, RateLimits, Rebalance, Redis, Rollout, SlowConsumer, Stream, Symbols,
+    Tracing,
 };
 use crate::status::WsGatewayStatus;
 
@@ -97,6 +98,8 @@ pub const VERSION: &str = "v1alpha1";
     .message("capacity.outboxPerConnection must be at least three times stream.maxMessageSize, or two large \
               messages in a row could close a client that reads well: raise it (a pod's memory follows, for a tenth of its connections) \
               or lower stream.maxMessageSize"),
+    validation = Rule::new("!has(self.tracing) || !has(self.redis)")
+    .message("tracing follows headers of NATS messages, and Redis carries none: leave tracing out"),
     validation = Rule::new(
         "!has(self.redis) || quantity(self.capacity.outboxPerConnection).compareTo(\
          quantity(self.redis.maxMessageSize).add(quantity(self.redis.maxMessageSize))\
@@ -178,6 +181,10 @@ pub struct WsGatewaySpec {
     /// What Prometheus sees.
     #[serde(default)]
     pub monitoring: Monitoring,
+    /// Traces of messages, sent to an OTLP receiver. Messages of NATS alone: Redis carries no headers. Default: none, and
+    /// no header is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
     /// Who may connect, where the operator makes NetworkPolicies.
     #[serde(default)]
     pub network: Network,

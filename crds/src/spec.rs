@@ -18,6 +18,7 @@ mod rebalance;
 mod redis;
 mod rollout;
 mod stream;
+mod tracing;
 
 pub use autoscaling::{Autoscaling, Keda, MetricsSource, ScaleDown, ScheduleEntry};
 pub use capacity::{Capacity, CommandRate, RateLimits, SlowConsumer};
@@ -44,3 +45,4 @@ pub use rebalance::{Rebalance, RebalanceMode};
 pub use redis::{Redis, RedisSecret};
 pub use rollout::Rollout;
 pub use stream::{AdoptionPolicy, Compression, DeletionPolicy, Storage, Stream};
+pub use tracing::{HeadersSecret, Tracing};

@@ -54,6 +54,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
             connections_per_minute: gateway.rollout.connections_per_minute,
         },
         log: gateway.log,
+        tracing: gateway.tracing.clone(),
         ..GatewayConfig::new(name, source)
     };
     // Written out, so that the configuration shows which channels symbols are.

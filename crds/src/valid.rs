@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use wsgateway_config::{
     CommandRate, Heartbeat, History, Log, Millis, Odin, Protocol, Rule, SlowConsumer, StreamConfig,
-    Symbols,
+    Symbols, Tracing,
 };
 
 use crate::{
@@ -64,6 +64,10 @@ pub struct ValidGateway {
     pub disruption: ValidDisruption,
     /// What Prometheus sees.
     pub monitoring: ValidMonitoring,
+    /// Traces of messages.
+    pub tracing: Tracing,
+    /// Where the headers of requests to the receiver of traces are.
+    pub tracing_headers: Option<SecretKey>,
     /// Who may connect.
     pub network: ValidNetwork,
     /// The pods.

@@ -123,6 +123,12 @@ fn companions(path: &str) -> Vec<(String, Value)> {
         "pod.topologySpread[]" => {
             &[("topologyKey", "rack"), ("whenUnsatisfiable", "DoNotSchedule")]
         }
+        "tracing" | "tracing.headersSecret" => {
+            return vec![
+                ("tracing.endpoint".to_owned(), json!("http://collector:4318")),
+                ("tracing.headersSecret.name".to_owned(), json!("collector")),
+            ];
+        }
         "expose.service" => &[("type", "LoadBalancer")],
         "expose.httpRoute" | "expose.httpRoute.parentRefs[]" => {
             return vec![("expose.httpRoute.parentRefs[].name".to_owned(), json!("public"))];

@@ -33,6 +33,7 @@ use crate::source::status::Status;
 use crate::source::{Losses, Sink};
 use crate::statistics;
 use crate::swap::Swap;
+use crate::trace::Tracer;
 pub(crate) use controls::Adapt;
 pub use controls::ReloadError;
 use controls::{Controls, Entrance, Reached, Recipe};
@@ -118,6 +119,7 @@ pub(crate) fn start_with(
     let (past, desk) = past(&config);
     let (hub, threads) = hub::start((&settings, handler), shards, &past, &readiness)?;
     let history = past.history.clone();
+    let tracer = Tracer::start(&config, &options.pod, &registry)?;
     let Front { entrance, site, metrics } = front(&config, state, (&hub, &history), &registry)?;
     let (admission, places) = (entrance.admission.clone(), Arc::clone(&entrance.places));
     let shortage = Shortage::new(
@@ -139,7 +141,15 @@ pub(crate) fn start_with(
     let rules = encoder.rules();
     let (gate, losses) = (readiness.gate("source"), Losses::default());
     let (status, ring) = (site.status.clone(), history.clone());
-    let sink = Sink { encoder, history: ring, hub: hub.clone(), status, gate, losses };
+    let sink = Sink {
+        encoder,
+        history: ring,
+        hub: hub.clone(),
+        status,
+        gate,
+        losses,
+        tracer: tracer.clone(),
+    };
     let stop_on_error = stop_source.clone().drop_guard();
     let (memory, source) =
         threads::start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;
@@ -154,10 +164,10 @@ pub(crate) fn start_with(
     stop_on_error.disarm();
     serving.open();
     tracing::info!(address = %client_addr, path = config.listener.path, shards, name = config.name, "listening");
+    let stops = (stop_http, stop_source, tracer.clone());
     let reached =
-        Reached { recipe, hub: hub.clone(), entrance, history, rules, site, port, metrics };
+        Reached { recipe, hub: hub.clone(), entrance, history, rules, site, port, metrics, tracer };
     let controls = Controls::new(config, reached);
-    let stops = (stop_http, stop_source);
     let parts = Some(Parts { admission, serving, threads, http, source, stops, _admin: admin });
     Ok(Running { client_addr, admin_addr, memory, hub, shedding, parts, readiness, controls })
 }

@@ -36,7 +36,11 @@ log and in /status of the admin port. Unknown keys are reported and ignored.
 Environment:
   RUST_LOG               log filter, such as info or gateway=debug (default: log.level of the file, or info)
   WSGATEWAY_LOG_FORMAT   json or text (default: text on a terminal)
-  WSGATEWAY_POD          name told to clients (default: the host's name)"
+  WSGATEWAY_POD          name told to clients (default: the host's name)
+  OTEL_EXPORTER_OTLP_HEADERS
+                         headers for the receiver of traces (tracing.endpoint of the file), as name=value,...
+  OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
+                         who sends the traces"
 )]
 struct Arguments {
     /// GatewayConfig file, as `wsgw render` prints it

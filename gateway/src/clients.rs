@@ -30,6 +30,7 @@ use crate::conn::outbox::memory::Meter;
 use crate::conn::slow::Bounds;
 use crate::conn::{Connection, Phase, Socket};
 use crate::counters::Totals;
+use crate::trace::Traced;
 use clock::Clock;
 use heartbeat::{Heartbeat, Pings};
 use reconfigure::Room;
@@ -83,6 +84,8 @@ pub(crate) struct Clients {
     gathering: VecDeque<(Duration, Timer)>,
     /// The buffer of frames for single connections.
     control: Vec<u8>,
+    /// Traced messages that are due and not written yet.
+    pub traced: Traced,
 }
 
 impl Clients {
@@ -108,6 +111,7 @@ impl Clients {
             silent: VecDeque::new(),
             gathering: VecDeque::new(),
             control: Vec::with_capacity(4 << 10),
+            traced: Traced::default(),
         }
     }
 

@@ -18,6 +18,8 @@ use dedupe::Dedupe;
 use previous::Previous;
 pub(crate) use rules::{Rules, Treatment};
 
+use crate::trace::{Received, Trace};
+
 /// Bodies shorter than this are not compressed: a dictionary of nothing saves a third at best, for the price of
 /// several writes.
 pub(crate) const MIN_DEFLATE: usize = 512;
@@ -35,6 +37,8 @@ pub(crate) struct Message {
     pub payload: Bytes,
     /// Why the channel has no value any more; `None` for a value.
     pub deleted: Option<Deleted>,
+    /// What it is traced by, if its publisher asks for that.
+    pub trace: Option<Box<Received>>,
 }
 
 /// One message, ready to send to anybody who subscribed.
@@ -52,6 +56,8 @@ pub(crate) struct Delivery {
     pub treatment: Treatment,
     /// Why the channel has no value any more; `None` for a value.
     pub deleted: Option<Deleted>,
+    /// What its shards need for their spans; `None` for nearly every message.
+    pub trace: Option<Arc<Trace>>,
     /// Where in the frame the data begins.
     data_at: u32,
     /// What the channel's rule calls it for odin.v1 clients.
@@ -211,6 +217,7 @@ impl Envelope {
             frame,
             treatment: ruling.treatment,
             deleted: message.deleted,
+            trace: message.trace.as_ref().map(|received| received.encoded(message, channel)),
             // A header and a channel of at most 64 KiB stand before it.
             data_at: u32::try_from(data_at).unwrap_or(u32::MAX),
             message_type: ruling.message_type,
@@ -246,6 +253,7 @@ mod tests {
             timestamp: 1_640_995_200_000,
             payload,
             deleted: None,
+            trace: None,
         }
     }
 

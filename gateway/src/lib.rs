@@ -29,5 +29,6 @@ mod source;
 mod statistics;
 mod swap;
 mod time;
+mod trace;
 
 pub use source::memory::{MemoryPublisher, PublishError};

@@ -22,6 +22,7 @@ use crate::encode::{Encoder, Message};
 use crate::history::History;
 use crate::hub::Hub;
 use crate::time::unix_ms;
+use crate::trace::Tracer;
 use status::Status;
 
 /// The stage behind the source: encode, then history, then hub.
@@ -35,6 +36,8 @@ pub(crate) struct Sink {
     /// unready at once, and clients are better off on a connection that goes on when NATS does.
     pub gate: Gate,
     pub losses: Losses,
+    /// Decides which messages are traced.
+    pub tracer: Tracer,
 }
 
 /// How often what the stream discarded is told at once, before the message behind it; further holes are gathered and told

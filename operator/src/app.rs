@@ -91,6 +91,7 @@ pub async fn client() -> Result<Client, StartError> {
 
 /// An operator that has its ports and has not begun.
 pub struct App {
+    registry: Registry,
     admin: AdminServer,
     triggers: Triggers,
     context: Arc<Context>,
@@ -116,7 +117,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         Scope::new(&options.namespaces).map_err(|error| StartError::Options(error.to_string()))?;
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
-    let meters = Meters::new(&registry)?;
+    let ledger = Ledger::new(Meters::new(&registry)?);
     let client = Requests::new(&registry)?.around(client);
     let readiness = Readiness::new();
     let watching = readiness.gate("watch");
@@ -135,15 +136,13 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
     let plain = client.clone();
     let client = election::fenced(client, lead.clone());
     let (registered, known_registered) = watch::channel(Registered::default());
-    let network = network_rules(&options, home.clone());
-    let (kinds, known) = watch::channel(BTreeSet::new());
-    let (wake, wakes) = wakes();
+    let ((kinds, known), (wake, wakes)) = (watch::channel(BTreeSet::new()), wakes());
     let triggers = controller::triggers(&client, &options, &scope, &known, (wakes, &metrics));
     let (children, writers) = children::empty();
+    let turns = Turns::new(options.rollouts_at_once.get().into(), turns_settle(&options));
     let pods = Arc::new(Pods::new(pace(&options)));
     let fared = metrics.by_gateway(&registry, &pods, &triggers.gateways)?;
-    let admin = admin::serve(options.admin, registry, readiness, axum::Router::new())?;
-    let turns = Turns::new(options.rollouts_at_once.get().into(), turns_settle(&options));
+    let admin = admin::serve(options.admin, registry.clone(), readiness, axum::Router::new())?;
     let context = Arc::new(Context {
         events: Events::new(client.clone()),
         links: nats::Links::new(wake.clone()),
@@ -152,8 +151,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         identity: Identity::new(options.cluster.as_deref()),
         client,
         lead,
-        options,
-        network,
+        network: network_rules(&options, home.clone()),
         children,
         metrics,
         gateways: triggers.gateways.clone(),
@@ -167,14 +165,15 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         spread: crate::live::Spread::default(),
         backoff: crate::backoff::Backoff::default(),
         turns,
-        ledger: Ledger::new(meters),
+        ledger,
         fared,
+        options,
     });
     let address = context.options.metrics_api.metrics_api_address;
     let metrics_api = MetricsApi::bind(&context, plain, home, registered)
         .map_err(|source| StartError::MetricsApi { address, source })?;
     let beside = Beside { scope, kinds, writers };
-    Ok(App { admin, triggers, context, elector, beside, watching, metrics_api })
+    Ok(App { registry, admin, triggers, context, elector, beside, watching, metrics_api })
 }
 
 fn seconds(seconds: NonZeroU32) -> Duration {
@@ -257,6 +256,11 @@ impl App {
         self.admin.address
     }
 
+    /// What /metrics shows.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Bound address of the metrics for autoscalers, if they are served.
     pub fn metrics_api_address(&self) -> Option<SocketAddr> {
         self.metrics_api.as_ref().map(MetricsApi::address)
@@ -266,7 +270,9 @@ impl App {
     /// reconciliations end, the rest is dropped, then the Lease is released. Ends earlier when the Lease is lost, with
     /// everything dropped where it stands.
     pub async fn run(self, stop: CancellationToken) -> Ended {
-        let Self { admin, triggers, context, elector, beside: given, watching, metrics_api } = self;
+        let Self {
+            admin, triggers, context, elector, beside: given, watching, metrics_api, ..
+        } = self;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             namespaces = context.options.namespaces.join(","),

@@ -27,8 +27,8 @@ use crate::kinds::{Concern, Kind};
 use crate::metrics::{Deed, Metrics};
 use crate::moves::Plan;
 use crate::rollout::Stage;
-use crate::unchanged;
 use crate::wake::{Name, Wake};
+use crate::{traces, unchanged};
 
 /// What was last written, by WsGateway.
 #[derive(Debug, Default)]
@@ -149,7 +149,15 @@ impl Applier<'_> {
             .filter(|desired| desired.kind != Kind::Deployment || !self.keeps_deployment)
             .filter(|desired| !desired.kind.is_autoscaler() || !waits);
         for desired in to_apply {
-            match self.one(&key, desired).await {
+            let span = traces::span!(
+                "object",
+                k8s.kind = desired.kind.as_str(),
+                k8s.name = desired.name.as_str(),
+                written = tracing::field::Empty
+            );
+            let one = traces::step(span.clone(), self.one(&key, desired)).await;
+            span.record("written", matches!(one, Ok(Some(_))));
+            match one {
                 Ok(written) if desired.kind == Kind::Deployment => {
                     let written = written.and_then(|object| object.try_parse().ok());
                     applied.deployment = written.map(Arc::new);

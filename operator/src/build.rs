@@ -152,8 +152,7 @@ impl Objects {
     /// Allows no evictions for now.
     pub(crate) fn hold_evictions(&mut self) {
         let budget = &mut self.disruption;
-        budget.spec.get_or_insert_default().max_unavailable =
-            Some(disruption::max_unavailable(true));
+        budget.spec.get_or_insert_default().max_unavailable = Some(max_unavailable(true));
         let annotations = budget.metadata.annotations.get_or_insert_default();
         annotations.insert(HOLDS_EVICTIONS.to_owned(), "true".to_owned());
     }

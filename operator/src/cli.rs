@@ -4,7 +4,10 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use wsgateway_config::OtlpEndpoint;
 use wsgateway_crds::Defaults;
+
+use crate::traces::{self, TracesSampler};
 
 /// Keeps WsGateways as specified: JetStream stream, gateway pods, Services, autoscaler, monitoring.
 ///
@@ -128,6 +131,41 @@ pub struct Options {
     /// Metrics for autoscalers.
     #[command(flatten)]
     pub metrics_api: MetricsApiOptions,
+    /// Traces of reconciliations.
+    #[command(flatten)]
+    pub tracing: TracingOptions,
+}
+
+/// Traces of reconciliations, sent by OTLP over HTTP. The other standard variables count, too: OTEL_SERVICE_NAME,
+/// OTEL_RESOURCE_ATTRIBUTES, and OTEL_EXPORTER_OTLP_HEADERS for headers with secrets.
+#[derive(Args, Clone, Debug)]
+pub struct TracingOptions {
+    /// Base address of an OTLP/HTTP receiver, such as http://collector.monitoring:4318. Empty: no traces.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        default_value = "",
+        hide_env_values = true,
+        value_parser = traces::endpoint,
+    )]
+    otlp_endpoint: Endpoint,
+    /// Which reconciliations are traced.
+    #[arg(long, env = "OTEL_TRACES_SAMPLER", default_value = "parentbased_always_on")]
+    pub traces_sampler: TracesSampler,
+    /// Part of the reconciliations that traceidratio traces, from 0 to 1.
+    #[arg(long, value_name = "RATIO", env = "OTEL_TRACES_SAMPLER_ARG", default_value = "1", value_parser = traces::ratio)]
+    pub traces_sampler_arg: f64,
+}
+
+/// Not an `Option` to clap, which would take it for an argument that may be missing.
+type Endpoint = Option<OtlpEndpoint>;
+
+impl TracingOptions {
+    /// Where spans are sent to, if they are.
+    pub fn endpoint(&self) -> Option<&OtlpEndpoint> {
+        self.otlp_endpoint.as_ref()
+    }
 }
 
 /// The metrics wsgateway_connections and wsgateway_capacity_percent in custom.metrics.k8s.io, from the gateways themselves.

@@ -1,5 +1,6 @@
 //! The gateway's pods: what Kubernetes reports of them, what each answers on its admin port, and what follows (pure).
 
+mod activity;
 mod crowd;
 mod nodes;
 mod poller;
@@ -17,6 +18,7 @@ use k8s_openapi::jiff::Timestamp;
 use wsgateway_config::ShedReason;
 use wsgateway_crds::PodState;
 
+pub(crate) use activity::Activity;
 pub(crate) use nodes::watch_nodes;
 pub(crate) use poller::run as poll;
 pub(crate) use problem::{Problem, problem};

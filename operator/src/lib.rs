@@ -53,6 +53,7 @@ mod standstill;
 mod status;
 mod stream;
 mod text;
+mod traces;
 mod unchanged;
 mod uninstall;
 mod wake;
@@ -63,9 +64,10 @@ pub mod app;
 pub use build::template_hash;
 pub use cli::{
     Cli, Command, ElectionOptions, MetricsApiOptions, NetworkOptions, Options, SelfTestOptions,
-    UninstallOptions,
+    TracingOptions, UninstallOptions,
 };
 pub use self_test::{SelfTestError, self_test};
+pub use traces::{Traces, TracesSampler};
 pub use uninstall::{UninstallError, uninstall};
 
 /// Who writes the fields that we apply.

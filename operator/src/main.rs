@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use operator::app::{self, Ended};
-use operator::{Cli, Command, Options, SelfTestOptions, UninstallOptions};
+use operator::{Cli, Command, Options, SelfTestOptions, Traces, UninstallOptions};
 
 /// The Lease is lost (EX_TEMPFAIL): start it anew, as Kubernetes does.
 const LEASE_LOST: u8 = 75;
@@ -62,14 +62,25 @@ fn self_test(
 }
 
 fn run(options: Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    wsgateway_runtime::logs::init("operator");
+    let traces = Traces::start(&options.tracing, &options.election.pod)?;
+    match &traces {
+        Some(traces) => wsgateway_runtime::logs::init_traced("operator", traces.layer()),
+        None => wsgateway_runtime::logs::init("operator"),
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(async {
         let stop = wsgateway_runtime::shutdown::watch()?;
         let client = app::client().await?;
-        Ok::<_, Box<dyn std::error::Error>>(app::run(options, client, stop).await?)
+        let app = app::start(options, client)?;
+        if let Some(traces) = &traces {
+            traces.register(app.registry())?;
+        }
+        Ok::<_, Box<dyn std::error::Error>>(app.run(stop).await)
     });
+    if let Some(traces) = traces {
+        traces.shutdown();
+    }
     runtime.shutdown_timeout(LAST_BREATH);
     Ok(match ended? {
         Ended::Stopped => ExitCode::SUCCESS,

@@ -47,6 +47,20 @@ pub(crate) struct Metrics {
 pub(crate) struct Watches(IntCounterVec);
 
 impl Watches {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let options = Opts::new(
+            "wsgateway_operator_watch_interruptions_total",
+            "Watches that failed and were begun anew, by kind.",
+        );
+        let counter = IntCounterVec::new(options, &["kind"])?;
+        registry.register(Box::new(counter.clone()))?;
+        let kinds = Kind::BUILT_IN.into_iter().chain(Kind::OPTIONAL).map(Kind::as_str);
+        for kind in kinds.chain(["WsGateway", "Pod", "Node"]) {
+            counter.with_label_values(&[kind]);
+        }
+        Ok(Self(counter))
+    }
+
     /// Counts and logs a failure; the watch comes back by itself.
     pub(crate) fn interrupted(&self, kind: &str, error: &watcher::Error) {
         self.count(kind);
@@ -105,26 +119,14 @@ impl Metrics {
                 "Writes of Kubernetes objects by kind and action.",
                 &["kind", "action"],
             )?,
-            streams: counter(
-                "streams_total",
-                "Changes of JetStream streams by action.",
-                &["action"],
-            )?,
-            watches: Watches(counter(
-                "watch_interruptions_total",
-                "Watches that failed and were begun anew, by kind.",
-                &["kind"],
-            )?),
+            streams: counter("streams_total", "Changes of JetStream streams.", &["action"])?,
+            watches: Watches::new(registry)?,
             leader: gauge("leader", "1 while this process holds the Lease, or needs none.")?,
             queue: Arc::new(Queue::new(gauge(
                 "reconciles_running",
                 "Reconciliations that run now.",
             )?)),
         };
-        let kinds = Kind::BUILT_IN.into_iter().chain(Kind::OPTIONAL).map(Kind::as_str);
-        for kind in kinds.chain(["WsGateway", "Pod", "Node"]) {
-            metrics.watches.0.with_label_values(&[kind]);
-        }
         for outcome in ["ok", "not_ready", "error"] {
             metrics.reconciles.with_label_values(&[outcome]);
         }

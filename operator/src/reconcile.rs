@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
+use tracing::{Instrument as _, Span};
 use wsgateway_crds::{ValidGateway, WsGateway, validate};
 
 use crate::apply::Applier;
@@ -24,7 +25,7 @@ use crate::stream::Outcome;
 use crate::wake::Name;
 use crate::{
     RECONCILE_AT, TAKE_OVER, apply, configs, dereference, evictions, finalize, live, moves,
-    rollout, secrets, stream,
+    rollout, secrets, stream, traces,
 };
 
 /// While something is not ready, the next look comes this early.
@@ -56,7 +57,9 @@ pub(crate) async fn reconcile(
             converge(gateway, &context).await
         }
     };
-    let result = match tokio::time::timeout(LONGEST, Box::pin(step)).await {
+    let span = span(gateway);
+    let step = tokio::time::timeout(LONGEST, Box::pin(step)).instrument(span.clone());
+    let result = match step.await {
         Ok(result) => result,
         // Each of its steps may be repeated.
         Err(_late) => Err(Error::new(
@@ -70,8 +73,22 @@ pub(crate) async fn reconcile(
         Ok((_, false)) => "not_ready",
         Err(_) => "error",
     };
+    span.record("result", outcome);
+    if let Err(error) = &result {
+        traces::failed(&span, error);
+    }
     context.metrics.reconciled(outcome, begun.elapsed().as_secs_f64());
     result.map(|(action, _)| action)
+}
+
+fn span(gateway: &WsGateway) -> Span {
+    traces::span!(
+        "reconcile",
+        k8s.namespace.name = gateway.namespace(),
+        wsgateway.name = gateway.name_any(),
+        wsgateway.generation = gateway.metadata.generation,
+        result = tracing::field::Empty
+    )
 }
 
 /// What to do after an error: wait, longer each time.
@@ -114,14 +131,17 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
         }
     };
     context.written.ask(&key, gateway.annotations().get(RECONCILE_AT).map(String::as_str));
-    let world = dereference::look(&valid, context).await;
-    let stream = make_stream(gateway, &valid, &world, context).await;
+    let world = dereference::look(&valid, context).instrument(traces::span!("read")).await;
+    let nats = traces::span!("stream", messaging.system = "nats", verdict = tracing::field::Empty);
+    let stream = make_stream(gateway, &valid, &world, context).instrument(nats.clone()).await;
+    nats.record("verdict", stream.verdict.reason);
     let deployed = if stream.refused && !world.deployed {
         // Somebody else's stream: its gateways are not ours to start.
         let why = Verdict::no("WaitingForStream", "gateways start once the stream is ours");
         Ok(Deployed::Held(why.planned()))
     } else {
-        deploy(gateway, &valid, &world, context).await
+        let work = Box::pin(deploy(gateway, &valid, &world, context));
+        traces::step(traces::span!("deploy"), work).await
     };
     let failures = context.backoff.failures(&key.namespace, &key.name);
     let outcomes = outcomes(&valid, &world, &stream, &deployed, failures);
@@ -141,7 +161,8 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
         stream: Some(&stream),
         internal: Some(format!("{}.{}.svc:{}", valid.name, valid.namespace, valid.port)),
     };
-    let settled = tell(gateway, &key, look, outcomes, context).await?;
+    let told = Box::pin(tell(gateway, &key, look, outcomes, context));
+    let settled = traces::step(traces::span!("status"), told).await?;
     if let Some(error) = deployed?.into_broken() {
         return Err(error);
     }
@@ -181,7 +202,7 @@ async fn deploy(
     world: &World,
     context: &Context,
 ) -> Result<Deployed, Error> {
-    let mut objects = build(valid, world, context)?;
+    let mut objects = traces::span!("plan").in_scope(|| build(valid, world, context))?;
     if let Some(verdict) = secrets_withheld(&objects.deployment, valid, world, context).await {
         evictions::release(&Name::new(&valid.namespace, &valid.name), context).await?;
         return Ok(Deployed::Held(verdict));
@@ -204,7 +225,7 @@ async fn deploy(
         gateway: valid,
         keeps_deployment: rollout.keeps_deployment(),
     };
-    let mut applied = applier.all(&desired).await;
+    let mut applied = applier.all(&desired).instrument(traces::span!("apply")).await;
     applied.stage = rollout.plan.stage;
     applied.wanted = Some(moves.replicas);
     if applied.broken().is_none() {

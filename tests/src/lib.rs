@@ -12,6 +12,7 @@
 //! - [`Exposition`]: what a program answers at /metrics, held against docs/metrics.json and shown to promtool.
 //! - [`LogBook`]: the documented log events, held against real lines.
 //! - [`frame`], [`head`]: WebSocket frames made by hand.
+//! - [`OtlpReceiver`]: a receiver of spans that answers as a test wants; [`Jaeger`]: the real one.
 //! - [`publish_results`]: a measurement's table in the docs.
 //! - [`wait_until`]: how a test waits for something. No test sleeps.
 //!
@@ -29,11 +30,13 @@ mod control_plane;
 mod exposition;
 mod frames;
 mod guardian;
+mod jaeger;
 pub mod keeper;
 mod log_book;
 mod merge;
 mod mounted;
 mod nats;
+mod otlp;
 mod ports;
 mod redis;
 mod results;
@@ -49,12 +52,14 @@ pub use control_plane::{AuditEvent, ControlPlane, Identity};
 pub use exposition::Exposition;
 pub use frames::{frame, head};
 pub use guardian::{Guarded, Signal};
+pub use jaeger::{Jaeger, show_trace};
 pub use log_book::LogBook;
 pub use merge::merge;
 pub use mounted::MountedSecret;
 pub use nats::{
     ApiProxy, Authority, Certified, Nats, NatsCluster, NatsOperator, PublishAnswer, RawPublisher,
 };
+pub use otlp::{OtlpAnswer, OtlpReceiver, ReceivedSpan};
 pub use ports::free_port;
 pub use redis::Redis;
 pub use results::{publish_results, publish_results_of};

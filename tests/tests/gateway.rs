@@ -62,5 +62,6 @@ mod gateway {
     mod storm;
     mod swarm;
     mod symbols;
+    mod traces;
     mod web;
 }

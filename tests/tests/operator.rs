@@ -59,6 +59,8 @@ mod network;
 mod objects;
 #[path = "operator/ownership.rs"]
 mod ownership;
+#[path = "operator/people.rs"]
+mod people;
 #[path = "operator/pods.rs"]
 mod pods;
 #[path = "operator/proxy.rs"]
@@ -87,6 +89,8 @@ mod standstill;
 mod stream;
 #[path = "operator/thousands.rs"]
 mod thousands;
+#[path = "operator/traces.rs"]
+mod traces;
 #[path = "operator/trouble.rs"]
 mod trouble;
 #[path = "operator/uninstall.rs"]

@@ -207,7 +207,7 @@ const api: Row = {
       title: 'Watches that failed',
       answers: 'Do watches break off? Now and then is usual; steadily: rights, or an API server that is in trouble.',
       kind: 'time',
-      queries: [[`sum by (resource) (increase(wsgateway_operator_watch_interruptions_total{${OPERATORS}}${EVERY}))`, '{{resource}}']],
+      queries: [[`sum by (kind) (increase(wsgateway_operator_watch_interruptions_total{${OPERATORS}}${EVERY}))`, '{{kind}}']],
       nothing: 'No watch failed',
     },
     {

@@ -28,7 +28,7 @@ const now: Row = {
       kind: 'states',
       width: 8,
       height: 5,
-      queries: [[`wsgateway_source_state{${POD}} == 1`, '{{pod}}: {{state}}']],
+      queries: [[`wsgateway_source_state{${POD}} == 1`, '{{state}} ({{pod}})']],
       texts: { 1: ['since', 'blue'] },
     },
     {

@@ -67,7 +67,10 @@ function legends(box, lines) {
 
 function time(box, panel, width, height) {
   if (panel.lines.length === 0) return nothing(box, panel);
-  const xs = [...new Set(panel.lines.flatMap((line) => line.values.map(([x]) => x)))].sort((a, b) => a - b);
+  // Every instant that was asked for, so that nothing is drawn across a time without an answer.
+  const known = panel.lines.flatMap((line) => line.values.map(([x]) => x));
+  const grid = panel.loki ? [] : Array.from({ length: Math.floor((DATA.end - DATA.start) / 2) }, (_, index) => DATA.start + 2 * index);
+  const xs = [...new Set([...known, ...grid.filter((x) => !known.some((other) => Math.abs(other - x) < 1))])].sort((a, b) => a - b);
   const columns = panel.lines.map((line) => {
     const at = new Map(line.values);
     return xs.map((x) => (Number.isFinite(at.get(x)) ? at.get(x) : null));
@@ -75,7 +78,7 @@ function time(box, panel, width, height) {
   const shown = panel.stacked ? columns.map((_, index) => xs.map((_, i) => {
     let sum = null;
     for (let k = 0; k <= index; k += 1) if (columns[k][i] !== null) sum = (sum ?? 0) + columns[k][i];
-    return columns[index][i] === null && !panel.stacked ? null : sum;
+    return sum;
   })) : columns;
   const order = panel.lines.map((_, index) => index);
   if (panel.stacked) order.reverse(); // the highest first, so that the others lie over it
@@ -85,11 +88,11 @@ function time(box, panel, width, height) {
     width: 1.2,
     fill: `${COLORS[index % COLORS.length]}${panel.stacked ? 'aa' : '14'}`,
     points: { show: xs.length < 3 },
-    spanGaps: false,
+    spanGaps: panel.loki === true,
   }));
   const most = Math.max(...shown.flat().filter((value) => value !== null), 0);
   const steps = (panel.steps ?? []).filter(([from]) => from !== null && from <= most * 1.6);
-  const top = Math.max(most, ...steps.map(([from]) => from), 1e-9) * 1.08;
+  const top = (Math.max(most, ...steps.map(([from]) => from)) || 1) * 1.08;
   const axis = { stroke: css('--weak'), grid: { stroke: css('--line'), width: 1 }, ticks: { show: false }, font: '10px DejaVu Sans' };
   const draw = (u) => {
     const { ctx, bbox } = u;

@@ -1,7 +1,7 @@
 /** Faults, each with the alerts that it has to fire. */
 import type { Crowd, Publisher } from './crowd.ts';
 import { deaf } from './crowd.ts';
-import { gatewayPods, kubectl, limitFiles, limitMemory, NAMESPACE, operatorPods, signal, starve, SYSTEM } from './host.ts';
+import { gatewayPods, kubectl, limitFiles, limitMemory, NAMESPACE, nudge, operatorPods, signal, starve, SYSTEM } from './host.ts';
 import type { Prometheus } from './prometheus.ts';
 
 export interface World {
@@ -52,7 +52,7 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'a rollout of a WsGateway whose stream keeps one message',
+    name: 'a rollout of a WsGateway whose stream keeps five messages',
     fires: ['WsGatewayRolloutHalted (warning)', ...BOTH('WsGatewayLosesMessages')],
     within: 120,
     async cause({ thor }) {
@@ -76,7 +76,7 @@ export const FAULTS: readonly Fault[] = [
     within: 120,
     async cause({ publisher }) {
       const stops = (await gatewayPods('odin')).map(({ uid }) => starve(uid));
-      publisher.set('odin.burst.*', 8_000);
+      publisher.set('odin.burst.*', 25_000, 60);
       return () => {
         publisher.set('odin.burst.*', 0);
         for (const stop of stops) stop();
@@ -130,7 +130,11 @@ export const FAULTS: readonly Fault[] = [
     within: 90,
     async cause() {
       await patch('thor', { monitoring: { serviceMonitor: 'Never' } });
-      return () => patch('thor', { monitoring: { serviceMonitor: 'Auto' } });
+      const stop = repeat(3, nudge);
+      return async () => {
+        stop();
+        await patch('thor', { monitoring: { serviceMonitor: 'Auto' } });
+      };
     },
   },
   {
@@ -150,7 +154,8 @@ export const FAULTS: readonly Fault[] = [
       if (!role) throw new Error('no ClusterRoleBinding of the operator');
       const text = await kubectl('get', role, '-o', 'json');
       await kubectl('delete', role);
-      const stop = repeat(2, () => ns('annotate', 'wsgw', 'odin', 'thor', `example.com/touched=${Date.now()}`, '--overwrite'));
+      // Each change is one that it would have to write.
+      const stop = repeat(2, () => patch('thor', { monitoring: { labels: { touched: String(Date.now()) } } }));
       return async () => {
         stop();
         await applied(text);
@@ -183,7 +188,7 @@ export const FAULTS: readonly Fault[] = [
       await kubectl('-n', SYSTEM, 'scale', name as string, '--replicas=0');
       await sleep(3_000);
       const map = JSON.parse(await ns('get', 'configmap', 'odin-live', '-o', 'json')) as { data: Record<string, string> };
-      const data = Object.fromEntries(Object.keys(map.data).map((key) => [key, 'rateLimits: nonsense\n']));
+      const data = Object.fromEntries(Object.keys(map.data).map((key) => [key, 'capacity: nonsense\n']));
       await ns('patch', 'configmap', 'odin-live', '--type=merge', '-p', JSON.stringify({ data }));
       // A change of the pod makes the kubelet look at what is mounted.
       const stop = repeat(3, async () => {

@@ -14,6 +14,11 @@ export async function kubectl(...args: string[]): Promise<string> {
   return stdout;
 }
 
+/** A change of the pod makes the kubelet look at what is mounted: the configuration of Prometheus. */
+export async function nudge(): Promise<void> {
+  await kubectl('-n', 'monitoring', 'annotate', 'pod', 'prometheus-proof-0', `example.com/touched=${Date.now()}`, '--overwrite');
+}
+
 export interface Pod {
   readonly name: string;
   readonly namespace: string;
@@ -51,15 +56,15 @@ export async function service(namespace: string, name: string): Promise<string> 
   return (await kubectl('-n', namespace, 'get', 'service', name, '-o', 'jsonpath={.spec.clusterIP}')).trim();
 }
 
-/** The processes of a pod, but for the one that holds its namespaces. */
+/** The processes of a pod, but for the one that holds its namespaces, which has one thread. */
 export function pidsOf(uid: string): number[] {
   const found: number[] = [];
   for (const entry of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
       const groups = readFileSync(`/proc/${entry}/cgroup`, 'utf8');
-      const name = readFileSync(`/proc/${entry}/comm`, 'utf8').trim();
+      const threads = Number(/^Threads:\s+(\d+)$/m.exec(readFileSync(`/proc/${entry}/status`, 'utf8'))?.[1]);
       const ours = groups.includes(uid) || groups.includes(uid.replaceAll('-', '_'));
-      if (ours && name !== 'pause') found.push(Number(entry));
+      if (ours && threads > 1) found.push(Number(entry));
     } catch {
       // It ended while it was looked at.
     }
@@ -73,17 +78,22 @@ export function signal(uid: string, name: NodeJS.Signals): void {
 }
 
 /** Sets the limit of open files of a pod's processes to some more than are open. Returns what gives the old one back. */
-export async function limitFiles(uid: string, spare: number): Promise<() => Promise<void>> {
-  const changed: [number, string][] = [];
-  for (const pid of pidsOf(uid)) {
+export async function limitFiles(pod: string, spare: number): Promise<() => Promise<void>> {
+  const changed: (() => Promise<unknown>)[] = [];
+  for (const pid of pidsOf(pod)) {
     const open = readdirSync(`/proc/${pid}/fd`).length;
     const before = /Max open files\s+(\d+)\s+(\d+)/.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'));
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    const [uid, gid] = ['Uid', 'Gid'].map((name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1]));
     if (!before) throw new Error('no limit of open files');
-    changed.push([pid, `${before[1]}:${before[2]}`]);
-    await run('prlimit', ['--pid', String(pid), `--nofile=${open + spare}:${before[2]}`]);
+    // As its user, who may do this without any capability.
+    const set = (soft: number | string) =>
+      run('prlimit', ['--pid', String(pid), `--nofile=${soft}:${before[2]}`], { uid: uid as number, gid: gid as number });
+    await set(open + spare);
+    changed.push(() => set(before[1] as string).catch(() => undefined));
   }
   return async () => {
-    for (const [pid, limit] of changed) await run('prlimit', ['--pid', String(pid), `--nofile=${limit}`]).catch(() => undefined);
+    for (const back of changed) await back();
   };
 }
 

@@ -2,7 +2,7 @@
  * What hack/monitoring runs in the network of a cluster: ServiceMonitors are found, targets are up, every rule is evaluated;
  * then one fault after the other, until each alert has fired; then every query of every board, over all of that time.
  *
- *   main.ts OUT [--only WORD]     OUT is the file for the results, which hack/boards draw reads
+ *   main.ts OUT [--only PATTERN]     OUT is the file for the results, which hack/boards draw reads
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { filled } from '../query.ts';
 import { rules } from '../rules.ts';
 import { Crowd, Publisher } from './crowd.ts';
 import { FAULTS, type Fault, type World } from './faults.ts';
-import { kubectl, type Logged, Logs, NAMESPACE, operatorPods, gatewayPods, service, SYSTEM } from './host.ts';
+import { kubectl, type Logged, Logs, NAMESPACE, nudge, operatorPods, gatewayPods, service, SYSTEM } from './host.ts';
 import { Prometheus, type Series } from './prometheus.ts';
 
 /** All durations of rules are divided by this. */
@@ -62,15 +62,10 @@ async function shorten(): Promise<void> {
   await kubectl('-n', SYSTEM, 'patch', name as string, '--type=merge', '-p', JSON.stringify({ spec: JSON.parse(text) as unknown }));
 }
 
-/** A change of the pod makes the kubelet look at what is mounted, such as the configuration of Prometheus. */
-async function nudge(): Promise<void> {
-  await kubectl('-n', 'monitoring', 'annotate', 'pod', 'prometheus-proof-0', `example.com/touched=${Date.now()}`, '--overwrite');
-  await sleep(2_000);
-}
-
 async function ready(prometheus: Prometheus): Promise<void> {
   await until('targets of odin, thor and the operators', 180, async () => {
     await nudge();
+    await sleep(2_000);
     const up = (await prometheus.targets()).filter(({ health }) => health === 'up');
     const of = (gateway: string) => up.filter(({ labels }) => (labels['gateway'] ?? labels['job']?.replace('-admin', '')) === gateway).length;
     return of('odin') >= 2 && of('thor') >= 2 && up.filter(({ scrapePool }) => scrapePool.includes(SYSTEM)).length >= 2;
@@ -79,6 +74,7 @@ async function ready(prometheus: Prometheus): Promise<void> {
   const wanted = rules().length;
   await until(`${wanted} rules that are evaluated`, 180, async () => {
     await nudge();
+    await sleep(2_000);
     const found = (await prometheus.rules()).filter(({ health }) => health === 'ok');
     return found.length === wanted;
   });
@@ -86,6 +82,7 @@ async function ready(prometheus: Prometheus): Promise<void> {
   await shorten();
   await until('shortened rules', 180, async () => {
     await nudge();
+    await sleep(2_000);
     const found = (await prometheus.rules()) as unknown as { query: string; health: string }[];
     return found.length === wanted && found.every(({ health }) => health === 'ok') && found.some(({ query }) => query.includes('[10s]'));
   });
@@ -133,10 +130,13 @@ async function panels(prometheus: Prometheus, start: number, end: number): Promi
   const found: Record<string, Record<string, Series[][]>> = {};
   for (const board of BOARDS) {
     const of: Record<string, Series[][]> = {};
+    // That board is about one pod: the one that was there longest.
+    const [longest] = await prometheus.instant(`topk(1, count_over_time(wsgateway_connections{gateway="odin"}[${values.__range}]))`, end);
+    const chosen = board.name === 'pod' ? { ...values, pod: longest?.metric['pod'] ?? '.*' } : values;
     for (const panel of board.rows.flatMap((row) => row.panels)) {
       if (panel.loki) continue;
       of[panel.title] = [];
-      for (const [expr] of panel.queries) of[panel.title]?.push(await prometheus.range(filled(expr, values), start, end, STEP));
+      for (const [expr] of panel.queries) of[panel.title]?.push(await prometheus.range(filled(expr, chosen), start, end, STEP));
     }
     found[board.name] = of;
   }
@@ -159,7 +159,7 @@ function sample(entries: readonly Logged[]): Logged[] {
 async function main(): Promise<number> {
   const [out = '', flag, word] = process.argv.slice(2);
   const cap = Number(process.env['WITHIN'] ?? Number.POSITIVE_INFINITY);
-  const faults = FAULTS.map((fault) => ({ ...fault, within: Math.min(cap, fault.within) })).filter(({ name }) => flag !== '--only' || name.includes(word ?? ''));
+  const faults = FAULTS.map((fault) => ({ ...fault, within: Math.min(cap, fault.within) })).filter(({ name }) => flag !== '--only' || new RegExp(word ?? '').test(name));
   const start = now();
   const logs = new Logs([NAMESPACE, SYSTEM]);
   logs.start();

@@ -81,6 +81,9 @@
   value: {{ $operator.log.format }}
 - name: RUST_LOG
   value: {{ $operator.log.level | quote }}
+{{- with (include "wsgateway.tracingEnv" .) }}
+{{ . | trim }}
+{{- end }}
 {{- end -}}
 
 {{/* Over which nodes the operators are spread. */}}

@@ -15,6 +15,7 @@ mod ports;
 mod protocols;
 mod redis;
 mod source;
+mod tracing;
 
 pub use channels::{
     Channels, Delivery, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW, MAX_RULES, MAX_TYPE_BYTES, Rule,
@@ -31,6 +32,7 @@ pub use ports::{Admin, Listener};
 pub use protocols::{MAX_INITIAL_CHANNELS, MAX_SYMBOLS, Odin, Protocol, Symbols};
 pub use redis::{RedisServer, RedisSource};
 pub use source::{MemorySource, Source};
+pub use tracing::{MAX_TRACES_PER_SECOND, Tracing};
 
 /// Everything a gateway process needs to know, rendered from one `WsGateway`. A running gateway takes up changes of its
 /// live part, see [`GatewayConfig::change_to`].
@@ -77,6 +79,9 @@ pub struct GatewayConfig {
     /// What is logged.
     #[serde(default)]
     pub log: Log,
+    /// Traces of messages.
+    #[serde(default, skip_serializing_if = "Tracing::is_off")]
+    pub tracing: Tracing,
 }
 
 impl GatewayConfig {
@@ -97,6 +102,7 @@ impl GatewayConfig {
             history: History::default(),
             drain: Drain::default(),
             log: Log::default(),
+            tracing: Tracing::default(),
         }
     }
 

@@ -8,6 +8,7 @@ mod duration;
 mod error;
 mod fingerprint;
 mod gateway;
+mod otlp;
 mod pattern;
 mod shed;
 mod stream;
@@ -19,10 +20,11 @@ pub use fingerprint::fingerprint;
 pub use gateway::{
     Admin, Capacity, Change, Channels, CommandRate, Delivery, Drain, GatewayConfig, Heartbeat,
     History, JetStreamSource, Listener, Loaded, Log, LogLevel, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW,
-    MAX_INITIAL_CHANNELS, MAX_RULES, MAX_SYMBOLS, MAX_TYPE_BYTES, MemorySource,
-    NAME_BYTES_PER_CONNECTION, NatsAuth, NatsTls, NatsUser, Odin, Parts, Protocol, RedisServer,
-    RedisSource, Rule, SlowConsumer, Source, Symbols, is_message_type,
+    MAX_INITIAL_CHANNELS, MAX_RULES, MAX_SYMBOLS, MAX_TRACES_PER_SECOND, MAX_TYPE_BYTES,
+    MemorySource, NAME_BYTES_PER_CONNECTION, NatsAuth, NatsTls, NatsUser, Odin, Parts, Protocol,
+    RedisServer, RedisSource, Rule, SlowConsumer, Source, Symbols, Tracing, is_message_type,
 };
+pub use otlp::{BadEndpoint, MAX_ENDPOINT_BYTES, OtlpEndpoint};
 pub use pattern::{MAX_PATTERN_BYTES, covers, is_pattern, is_template};
 pub use shed::{Shed, ShedReason};
 pub use stream::{Compression, Storage, StreamConfig};

@@ -23,6 +23,7 @@ use crate::hub::shard::handler::Handler;
 use crate::metrics::PendingMetrics;
 use crate::reload::{ConfigState, Given, ReloadMetrics};
 use crate::time::unix_ms;
+use crate::trace::Tracer;
 
 /// Changes the settings that follow from a configuration, and says who acts on messages.
 pub(crate) type Adapt = fn(Settings) -> (Settings, &'static dyn Handler);
@@ -112,6 +113,7 @@ pub(super) struct Reached {
     /// The client port: connections inherit its options.
     pub port: TcpListener,
     pub metrics: ReloadMetrics,
+    pub tracer: Tracer,
 }
 
 /// The controls of a gateway.
@@ -139,6 +141,9 @@ impl Controls {
         }
         if !change.live.is_empty() {
             self.reached.apply(&given.config);
+        }
+        if running.tracing != given.config.tracing {
+            self.reached.tracer.apply(&given.config, &self.reached.recipe.pod);
         }
         if running.log != given.config.log {
             logs::set_level(given.config.log.level.name());

@@ -15,6 +15,7 @@ use crate::hub::{Hub, Threads};
 use crate::reload::Given;
 use crate::shed::Shedding;
 use crate::source::memory::MemoryPublisher;
+use crate::trace::Tracer;
 
 /// A gateway that runs until told otherwise. Dropped, it stops at once.
 #[derive(Debug)]
@@ -47,8 +48,8 @@ pub(super) struct Parts {
     pub(super) threads: Threads,
     pub(super) http: Thread,
     pub(super) source: Vec<Thread>,
-    /// Of the client port, and of the source.
-    pub(super) stops: (CancellationToken, CancellationToken),
+    /// Of the client port, of the source, and of what traces messages.
+    pub(super) stops: (CancellationToken, CancellationToken, Tracer),
     pub(super) _admin: AdminServer,
 }
 
@@ -129,10 +130,11 @@ impl Parts {
         self.admission.close();
         // Deliveries go on until the last client has left; the port stays open to say "draining".
         end_shards(self.threads);
-        let (http, source) = self.stops;
+        let (http, source, tracer) = self.stops;
         http.cancel();
         source.cancel();
         self.http.join();
         self.source.into_iter().for_each(Thread::join);
+        tracer.stop();
     }
 }

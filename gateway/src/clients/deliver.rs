@@ -55,7 +55,11 @@ impl Clients {
                 due.link(&mut conn.due, who.conn, number, until_us);
             }
         }
-        due.links() > before
+        let receivers = due.links() - before;
+        if let Some(trace) = &delivery.trace {
+            self.traced.marked(trace, delivery, receivers);
+        }
+        receivers > 0
     }
 
     /// Keeps a marked message until it has been written.
@@ -103,6 +107,9 @@ impl Clients {
             return true;
         }
         if self.due.held.is_empty() {
+            if !self.traced.is_empty() {
+                self.traced.settle();
+            }
             self.time();
             self.due.clear();
         }
@@ -143,11 +150,18 @@ impl Clients {
                     self.totals.delivered_bytes += all;
                     self.totals.batches += u64::from(chunk.is_batch());
                     count(connection, &self.due, link, chunk.messages);
+                    if !self.traced.is_empty() {
+                        let offsets = self.due.offsets(link).take(chunk.messages as usize);
+                        self.traced.written(offsets);
+                    }
                     link = chunk.end;
                 }
                 Written::Part(written) => {
                     let (rest, done) = self.due.rest(&chunk, form, number, written);
                     count(connection, &self.due, link, done);
+                    if !self.traced.is_empty() {
+                        self.traced.written(self.due.offsets(link).take(done as usize));
+                    }
                     self.totals.deliveries += done;
                     self.totals.delivered_bytes += written as u64;
                     match rest {

@@ -384,6 +384,6 @@ mod tests {
     #[test]
     fn what_every_delivery_touches_stays_small() {
         assert_eq!((size_of::<Link>(), size_of::<Subscriber>()), (8, 8));
-        assert!(size_of::<Delivery>() <= 168, "{} bytes", size_of::<Delivery>());
+        assert!(size_of::<Delivery>() <= 176, "{} bytes", size_of::<Delivery>());
     }
 }

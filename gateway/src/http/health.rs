@@ -186,7 +186,7 @@ pub(super) async fn status(State(site): State<Arc<Site>>) -> Json<Value> {
             "perMinute": progress.shed.per_minute, "closed": progress.is_closed, "told": progress.told,
         })
     });
-    let totals = site.hub.totals();
+    let (totals, usage) = (site.hub.totals(), site.sampler.sample());
     Json(json!({
         "ready": !source.epoch.is_empty() && !draining,
         "draining": draining,
@@ -197,7 +197,11 @@ pub(super) async fn status(State(site): State<Arc<Site>>) -> Json<Value> {
         "configProblem": config.problem,
         "unknownKeys": config.unknown,
         "shed": shed,
-        "cpuPercent": (site.sampler.sample().cpu_percent * 10.0).round() / 10.0,
+        "cpuPercent": (usage.cpu_percent * 10.0).round() / 10.0,
+        "memoryBytes": usage.memory,
+        "streamMessages": source.messages,
+        "deliveries": totals.deliveries,
+        "slowClients": totals.outboxes,
         "sentAway": totals.sent_away,
         "refused": site.rejections.unexpected(),
         "resumes": { "recovered": totals.resumes_recovered, "withGap": totals.resumes_with_gap, "awayMs": away(&totals) },

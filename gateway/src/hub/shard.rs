@@ -33,6 +33,7 @@ use crate::clients::wheel::Timer;
 use crate::conn::Connection;
 use crate::counters::Counters;
 use crate::history::Past;
+use crate::trace::Traced;
 use drain::{Cost, Drain, cheapest};
 use handler::Handler;
 use input::{Input, Listener, Message};
@@ -119,7 +120,8 @@ impl Shard {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), WAKE)?));
         let published = Arc::new(Counters::default());
-        let clients = Clients::new(settings.clients, poll.registry().try_clone()?);
+        let mut clients = Clients::new(settings.clients, poll.registry().try_clone()?);
+        clients.traced = Traced::of(number);
         let live = Live::new(clients, settings.name_bytes);
         let replays = Replays::new(past, Arc::clone(&inbox));
         let sessions = Sessions::new(Arc::clone(&settings.session), number, replays);

@@ -70,6 +70,7 @@ impl MemoryPublisher {
             timestamp: unix_ms(),
             payload,
             deleted,
+            trace: None,
         });
         Ok(*last)
     }

@@ -215,7 +215,7 @@ impl Reader {
         self.tell_left_out();
         let sequence = self.next_number();
         let (subject, timestamp) = (names::subject(channel), unix_ms());
-        let message = Message { subject, sequence, timestamp, payload, deleted: None };
+        let message = Message { subject, sequence, timestamp, payload, deleted: None, trace: None };
         self.sink.message(&message, 0).await;
     }
 

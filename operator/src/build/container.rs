@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle,
-    LifecycleHandler, ObjectFieldSelector, Probe, ResourceRequirements, SecurityContext,
-    SleepAction, Volume, VolumeMount,
+    LifecycleHandler, ObjectFieldSelector, Probe, ResourceRequirements, SecretKeySelector,
+    SecurityContext, SleepAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use wsgateway_crds::{
     ADMIN_PORT, CONFIG_FOLDER, GATEWAY_CONTAINER, NATS_FOLDER, NATS_VOLUME, REDIS_FOLDER,
-    REDIS_VOLUME, ValidGateway,
+    REDIS_VOLUME, SecretKey, ValidGateway,
 };
 
 use super::config_map::{FILE, LIVE_FILE};
@@ -31,7 +31,7 @@ pub(super) fn build(gateway: &ValidGateway, default_image: &str, volumes: &[Volu
         image: Some(gateway.pod.image.clone().unwrap_or_else(|| default_image.to_owned())),
         image_pull_policy: gateway.pod.image_pull_policy.map(|policy| policy.as_str().to_owned()),
         args: Some(arguments()),
-        env: Some(vec![pod_name(), instruction()]),
+        env: Some(environment(gateway)),
         ports: Some(vec![port(CLIENTS, gateway.port), port(ADMIN, ADMIN_PORT)]),
         // A minute to start; liveness begins only then.
         startup_probe: Some(Probe {
@@ -85,6 +85,27 @@ fn pod_name() -> EnvVar {
             field_ref: Some(ObjectFieldSelector {
                 api_version: Some("v1".to_owned()),
                 field_path: "metadata.name".to_owned(),
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+fn environment(gateway: &ValidGateway) -> Vec<EnvVar> {
+    let headers = gateway.tracing_headers.as_ref().map(trace_headers);
+    [pod_name(), instruction()].into_iter().chain(headers).collect()
+}
+
+/// Headers of the requests with spans. Without the Secret a pod starts all the same, and its spans are refused.
+fn trace_headers(secret: &SecretKey) -> EnvVar {
+    EnvVar {
+        name: "OTEL_EXPORTER_OTLP_HEADERS".to_owned(),
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.name.clone(),
+                key: secret.key.clone(),
+                optional: Some(true),
             }),
             ..EnvVarSource::default()
         }),

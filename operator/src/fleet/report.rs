@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::activity::Activity;
 use crate::text::cut;
 
 /// Longest message of a gateway that is shown.
@@ -33,6 +34,7 @@ pub(crate) struct Report {
     pub(crate) cpu_percent: Option<u32>,
     /// The instruction in force by which it takes no clients any more.
     pub(crate) shed: Option<String>,
+    pub(crate) activity: Activity,
     /// Since its process started.
     pub(crate) tally: Box<Tally>,
 }
@@ -148,6 +150,8 @@ struct Answer {
     refused: u64,
     #[serde(default)]
     resumes: ResumesAnswer,
+    #[serde(flatten)]
+    activity: Activity,
 }
 
 #[derive(Deserialize)]
@@ -196,6 +200,7 @@ impl Report {
                 .shed
                 .filter(|shed| shed.closed)
                 .and_then(|shed| shown(shed.id, LONGEST_HASH)),
+            activity: answer.activity,
             tally: Box::new(Tally {
                 refused: answer.refused,
                 ..answer.resumes.tally(answer.sent_away)
@@ -241,6 +246,7 @@ impl Report {
             error: None,
             cpu_percent: None,
             shed: None,
+            activity: Activity::default(),
             tally: Box::default(),
         }
     }
@@ -253,10 +259,12 @@ mod tests {
     #[test]
     fn an_answer_of_another_version_or_of_a_stranger_is_read_with_care() {
         let answer = r#"{"connections":3,"capacity":10,"new":{},"configHash":"abc","liveHash":"def",
-            "configProblem":null,"source":{"state":"live","stream":"S","epoch":"e","lastSequence":4,"lagMessages":7}}"#;
+            "configProblem":null,"slowClients":2,"memoryBytes":9000,"source":{"state":"live","stream":"S","epoch":"e","lastSequence":4,"lagMessages":7}}"#;
         let report = Report::parse(answer.as_bytes()).unwrap();
         assert!(report.is_live());
         assert_eq!((report.lag_messages, report.config_hash.as_deref()), (7, Some("abc")));
+        let activity = &report.activity;
+        assert_eq!((activity.slow_clients, activity.memory_bytes), (Some(2), Some(9_000)));
         assert_eq!((report.live_hash.as_deref(), report.config_problem), (Some("def"), None));
 
         let long = "x".repeat(9_999);

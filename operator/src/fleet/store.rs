@@ -252,7 +252,11 @@ impl Pods {
         fleet.fresh = true;
         let was_asked = std::mem::replace(&mut pod.asked, true);
         match report {
-            Some(report) => {
+            Some(mut report) => {
+                if let Some((before, at)) = pod.report.as_ref().zip(pod.answered) {
+                    let elapsed = now.saturating_duration_since(at);
+                    report.activity.follow(&before.activity, elapsed);
+                }
                 if let Some(before) = pod.tally.replace((*report.tally).clone()) {
                     fleet.counted.add(&report.tally.since(&before));
                 }

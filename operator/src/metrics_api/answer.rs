@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::path::{GROUP, Metric, VERSION};
-use crate::fleet::PodFacts;
+use crate::fleet::{Activity, PodFacts};
 
 /// What is known of a pod at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(super) struct Answered {
     pub(super) capacity: u32,
     /// Gateways of before do not say.
     pub(super) cpu_percent: Option<u32>,
+    pub(super) lag_messages: u64,
+    pub(super) activity: Activity,
     pub(super) at: Timestamp,
 }
 
@@ -56,6 +58,8 @@ impl Known {
                 connections: report.connections,
                 capacity: report.capacity,
                 cpu_percent: report.cpu_percent,
+                lag_messages: report.lag_messages,
+                activity: report.activity,
                 at,
             }),
         }
@@ -74,6 +78,11 @@ impl Answered {
             Metric::Connections => Some(connections),
             Metric::CapacityPercent => Some((connections * 100).checked_div(capacity).unwrap_or(0)),
             Metric::CpuPercent => self.cpu_percent.map(u64::from),
+            Metric::MessagesPerSecond => self.activity.messages_per_second,
+            Metric::DeliveriesPerSecond => self.activity.deliveries_per_second,
+            Metric::LagMessages => Some(self.lag_messages),
+            Metric::SlowClients => self.activity.slow_clients,
+            Metric::MemoryBytes => self.activity.memory_bytes,
         }
     }
 }
@@ -114,13 +123,17 @@ pub(super) fn of_all(
     let answered = || pods.iter().filter_map(|pod| pod.value);
     let oldest = answered().map(|answered| answered.at).min().ok_or(NoValues::Nothing)?;
     let values = || answered().filter_map(|one| one.value(metric));
-    let mean = values().sum::<u64>().checked_div(values().count() as u64).unwrap_or(0);
+    // A pod may claim any number.
+    let sum = values().fold(0_u64, u64::saturating_add);
+    let mean = sum.checked_div(values().count() as u64).unwrap_or(0);
     let connections: u64 = answered().filter_map(|one| one.value(Metric::Connections)).sum();
     let places: u64 = answered().map(|one| u64::from(one.capacity)).sum();
     let value = match metric {
         Metric::Connections => connections,
         Metric::CapacityPercent => (connections * 100).checked_div(places).unwrap_or(0),
-        Metric::CpuPercent => mean,
+        Metric::CpuPercent | Metric::MessagesPerSecond => mean,
+        Metric::DeliveriesPerSecond | Metric::SlowClients | Metric::MemoryBytes => sum,
+        Metric::LagMessages => values().max().unwrap_or(0),
     };
     let object = ("WsGateway", "wsgateway.dev/v1alpha1", namespace, gateway);
     Ok(list(vec![item(object, metric, value, oldest)]))
@@ -195,6 +208,8 @@ mod tests {
             connections,
             capacity: 1_000,
             cpu_percent: (connections > 1).then_some(connections),
+            lag_messages: connections.into(),
+            activity: Activity { slow_clients: Some(1), ..Activity::default() },
             at,
         });
         Known { pod: pod.to_owned(), counts, value }
@@ -234,7 +249,9 @@ mod tests {
         let percent = of_each("n", Metric::CapacityPercent, &[known("a", true, Some(u32::MAX))]);
         assert_eq!(percent.unwrap()["items"][0]["value"], "100");
         let at = Timestamp::UNIX_EPOCH;
-        let none = Answered { connections: 5, capacity: 0, cpu_percent: None, at };
+        let (lag_messages, activity) = (0, Activity::default());
+        let none =
+            Answered { connections: 5, capacity: 0, cpu_percent: None, lag_messages, activity, at };
         assert_eq!(none.value(Metric::CapacityPercent), Some(0));
     }
 
@@ -260,6 +277,14 @@ mod tests {
         let percent = of_all("trading", "odin", Metric::CapacityPercent, &pods).unwrap();
         assert_eq!(percent["items"][0]["value"], "50");
         assert_eq!(percent["items"][0]["timestamp"], "1970-01-01T00:01:40Z");
+        let value = |metric| {
+            let all = of_all("trading", "odin", metric, &pods);
+            all.map(|all| all["items"][0]["value"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(value(Metric::SlowClients).as_deref(), Ok("2"), "a sum");
+        assert_eq!(value(Metric::LagMessages).as_deref(), Ok("750"), "of the one that is last");
+        // A gateway of before does not say.
+        assert!(value(Metric::MemoryBytes).is_err());
     }
 
     #[test]

@@ -20,16 +20,40 @@ pub(super) enum Metric {
     CapacityPercent,
     /// CPU use, in hundredths of what the pod may use.
     CpuPercent,
+    /// Messages of the stream that it takes.
+    MessagesPerSecond,
+    /// Messages that it sends to clients, one for each receiver.
+    DeliveriesPerSecond,
+    /// Messages of the stream that it has not taken yet.
+    LagMessages,
+    /// Clients that bytes wait for.
+    SlowClients,
+    /// Resident memory of its process.
+    MemoryBytes,
 }
 
 impl Metric {
-    pub(super) const ALL: [Self; 3] = [Self::Connections, Self::CapacityPercent, Self::CpuPercent];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Connections,
+        Self::CapacityPercent,
+        Self::CpuPercent,
+        Self::MessagesPerSecond,
+        Self::DeliveriesPerSecond,
+        Self::LagMessages,
+        Self::SlowClients,
+        Self::MemoryBytes,
+    ];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "wsgateway_connections",
             Self::CapacityPercent => "wsgateway_capacity_percent",
             Self::CpuPercent => "wsgateway_cpu_percent",
+            Self::MessagesPerSecond => "wsgateway_messages_per_second",
+            Self::DeliveriesPerSecond => "wsgateway_deliveries_per_second",
+            Self::LagMessages => "wsgateway_lag_messages",
+            Self::SlowClients => "wsgateway_slow_clients",
+            Self::MemoryBytes => "wsgateway_memory_bytes",
         }
     }
 

@@ -88,8 +88,8 @@ pub(crate) enum Stage {
 
 impl Stage {
     /// What [`Stage::word`] may be.
-    pub(crate) const WORDS: [&str; 6] =
-        ["settled", "shrinking", "no_room", "resting", "rebalancing", "halted"];
+    pub(crate) const WORDS: [&str; 7] =
+        ["settled", "shrinking", "no_room", "resting", "rebalancing", "yielding", "halted"];
 
     /// One word for it.
     pub(crate) fn word(&self) -> &'static str {
@@ -99,6 +99,7 @@ impl Stage {
             Self::NoRoom { .. } => "no_room",
             Self::Resting { .. } => "resting",
             Self::Rebalancing(_) => "rebalancing",
+            Self::Yielding { .. } => "yielding",
             Self::Halted(_) => "halted",
         }
     }
@@ -106,7 +107,9 @@ impl Stage {
     /// Clients that are still to be moved.
     pub(crate) fn left(&self) -> u64 {
         match self {
-            Self::Shrinking(moves) | Self::Rebalancing(moves) => moves.left,
+            Self::Shrinking(moves) | Self::Rebalancing(moves) | Self::Yielding { moves, .. } => {
+                moves.left
+            }
             Self::NoRoom { needed, .. } => *needed,
             Self::Settled | Self::Resting { .. } | Self::Halted(_) => 0,
         }

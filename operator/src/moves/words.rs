@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::plan::Stage;
+use super::plan::{Moves, Stage};
 use crate::rollout::{about, time};
 use crate::status::Verdict;
 
@@ -38,18 +38,7 @@ pub(crate) fn words(stage: &Stage) -> Option<Verdict> {
                 Timestamp::from_second(*until).unwrap_or_default()
             ),
         ),
-        Stage::Yielding { ending, moves, shrinks } => Verdict::yes(
-            "WaitsForPods",
-            format!(
-                "{} until {ending} pods that are being deleted have handed over theirs, so that \
-                 disruption.connectionsPerMinute holds for all of them",
-                if *shrinks {
-                    format!("{} pods that are not needed any more keep their clients", moves.of)
-                } else {
-                    format!("about {} clients are not spread yet", about(moves.left))
-                },
-            ),
-        ),
+        Stage::Yielding { ending, moves, shrinks } => yielding(*ending, *moves, *shrinks),
         Stage::Rebalancing(moves) => Verdict::yes(
             "Rebalancing",
             format!(
@@ -62,4 +51,16 @@ pub(crate) fn words(stage: &Stage) -> Option<Verdict> {
         ),
     };
     Some(verdict)
+}
+
+fn yielding(ending: usize, moves: Moves, shrinks: bool) -> Verdict {
+    let who = if shrinks {
+        format!("{} pods that are not needed any more keep their clients", moves.of)
+    } else {
+        format!("about {} clients are not spread yet", about(moves.left))
+    };
+    let why = "so that disruption.connectionsPerMinute holds for all of them";
+    let message =
+        format!("{who} until {ending} pods that are being deleted have handed over theirs, {why}");
+    Verdict::yes("WaitsForPods", message)
 }

@@ -61,11 +61,11 @@ pub(super) fn count(plan: &Plan, stream: &str, metrics: &Metrics) {
     }
 }
 
-/// The most pods that a WsGateway has at a time: one in four more while it is rolled out.
+/// The most pods that a WsGateway has at a time: a rollout starts all new ones beside the old ones, see the Deployment.
 pub(super) fn most_pods(gateway: &ValidGateway) -> u64 {
     let pods = gateway.autoscaling.as_ref().map_or(gateway.replicas, |bounds| bounds.max);
     let pods = u64::try_from(pods).unwrap_or_default();
-    pods + pods.div_ceil(4)
+    pods.saturating_mul(2)
 }
 
 /// Each gateway needs a consumer. NATS does not change how many a stream may have.

@@ -16,6 +16,12 @@ pub(super) const SETTINGS: &[&[&str]] = &[
     &["operator.replicas=3", "operator.leaderElection.leaseSeconds=30"],
     &["operator.replicas=1", "operator.leaderElection.enabled=false"],
     &["networkPolicies.enabled=true"],
+    &[
+        "operator.tracing.endpoint=https://collector.monitoring:4318",
+        "operator.tracing.ratio=0.1",
+        "operator.tracing.headersSecret.name=collector",
+        "operator.tracing.resourceAttributes.team=a",
+    ],
     &["metricsApi.enabled=true", "watchNamespace=default", "metricsApi.certificateSecret=mine"],
     &["metricsApi.enabled=false", "uninstall.releaseFinalizers=false"],
     &["networkPolicies.enabled=true", "networkPolicies.monitoringNamespaces=null"],

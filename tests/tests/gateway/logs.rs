@@ -76,7 +76,7 @@ async fn a_configuration_that_is_refused_is_one_documented_line() -> Result<()> 
     std::fs::write(&live, "limits: [\n")?;
     wait_until(SOON, "a refusal", async || {
         let metrics = http::get(process.admin_addr, "/metrics").await;
-        metrics.is_ok_and(|answer| answer.body.contains("wsgateway_config_refused 1"))
+        metrics.is_ok_and(|answer| answer.body.contains("\nwsgateway_config_refused 1\n"))
     })
     .await?;
     let messages = check(&process.end_log().await?)?;

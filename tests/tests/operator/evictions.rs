@@ -4,7 +4,6 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::ResourceExt as _;
 use kube::api::{DeleteParams, EvictParams, ListParams};
 use serde_json::json;
 use wsgateway_crds::DisruptionKind;

@@ -1,6 +1,6 @@
 //! What an operator answers at /metrics: as documented, as Prometheus wants it, and gone with the WsGateway.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use harness::{Exposition, wait_until};
 use serde_json::json;
 
@@ -15,7 +15,8 @@ const MOVED: [&str; 4] = [
 ];
 
 async fn page(world: &World) -> Result<Exposition> {
-    Exposition::parse(&world.admin("/metrics").await?)
+    let answer = world.admin("/metrics").await?;
+    Exposition::parse(answer.split_once("\r\n\r\n").context("an answer without a body")?.1)
 }
 
 fn of(page: &Exposition, name: &str) -> usize {

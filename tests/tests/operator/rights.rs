@@ -31,6 +31,18 @@ pub(crate) async fn granted_by(
     values: &[&str],
     without: &str,
 ) -> Result<Client> {
+    let account = created_by(template, world, values, without).await?;
+    let account = account.context("the chart binds nobody")?;
+    world.client_as(&Identity::service_account(&world.namespace, &account)).await
+}
+
+/// Creates the roles and bindings of a template, and returns the account that it binds them to.
+pub(crate) async fn created_by(
+    template: &str,
+    world: &World,
+    values: &[&str],
+    without: &str,
+) -> Result<Option<String>> {
     let namespace = world.namespace.as_str();
     let output = std::process::Command::new(tool("helm")?)
         .args(["template", &format!("rights-{namespace}"), "charts/wsgateway"])
@@ -62,8 +74,7 @@ pub(crate) async fn granted_by(
             account = Some(name.to_owned());
         }
     }
-    let account = account.context("the chart binds nobody")?;
-    world.client_as(&Identity::service_account(namespace, &account)).await
+    Ok(account)
 }
 
 #[tokio::test]

@@ -243,7 +243,7 @@ async fn a_stream_for_too_few_consumers_is_told_with_the_name_of_the_field() -> 
         .create(&json!({ "spec": { "replicas": 2, "stream": { "adoptionPolicy": "Adopt" } } }))
         .await?;
     let message = world.condition(ODIN, "StreamReady", "False", "MaxConsumersTooLow").await?;
-    assert!(message.contains("max_consumers 2, and up to 3 gateways"), "{message}");
+    assert!(message.contains("max_consumers 2, and up to 4 gateways"), "{message}");
     world.object::<Deployment>("odin-gateway", |_| true).await?;
 
     world.edit(&json!({ "spec": { "replicas": 1 } })).await?;

@@ -1,11 +1,18 @@
 //! The flags. Help texts are documentation: each subcommand shows how it is used.
 
+mod cluster;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Run, check and translate WsGateway manifests on this machine; no cluster needed.
+pub(crate) use cluster::{
+    Color, ConnectionsArgs, DrainArgs, EventsArgs, Format, From, Reach, Select, Show, Sort,
+    StatusArgs, StreamArgs, TopArgs,
+};
+
+/// Look after WsGateways on a cluster, and run, check and translate their manifests on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "wsgw", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -23,6 +30,57 @@ pub(crate) enum Command {
     Check(Check),
     /// Show what a manifest would change in its stream and its pods; nothing is changed
     Plan(Box<Plan>),
+    /// Show WsGateways of a cluster: what they serve, what is under way, what is wrong and what to do
+    Status(Box<StatusArgs>),
+    /// Show what each pod does, again and again: clients, rates, lag, slow clients, CPU, memory
+    Top(Box<TopArgs>),
+    /// Show how clients are spread over the pods
+    Connections(Box<ConnectionsArgs>),
+    /// Show the JetStream streams of WsGateways: limits, contents, owner, and how far each pod has read
+    Stream(Box<StreamArgs>),
+    /// Show events of WsGateways and of what belongs to them, the newest last
+    Events(Box<EventsArgs>),
+    /// Move the clients of one gateway pod to others, and have it replaced
+    Drain(Box<DrainArgs>),
+    /// Print the completion script of a shell
+    Completion(CompletionArgs),
+    /// Candidates for a shell
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        /// Words after the name of the program, the last of which is to be completed
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// The page docs/wsgw.md
+    #[command(name = "__reference", hide = true)]
+    Reference,
+}
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  source <(wsgw completion bash)       for this shell alone
+  wsgw completion kubectl >~/.local/bin/kubectl_complete-wsgw && chmod +x ~/.local/bin/kubectl_complete-wsgw
+                                       kubectl wsgw, by kubectl's own completion; with names of WsGateways and pods";
+
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETION_EXAMPLES)]
+pub(crate) struct CompletionArgs {
+    /// Which shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Something that completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+    /// kubectl, in whichever shell: a script that belongs on PATH as kubectl_complete-wsgw
+    Kubectl,
 }
 
 const DEV_EXAMPLES: &str = "\

@@ -49,6 +49,10 @@ pub(crate) enum Error {
     RedisAddress { url: String },
     #[error(transparent)]
     Gateway(#[from] Box<gateway::app::StartError>),
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::Trouble),
+    #[error(transparent)]
+    Drain(#[from] crate::drain::DrainError),
     #[error("cannot listen on {address}: {source}; choose another port with {flag}")]
     Port { address: std::net::SocketAddr, flag: &'static str, source: std::io::Error },
     #[error("ports {first} to {last} are all taken; choose one with {flag}")]

@@ -77,6 +77,7 @@ impl GatewayConfig {
         self.symbols.check()?;
         self.channels.check()?;
         self.history.check()?;
+        self.tracing.check()?;
         self.check_limits()
     }
 

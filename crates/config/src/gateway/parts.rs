@@ -9,7 +9,7 @@ use crate::ConfigError;
 use crate::yaml::Tree;
 
 /// Fields that a running gateway takes up, with everything below them.
-const LIVE: [&str; 23] = [
+const LIVE: [&str; 24] = [
     "channels.rules",
     "listener.protocols",
     "listener.defaultProtocol",
@@ -33,6 +33,7 @@ const LIVE: [&str; 23] = [
     "history",
     "drain.connectionsPerMinute",
     "log",
+    "tracing",
 ];
 
 /// Fields that need a new process, with everything below them.
@@ -188,6 +189,10 @@ mod tests {
                 },
                 drain: Drain { window: Millis(u64::from(n)), connections_per_minute: wide },
                 log: Log { level: if odd { LogLevel::Debug } else { LogLevel::Info } },
+                tracing: Tracing {
+                    endpoint: Some(format!("http://collector-{n}:4318")),
+                    max_per_second: 1 + wide,
+                },
             }
         })
     }

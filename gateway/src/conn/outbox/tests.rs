@@ -44,6 +44,7 @@ fn deliveries_of(channels: &[&str], length: usize) -> Vec<Arc<Delivery>> {
         timestamp: 0,
         payload: format!("\"{}\"", "x".repeat(length)).into(),
         deleted: None,
+        trace: None,
     };
     channels.iter().enumerate().map(|entry| encoder.encode(&message(entry))).collect()
 }

@@ -144,6 +144,7 @@ impl Rig {
             timestamp: 0,
             payload: Bytes::from_static(b"1"),
             deleted: None,
+            trace: None,
         };
         let channels = Channels { strip_prefix: String::new(), rules: Vec::new() };
         self.inbox.push(Entry::Deliver(Encoder::new(&channels).encode(&message)));

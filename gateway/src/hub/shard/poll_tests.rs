@@ -112,6 +112,7 @@ impl Rig {
             timestamp: 0,
             payload: Bytes::from(format!("\"{}\"", "x".repeat(bytes))),
             deleted: None,
+            trace: None,
         };
         let channels = Channels { strip_prefix: String::new(), rules: Vec::new() };
         self.inbox.push(Entry::Deliver(Encoder::new(&channels).encode(&message)));

@@ -100,6 +100,8 @@ impl Reader {
             sequence: meta.stream_sequence,
             timestamp: meta.timestamp,
             deleted: message::deleted(delivery.headers()),
+            // What is read back is for clients that catch up.
+            trace: if progress.warm { None } else { self.sink.tracer.begin(delivery.headers()) },
             payload: delivery.payload,
         };
         if progress.warm {

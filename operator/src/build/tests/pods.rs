@@ -175,3 +175,23 @@ fn a_drain_takes_one_pod_at_a_time_and_never_waits_for_ever() {
         assert_eq!(budget.unhealthy_pod_eviction_policy.as_deref(), Some("AlwaysAllow"));
     }
 }
+
+#[test]
+fn traces_reach_the_live_file_and_their_headers_the_environment() {
+    let sample = include_str!("../../../../manifests/samples/odin.yaml");
+    let with = |tracing: &str| built(&format!("{sample}\n  tracing: {tracing}\n"), true);
+    let plain = built(sample, true);
+    let traced = with("{ endpoint: 'http://collector:4318', maxPerSecond: 7 }");
+    assert_eq!(config(&traced).tracing.endpoint.as_deref(), Some("http://collector:4318"));
+    assert_eq!(config(&traced).tracing.max_per_second, 7);
+    // Nobody is disconnected for it.
+    assert_eq!((&pod(&traced), &traced.config), (&pod(&plain), &plain.config));
+    assert_ne!(traced.live, plain.live);
+
+    let secret = with("{ endpoint: 'http://collector:4318', headersSecret: { name: collector } }");
+    let environment = gateway(&secret).env.unwrap();
+    let headers = environment.iter().find(|variable| variable.name == "OTEL_EXPORTER_OTLP_HEADERS");
+    let source = headers.unwrap().value_from.clone().unwrap().secret_key_ref.unwrap();
+    assert_eq!((source.name.as_str(), source.key.as_str()), ("collector", "headers"));
+    assert_eq!(source.optional, Some(true), "a pod starts without it, too");
+}

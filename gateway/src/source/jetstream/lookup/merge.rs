@@ -99,7 +99,7 @@ mod tests {
 
     fn message(sequence: u64) -> Message {
         let (subject, payload) = ("a".into(), bytes::Bytes::from_static(b"1"));
-        Message { subject, sequence, timestamp: 0, payload, deleted: None }
+        Message { subject, sequence, timestamp: 0, payload, deleted: None, trace: None }
     }
 
     proptest! {

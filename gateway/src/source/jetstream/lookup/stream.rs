@@ -145,5 +145,6 @@ fn message(stored: Stored) -> Message {
         sequence: stored.sequence,
         timestamp: stored.timestamp,
         payload: stored.payload,
+        trace: None,
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn delivery(channel: &str, offset: u64, deleted: bool) -> Arc<Deliver
         timestamp: 0,
         payload,
         deleted,
+        trace: None,
     })
 }
 
