@@ -14,7 +14,8 @@ use super::{
 fn differences(path: &str, rendered: &Value, live: &Value, found: &mut Vec<String>) {
     match (rendered, live) {
         (Value::Object(rendered), Value::Object(live)) => {
-            for (name, value) in rendered {
+            // Null is how a user says that there is to be nothing.
+            for (name, value) in rendered.iter().filter(|(_, value)| !value.is_null()) {
                 let path = format!("{path}.{name}");
                 match live.get(name) {
                     Some(live) => differences(&path, value, live, found),

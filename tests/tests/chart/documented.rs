@@ -25,40 +25,49 @@ fn entry<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
     name.map_or(node, |name| &schema["definitions"][name])
 }
 
-/// Walks values and schema together: each key that only one of them has, and each value without keys of its own.
-fn compare(
-    schema: &Value,
-    node: &Value,
-    values: &Value,
-    path: &str,
-    wrong: &mut Vec<String>,
-    leaves: &mut BTreeSet<String>,
-) {
-    let node = entry(schema, node);
-    let (Some(known), Some(given)) = (node["properties"].as_object(), values.as_object()) else {
-        if node.is_null() || *node == serde_json::json!({}) {
-            wrong.push(format!("{path} says nothing in the schema"));
+/// What a walk through values and schema finds.
+struct Comparison<'a> {
+    schema: &'a Value,
+    /// Values that README.md describes.
+    rows: BTreeSet<String>,
+    wrong: Vec<String>,
+    /// Values that are to be described.
+    leaves: BTreeSet<String>,
+}
+
+impl Comparison<'_> {
+    /// Notes each key that only one of them has, and each value that is described as a whole or has no keys of its own.
+    fn walk(&mut self, node: &Value, values: &Value, path: &str) {
+        let schema = self.schema;
+        let node = entry(schema, node);
+        let (Some(known), Some(given)) = (node["properties"].as_object(), values.as_object())
+        else {
+            if node.is_null() || *node == serde_json::json!({}) {
+                self.wrong.push(format!("{path} says nothing in the schema"));
+            }
+            self.leaves.insert(path.to_owned());
+            return;
+        };
+        if given.is_empty() || self.rows.contains(path) {
+            self.leaves.insert(path.to_owned());
+            return;
         }
-        leaves.insert(path.to_owned());
-        return;
-    };
-    let below =
-        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    // A map in the words of Kubernetes: what is absent has Kubernetes' own default.
-    let is_whole = given.is_empty() || path.ends_with("resources");
-    if is_whole {
-        leaves.insert(path.to_owned());
-        return;
-    }
-    for name in known.keys().filter(|name| !given.contains_key(*name)) {
-        if !OLD.contains(&name.as_str()) {
-            wrong.push(format!("{} is in the schema and not in values.yaml", below(name)));
+        let below = |name: &str| match path {
+            "" => name.to_owned(),
+            _ => format!("{path}.{name}"),
+        };
+        for name in known.keys().filter(|name| !given.contains_key(*name)) {
+            if !OLD.contains(&name.as_str()) {
+                let path = below(name);
+                self.wrong.push(format!("{path} is in the schema and not in values.yaml"));
+            }
         }
-    }
-    for (name, value) in given {
-        match known.get(name) {
-            Some(node) => compare(schema, node, value, &below(name), wrong, leaves),
-            None => wrong.push(format!("{} is in values.yaml and not in the schema", below(name))),
+        for (name, value) in given {
+            let path = below(name);
+            match known.get(name) {
+                Some(node) => self.walk(node, value, &path),
+                None => self.wrong.push(format!("{path} is in values.yaml and not in the schema")),
+            }
         }
     }
 }
@@ -66,14 +75,16 @@ fn compare(
 #[test]
 fn every_value_has_an_entry_in_the_schema_and_a_row_in_the_readme() -> Result<()> {
     let (schema, values) = (schema()?, values()?);
-    let (mut wrong, mut leaves) = (Vec::new(), BTreeSet::new());
-    compare(&schema, &schema, &values, "", &mut wrong, &mut leaves);
     let readme = std::fs::read_to_string(chart().join("README.md"))?;
-    let rows: BTreeSet<String> = readme
+    let rows = readme
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
         .map(|(path, _)| path.to_owned())
         .collect();
+    let (wrong, leaves) = (Vec::new(), BTreeSet::new());
+    let mut found = Comparison { schema: &schema, rows, wrong, leaves };
+    found.walk(&schema, &values, "");
+    let Comparison { rows, mut wrong, leaves, .. } = found;
     for leaf in leaves.difference(&rows) {
         wrong.push(format!("{leaf} has no comment that begins with --"));
     }

@@ -200,11 +200,13 @@ fn two_operators_elect_a_leader_and_are_never_drained_at_once() -> Result<()> {
         (&json!(2), &json!("RollingUpdate"))
     );
     let environment_of = environment(&documents)?;
+    // With the version that the API server would fill in.
+    let field = |path| json!({ "fieldRef": { "apiVersion": "v1", "fieldPath": path } });
     for (name, value) in [
         ("WSGATEWAY_LEADER_ELECT", json!("true")),
         ("WSGATEWAY_LEASE_NAME", json!("gw-operator")),
-        ("WSGATEWAY_NAMESPACE", json!({ "fieldRef": { "fieldPath": "metadata.namespace" } })),
-        ("WSGATEWAY_POD", json!({ "fieldRef": { "fieldPath": "metadata.name" } })),
+        ("WSGATEWAY_NAMESPACE", field("metadata.namespace")),
+        ("WSGATEWAY_POD", field("metadata.name")),
     ] {
         assert_eq!(environment_of[name], value, "{name}");
     }
