@@ -2,7 +2,7 @@
 
 import re
 
-from pages import ALLOWED_MISSING, ROOT, SUMMARY, all_pages, in_navigation, is_allowed, resolve
+from pages import ROOT, SUMMARY, all_pages, in_navigation, resolve
 from report import Report
 
 # Test and page of an attack: `tests/….rs`: `name`
@@ -22,8 +22,6 @@ def check(report: Report) -> None:
             to, _, anchor = target.partition("#")
             file = resolve(path, to) if to else path
             there = (ROOT / file).exists()
-            if not there and is_allowed(file):
-                continue
             where = f"{path}:{line}: {target}"
             if report.check(there, f"{where}: no such file") and anchor:
                 report.check(file in pages and anchor in pages[file].anchors, f"{where}: no such heading")
@@ -35,12 +33,10 @@ def navigation(report: Report) -> None:
     """Every page of docs/ is in the navigation, and every page of it exists."""
     listed = {path for _, part in in_navigation() for _, path in part}
     for path in listed:
-        report.check((ROOT / path).exists() or is_allowed(path), f"{SUMMARY}: {path} does not exist")
+        report.check((ROOT / path).exists(), f"{SUMMARY}: {path} does not exist")
     for path in all_pages():
         if re.fullmatch(r"docs/[^/]+\.md", path) and path != SUMMARY:
             report.check(path in listed, f"{path} is not in {SUMMARY}")
-    for name in ALLOWED_MISSING:
-        report.check(f"docs/{name}" in listed, f"{name} is allowed to be missing and in no navigation")
 
 
 def files(report: Report) -> None:

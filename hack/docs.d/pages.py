@@ -11,9 +11,6 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).resolve().parents[2]
 SUMMARY = "docs/SUMMARY.md"
 
-# Pages that others are about to add, in docs/: links to them may lead nowhere until they are there. To be removed.
-ALLOWED_MISSING = {"images.md", "metrics.md", "logs.md", "runbook.md", "slo.md", "monitoring.md", "wsgw.md", "wsgw-screens.md", "tracing.md"}  # ALLOWANCE
-
 
 @dataclass
 class Fence:
@@ -98,7 +95,3 @@ def in_navigation() -> list[tuple[str, list[tuple[str, str]]]]:
 def resolve(page: str, target: str) -> str:
     """The path in the repository that a relative link of a page leads to."""
     return ((ROOT / page).parent / target).resolve().relative_to(ROOT).as_posix()
-
-
-def is_allowed(path: str) -> bool:
-    return path.startswith("docs/") and path.removeprefix("docs/") in ALLOWED_MISSING

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sphinx.cmd.build import main as sphinx
 
-from pages import ROOT, SUMMARY, all_pages, in_navigation, is_allowed, resolve
+from pages import ROOT, SUMMARY, all_pages, in_navigation, resolve
 
 
 def stage(folder: Path) -> None:
@@ -24,7 +24,7 @@ def stage(folder: Path) -> None:
             if re.match(r"[a-z]+:|#", target):
                 continue
             file = resolve(path, target.partition("#")[0])
-            if (ROOT / file).is_dir() or is_allowed(file) and not (ROOT / file).exists() or file == SUMMARY:
+            if (ROOT / file).is_dir() or file == SUMMARY:
                 # Only the words stay.
                 text = re.sub(r"\[([^\[\]]+)\]\(" + re.escape(target) + r"\)", r"\1", text)
             elif not file.endswith(".md"):
