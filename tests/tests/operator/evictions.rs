@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{DeleteParams, EvictParams, ListParams};
+use kube::{Api, Client};
 use serde_json::json;
 use wsgateway_crds::DisruptionKind;
 
@@ -22,9 +23,17 @@ async fn max_unavailable(world: &World) -> Result<Option<IntOrString>> {
     Ok(budget.spec.and_then(|spec| spec.max_unavailable))
 }
 
+/// Evicts, and does not try again of itself.
+async fn evictor(world: &World) -> Result<Api<Pod>> {
+    let file = kube::config::Kubeconfig::read_from(world.plane.kubeconfig())?;
+    let mut config = kube::Config::from_custom_kubeconfig(file, &Default::default()).await?;
+    config.default_retry = false;
+    Ok(Api::namespaced(Client::try_from(config)?, &world.namespace))
+}
+
 /// Whether the API server lets a pod be evicted.
-async fn evict(world: &World, pod: &str) -> Result<bool> {
-    match world.api::<Pod>().evict(pod, &EvictParams::default()).await {
+async fn evict(pods: &Api<Pod>, pod: &str) -> Result<bool> {
+    match pods.evict(pod, &EvictParams::default()).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 429 => Ok(false),
         Err(error) => Err(error.into()),
@@ -47,7 +56,8 @@ async fn one_after_the_other(kubelet: &mut Kubelet<'_>) -> Result<()> {
     let world = kubelet.world;
     let pods: Vec<String> = kubelet.connections().into_keys().collect();
     let [one, other] = pods.as_slice() else { anyhow::bail!("{pods:?}") };
-    ensure!(evict(world, one).await?, "the first one");
+    let evictor = evictor(world).await?;
+    kubelet.until("the first eviction", async |_| evict(&evictor, one).await).await?;
     let allows = async |count: i32| -> Result<bool> {
         Ok(max_unavailable(world).await? == Some(IntOrString::Int(count)))
     };
@@ -63,7 +73,7 @@ async fn one_after_the_other(kubelet: &mut Kubelet<'_>) -> Result<()> {
     kubelet
         .until("the second eviction", async |kubelet| {
             let there: u64 = kubelet.connections().values().sum();
-            let is_evicted = evict(world, other).await?;
+            let is_evicted = evict(&evictor, other).await?;
             let has_moved = there + FEW >= CLIENTS as u64;
             ensure!(
                 !is_evicted || has_moved,
