@@ -183,7 +183,9 @@ mod tests {
 
     #[test]
     fn scripts_name_what_is_for_people_alone() {
-        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+        for shell in
+            [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish]
+        {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut shown(), "wsgw", &mut script);
             let script = String::from_utf8(script).unwrap();

@@ -247,7 +247,10 @@ fn contents(account: &Account, now: Timestamp) -> Vec<Field> {
     let number = |number: Option<i64>| count(number.unwrap_or_default());
     let plain = |title, value| (title, Tone::Plain, value);
     vec![
-        plain("Holds", format!("{} messages, {}{seen}", count(messages), bytes(size.unsigned_abs()))),
+        plain(
+            "Holds",
+            format!("{} messages, {}{seen}", count(messages), bytes(size.unsigned_abs())),
+        ),
         plain(
             "Sequences",
             format!("{} to {}", number(account.first_sequence), number(account.last_sequence)),

@@ -16,12 +16,7 @@ pub(super) enum Clients {
 }
 
 /// What is about to happen.
-pub(super) fn plan(
-    pod: &str,
-    gateway: &WsGateway,
-    clients: Clients,
-    is_leaving: bool,
-) -> String {
+pub(super) fn plan(pod: &str, gateway: &WsGateway, clients: Clients, is_leaving: bool) -> String {
     let clients = match clients {
         Clients::Now(clients) => format!("{} clients", count(clients)),
         Clients::Lately(clients) => {
@@ -101,8 +96,9 @@ mod tests {
 
     #[test]
     fn how_full_the_others_become_is_said_before() {
-        let said =
-            |serving, connections| plan("p", &gateway(serving, connections), Clients::Now(1_000), false);
+        let said = |serving, connections| {
+            plan("p", &gateway(serving, connections), Clients::Now(1_000), false)
+        };
         assert!(
             said(3, 9_000).contains("1,000 clients")
                 && said(3, 9_000).contains("at 45 % of their places")
@@ -111,7 +107,8 @@ mod tests {
         assert!(said(1, 9).contains("no other pod serves meanwhile"), "{}", said(1, 9));
         assert!(said(1, 9).contains("6,000 a minute and within 10m"), "{}", said(1, 9));
         assert!(
-            plan("p", &gateway(2, 3), Clients::Unknown, true).contains("is asking clients (it is not known")
+            plan("p", &gateway(2, 3), Clients::Unknown, true)
+                .contains("is asking clients (it is not known")
         );
     }
 }
