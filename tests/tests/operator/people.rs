@@ -130,12 +130,6 @@ async fn the_role_view_is_enough_for_everything_that_only_looks() -> Result<()> 
     let times: Vec<Option<Timestamp>> = events.iter().map(time).collect();
     assert!(times.is_sorted() && !times.contains(&None), "the newest last: {times:?}");
 
-    if let Ok(hold) = std::env::var("HOLD") {
-        println!("HOLD {} {}", ann.kubeconfig.display(), ann.namespace);
-        while std::path::Path::new(&hold).exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
-    }
     let refused = ann.is_told(&["drain", pod, "--yes"]).await?;
     assert!(refused.contains("auth can-i create pods --subresource=eviction"), "{refused}");
     assert!(refused.contains("--clusterrole=edit"), "{refused}");
