@@ -11,7 +11,7 @@ pub struct Tracing {
     /// below it.
     #[schemars(length(max = 512))]
     #[x_kube(validation = Rule::new(
-        "self.matches('^https?://([A-Za-z0-9._~-]+|[[][0-9A-Fa-f:.]+[]])(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~/:-]*)?$')"
+        "self.matches('^https?://([A-Za-z0-9._~-]+|\\\\[[0-9A-Fa-f:.]+\\\\])(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~/:-]*)?$')"
     ).message(
         "tracing.endpoint is the base address of an OTLP/HTTP receiver: write http:// or https://, a host and a port, such \
          as http://collector.monitoring:4318; user and password belong into tracing.headersSecret"

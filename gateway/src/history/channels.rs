@@ -207,7 +207,14 @@ mod tests {
         let deliveries: Vec<_> = (1..=10_000)
             .map(|sequence| {
                 let (subject, payload) = ("a".into(), payload.clone());
-                encoder.encode(&Message { subject, sequence, timestamp: 0, payload, deleted: None })
+                encoder.encode(&Message {
+                    subject,
+                    sequence,
+                    timestamp: 0,
+                    payload,
+                    deleted: None,
+                    trace: None,
+                })
             })
             .collect();
         deliveries.iter().for_each(|delivery| channels.push(delivery));

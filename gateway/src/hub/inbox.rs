@@ -262,8 +262,14 @@ mod tests {
 
     fn delivery() -> Arc<Delivery> {
         let payload = Bytes::from_static(b"1");
-        let message =
-            Message { subject: "a".into(), sequence: 1, timestamp: 0, payload, deleted: None };
+        let message = Message {
+            subject: "a".into(),
+            sequence: 1,
+            timestamp: 0,
+            payload,
+            deleted: None,
+            trace: None,
+        };
         Encoder::new(&Channels::default()).encode(&message)
     }
 

@@ -8,13 +8,20 @@ use crate::encode::{Encoder, Message};
 fn delivery(encoder: &mut Encoder, channel: &str, offset: u64, ts: i64) -> Arc<Delivery> {
     let payload = bytes::Bytes::from_static(b"{}");
     let (subject, sequence, timestamp) = (channel.into(), offset, ts);
-    encoder.encode(&Message { subject, sequence, timestamp, payload, deleted: None })
+    encoder.encode(&Message { subject, sequence, timestamp, payload, deleted: None, trace: None })
 }
 
 fn deletion(encoder: &mut Encoder, channel: &str, offset: u64) -> Arc<Delivery> {
     let (subject, payload) = (channel.into(), bytes::Bytes::new());
     let deleted = Some(Deleted::Purge);
-    encoder.encode(&Message { subject, sequence: offset, timestamp: 0, payload, deleted })
+    encoder.encode(&Message {
+        subject,
+        sequence: offset,
+        timestamp: 0,
+        payload,
+        deleted,
+        trace: None,
+    })
 }
 
 fn encoder() -> Encoder {

@@ -149,7 +149,14 @@ mod tests {
             Encoder::new(&Channels { strip_prefix: String::new(), rules: Vec::new() });
         let mut delivery = |sequence| {
             let (subject, payload) = (format!("c{sequence}").into(), "1".into());
-            encoder.encode(&Message { subject, sequence, timestamp: 0, payload, deleted: None })
+            encoder.encode(&Message {
+                subject,
+                sequence,
+                timestamp: 0,
+                payload,
+                deleted: None,
+                trace: None,
+            })
         };
         let bytes = 3 * cost(&delivery(9));
         for order in [[1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [3, 1, 5, 2, 4]] {
