@@ -118,6 +118,8 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
 #[case::keda(json!({ "spec": { "autoscaling": { "minReplicas": 2, "maxReplicas": 2, "metricsSource": "Keda",
     "keda": { "prometheusAddress": "https://thanos-query.monitoring/tenant-1/~x" } } } }))]
 #[case::servers_by_address(json!({ "spec": { "nats": { "servers": ["nats://[::1]:4222", "nats://10.0.0.1", "nats://n:65535"] } } }))]
+#[case::traces(json!({ "spec": { "tracing": { "endpoint": "http://[fd00::1]:4318/otlp", "maxPerSecond": 1000,
+    "headersSecret": { "name": "collector" } } } }))]
 #[case::servers_that_insist_on_tls(json!({ "spec": { "nats": { "servers": ["tls://connect.example.com", "tls://n:4222"] } } }))]
 #[case::a_creds_file(json!({ "spec": { "nats": { "credentials": { "name": "odin-nats", "key": "nats.creds" } } } }))]
 #[case::a_creds_file_by_its_usual_key(json!({ "spec": { "nats": { "credentials": { "name": "odin.nats.v2" } } } }))]

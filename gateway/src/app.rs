@@ -99,6 +99,16 @@ pub fn start_given(given: Given, options: Options) -> Result<Running, StartError
     start_with(given, options, |settings| (settings, &Commands), http::client_routes)
 }
 
+/// What answers clients while there are no file descriptors.
+fn shortage(
+    site: &Site,
+    readiness: &Readiness,
+    registry: &Registry,
+) -> Result<Shortage, StartError> {
+    let (gate, refused) = (readiness.gate("descriptors"), site.rejections.descriptors.clone());
+    Ok(Shortage::new(gate, refused, AcceptErrors::register(registry)?)?)
+}
+
 /// The same with other settings for the shards, something else that acts on messages, and other routes for clients.
 pub(crate) fn start_with(
     given: Given,
@@ -122,11 +132,7 @@ pub(crate) fn start_with(
     let tracer = Tracer::start(&config, &options.pod, &registry)?;
     let Front { entrance, site, metrics } = front(&config, state, (&hub, &history), &registry)?;
     let (admission, places) = (entrance.admission.clone(), Arc::clone(&entrance.places));
-    let shortage = Shortage::new(
-        readiness.gate("descriptors"),
-        site.rejections.descriptors.clone(),
-        AcceptErrors::register(&registry)?,
-    )?;
+    let shortage = shortage(&site, &readiness, &registry)?;
     let serving = readiness.gate("serving");
 
     let admin = wsgateway_runtime::admin::serve(

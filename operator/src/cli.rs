@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use wsgateway_config::OtlpEndpoint;
+use wsgateway_config::{BadEndpoint, OtlpEndpoint};
 use wsgateway_crds::Defaults;
 
 use crate::traces::{self, TracesSampler};
@@ -158,13 +158,16 @@ pub struct TracingOptions {
     pub traces_sampler_arg: f64,
 }
 
-/// Not an `Option` to clap, which would take it for an argument that may be missing.
-type Endpoint = Option<OtlpEndpoint>;
+/// What is wrong with it is reported later: clap would repeat it, with a password that may be in it.
+type Endpoint = Result<Option<OtlpEndpoint>, BadEndpoint>;
 
 impl TracingOptions {
     /// Where spans are sent to, if they are.
-    pub fn endpoint(&self) -> Option<&OtlpEndpoint> {
-        self.otlp_endpoint.as_ref()
+    ///
+    /// # Errors
+    /// What is wrong with the address, without the address.
+    pub fn endpoint(&self) -> Result<Option<&OtlpEndpoint>, BadEndpoint> {
+        self.otlp_endpoint.as_ref().map(Option::as_ref).map_err(|error| *error)
     }
 }
 
@@ -328,6 +331,22 @@ mod tests {
             Cli::try_parse_from(["operator", "--concurrency", "0"]).is_err(),
             "0 would mean unbounded"
         );
+    }
+
+    #[test]
+    fn an_endpoint_with_a_password_is_refused_without_it() {
+        let endpoint = |text: &str| {
+            let parsed = Cli::try_parse_from(["operator", "--otlp-endpoint", text]).unwrap();
+            parsed.options.tracing.endpoint().map(|endpoint| endpoint.map(ToString::to_string))
+        };
+        assert_eq!(endpoint(""), Ok(None));
+        assert_eq!(endpoint("http://collector:4318"), Ok(Some("http://collector:4318".into())));
+        let error = endpoint("http://me:s3cr3t@collector").unwrap_err();
+        assert!(!error.to_string().contains("s3cr3t"), "{error}");
+        for bad in ["-1", "1.5", "NaN", "much"] {
+            let argument = format!("--traces-sampler-arg={bad}");
+            assert!(Cli::try_parse_from(["operator", &argument]).is_err(), "{bad}");
+        }
     }
 
     fn parsed(arguments: &[&str]) -> Options {

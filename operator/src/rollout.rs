@@ -57,11 +57,7 @@ pub(crate) async fn look(
     context: &Context,
 ) -> Result<Rollout, Error> {
     let key = Name::new(&valid.namespace, &valid.name);
-    let deployment = match dereference::deployment(&key, context) {
-        // The watch may be late, and a Deployment that is taken for none would be replaced without a pace.
-        None => there(&key, context).await?.map(Arc::new),
-        some => some,
-    };
+    let deployment = found(&key, context).await?;
     let is_listed = *context.pods.listed().borrow();
     let pods = is_listed.then(|| context.pods.of(&key));
     let service = context.inventory.get(&key, Kind::Service, &valid.name);
@@ -119,6 +115,14 @@ pub(crate) async fn look(
     }
     let is_choosing = observed.is_choosing();
     Ok(Rollout { plan, turn, is_choosing, deployment, pods, contract })
+}
+
+async fn found(key: &Name, context: &Context) -> Result<Option<Arc<Deployment>>, Error> {
+    match dereference::deployment(key, context) {
+        // The watch may be late, and a Deployment that is taken for none would be replaced without a pace.
+        None => Ok(there(key, context).await?.map(Arc::new)),
+        some => Ok(some),
+    }
 }
 
 async fn there(key: &Name, context: &Context) -> Result<Option<Deployment>, Error> {

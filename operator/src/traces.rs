@@ -3,6 +3,7 @@
 //! Stages are spans of the `tracing` crate with a target of their own, which nobody takes up unless an endpoint is given:
 //! then they cost one branch each, and no log shows them at any time.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -10,7 +11,7 @@ use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::{Layer, Registry};
-use wsgateway_config::OtlpEndpoint;
+use wsgateway_config::{BadEndpoint, OtlpEndpoint};
 use wsgateway_runtime::logs::SPANS;
 use wsgateway_traces::opentelemetry::trace::TracerProvider as _;
 use wsgateway_traces::opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
@@ -101,7 +102,10 @@ impl Traces {
     /// # Errors
     /// When the exporter cannot start.
     pub fn start(options: &TracingOptions, pod: &str) -> Result<Option<Self>, StartError> {
-        let Some(endpoint) = options.endpoint() else { return Ok(None) };
+        let endpoint = options.endpoint().map_err(|error| {
+            StartError::Settings(format!("--otlp-endpoint or OTEL_EXPORTER_OTLP_ENDPOINT {error}"))
+        })?;
+        let Some(endpoint) = endpoint else { return Ok(None) };
         let metrics = Metrics::new("wsgateway_operator")
             .map_err(|error| StartError::Settings(error.to_string()))?;
         let identity = Identity {
@@ -142,11 +146,13 @@ impl Traces {
 }
 
 /// Reads an endpoint of the command line; empty for none.
-pub(crate) fn endpoint(text: &str) -> Result<Option<OtlpEndpoint>, String> {
+pub(crate) fn endpoint(
+    text: &str,
+) -> Result<Result<Option<OtlpEndpoint>, BadEndpoint>, Infallible> {
     if text.is_empty() {
-        return Ok(None);
+        return Ok(Ok(None));
     }
-    OtlpEndpoint::parse(text).map(Some).map_err(|error| error.to_string())
+    Ok(OtlpEndpoint::parse(text).map(Some))
 }
 
 /// Reads a ratio of the command line; empty for 1.

@@ -73,6 +73,31 @@ impl Person {
     }
 }
 
+/// Whoever looks sees the state, the spread, the stream and the events.
+async fn sees_pages(ann: &Person<'_>, pod: &str) -> Result<()> {
+    let status = ann.sees(&["status", ODIN]).await?;
+    assert!(status.contains("yes, AsSpecified") && status.contains(pod.as_str()), "{status}");
+    assert!(status.contains("2 wanted, 2 exist, 2 take clients"), "{status}");
+    let all = ann.items(&["status"]).await?;
+    assert_eq!((&all[0]["ready"], &all[0]["name"]), (&json!(true), &json!(ODIN)));
+    let spread = ann.sees(&["connections"]).await?;
+    assert!(spread.contains("100 %") && spread.contains("0 %"), "{spread}");
+    let stream = ann.sees(&["stream", ODIN]).await?;
+    assert!(
+        stream.contains("ODIN_TOKENS") && stream.contains("which keeps it as specified"),
+        "{stream}"
+    );
+    let events = ann.items(&["events", ODIN]).await?;
+    let reasons: BTreeSet<&str> =
+        events.iter().filter_map(|event| event["reason"].as_str()).collect();
+    assert!(reasons.contains("StreamAsSpecified"), "{reasons:?}");
+    assert!(reasons.contains("SuccessfulCreate"), "of the ReplicaSet: {reasons:?}");
+    let time = |event: &Value| event["time"].as_str()?.parse::<Timestamp>().ok();
+    let times: Vec<Option<Timestamp>> = events.iter().map(time).collect();
+    assert!(times.is_sorted() && !times.contains(&None), "the newest last: {times:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_role_view_is_enough_for_everything_that_only_looks() -> Result<()> {
     let mut world = World::on(plane_of_its_own().await?, "people").await?;
@@ -109,27 +134,7 @@ async fn the_role_view_is_enough_for_everything_that_only_looks() -> Result<()> 
     assert!(ann.sees(&["top", "--once", "--color", "always"]).await?.contains("\x1b[32mServing"));
 
     let pod = &kubelet.0[0].0;
-    let status = ann.sees(&["status", ODIN]).await?;
-    assert!(status.contains("yes, AsSpecified") && status.contains(pod.as_str()), "{status}");
-    assert!(status.contains("2 wanted, 2 exist, 2 take clients"), "{status}");
-    let all = ann.items(&["status"]).await?;
-    assert_eq!((&all[0]["ready"], &all[0]["name"]), (&json!(true), &json!(ODIN)));
-    let spread = ann.sees(&["connections"]).await?;
-    assert!(spread.contains("100 %") && spread.contains("0 %"), "{spread}");
-    let stream = ann.sees(&["stream", ODIN]).await?;
-    assert!(
-        stream.contains("ODIN_TOKENS") && stream.contains("which keeps it as specified"),
-        "{stream}"
-    );
-    let events = ann.items(&["events", ODIN]).await?;
-    let reasons: BTreeSet<&str> =
-        events.iter().filter_map(|event| event["reason"].as_str()).collect();
-    assert!(reasons.contains("StreamAsSpecified"), "{reasons:?}");
-    assert!(reasons.contains("SuccessfulCreate"), "of the ReplicaSet: {reasons:?}");
-    let time = |event: &Value| event["time"].as_str()?.parse::<Timestamp>().ok();
-    let times: Vec<Option<Timestamp>> = events.iter().map(time).collect();
-    assert!(times.is_sorted() && !times.contains(&None), "the newest last: {times:?}");
-
+    sees_pages(&ann, pod).await?;
     let refused = ann.is_told(&["drain", pod, "--yes"]).await?;
     assert!(refused.contains("auth can-i create pods --subresource=eviction"), "{refused}");
     assert!(refused.contains("--clusterrole=edit"), "{refused}");
