@@ -74,9 +74,9 @@ impl Person {
 }
 
 /// Whoever looks sees the state, the spread, the stream and the events.
-async fn sees_pages(ann: &Person<'_>, pod: &str) -> Result<()> {
+async fn sees_pages(ann: &Person, pod: &str) -> Result<()> {
     let status = ann.sees(&["status", ODIN]).await?;
-    assert!(status.contains("yes, AsSpecified") && status.contains(pod.as_str()), "{status}");
+    assert!(status.contains("yes, AsSpecified") && status.contains(pod), "{status}");
     assert!(status.contains("2 wanted, 2 exist, 2 take clients"), "{status}");
     let all = ann.items(&["status"]).await?;
     assert_eq!((&all[0]["ready"], &all[0]["name"]), (&json!(true), &json!(ODIN)));
