@@ -45,7 +45,7 @@ mod tools;
 mod wait;
 mod wsgw;
 
-pub use binary::{binary, built_beside};
+pub use binary::built_beside;
 pub use cable::Cable;
 pub use chromium::{Chromium, Page, Viewport};
 pub use control_plane::{AuditEvent, ControlPlane, Identity};

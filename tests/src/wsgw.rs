@@ -13,7 +13,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{binary, tool, wait_until_some};
+use crate::{built_beside, tool, wait_until_some};
 
 /// Ready takes half a second; the rest is for a machine that compiles at the same time.
 const START: Duration = Duration::from_secs(60);
@@ -42,9 +42,9 @@ pub struct Ended {
 /// `wsgw`, which finds the nats-server of the tests.
 ///
 /// # Errors
-/// When it cannot be built, or nats-server is missing.
+/// When it is not built, or nats-server is missing.
 pub fn wsgw() -> Result<Command> {
-    let mut command = Command::new(binary("wsgw")?);
+    let mut command = Command::new(built_beside("wsgw")?);
     command
         .env("NATS_SERVER", tool("nats-server")?)
         .env("WSGATEWAY_LOG_FORMAT", "text")

@@ -33,16 +33,24 @@ pub fn init(program: &'static str) {
 pub fn init_with(program: &'static str, default_filter: &str) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(without_spans(filter))
+        .with_writer(std::io::stderr);
     let (installed, reload): (bool, Reload) = if is_text() {
         let builder = builder.with_target(false).with_filter_reloading();
         let handle = builder.reload_handle();
-        (builder.try_init().is_ok(), Box::new(move |filter| handle.reload(filter).is_ok()))
+        (
+            builder.try_init().is_ok(),
+            Box::new(move |filter| handle.reload(without_spans(filter)).is_ok()),
+        )
     } else {
         let builder = builder.json().flatten_event(true).with_current_span(false);
         let builder = builder.with_filter_reloading();
         let handle = builder.reload_handle();
-        (builder.try_init().is_ok(), Box::new(move |filter| handle.reload(filter).is_ok()))
+        (
+            builder.try_init().is_ok(),
+            Box::new(move |filter| handle.reload(without_spans(filter)).is_ok()),
+        )
     };
     if installed {
         drop(RELOAD.set(reload));
