@@ -13,6 +13,7 @@ mod dev;
 mod drain;
 mod error;
 mod events;
+mod gateways;
 mod given;
 mod manifest;
 mod market;

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use wsgateway_crds::WsGateway;
 
 use crate::cli::{Format, StatusArgs};
-use crate::cluster::{Cluster, Follow, GATEWAYS, follow, selection};
+use crate::cluster::Cluster;
 use crate::error::Error;
-use crate::output::{Redraw, document, print};
+use crate::gateways;
+use crate::output::document;
 use crate::screen::Terminal;
 
 pub(crate) use account::{Account, pod_tone};
@@ -17,25 +18,8 @@ pub(crate) use account::{Account, pod_tone};
 /// Shows what the command line asks for.
 pub(crate) async fn run(options: &StatusArgs) -> Result<(), Error> {
     let cluster = Cluster::new(&options.reach).await?;
-    if !options.watch {
-        let gateways = cluster.gateways(&options.select).await?;
-        return print(&shown(&gateways, options, &cluster)?);
-    }
-    if options.select.name.is_some() {
-        cluster.gateways(&options.select).await?;
-    }
-    let what = Follow {
-        all: options.select.all_namespaces,
-        parameters: selection(&options.select),
-        resource: GATEWAYS,
-    };
-    let mut redraw = Redraw::new(options.show);
-    let show = |known: &std::collections::BTreeMap<_, WsGateway>| {
-        let gateways: Vec<WsGateway> = known.values().cloned().collect();
-        redraw.draw(&shown(&gateways, options, &cluster)?)
-    };
-    let following = follow::<WsGateway, Error>(&cluster, &what, show);
-    crate::until_interrupted(following).await
+    let shown = |gateways: &[WsGateway]| shown(gateways, options, &cluster);
+    gateways::show(&cluster, &options.select, options.show, options.watch, shown).await
 }
 
 fn shown(gateways: &[WsGateway], options: &StatusArgs, cluster: &Cluster) -> Result<String, Error> {

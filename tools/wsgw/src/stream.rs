@@ -8,9 +8,10 @@ use serde::Serialize;
 use wsgateway_crds::{Ownership, WsGateway};
 
 use crate::cli::{Format, StreamArgs};
-use crate::cluster::{Cluster, Follow, GATEWAYS, follow, selection};
+use crate::cluster::Cluster;
 use crate::error::Error;
-use crate::output::{Redraw, document, print};
+use crate::gateways;
+use crate::output::document;
 use crate::screen::{Column, Table, Terminal, Tone, age, bytes, clean, count};
 use crate::status::pod_tone;
 
@@ -55,21 +56,8 @@ struct Reader {
 /// Shows what the command line asks for.
 pub(crate) async fn run(options: &StreamArgs) -> Result<(), Error> {
     let cluster = Cluster::new(&options.reach).await?;
-    let gateways = cluster.gateways(&options.select).await?;
-    if !options.watch {
-        return print(&shown(&gateways, options)?);
-    }
-    let what = Follow {
-        all: options.select.all_namespaces,
-        parameters: selection(&options.select),
-        resource: GATEWAYS,
-    };
-    let mut redraw = Redraw::new(options.show);
-    let show = |known: &std::collections::BTreeMap<_, WsGateway>| {
-        let gateways: Vec<WsGateway> = known.values().cloned().collect();
-        redraw.draw(&shown(&gateways, options)?)
-    };
-    crate::until_interrupted(follow::<WsGateway, Error>(&cluster, &what, show)).await
+    let shown = |gateways: &[WsGateway]| shown(gateways, options);
+    gateways::show(&cluster, &options.select, options.show, options.watch, shown).await
 }
 
 fn shown(gateways: &[WsGateway], options: &StreamArgs) -> Result<String, Error> {
