@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConfigError, yaml};
 
+mod auth;
 mod channels;
 mod check;
 mod jetstream;
@@ -17,6 +18,10 @@ mod redis;
 mod source;
 mod tracing;
 
+pub use auth::{
+    Algorithm, Anonymous, Auth, ChannelRule, Jwks, Jwt, KeyFile, MAX_ANONYMOUS_CHANNELS,
+    MAX_CHANNEL_RULES, MAX_CLAIM_BYTES, MAX_CONDITIONS, MAX_KEY_FILES, is_rule_template,
+};
 pub use channels::{
     Channels, Delivery, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW, MAX_RULES, MAX_TYPE_BYTES, Rule,
     is_message_type,
@@ -49,6 +54,9 @@ pub struct GatewayConfig {
     /// The port that clients see.
     #[serde(default)]
     pub listener: Listener,
+    /// Who clients are, and what they may hear. Absent: everybody may hear everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// What odin.v1 clients get.
     #[serde(default)]
     pub odin: Odin,
@@ -92,6 +100,7 @@ impl GatewayConfig {
             source,
             channels: Channels::default(),
             listener: Listener::default(),
+            auth: None,
             odin: Odin::default(),
             symbols: Symbols::default(),
             admin: Admin::default(),

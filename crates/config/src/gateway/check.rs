@@ -1,6 +1,6 @@
 //! The rules that make a configuration runnable; each refusal names the field and what would be right.
 
-use super::{GatewayConfig, History, Source, protocols};
+use super::{Auth, GatewayConfig, History, Source, protocols};
 use crate::{ConfigError, Millis};
 
 /// The timer wheels of the gateway are no finer.
@@ -78,6 +78,7 @@ impl GatewayConfig {
         self.channels.check()?;
         self.history.check()?;
         self.tracing.check()?;
+        self.auth.as_ref().map_or(Ok(()), Auth::check)?;
         self.check_limits()
     }
 

@@ -9,7 +9,8 @@ use crate::ConfigError;
 use crate::yaml::Tree;
 
 /// Fields that a running gateway takes up, with everything below them.
-const LIVE: [&str; 24] = [
+const LIVE: [&str; 25] = [
+    "auth",
     "channels.rules",
     "listener.protocols",
     "listener.defaultProtocol",
@@ -135,6 +136,33 @@ mod tests {
         }
     }
 
+    fn auth(n: u8) -> Auth {
+        let odd = n == 1;
+        let jwt = Jwt {
+            keys: vec![KeyFile { file: format!("/keys/{n}").into(), id: Some(n.to_string()) }],
+            jwks: Some(Jwks {
+                url: format!("https://issuer-{n}/keys"),
+                ca_file: Some(format!("/ca/{n}").into()),
+                refresh: Millis(10_000 + u64::from(n)),
+            }),
+            algorithms: vec![if odd { Algorithm::ES256 } else { Algorithm::RS256 }],
+            issuer: Some(format!("issuer-{n}")),
+            audience: vec![format!("audience-{n}")],
+            user_claim: format!("user{n}"),
+            channels_claim: Some(format!("channels{n}")),
+            leeway: Millis(u64::from(n)),
+            max_lifetime: Some(Millis(10_000 + u64::from(n))),
+        };
+        let rule = ChannelRule {
+            r#match: format!("{n}.{{sub}}"),
+            deny: odd,
+            set: !odd,
+            when: [("role".to_owned(), n.to_string())].into(),
+        };
+        let anonymous = Some(Anonymous { channels: vec![format!("public{n}")] });
+        Auth { jwt, anonymous, channels: vec![rule] }
+    }
+
     /// Two configurations that differ in every field. They name every field, so that they do not compile while a new one
     /// is missing here.
     fn both() -> [GatewayConfig; 2] {
@@ -154,6 +182,7 @@ mod tests {
                     }],
                 },
                 listener: listener(n),
+                auth: Some(auth(n)),
                 odin: Odin {
                     template: format!("{{token}}.{n}"),
                     initial_channels: vec![n.to_string()],
