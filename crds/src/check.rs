@@ -1,6 +1,7 @@
 //! From a manifest to a [`ValidGateway`], or every reason why not.
 
 mod channels;
+mod entry;
 mod errors;
 mod expose;
 mod fleet;

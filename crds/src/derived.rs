@@ -176,6 +176,7 @@ mod tests {
             status_pages: true,
             fallbacks: None,
             history: Default::default(),
+            entry: Default::default(),
         }
     }
 

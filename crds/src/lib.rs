@@ -51,15 +51,15 @@ pub use secrets::{
     NATS_FOLDER, REDIS_FOLDER, SECRET_ALLOW, SecretFile, SecretKey, ValidCredentials, ValidTls,
 };
 pub use spec::{
-    AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
-    CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Disruption, Expose,
-    ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, HeadersSecret, Heartbeat,
-    ImagePullPolicy, IpFamily, IpFamilyPolicy, Keda, Listener, LogLevel, MetricsSource, Monitoring,
-    Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol, RateLimits,
-    Rebalance, RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown, ScheduleEntry,
-    SecretName, ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols,
-    TaintEffect, TokenSecret, Toleration, TolerationOperator, TopologySpread, Tracing,
-    UserPasswordSecret, WhenUnsatisfiable,
+    AcceptRate, AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels,
+    ClientSecret, CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Disruption,
+    Expose, ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, ForwardedHeader,
+    HeadersSecret, Heartbeat, ImagePullPolicy, IpFamily, IpFamilyPolicy, Keda, Listener, LogLevel,
+    MetricsSource, Monitoring, Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod,
+    PodSecurity, Protocol, ProxyProtocol, RateLimits, Rebalance, RebalanceMode, Redis, RedisSecret,
+    Resources, Rollout, ScaleDown, ScheduleEntry, SecretName, ServiceMonitorMode, ServiceType,
+    SlowConsumer, Storage, Stream, Symbols, TaintEffect, TokenSecret, Toleration,
+    TolerationOperator, TopologySpread, Tracing, UserPasswordSecret, WhenUnsatisfiable,
 };
 pub use status::{
     DisruptionKind, DisruptionStatus, Endpoints, HaltStatus, Ownership, PodState, PodStatus,
@@ -68,8 +68,8 @@ pub use status::{
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
-    Even, ValidAutoscaling, ValidDisruption, ValidExpose, ValidGateway, ValidIngress, ValidLimits,
-    ValidMetricsSource, ValidMonitoring, ValidNats, ValidNetwork, ValidParent, ValidPod,
-    ValidProtocols, ValidRebalance, ValidRedis, ValidResources, ValidRollout, ValidRoute,
+    Even, ValidAutoscaling, ValidDisruption, ValidEntry, ValidExpose, ValidGateway, ValidIngress,
+    ValidLimits, ValidMetricsSource, ValidMonitoring, ValidNats, ValidNetwork, ValidParent,
+    ValidPod, ValidProtocols, ValidRebalance, ValidRedis, ValidResources, ValidRollout, ValidRoute,
     ValidService, ValidSource,
 };

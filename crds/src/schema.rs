@@ -6,6 +6,7 @@ pub(crate) mod expose;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
+use wsgateway_config::{HOST_HINT, MAX_NETWORKS, MAX_ORIGIN_BYTES, MAX_ORIGINS, ORIGIN_HINT};
 
 use crate::cel::MAX_TOKENS;
 
@@ -163,27 +164,56 @@ fn addresses(pattern: &str, message: &str) -> Schema {
 
 /// Networks in CIDR notation; whether an address is one is checked by the operator.
 pub(crate) fn networks(_: &mut SchemaGenerator) -> Schema {
-    set_of(matching(
+    set_of(32, network())
+}
+
+/// As many as a content delivery network has.
+pub(crate) fn entry_networks(_: &mut SchemaGenerator) -> Schema {
+    set_of(MAX_NETWORKS, network())
+}
+
+fn network() -> Schema {
+    matching(
         r"^([0-9]{1,3}([.][0-9]{1,3}){3}/[0-9]{1,2}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/[0-9]{1,3})$",
         64,
         "write an address, a slash and a number of bits, such as 10.0.0.0/8 or fd00::/8",
-    ))
+    )
+}
+
+/// A host, or every name below a domain.
+const HOST: &str = r"(([*][.])?[a-z0-9_-]+([.][a-z0-9_-]+)*|\[[0-9a-f:.]+\])";
+
+/// Origins of pages.
+pub(crate) fn origins(_: &mut SchemaGenerator) -> Schema {
+    let pattern = format!("^[a-z][a-z0-9+.-]*://{HOST}(:[1-9][0-9]{{0,4}})?$");
+    let mut item = matching(&pattern, MAX_ORIGIN_BYTES as u32, ORIGIN_HINT);
+    let usual_port = json!({
+        "rule": "!(self.startsWith('https://') && self.endsWith(':443')) && \
+                 !(self.startsWith('http://') && self.endsWith(':80'))",
+        "message": "browsers leave the usual port out: write https://app.example.com without :443, and http:// without :80",
+    });
+    if let Some(Value::Array(rules)) = item.get_mut("x-kubernetes-validations") {
+        rules.push(usual_port);
+    }
+    set_of(MAX_ORIGINS, item)
+}
+
+/// Hosts of requests.
+pub(crate) fn hosts(_: &mut SchemaGenerator) -> Schema {
+    set_of(MAX_ORIGINS, matching(&format!("^{HOST}$"), MAX_ORIGIN_BYTES as u32, HOST_HINT))
 }
 
 /// Names of namespaces.
 pub(crate) fn namespaces(_: &mut SchemaGenerator) -> Schema {
-    set_of(matching(
-        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-        63,
-        "write the name of a namespace, such as ingress-nginx",
-    ))
+    let message = "write the name of a namespace, such as ingress-nginx";
+    set_of(32, matching("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", 63, message))
 }
 
-/// Up to 32 different ones.
-fn set_of(item: Schema) -> Schema {
+/// Up to so many different ones.
+fn set_of(most: usize, item: Schema) -> Schema {
     json_schema!({
         "type": "array",
-        "maxItems": 32,
+        "maxItems": most,
         "items": item,
         "x-kubernetes-list-type": "set",
     })

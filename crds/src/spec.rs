@@ -4,6 +4,7 @@ mod autoscaling;
 mod capacity;
 mod channels;
 mod disruption;
+mod entry;
 mod expose;
 mod history;
 mod listener;
@@ -24,6 +25,7 @@ pub use autoscaling::{Autoscaling, Keda, MetricsSource, ScaleDown, ScheduleEntry
 pub use capacity::{Capacity, CommandRate, RateLimits, SlowConsumer};
 pub use channels::{ChannelRule, Channels, Delivery};
 pub use disruption::Disruption;
+pub use entry::{AcceptRate, ForwardedHeader, ProxyProtocol};
 pub use expose::{
     Expose, ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, IpFamily,
     IpFamilyPolicy, ParentRef, ServiceType,

@@ -16,6 +16,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
     };
     let name = format!("{}/{}", gateway.namespace, gateway.name);
     let limits = &gateway.limits;
+    let entry = &limits.entry;
     let mut config = GatewayConfig {
         channels: Channels {
             strip_prefix: gateway.strip_prefix.clone(),
@@ -31,6 +32,11 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
             long_poll: limits.long_poll,
             keep_alive: limits.keep_alive,
             status_pages: limits.status_pages,
+            allowed_origins: entry.allowed_origins.clone(),
+            allowed_hosts: entry.allowed_hosts.clone(),
+            trusted_proxies: entry.trusted_proxies.clone(),
+            forwarded_header: entry.forwarded_header,
+            proxy_protocol: entry.proxy_protocol,
             ..Listener::default()
         },
         odin: gateway.protocols.odin.clone(),
@@ -46,6 +52,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
             command_bytes: limits.command_bytes,
             ..Capacity::default()
         },
+        accepts: entry.accepts.clone(),
         command_rate: limits.command_rate.clone(),
         slow_consumer: limits.slow_consumer.clone(),
         history: limits.history.clone(),

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use wsgateway_config::{
-    CommandRate, Heartbeat, History, Log, Millis, Odin, Protocol, Rule, SlowConsumer, StreamConfig,
-    Symbols, Tracing,
+    Accepts, CommandRate, ForwardedHeader, Heartbeat, History, Log, Millis, Network, Odin,
+    Protocol, ProxyProtocol, Rule, SlowConsumer, StreamConfig, Symbols, Tracing,
 };
 
 use crate::{
@@ -199,6 +199,25 @@ pub struct ValidLimits {
     pub fallbacks: Option<u32>,
     /// How far back it can go.
     pub history: History,
+    /// Whether it may come in, and how often.
+    pub entry: ValidEntry,
+}
+
+/// Who may come in at the clients' port, and how often.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ValidEntry {
+    /// Origins of pages that may connect; empty: all.
+    pub allowed_origins: Vec<String>,
+    /// Hosts that requests may be for; empty: all.
+    pub allowed_hosts: Vec<String>,
+    /// Proxies that are believed; empty: none, and no PROXY protocol.
+    pub trusted_proxies: Vec<Network>,
+    /// Where they say where a client is.
+    pub forwarded_header: ForwardedHeader,
+    /// Whether they begin connections with the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
+    /// How many connections may come.
+    pub accepts: Accepts,
 }
 
 /// Scaling on connections: 1 ≤ min ≤ max.

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::limits::Counted;
+
 /// The places of this process. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
@@ -42,6 +44,17 @@ pub(crate) enum Refused {
 pub(crate) struct Permit {
     places: Arc<Places>,
     is_fallback: bool,
+    /// Held for its drop: the connection in the limits of its address.
+    _counted: Option<Arc<Counted>>,
+}
+
+impl Permit {
+    /// The same for a connection that limits count.
+    pub(crate) fn counted(self, counted: Option<Arc<Counted>>) -> Self {
+        let mut permit = self;
+        permit._counted = counted;
+        permit
+    }
 }
 
 impl Admission {
@@ -68,7 +81,7 @@ impl Admission {
         }
         take(&places.taken, &places.capacity).ok_or(Refused::Full)?;
         places.admitted.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { places: Arc::clone(places), is_fallback: false })
+        Ok(Permit { places: Arc::clone(places), is_fallback: false, _counted: None })
     }
 
     /// Takes a place for an event stream or long-poll, or says why there is none.

@@ -25,6 +25,7 @@ use crate::history::{Archive, History, Past};
 use crate::http::{self, Door, Pages, Shortage, Site, Terms};
 use crate::hub::shard::commands::Commands;
 use crate::hub::{self, Hub};
+use crate::limits::Limits;
 use crate::metrics::{self, AcceptErrors, Rejections};
 use crate::reload::{ConfigState, Given, ReloadMetrics};
 use crate::resources;
@@ -196,7 +197,7 @@ fn front(
     let admission = entrance.admission.clone();
     let status = Status::new(stream_name(&config.source));
     metrics::register(registry, hub.clone(), admission.clone(), status.clone(), history.clone())?;
-    let shared = (hub.clone(), admission, status);
+    let shared = (hub.clone(), admission, status, entrance.limits.clone());
     let site = Arc::new(site(config, state, shared, rejections));
     Ok(Front { entrance, site, metrics: ReloadMetrics::register(registry)? })
 }
@@ -213,7 +214,7 @@ fn bind(config: &GatewayConfig) -> Result<(TcpListener, TcpListener), StartError
 fn site(
     config: &GatewayConfig,
     state: ConfigState,
-    (hub, admission, status): (Hub, Admission, Status),
+    (hub, admission, status, limits): (Hub, Admission, Status, Limits),
     rejections: Rejections,
 ) -> Site {
     Site {
@@ -224,6 +225,7 @@ fn site(
         config: Swap::new(state),
         started: Instant::now(),
         admission,
+        limits,
         shedding: Shedding::default(),
         hub,
         pages: Pages::new(&config.listener.path),

@@ -7,11 +7,15 @@ mod accept;
 mod cached;
 mod cors;
 mod door;
+mod entry;
+mod forwarded;
 mod health;
+mod origin;
 mod pending;
 mod place;
 mod poll;
 mod query;
+mod refusal;
 mod shortage;
 mod sse;
 mod terms;
@@ -22,16 +26,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use serde_json::json;
 
 use crate::admission::Admission;
 use crate::hub::Hub;
+use crate::limits::Limits;
 use crate::metrics::Rejections;
 use crate::reload::ConfigState;
 use crate::resources::Sampler;
@@ -42,6 +48,7 @@ use crate::swap::Swap;
 pub(crate) use accept::serve;
 use cached::Cached;
 pub(crate) use door::Door;
+use pending::Pending;
 pub(crate) use pending::Places;
 pub(crate) use shortage::{RESERVE, Shortage};
 pub(crate) use terms::Terms;
@@ -64,6 +71,7 @@ pub(crate) struct Site {
     pub config: Swap<ConfigState>,
     pub started: Instant,
     pub admission: Admission,
+    pub limits: Limits,
     pub shedding: Shedding,
     pub hub: Hub,
     pub pages: Pages,
@@ -110,7 +118,9 @@ pub(crate) fn client_routes(site: &Arc<Site>) -> (Router, Door) {
     for (place, page) in pages {
         routes = routes.route(place, offered(site, |terms| terms.status_pages, read(page)));
     }
-    (routes.fallback(unknown_path).with_state(Arc::clone(site)), Door::of(site))
+    let guard = from_fn_with_state(Arc::clone(site), entry::guard);
+    let routes = routes.fallback(unknown_path).layer(guard);
+    (routes.with_state(Arc::clone(site)), Door::of(site))
 }
 
 /// Where a fallback of the WebSocket endpoint is served: at the root, and beside that endpoint, where a client that knows
@@ -146,10 +156,14 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; st
      connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page, or the WebSocket endpoint for those who ask for one here: clients of earlier systems know no path.
-async fn root(site: State<Arc<Site>>, request: Request) -> Response {
+async fn root(
+    site: State<Arc<Site>>,
+    pending: Extension<Arc<Pending>>,
+    request: Request,
+) -> Response {
     let upgrade = request.headers().get(header::UPGRADE);
     if upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        return upgrade::upgrade(site, request).await;
+        return upgrade::upgrade(site, pending, request).await;
     }
     if site.terms.get().status_pages { console(&site) } else { unknown_path(site).await }
 }
@@ -158,7 +172,6 @@ fn console(site: &Site) -> Response {
     let mut response = Html(site.pages.console.clone()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
@@ -181,8 +194,9 @@ fn problem(status: StatusCode, code: &str, message: &str, retry_after_ms: Option
     if let Some(after) = retry_after_ms {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        // The next attempt is to find another pod: a connection that is kept leads to this one.
+    if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        // The next attempt is to find another pod: a connection that is kept leads to this one. And whoever comes too often
+        // holds nothing meanwhile.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -25,6 +25,18 @@ pub(crate) struct Rejections {
     pub fallbacks_full: IntCounter,
     /// There were no file descriptors.
     pub descriptors: IntCounter,
+    /// A page of an origin that may not connect.
+    pub origin: IntCounter,
+    /// A host that is not ours.
+    pub host: IntCounter,
+    /// A connection that does not begin as a proxy's has to.
+    pub proxy_header: IntCounter,
+    /// An address with as many connections as it may have.
+    pub address_connections: IntCounter,
+    /// An address that opens them too fast.
+    pub address_rate: IntCounter,
+    /// All clients together do.
+    pub accept_rate: IntCounter,
 }
 
 /// HTTP connections of the client port that are not upgraded (yet).
@@ -68,15 +80,25 @@ impl Rejections {
             source_not_ready: reason("source_not_ready"),
             fallbacks_full: reason("fallbacks_full"),
             descriptors: reason("descriptors"),
+            origin: reason("origin"),
+            host: reason("host"),
+            proxy_header: reason("proxy_header"),
+            address_connections: reason("address_connections"),
+            address_rate: reason("address_rate"),
+            accept_rate: reason("accept_rate"),
         })
     }
 
     /// Clients who did nothing wrong and met a pod that was not about to stop either.
     pub(crate) fn unexpected(&self) -> u64 {
-        [&self.full, &self.source_not_ready, &self.fallbacks_full, &self.descriptors]
-            .into_iter()
-            .map(IntCounter::get)
-            .sum()
+        let rejected = [
+            &self.full,
+            &self.source_not_ready,
+            &self.fallbacks_full,
+            &self.descriptors,
+            &self.accept_rate,
+        ];
+        rejected.into_iter().map(IntCounter::get).sum()
     }
 }
 

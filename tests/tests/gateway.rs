@@ -60,6 +60,7 @@ mod gateway {
     mod shed;
     mod source_faults;
     mod storm;
+    mod strangers;
     mod swarm;
     mod symbols;
     mod traces;

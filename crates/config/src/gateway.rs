@@ -7,6 +7,7 @@ use crate::{ConfigError, yaml};
 mod auth;
 mod channels;
 mod check;
+mod entry;
 mod jetstream;
 mod limits;
 mod load;
@@ -25,6 +26,10 @@ pub use auth::{
 pub use channels::{
     Channels, Delivery, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW, MAX_RULES, MAX_TYPE_BYTES, Rule,
     is_message_type,
+};
+pub use entry::{
+    AcceptRate, Accepts, ForwardedHeader, HOST_HINT, MAX_ACCEPTS, MAX_NETWORKS, MAX_ORIGIN_BYTES,
+    MAX_ORIGINS, ORIGIN_HINT, ProxyProtocol, is_host_pattern, is_origin_pattern,
 };
 pub use jetstream::{JetStreamSource, NatsAuth, NatsTls, NatsUser};
 pub use limits::{
@@ -72,6 +77,9 @@ pub struct GatewayConfig {
     /// Limits of this process.
     #[serde(default)]
     pub capacity: Capacity,
+    /// How many connections may come.
+    #[serde(default)]
+    pub accepts: Accepts,
     /// Commands accepted from one connection.
     #[serde(default)]
     pub command_rate: CommandRate,
@@ -106,6 +114,7 @@ impl GatewayConfig {
             admin: Admin::default(),
             heartbeat: Heartbeat::default(),
             capacity: Capacity::default(),
+            accepts: Accepts::default(),
             command_rate: CommandRate::default(),
             slow_consumer: SlowConsumer::default(),
             history: History::default(),

@@ -5,6 +5,7 @@
 
 mod client;
 mod extensions;
+mod fields;
 mod head;
 
 use base64::Engine;
@@ -14,6 +15,7 @@ use http::{Method, StatusCode, Version};
 use sha1::{Digest, Sha1};
 use thiserror::Error;
 
+pub use fields::HeadFields;
 pub use head::{Head, MAX_HEAD, head};
 
 pub use client::{

@@ -15,6 +15,7 @@
 //! | [`decoder`] | frames in, either role |
 //! | [`deflate`] | compressed messages, both directions (RFC 7692) |
 //! | [`handshake`] | the upgrade, both sides (RFC 6455 section 4) |
+//! | [`proxy`] | where a connection comes from, told by a proxy |
 //! | [`channel`] | channel names and patterns |
 //! | [`Deleted`] | messages that say that a channel has no value any more |
 //! | [`v1`] | commands and pushes of the protocol `wsgateway.v1` |
@@ -30,6 +31,7 @@ mod escape;
 pub mod frame;
 pub mod handshake;
 pub mod odin;
+pub mod proxy;
 mod read;
 pub mod symbols;
 pub mod template;

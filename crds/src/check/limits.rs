@@ -2,6 +2,7 @@
 
 use wsgateway_config::{CommandRate, Heartbeat, History, Millis, SlowConsumer};
 
+use super::entry::entry;
 use super::errors::Errors;
 use crate::{ValidLimits, WsGatewaySpec, units};
 
@@ -59,6 +60,7 @@ pub(super) fn limits(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidLimits {
         status_pages: listener.status_pages,
         fallbacks: fallbacks(spec, errors),
         history: history(spec, errors),
+        entry: entry(spec, errors),
     }
 }
 

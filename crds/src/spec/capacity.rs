@@ -3,6 +3,8 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use super::entry::AcceptRate;
+
 /// What one pod holds. The rest derives from it: admission, the autoscaler's target, memory, outboxes.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -38,6 +40,11 @@ pub struct Capacity {
         "capacity.outboxPerConnection must be 32Ki to 256Mi: less is gone in one hiccup of a phone's network"
     ))]
     pub outbox_per_connection: String,
+    /// Most connections of one address to one pod; the next is answered 429. Of IPv6 the first 64 bits count. Without
+    /// listener.trustedProxies every client of a proxy has the proxy's address. 0 = unlimited. Default 0.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub connections_per_address: i32,
 }
 
 /// What becomes of clients that read slowly.
@@ -62,6 +69,19 @@ pub struct RateLimits {
     /// Commands and pings of one connection; beyond it the connection is closed with 4009.
     #[serde(default)]
     pub commands_per_connection: CommandRate,
+    /// Connections that come to one pod: WebSockets, event streams, and connections with long-polls. Those beyond it are
+    /// answered 429 with Retry-After.
+    #[serde(default)]
+    pub accepts: AcceptRate,
+    /// The same of one address; of IPv6 the first 64 bits count. Without listener.trustedProxies every client of a proxy has
+    /// the proxy's address.
+    #[serde(default)]
+    pub accepts_per_address: AcceptRate,
+    /// Networks whose addresses have no limit of their own, as 192.0.2.0/24: those of offices and providers that many clients
+    /// share (at most 256). Counts for acceptsPerAddress and capacity.connectionsPerAddress. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::entry_networks")]
+    pub exempt_networks: Vec<String>,
 }
 
 /// Commands and pings of one connection.
@@ -104,6 +124,7 @@ impl Default for Capacity {
             fallbacks_per_pod: None,
             subscriptions_per_connection: default_subscriptions(),
             outbox_per_connection: default_outbox(),
+            connections_per_address: 0,
         }
     }
 }

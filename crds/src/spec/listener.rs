@@ -3,6 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use super::entry::{ForwardedHeader, ProxyProtocol};
 use super::protocols::Protocol;
 
 /// The port that clients see.
@@ -11,6 +12,9 @@ use super::protocols::Protocol;
 #[x_kube(validation = Rule::new("self.defaultProtocol in self.protocols").message(
     "listener.defaultProtocol must be one of listener.protocols, since clients that name no protocol get it: add it \
      there, or choose another"
+), validation = Rule::new("self.proxyProtocol == 'Off' || (has(self.trustedProxies) && self.trustedProxies.size() > 0)").message(
+    "listener.proxyProtocol needs listener.trustedProxies, or anybody could write any address: list the networks that the \
+     load balancer connects from"
 ))]
 pub struct Listener {
     /// Path of the WebSocket endpoint. Default /ws. The paths /, /health, /stats, /sse and /poll are the gateway's own.
@@ -63,6 +67,31 @@ pub struct Listener {
     /// in any case. Default true.
     #[serde(default = "yes")]
     pub status_pages: bool,
+    /// Origins of pages that may connect, as https://app.example.com, or https://*.example.com for every name below
+    /// example.com (at most 64); others are refused with 403, as are pages that hide their origin. Clients that are no
+    /// browsers send none and may connect. The console page is one of the gateway's own origin. Default: pages of every origin.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::origins")]
+    pub allowed_origins: Vec<String>,
+    /// Hosts that requests may be for, as live.example.com, or *.example.com for every name below example.com (at most 64),
+    /// whatever the port; others are refused with 403, so that no page can reach the gateway by a name of its own. /health
+    /// answers by every name. Default: every host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::hosts")]
+    pub allowed_hosts: Vec<String>,
+    /// Networks of the proxies and load balancers that are believed when they say where a client comes from, as 10.0.0.0/8
+    /// (at most 256). Limits of addresses count the client then, not the proxy. Default: nobody is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::entry_networks")]
+    pub trusted_proxies: Vec<String>,
+    /// Where trusted proxies say so: XForwardedFor (X-Forwarded-For) or Forwarded (RFC 7239). The other header is not looked
+    /// at, since proxies pass on what they do not write. Default XForwardedFor.
+    #[serde(default)]
+    pub forwarded_header: ForwardedHeader,
+    /// Whether trusted proxies begin connections with the PROXY protocol, version 1 or 2: Off; Accept, they may; Require,
+    /// they do, and connections without it or from anybody else are refused. Needs listener.trustedProxies. Default Off.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
     /// Largest message accepted from a client, in bytes, such as 64Ki; 1Ki to 1Mi. A larger one closes the connection
     /// with 1009. Default 64Ki.
     #[serde(default = "default_command_size")]
@@ -142,6 +171,11 @@ impl Default for Listener {
             long_poll: yes(),
             keep_alive: default_keep_alive(),
             status_pages: yes(),
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
+            proxy_protocol: ProxyProtocol::default(),
             max_command_size: default_command_size(),
             heartbeat: Heartbeat::default(),
         }

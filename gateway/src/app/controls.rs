@@ -20,6 +20,7 @@ use crate::http::{Places, Site, Terms};
 use crate::hub::Hub;
 use crate::hub::shard::Settings;
 use crate::hub::shard::handler::Handler;
+use crate::limits::Limits;
 use crate::metrics::PendingMetrics;
 use crate::reload::{ConfigState, Given, ReloadMetrics};
 use crate::time::unix_ms;
@@ -60,6 +61,7 @@ impl Recipe {
 pub(super) struct Entrance {
     pub admission: Admission,
     pub places: Arc<Places>,
+    pub limits: Limits,
     /// Of open files.
     limit: u64,
 }
@@ -71,13 +73,14 @@ impl Entrance {
         let metrics = PendingMetrics::register(registry)?;
         let places = Places::new(budget.pending, config.listener.keep_alive.into(), metrics);
         let admission = Admission::new(budget.connections, fallbacks);
-        Ok(Self { admission, places, limit })
+        Ok(Self { admission, places, limits: Limits::new(&config.accepts), limit })
     }
 
     fn resize(&self, config: &GatewayConfig) {
         let (budget, fallbacks) = budget(config, self.limit);
         self.admission.resize(budget.connections, fallbacks);
         self.places.resize(budget.pending, config.listener.keep_alive.into());
+        self.limits.configure(&config.accepts);
     }
 }
 

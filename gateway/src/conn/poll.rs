@@ -22,7 +22,7 @@ const WHOLE: usize = 32 << 10;
 pub(crate) const HEADERS: [(&str, &str); 3] = [
     ("content-type", "application/json"),
     ("cache-control", "no-store"),
-    ("access-control-allow-origin", "*"),
+    ("x-content-type-options", "nosniff"),
 ];
 
 /// The HTTP connection that a long-poll is a request of.
@@ -50,6 +50,8 @@ pub(crate) struct Request {
     /// Whether the client knows the chunked transfer coding (HTTP/1.1). Other connections must end with the answer.
     pub chunked: bool,
     pub origin: Box<dyn Origin>,
+    /// Lines of the head that say which pages may read the answer.
+    pub cors: Box<str>,
 }
 
 /// A long-poll under way. There is one only in connections that are one.
@@ -65,6 +67,7 @@ pub(crate) struct Poll {
     /// What the head says about the connection.
     keep: bool,
     origin: Box<dyn Origin>,
+    cors: Box<str>,
     /// The earliest time at which a timer looks at it.
     pub timer_at: Option<Duration>,
 }
@@ -80,6 +83,7 @@ impl Poll {
             chunked: request.chunked,
             keep: false,
             origin: request.origin,
+            cors: request.cors,
             timer_at: None,
         }
     }
@@ -197,20 +201,21 @@ impl Poll {
     /// The status line and the headers. Without a length the body is chunked, or ends with the connection.
     fn write_head(&self, length: Option<usize>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-        let mut header = |name: &str, value: &str| {
+        let header = |out: &mut Vec<u8>, name: &str, value: &str| {
             for part in [name, ": ", value, "\r\n"] {
                 out.extend_from_slice(part.as_bytes());
             }
         };
         for (name, value) in HEADERS {
-            header(name, value);
+            header(out, name, value);
         }
+        out.extend_from_slice(self.cors.as_bytes());
         if !self.keep {
-            header("connection", "close");
+            header(out, "connection", "close");
         }
         match length {
-            Some(length) => header("content-length", &length.to_string()),
-            None if self.chunked => header("transfer-encoding", "chunked"),
+            Some(length) => header(out, "content-length", &length.to_string()),
+            None if self.chunked => header(out, "transfer-encoding", "chunked"),
             None => {}
         }
         out.extend_from_slice(b"\r\n");
@@ -247,7 +252,7 @@ mod tests {
     /// A poll that has its acknowledgement, and a cursor at 1.
     fn poll(chunked: bool) -> Poll {
         let terms = Terms { begins: false, values: false, wait: Duration::from_secs(1) };
-        let request = Request { terms, chunked, origin: Box::new(Kept) };
+        let request = Request { terms, chunked, origin: Box::new(Kept), cors: CORS.into() };
         let mut poll = Poll::new(request, &Meter::default(), Duration::ZERO);
         poll.push(br#"{"type":"connection:established","epoch":"e"}"#, Duration::ZERO);
         let ack = br#"{"type":"subscription_ack","subscribed":["a"],"recovered":true,"offset":1}"#;
@@ -255,12 +260,14 @@ mod tests {
         poll
     }
 
+    const CORS: &str = "access-control-allow-origin: *\r\n";
+
     fn text(bytes: Vec<u8>) -> String {
         String::from_utf8(bytes).unwrap()
     }
 
     const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
-                        access-control-allow-origin: *\r\n";
+                        x-content-type-options: nosniff\r\naccess-control-allow-origin: *\r\n";
 
     #[test]
     fn a_small_answer_is_one_piece_of_known_length() {

@@ -27,6 +27,7 @@ use wsgateway_runtime::raw;
 
 use super::door::{Door, Verdict};
 use super::pending::{Answering, Over, Pending, Places, Released};
+use super::refusal::hang_up;
 use super::shortage::Shortage;
 use super::watched::Watched;
 use crate::hub::Burst;
@@ -95,8 +96,12 @@ impl Reception {
             Err(error) if is_only_early(&error) => &[],
             Err(error) => return tracing::debug!(%error, "a connection ended before its request"),
         };
-        if let Verdict::Upgrade(upgrade) = self.door.judge(read) {
-            return self.door.gather(burst, upgrade.into_handover(stream, read));
+        match self.door.judge(read, peer) {
+            Verdict::Upgrade(upgrade) => {
+                return self.door.gather(burst, upgrade.into_handover(stream, read));
+            }
+            Verdict::Refused(answer) => return hang_up(&stream, &answer),
+            Verdict::Wait | Verdict::Http { .. } => {}
         }
         // Before the next one is accepted: the task may get its turn later.
         let pending = self.places.enter(peer, Instant::now());
@@ -118,7 +123,7 @@ async fn connection(
     pending: Arc<Pending>,
 ) {
     let stream = tokio::select! {
-        stream = wait(stream, &mut read, &door) => stream,
+        stream = wait(stream, &mut read, &door, &pending) => stream,
         over = pending.over() => return log_over(over),
     };
     match stream {
@@ -131,12 +136,26 @@ async fn connection(
     }
 }
 
-/// Waits until a connection is upgraded (None), or turns out to be for the HTTP server.
-async fn wait(stream: StdStream, read: &mut Vec<u8>, door: &Door) -> io::Result<Option<TcpStream>> {
+/// Waits until a connection is upgraded or refused (None), or turns out to be for the HTTP server.
+async fn wait(
+    stream: StdStream,
+    read: &mut Vec<u8>,
+    door: &Door,
+    pending: &Pending,
+) -> io::Result<Option<TcpStream>> {
     let stream = TcpStream::from_std(stream)?;
+    let peer = pending.caller().connection();
     loop {
-        match door.judge(read) {
-            Verdict::Http => return Ok(Some(stream)),
+        match door.judge(read, peer) {
+            Verdict::Http { from, skip } => {
+                pending.caller().come_from(from);
+                drop(read.drain(..skip));
+                return Ok(Some(stream));
+            }
+            Verdict::Refused(answer) => {
+                hang_up(&stream.into_std()?, &answer);
+                return Ok(None);
+            }
             Verdict::Upgrade(upgrade) => {
                 door.let_in(upgrade.into_handover(stream.into_std()?, read));
                 return Ok(None);

@@ -1,9 +1,10 @@
 //! The front door: clean upgrade requests, answered without an HTTP server.
 //!
 //! In: the first bytes of a socket. Out: the socket, to a shard, which sends the 101 and the greeting in one write; or the
-//! bytes, for the HTTP server, which judges and refuses whatever is not clean. Nothing is refused here.
+//! bytes, for the HTTP server, which judges and refuses whatever is not clean. Of clean requests those of strangers are
+//! refused here, and those that come too often, so that many of them cost little.
 
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,9 @@ use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{Accepted, Head, head};
 
 use super::Site;
-use super::place::try_admit;
+use super::entry::{self, Admitted};
+use super::forwarded::Beginning;
+use super::refusal::Denied;
 use crate::admission::Permit;
 use crate::hub::Burst;
 use crate::hub::arrivals::Handover;
@@ -28,8 +31,10 @@ pub(crate) struct Door {
 pub(super) enum Verdict {
     /// Not enough.
     Wait,
-    /// For the HTTP server.
-    Http,
+    /// For the HTTP server, behind so many bytes of a proxy that says that the client is there.
+    Http { from: IpAddr, skip: usize },
+    /// To be closed with this answer.
+    Refused(Vec<u8>),
     /// A clean request, and the place of its client.
     Upgrade(Upgrade),
 }
@@ -38,7 +43,7 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Upgrade {
     accepted: Accepted,
-    /// Bytes of the request; what follows is of the WebSocket.
+    /// Bytes of the request, and of a proxy before it; what follows is of the WebSocket.
     len: usize,
     permit: Permit,
 }
@@ -55,17 +60,31 @@ impl Door {
     }
 
     /// Judges everything that was read of a socket so far.
-    pub(super) fn judge(&self, read: &[u8]) -> Verdict {
-        let Some(site) = &self.site else { return Verdict::Http };
+    pub(super) fn judge(&self, read: &[u8], peer: IpAddr) -> Verdict {
+        let Some(site) = &self.site else { return Verdict::Http { from: peer, skip: 0 } };
         let terms = site.terms.get();
+        let (from, skip) = match terms.entry.begin(read, peer) {
+            Beginning::Wait => return Verdict::Wait,
+            Beginning::Refused => {
+                return Verdict::Refused(entry::refuse(site, Denied::ProxyHeader, peer).bytes());
+            }
+            Beginning::Of { address, len } => (address, len),
+        };
+        let read = read.get(skip..).unwrap_or_default();
         match head(read, &terms.protocols, terms.default_protocol, terms.compression) {
             Head::Partial => Verdict::Wait,
             // Clients of earlier systems know no path.
             Head::Upgrade { path, accepted, len, .. } if path == site.path || path == "/" => {
-                let upgrade = |permit| Verdict::Upgrade(Upgrade { accepted, len, permit });
-                try_admit(site).map_or(Verdict::Http, upgrade)
+                let head = read.get(..len).unwrap_or_default();
+                match entry::admit(site, &terms, head, from) {
+                    Admitted::Place(permit) => {
+                        Verdict::Upgrade(Upgrade { accepted, len: skip + len, permit })
+                    }
+                    Admitted::None => Verdict::Http { from, skip },
+                    Admitted::Refused(answer) => Verdict::Refused(answer),
+                }
             }
-            Head::Other | Head::Upgrade { .. } => Verdict::Http,
+            Head::Other | Head::Upgrade { .. } => Verdict::Http { from, skip },
         }
     }
 

@@ -5,6 +5,7 @@
 //! ([`Return`]). When every place is taken, the connection that has been idle for longest ends for the next one, see
 //! [`table`].
 
+mod caller;
 mod table;
 
 use std::net::IpAddr;
@@ -20,7 +21,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::PendingMetrics;
-use table::{Peer, Table, Ticket};
+use crate::peer::Peer;
+use caller::Caller;
+use table::{Table, Ticket};
 
 /// Time to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +42,7 @@ pub(crate) struct Places {
 pub(super) struct Pending {
     places: Arc<Places>,
     peer: Peer,
+    caller: Mutex<Caller>,
     state: Mutex<State>,
     /// Its place was given to another one.
     evicted: Arc<Notify>,
@@ -112,6 +116,7 @@ pub(super) enum Over {
 pub(super) struct Return {
     places: Arc<Places>,
     peer: Peer,
+    caller: Caller,
 }
 
 /// A request that is answered, until its drop.
@@ -158,13 +163,19 @@ impl Places {
         let (peer, evicted) = (Peer::from(address), Arc::new(Notify::new()));
         let ticket = self.take(peer, &evicted);
         let state = State { ticket: Some(ticket), phase: Phase::Head { since: now } };
-        self.hold(peer, evicted, state)
+        self.hold((peer, Caller::new(address)), evicted, state)
     }
 
-    fn hold(self: &Arc<Self>, peer: Peer, evicted: Arc<Notify>, state: State) -> Arc<Pending> {
+    fn hold(
+        self: &Arc<Self>,
+        (peer, caller): (Peer, Caller),
+        evicted: Arc<Notify>,
+        state: State,
+    ) -> Arc<Pending> {
         Arc::new(Pending {
             places: Arc::clone(self),
             peer,
+            caller: Mutex::new(caller),
             state: Mutex::new(state),
             evicted,
             crowded: Notify::new(),
@@ -226,7 +237,8 @@ impl Pending {
 
     /// The way back, for a socket that leaves.
     pub(super) fn way_back(&self) -> Return {
-        Return { places: Arc::clone(&self.places), peer: self.peer }
+        let caller = self.caller().clone();
+        Return { places: Arc::clone(&self.places), peer: self.peer, caller }
     }
 
     /// Has the socket taken over, as soon as earlier answers have been written. The request's handler must not answer.
@@ -299,6 +311,11 @@ impl Pending {
         }
     }
 
+    /// Who is at the other end.
+    pub(super) fn caller(&self) -> MutexGuard<'_, Caller> {
+        self.caller.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -327,12 +344,12 @@ impl Return {
     /// Takes a place again, between two requests. It takes nobody else's, since its client knows how to come back: if
     /// every place is taken, the connection is to end with its answer ([`Pending::crowded`]).
     pub(super) fn enter(self) -> Arc<Pending> {
-        let Self { places, peer } = self;
+        let Self { places, peer, caller } = self;
         let evicted = Arc::new(Notify::new());
         let is_full = places.table().is_full();
         let ticket = if is_full { None } else { Some(places.take(peer, &evicted)) };
         let phase = Phase::Idle { since: Instant::now() };
-        let pending = places.hold(peer, evicted, State { ticket, phase });
+        let pending = places.hold((peer, caller), evicted, State { ticket, phase });
         if is_full {
             pending.crowded.notify_one();
         }

@@ -1,12 +1,16 @@
 //! A place for a client, whichever way it comes: WebSocket, event stream or long-poll.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
+use std::time::Instant;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use super::pending::Pending;
 use super::{Site, problem};
 use crate::admission::{Admission, Permit, Refused};
+use crate::limits::Limited;
 
 /// Advice to a client that found no room: long enough for another pod to be tried, or for this one to be warm.
 const RETRY_MS: u64 = 2_000;
@@ -17,49 +21,95 @@ pub(super) struct Busy {
     pub code: &'static str,
     pub message: Cow<'static, str>,
     pub retry_ms: u64,
+    pub status: StatusCode,
+    /// What a client is told that does not see the status.
+    pub close: u16,
 }
 
 impl Busy {
     pub(super) fn new(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         // Spread those who were turned away together.
         let retry_ms = RETRY_MS / 2 + fastrand::u64(0..RETRY_MS);
-        Self { code, message: message.into(), retry_ms }
+        let (status, close) = (StatusCode::SERVICE_UNAVAILABLE, 1013);
+        Self { code, message: message.into(), retry_ms, status, close }
+    }
+
+    /// For a client that meets a limit, which is counted.
+    pub(super) fn of(limited: Limited, site: &Site, client: IpAddr) -> Self {
+        tracing::debug!(%client, ?limited, "a client met a limit");
+        let rejections = &site.rejections;
+        let (counter, code, message, wait_ms, close) = match limited {
+            Limited::Connections => (
+                &rejections.address_connections,
+                "address_connections",
+                "your address has as many connections as it may have: close another one",
+                0,
+                4010,
+            ),
+            Limited::AddressRate { wait_ms } => (
+                &rejections.address_rate,
+                "address_rate",
+                "your address opens connections too fast: try again",
+                wait_ms,
+                1013,
+            ),
+            Limited::Rate { wait_ms } => (
+                &rejections.accept_rate,
+                "accept_rate",
+                "too many clients come at once: try again, another pod may have time",
+                wait_ms,
+                1013,
+            ),
+        };
+        counter.inc();
+        let busy = Self::new(code, message);
+        let retry_ms = busy.retry_ms.saturating_add(wait_ms);
+        Self { retry_ms, status: StatusCode::TOO_MANY_REQUESTS, close, ..busy }
     }
 }
 
 impl IntoResponse for Busy {
     fn into_response(self) -> Response {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        problem(status, self.code, &self.message, Some(self.retry_ms))
+        problem(self.status, self.code, &self.message, Some(self.retry_ms))
     }
 }
 
 /// A place for a WebSocket client, or why there is none.
-pub(super) fn admit(site: &Site) -> Result<Permit, Busy> {
-    take(site, Admission::admit)
+pub(super) fn admit(site: &Site, pending: &Pending) -> Result<Permit, Busy> {
+    take(site, pending, Admission::admit)
 }
 
 /// A place for an event stream or long-poll.
-pub(super) fn admit_fallback(site: &Site) -> Result<Permit, Busy> {
-    take(site, Admission::admit_fallback)
+pub(super) fn admit_fallback(site: &Site, pending: &Pending) -> Result<Permit, Busy> {
+    take(site, pending, Admission::admit_fallback)
 }
 
 fn take(
     site: &Site,
+    pending: &Pending,
     admit: impl Fn(&Admission) -> Result<Permit, Refused>,
 ) -> Result<Permit, Busy> {
     if !is_ready(site) {
         site.rejections.source_not_ready.inc();
         return Err(not_ready());
     }
-    admit(&site.admission).map_err(|refused| {
+    let refuse = |refused| {
         match refused {
             Refused::Full => site.rejections.full.inc(),
             Refused::FallbacksFull => site.rejections.fallbacks_full.inc(),
             Refused::Draining | Refused::Shedding => site.rejections.draining.inc(),
         }
         turned_away(refused)
-    })
+    };
+    // Before it is charged for a connection that it does not get.
+    if let Some(refused) = site.admission.refuses() {
+        return Err(refuse(refused));
+    }
+    let mut caller = pending.caller();
+    let counted = caller.enter(&site.limits, Instant::now());
+    let counted = counted.map_err(|limited| Busy::of(limited, site, caller.client()))?;
+    drop(caller);
+    admit(&site.admission).map(|permit| permit.counted(counted)).map_err(refuse)
 }
 
 /// Why a client that came now would be turned away, if it would be. Takes no place and counts nothing.
@@ -70,12 +120,8 @@ pub(super) fn busy(site: &Site) -> Option<Busy> {
     site.admission.refuses().map(turned_away)
 }
 
-/// A place for a WebSocket client if there is one; who gets none is turned away, and counted, by the HTTP server.
-pub(super) fn try_admit(site: &Site) -> Option<Permit> {
-    is_ready(site).then(|| site.admission.admit().ok())?
-}
-
-fn is_ready(site: &Site) -> bool {
+/// Whether clients can be served.
+pub(super) fn is_ready(site: &Site) -> bool {
     site.status.is_known()
 }
 

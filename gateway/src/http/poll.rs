@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
 use super::accept::serve_http;
+use super::cors::{self, Cors, secure};
 use super::pending::{Pending, Released, Return, Takeover};
 use super::place::{Busy, admit_fallback};
 use super::query::{Query, SubscribeRequest};
@@ -62,9 +63,11 @@ pub(super) async fn poll(
         Err(refusal) => return *refusal,
     };
     if request.method() == Method::HEAD {
-        return HEADERS.into_response();
+        let mut response = HEADERS.into_response();
+        cors::allow(response.headers_mut());
+        return response;
     }
-    let permit = match admit_fallback(&site) {
+    let permit = match admit_fallback(&site, &pending) {
         Ok(permit) => permit,
         Err(busy) => return busy.into_response(),
     };
@@ -75,6 +78,7 @@ pub(super) async fn poll(
         chunked: request.version() >= Version::HTTP_11,
         keep: may_be_kept(&request),
         back: pending.way_back(),
+        cors: site.terms.get().entry.cors(request.headers()),
     };
     pending.take_over(Takeover::new(move |released| async move {
         if let Err(error) = waiting.hand_over(&site, released) {
@@ -103,6 +107,7 @@ struct Waiting {
     chunked: bool,
     keep: bool,
     back: Return,
+    cors: Cors,
 }
 
 impl Waiting {
@@ -117,12 +122,14 @@ impl Waiting {
             // A copy, so that the HTTP server's buffer is not held.
             before: Bytes::copy_from_slice(if keep { &released.before } else { &[] }),
             routes: released.routes,
+            cors: self.cors.clone(),
         };
+        let cors = self.cors.lines().into();
         let (terms, chunked, origin) = (self.terms, self.chunked, Box::new(origin));
         site.hub.adopt(Handover {
             commands: vec![self.subscribe.command()],
             transport: Transport::Poll,
-            poll: Some(poll::Request { terms, chunked, origin }),
+            poll: Some(poll::Request { terms, chunked, origin, cors }),
             permit: Some(self.permit),
             ..Handover::new(released.stream.into_std()?)
         });
@@ -138,6 +145,7 @@ struct HttpConnection {
     keep: bool,
     before: Bytes,
     routes: Router,
+    cors: Cors,
 }
 
 impl std::fmt::Debug for HttpConnection {
@@ -152,11 +160,11 @@ impl Origin for HttpConnection {
     }
 
     fn take_back(self: Box<Self>, stream: StdStream, outcome: Outcome) {
-        let Self { back, runtime, before, routes, .. } = *self;
+        let Self { back, runtime, before, routes, cors, .. } = *self;
         let pending = back.enter();
         let remainder = match outcome {
             Outcome::Answered { rest, keep } => Remainder::Bytes { rest, keep },
-            Outcome::Refused(broken) => Remainder::Response(refuse(broken)),
+            Outcome::Refused(broken) => Remainder::Response(secure(cors.restrict(refuse(broken)))),
         };
         drop(runtime.spawn(take_back((stream, before), remainder, routes, pending)));
     }

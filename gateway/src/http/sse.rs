@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::Site;
+use super::cors;
 use super::pending::{Pending, Takeover};
 use super::place::{Busy, admit_fallback};
 use super::query::{Query, SubscribeRequest};
@@ -28,7 +29,7 @@ use crate::hub::arrivals::Handover;
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
-    (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     // Whoever comes back is to find another pod, if this one has no place or stops.
     (header::CONNECTION, HeaderValue::from_static("close")),
     // nginx and those that follow it gather a response unless asked not to.
@@ -50,16 +51,17 @@ pub(super) async fn events(
         Err(refusal) => return *refusal,
     };
     if method == Method::HEAD {
-        return HEADERS.into_response();
+        return with_cors(HEADERS.into_response());
     }
-    let permit = match admit_fallback(&site) {
+    let permit = match admit_fallback(&site, &pending) {
         Ok(permit) => permit,
         Err(busy) if understands_events(&headers) => return refuse(&busy),
         Err(busy) => return busy.into_response(),
     };
     let hub = site.hub.clone();
+    let cors = site.terms.get().entry.cors(&headers).lines();
     pending.take_over(Takeover::new(move |released| async move {
-        if let Err(error) = hand_over(&hub, released.stream, &request, permit) {
+        if let Err(error) = hand_over(&hub, (released.stream, &cors), &request, permit) {
             tracing::debug!(%error, "an event stream ended before it began");
         }
     }));
@@ -70,7 +72,7 @@ pub(super) async fn events(
 /// Hands the socket to a shard, with what the client asks for.
 fn hand_over(
     hub: &Hub,
-    stream: TcpStream,
+    (stream, cors): (TcpStream, &str),
     request: &SubscribeRequest,
     permit: Permit,
 ) -> io::Result<()> {
@@ -78,7 +80,7 @@ fn hand_over(
     let again = request.command_for_values();
     let events = EventStream::new(request.snapshot, request.cursor.is_some(), again.is_some());
     hub.adopt(Handover {
-        response: head_of_answer().into_bytes(),
+        response: head_of_answer(cors).into_bytes(),
         commands: std::iter::once(request.command()).chain(again).collect(),
         transport: Transport::Events(events),
         permit: Some(permit),
@@ -96,22 +98,28 @@ fn understands_events(headers: &HeaderMap) -> bool {
 fn refuse(busy: &Busy) -> Response {
     let close = json!({
         "type": "close",
-        "code": 1013,
+        "code": busy.close,
         "reason": busy.code,
         "message": busy.message,
         "retryAfterMs": busy.retry_ms,
     });
     let mut out = format!("retry: {}\n", busy.retry_ms).into_bytes();
     event("close", &close.to_string(), &mut out);
-    (HEADERS, out).into_response()
+    with_cors((HEADERS, out).into_response())
+}
+
+/// Lets pages of other origins read it, as far as they may connect.
+fn with_cors(mut response: Response) -> Response {
+    cors::allow(response.headers_mut());
+    response
 }
 
 /// The status line and the headers. The body ends with the connection.
-fn head_of_answer() -> String {
+fn head_of_answer(cors: &str) -> String {
     let mut head = "HTTP/1.1 200 OK\r\n".to_owned();
     for (name, value) in &HEADERS {
         let value = value.to_str().unwrap_or_default();
         head.extend([name.as_str(), ": ", value, "\r\n"]);
     }
-    head + "\r\n"
+    head + cors + "\r\n"
 }

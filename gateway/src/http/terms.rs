@@ -7,6 +7,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::MethodRouter;
 use wsgateway_config::GatewayConfig;
 
+use super::entry::Entry;
 use super::{Site, unknown_path};
 
 /// What clients are offered.
@@ -24,6 +25,8 @@ pub(crate) struct Terms {
     pub long_poll: bool,
     /// Whether the console page, /health and /stats are served to clients.
     pub status_pages: bool,
+    /// Who may come in.
+    pub entry: Entry,
 }
 
 impl Terms {
@@ -37,6 +40,7 @@ impl Terms {
             event_source: listener.event_source,
             long_poll: listener.long_poll,
             status_pages: listener.status_pages,
+            entry: Entry::new(listener),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -11,6 +12,7 @@ use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{self, Refusal};
 
 use super::accept::join;
+use super::pending::Pending;
 use super::place::{admit, busy};
 use super::watched::Watched;
 use super::{Site, problem};
@@ -19,7 +21,11 @@ use crate::hub::arrivals::Handover;
 use crate::source::status::State as SourceState;
 
 /// Route of the WebSocket endpoint, for every method.
-pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request) -> Response {
+pub(super) async fn upgrade(
+    State(site): State<Arc<Site>>,
+    Extension(pending): Extension<Arc<Pending>>,
+    mut request: Request,
+) -> Response {
     let terms = site.terms.get();
     let checked = handshake::check(
         request.method(),
@@ -35,7 +41,7 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
         Err(Refusal::NotUpgrade) if let Some(busy) = busy(&site) => return busy.into_response(),
         Err(refusal) => return refuse_handshake(&site, refusal),
     };
-    let permit = match admit(&site) {
+    let permit = match admit(&site, &pending) {
         Ok(permit) => permit,
         Err(busy) => return busy.into_response(),
     };

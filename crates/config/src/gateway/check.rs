@@ -73,6 +73,8 @@ impl GatewayConfig {
             }
         }
         protocols::check(&self.listener.protocols, self.listener.default_protocol)?;
+        self.listener.check_entry()?;
+        self.accepts.check()?;
         self.odin.check()?;
         self.symbols.check()?;
         self.channels.check()?;
@@ -114,7 +116,9 @@ impl GatewayConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Delivery, JetStreamSource, Protocol, RedisSource, Rule, is_template};
+    use crate::{
+        Delivery, JetStreamSource, Protocol, ProxyProtocol, RedisSource, Rule, is_template,
+    };
 
     fn example() -> GatewayConfig {
         let servers = vec!["nats://nats.messaging:4222".into()];
@@ -303,7 +307,24 @@ mod tests {
     #[test]
     fn values_that_cannot_work_are_refused_with_their_path() {
         type Break = fn(&mut GatewayConfig);
-        let broken: [(&str, Break); 16] = [
+        let broken: [(&str, Break); 25] = [
+            ("listener.allowedOrigins[1]", |c| {
+                c.listener.allowed_origins = vec!["https://a".into(), "a".into()];
+            }),
+            ("listener.allowedOrigins: ", |c| {
+                c.listener.allowed_origins = vec!["https://a".into(); 65];
+            }),
+            ("listener.allowedHosts[0]", |c| c.listener.allowed_hosts = vec!["a:80".into()]),
+            ("listener.trustedProxies", |c| {
+                c.listener.trusted_proxies = vec!["::/0".parse().unwrap(); 257];
+            }),
+            ("listener.proxyProtocol", |c| c.listener.proxy_protocol = ProxyProtocol::Accept),
+            ("accepts.all", |c| c.accepts.all.per_second = 1_000_001),
+            ("accepts.perAddress", |c| c.accepts.per_address.burst = 0),
+            ("accepts.perAddress", |c| c.accepts.per_address.burst = 1_000_001),
+            ("accepts.exemptNetworks", |c| {
+                c.accepts.exempt_networks = vec!["::/0".parse().unwrap(); 257];
+            }),
             ("listener.path", |c| c.listener.path = "/health".into()),
             ("listener.keepAlive", |c| c.listener.keep_alive = Millis(0)),
             ("listener.keepAlive", |c| c.listener.keep_alive = Millis(3_600_001)),

@@ -9,7 +9,8 @@ use crate::ConfigError;
 use crate::yaml::Tree;
 
 /// Fields that a running gateway takes up, with everything below them.
-const LIVE: [&str; 25] = [
+const LIVE: [&str; 31] = [
+    "accepts",
     "auth",
     "channels.rules",
     "listener.protocols",
@@ -19,6 +20,11 @@ const LIVE: [&str; 25] = [
     "listener.longPoll",
     "listener.keepAlive",
     "listener.statusPages",
+    "listener.allowedOrigins",
+    "listener.allowedHosts",
+    "listener.trustedProxies",
+    "listener.forwardedHeader",
+    "listener.proxyProtocol",
     "odin.initialChannels",
     "odin.greeting",
     "symbols.maxSymbols",
@@ -133,6 +139,28 @@ mod tests {
             long_poll: odd,
             keep_alive: Millis(1_000 + u64::from(n)),
             status_pages: odd,
+            allowed_origins: vec![format!("https://{n}")],
+            allowed_hosts: vec![n.to_string()],
+            trusted_proxies: vec![network(n)],
+            forwarded_header: match odd {
+                true => ForwardedHeader::Forwarded,
+                false => ForwardedHeader::XForwardedFor,
+            },
+            proxy_protocol: if odd { ProxyProtocol::Accept } else { ProxyProtocol::Require },
+        }
+    }
+
+    fn network(n: u8) -> Network {
+        format!("192.0.2.{n}/32").parse().unwrap()
+    }
+
+    fn accepts(n: u8) -> Accepts {
+        let wide = u32::from(n);
+        Accepts {
+            all: AcceptRate { per_second: wide, burst: 1 + wide },
+            per_address: AcceptRate { per_second: 10 + wide, burst: 10 + wide },
+            connections_per_address: wide,
+            exempt_networks: vec![network(n)],
         }
     }
 
@@ -209,6 +237,7 @@ mod tests {
                     command_bytes: 1_000 + wide,
                     shards: 1 + u16::from(n),
                 },
+                accepts: accepts(n),
                 command_rate: CommandRate { per_second: 1 + wide, burst: 1 + wide },
                 slow_consumer: SlowConsumer { grace: Millis(1_000 + u64::from(n)) },
                 history: History {

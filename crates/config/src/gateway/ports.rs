@@ -4,8 +4,10 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::Protocol;
-use crate::Millis;
+use super::entry::{all, most_networks};
+use super::{ForwardedHeader, HOST_HINT, ORIGIN_HINT, Protocol, ProxyProtocol};
+use super::{is_host_pattern, is_origin_pattern};
+use crate::{ConfigError, Millis, Network};
 
 /// The port that clients see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,38 @@ pub struct Listener {
     /// case.
     #[serde(default = "yes")]
     pub status_pages: bool,
+    /// Origins of pages that may connect, as `https://app.example.com` or `https://*.example.com`; empty: all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<String>,
+    /// Hosts that a request may be for, as `live.example.com` or `*.example.com`; empty: all of them. `/health` answers
+    /// whatever the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_hosts: Vec<String>,
+    /// Networks of the proxies that are believed when they say where a client comes from; empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Network>,
+    /// Where they say so.
+    #[serde(default)]
+    pub forwarded_header: ForwardedHeader,
+    /// Whether they begin connections with the PROXY protocol.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
+}
+
+impl Listener {
+    /// Checks what says who may come in.
+    pub(super) fn check_entry(&self) -> Result<(), ConfigError> {
+        all("listener.allowedOrigins", &self.allowed_origins, is_origin_pattern, ORIGIN_HINT)?;
+        all("listener.allowedHosts", &self.allowed_hosts, is_host_pattern, HOST_HINT)?;
+        most_networks("listener.trustedProxies", &self.trusted_proxies)?;
+        if self.proxy_protocol != ProxyProtocol::Off && self.trusted_proxies.is_empty() {
+            return Err(ConfigError::value(
+                "listener.proxyProtocol",
+                "needs listener.trustedProxies: anybody else could write any address",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// The port that Kubernetes, Prometheus and the operator see.
@@ -93,6 +127,11 @@ impl Default for Listener {
             long_poll: yes(),
             keep_alive: keep_alive(),
             status_pages: yes(),
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
+            proxy_protocol: ProxyProtocol::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{Accepted, Fields, check};
 pub const MAX_HEAD: usize = 8 << 10;
 
 /// Header lines of a clean request. Browsers send about fifteen, proxies a few more.
-const MAX_LINES: usize = 48;
+pub(super) const MAX_LINES: usize = 48;
 
 /// What the first bytes of a connection are.
 #[derive(Clone, Debug, PartialEq, Eq)]

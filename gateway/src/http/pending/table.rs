@@ -6,18 +6,12 @@
 //! connections keeps a new one out, and many from one address cost others nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+
+use crate::peer::Peer;
 
 /// Addresses that may hold their whole share at once. A proxy or a NAT in front of many clients holds more, as long as
 /// nobody else needs the places.
 const SHARES: usize = 16;
-
-/// The address that a connection is counted to. Of an IPv6 address the first 64 bits: one host chooses the others itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Peer {
-    V4(u32),
-    V6(u64),
-}
 
 /// Names an entry until its next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,15 +29,6 @@ pub(super) struct Table<T> {
     /// Those with more than their share: at most [`SHARES`].
     greedy: BTreeSet<Peer>,
     next: u64,
-}
-
-impl From<IpAddr> for Peer {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.to_bits()),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
-        }
-    }
 }
 
 impl<T> Table<T> {
@@ -183,14 +168,6 @@ mod tests {
         assert_eq!(table.step(first), None);
         assert_eq!(table.leave(first), None);
         assert_eq!(table.len(), 1);
-    }
-
-    #[test]
-    fn hosts_of_one_ipv6_network_are_one_peer_and_mapped_ipv4_is_ipv4() {
-        let peer = |text: &str| Peer::from(text.parse::<IpAddr>().unwrap());
-        assert_eq!(peer("2001:db8:0:1::1"), peer("2001:db8:0:1:ffff::2"));
-        assert_ne!(peer("2001:db8:0:1::1"), peer("2001:db8:0:2::1"));
-        assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
     }
 
     #[test]

@@ -87,7 +87,12 @@ impl Rig {
         self.inbox.arrive(Handover {
             commands: vec![subscribe.to_string()],
             transport: Transport::Poll,
-            poll: Some(Request { terms, chunked: true, origin: Box::new(back.clone()) }),
+            poll: Some(Request {
+                terms,
+                chunked: true,
+                origin: Box::new(back.clone()),
+                cors: "".into(),
+            }),
             ..Handover::new(TcpStream::from(OwnedFd::from(theirs)))
         });
         self.turn();
