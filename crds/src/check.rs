@@ -1,5 +1,6 @@
 //! From a manifest to a [`ValidGateway`], or every reason why not.
 
+mod auth;
 mod channels;
 mod entry;
 mod errors;
@@ -69,6 +70,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         port: fleet::port(&spec.listener, &mut errors),
         derived,
         protocols,
+        auth: auth::auth(spec, &mut errors),
         limits,
         log: Log { level: spec.log_level.into() },
         autoscaling,

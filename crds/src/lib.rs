@@ -42,24 +42,26 @@ pub use derived::{ADMIN_PORT, Asked, Derived, TooLittleMemory};
 pub use manifest::{CRD_NAME, crd_yaml, parse};
 pub use overrides::Overrides;
 pub use pod_names::{
-    CONFIG_FOLDER, CONFIG_VOLUME, GATEWAY_CONTAINER, NATS_VOLUME, REDIS_VOLUME, RESERVED_LABELS,
-    RESERVED_PREFIX,
+    AUTH_VOLUME, CONFIG_FOLDER, CONFIG_VOLUME, GATEWAY_CONTAINER, NATS_VOLUME, REDIS_VOLUME,
+    RESERVED_LABELS, RESERVED_PREFIX,
 };
 pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec, is_class_name};
 pub use schedule::{ScheduleError, ValidSchedule};
 pub use secrets::{
-    NATS_FOLDER, REDIS_FOLDER, SECRET_ALLOW, SecretFile, SecretKey, ValidCredentials, ValidTls,
+    AUTH_FOLDER, NATS_FOLDER, REDIS_FOLDER, SECRET_ALLOW, SecretFile, SecretKey, ValidCredentials,
+    ValidTls,
 };
 pub use spec::{
-    AcceptRate, AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels,
-    ClientSecret, CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Disruption,
-    Expose, ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, ForwardedHeader,
-    HeadersSecret, Heartbeat, ImagePullPolicy, IpFamily, IpFamilyPolicy, Keda, Listener, LogLevel,
-    MetricsSource, Monitoring, Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod,
-    PodSecurity, Protocol, ProxyProtocol, RateLimits, Rebalance, RebalanceMode, Redis, RedisSecret,
-    Resources, Rollout, ScaleDown, ScheduleEntry, SecretName, ServiceMonitorMode, ServiceType,
-    SlowConsumer, Storage, Stream, Symbols, TaintEffect, TokenSecret, Toleration,
-    TolerationOperator, TopologySpread, Tracing, UserPasswordSecret, WhenUnsatisfiable,
+    AcceptRate, AdoptionPolicy, Algorithm, Anonymous, Auth, AuthRule, Autoscaling, CaSecret,
+    Capacity, ChannelRule, Channels, ClientSecret, CommandRate, Compression, Credentials,
+    DeletionPolicy, Delivery, Disruption, Expose, ExposeHttpRoute, ExposeIngress, ExposeService,
+    ExternalTrafficPolicy, ForwardedHeader, HeadersSecret, Heartbeat, ImagePullPolicy, IpFamily,
+    IpFamilyPolicy, Jwks, Jwt, JwtKey, Keda, KeySecret, Listener, LogLevel, MetricsSource,
+    Monitoring, Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol,
+    ProxyProtocol, RateLimits, Rebalance, RebalanceMode, Redis, RedisSecret, Resources, Rollout,
+    ScaleDown, ScheduleEntry, SecretName, ServiceMonitorMode, ServiceType, SlowConsumer, Storage,
+    Stream, Symbols, TaintEffect, TokenSecret, Toleration, TolerationOperator, TopologySpread,
+    Tracing, UserPasswordSecret, WhenUnsatisfiable,
 };
 pub use status::{
     DisruptionKind, DisruptionStatus, Endpoints, HaltStatus, Ownership, PodState, PodStatus,
@@ -68,8 +70,8 @@ pub use status::{
 pub use translate::gateway_config;
 pub use units::{UnitError, duration, size};
 pub use valid::{
-    Even, ValidAutoscaling, ValidDisruption, ValidEntry, ValidExpose, ValidGateway, ValidIngress,
-    ValidLimits, ValidMetricsSource, ValidMonitoring, ValidNats, ValidNetwork, ValidParent,
-    ValidPod, ValidProtocols, ValidRebalance, ValidRedis, ValidResources, ValidRollout, ValidRoute,
-    ValidService, ValidSource,
+    Even, ValidAuth, ValidAutoscaling, ValidDisruption, ValidEntry, ValidExpose, ValidGateway,
+    ValidIngress, ValidLimits, ValidMetricsSource, ValidMonitoring, ValidNats, ValidNetwork,
+    ValidParent, ValidPod, ValidProtocols, ValidRebalance, ValidRedis, ValidResources,
+    ValidRollout, ValidRoute, ValidService, ValidSource,
 };

@@ -1,6 +1,6 @@
 //! What the operator itself names in a pod, and a WsGateway therefore cannot.
 
-use crate::{NATS_FOLDER, REDIS_FOLDER};
+use crate::{AUTH_FOLDER, NATS_FOLDER, REDIS_FOLDER};
 
 /// The container that runs the gateway.
 pub const GATEWAY_CONTAINER: &str = "gateway";
@@ -12,6 +12,8 @@ pub const CONFIG_FOLDER: &str = "/etc/wsgateway";
 pub const NATS_VOLUME: &str = "nats";
 /// The volume that holds the files for Redis.
 pub const REDIS_VOLUME: &str = "redis";
+/// The volume that holds the keys of tokens.
+pub const AUTH_VOLUME: &str = "auth";
 
 /// What names of labels and annotations that the operator writes begin with.
 pub const RESERVED_PREFIX: &str = "wsgateway.dev/";
@@ -24,8 +26,8 @@ pub const RESERVED_LABELS: [&str; 5] = [
     "pod-template-hash",
 ];
 
-pub(crate) const VOLUMES: [&str; 3] = [CONFIG_VOLUME, NATS_VOLUME, REDIS_VOLUME];
-pub(crate) const FOLDERS: [&str; 3] = [CONFIG_FOLDER, NATS_FOLDER, REDIS_FOLDER];
+pub(crate) const VOLUMES: [&str; 4] = [CONFIG_VOLUME, NATS_VOLUME, REDIS_VOLUME, AUTH_VOLUME];
+pub(crate) const FOLDERS: [&str; 4] = [CONFIG_FOLDER, NATS_FOLDER, REDIS_FOLDER, AUTH_FOLDER];
 
 /// Whether a label is the operator's.
 pub(crate) fn is_reserved_label(key: &str) -> bool {

@@ -4,9 +4,9 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    Autoscaling, Capacity, Channels, Disruption, Expose, History, Listener, LogLevel, Monitoring,
-    Nats, Network, Odin, Pod, RateLimits, Rebalance, Redis, Rollout, SlowConsumer, Stream, Symbols,
-    Tracing,
+    Auth, Autoscaling, Capacity, Channels, Disruption, Expose, History, Listener, LogLevel,
+    Monitoring, Nats, Network, Odin, Pod, RateLimits, Rebalance, Redis, Rollout, SlowConsumer,
+    Stream, Symbols, Tracing,
 };
 use crate::status::WsGatewayStatus;
 
@@ -151,6 +151,9 @@ pub struct WsGatewaySpec {
     /// What symbols.v1 clients get.
     #[serde(default)]
     pub symbols: Symbols,
+    /// Who clients are, and what they may hear. Default: everybody may connect and hear everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// What one pod holds.
     #[serde(default)]
     pub capacity: Capacity,

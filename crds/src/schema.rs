@@ -2,6 +2,7 @@
 //!
 //! Patterns are for tools that read the schema; the CEL rule beside each says in words what to write.
 
+pub(crate) mod auth;
 pub(crate) mod expose;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -257,7 +258,7 @@ pub(crate) fn service_account(_: &mut SchemaGenerator) -> Schema {
 /// Key in a Secret.
 pub(crate) fn secret_key(_: &mut SchemaGenerator) -> Schema {
     matching(
-        "^[-._a-zA-Z0-9]+$",
+        "^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$",
         253,
         "write a key of that Secret, such as nats.creds: letters, digits, - . and _",
     )

@@ -12,6 +12,9 @@ pub const NATS_FOLDER: &str = "/etc/wsgateway-nats";
 /// Folder in a gateway's pod with what is needed to connect to Redis.
 pub const REDIS_FOLDER: &str = "/etc/wsgateway-redis";
 
+/// Folder in a gateway's pod with the keys of tokens, each at `SECRET/KEY`.
+pub const AUTH_FOLDER: &str = "/etc/wsgateway-auth";
+
 /// Label of a Secret that WsGateways of its namespace may use, with the value `true`. Whoever may write a WsGateway chooses
 /// the servers that get what is in the Secrets that it names; so whoever may write a Secret says whether it is for that.
 pub const SECRET_ALLOW: &str = "wsgateway.dev/allow";
@@ -54,13 +57,13 @@ pub struct ValidTls {
     pub handshake_first: bool,
 }
 
-/// A file of [`NATS_FOLDER`] or [`REDIS_FOLDER`] and where it comes from.
+/// A file of [`NATS_FOLDER`], [`REDIS_FOLDER`] or [`AUTH_FOLDER`] and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretFile {
     /// Where it comes from.
     pub source: SecretKey,
     /// Name of the file: always the same, whatever the key in the Secret is called.
-    pub file: &'static str,
+    pub file: String,
 }
 
 const CREDS: &str = "nats.creds";
@@ -131,7 +134,9 @@ impl ValidRedis {
     pub fn files(&self) -> Vec<SecretFile> {
         let password = self.password.iter().map(|key| (key, PASSWORD));
         let files = password.chain(self.ca.iter().map(|key| (key, CA)));
-        files.map(|(source, file)| SecretFile { source: source.clone(), file }).collect()
+        files
+            .map(|(source, file)| SecretFile { source: source.clone(), file: file.to_owned() })
+            .collect()
     }
 }
 
@@ -145,6 +150,6 @@ pub(crate) fn files(
     credentials
         .into_iter()
         .chain(tls)
-        .map(|(source, file)| SecretFile { source: source.clone(), file })
+        .map(|(source, file)| SecretFile { source: source.clone(), file: file.to_owned() })
         .collect()
 }

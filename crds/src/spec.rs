@@ -1,5 +1,6 @@
 //! The parts of the specification, one file per part that has rules of its own.
 
+mod auth;
 mod autoscaling;
 mod capacity;
 mod channels;
@@ -21,6 +22,7 @@ mod rollout;
 mod stream;
 mod tracing;
 
+pub use auth::{Algorithm, Anonymous, Auth, AuthRule, Jwks, Jwt, JwtKey, KeySecret};
 pub use autoscaling::{Autoscaling, Keda, MetricsSource, ScaleDown, ScheduleEntry};
 pub use capacity::{Capacity, CommandRate, RateLimits, SlowConsumer};
 pub use channels::{ChannelRule, Channels, Delivery};

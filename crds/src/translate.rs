@@ -41,6 +41,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         },
         odin: gateway.protocols.odin.clone(),
         symbols: gateway.protocols.symbols.clone(),
+        auth: gateway.auth.as_ref().map(|auth| auth.config.clone()),
         admin: Admin { port: ADMIN_PORT, ..Admin::default() },
         heartbeat: limits.heartbeat.clone(),
         capacity: Capacity {

@@ -46,6 +46,8 @@ pub struct ValidGateway {
     pub port: u16,
     /// What is spoken there.
     pub protocols: ValidProtocols,
+    /// Who clients are, and what they may hear; everybody and everything without it.
+    pub auth: Option<ValidAuth>,
     /// What one client may take.
     pub limits: ValidLimits,
     /// What the pods log.
@@ -74,6 +76,15 @@ pub struct ValidGateway {
     pub pod: ValidPod,
     /// How clients reach them.
     pub expose: ValidExpose,
+}
+
+/// Who clients are, and what they may hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidAuth {
+    /// As the gateway's configuration has it.
+    pub config: wsgateway_config::Auth,
+    /// The Secrets' keys that a pod needs as files of [`crate::AUTH_FOLDER`], each once.
+    pub files: Vec<SecretFile>,
 }
 
 /// Who may connect to the clients' port; nothing in it: everybody.
@@ -149,6 +160,18 @@ impl ValidNats {
     /// The Secrets' keys that a pod needs as files of [`crate::NATS_FOLDER`].
     pub fn files(&self) -> Vec<SecretFile> {
         secrets::files(self.credentials.as_ref(), self.tls.as_ref())
+    }
+}
+
+impl ValidGateway {
+    /// The Secrets' keys that a pod needs as files, in whatever folder.
+    pub fn files(&self) -> Vec<SecretFile> {
+        let source = match &self.source {
+            ValidSource::Nats(nats) => nats.files(),
+            ValidSource::Redis(redis) => redis.files(),
+        };
+        let auth = self.auth.iter().flat_map(|auth| auth.files.iter().cloned());
+        source.into_iter().chain(auth).collect()
     }
 }
 

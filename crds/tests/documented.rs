@@ -129,6 +129,26 @@ fn companions(path: &str) -> Vec<(String, Value)> {
                 ("tracing.headersSecret.name".to_owned(), json!("collector")),
             ];
         }
+        _ if path.starts_with("auth.") => {
+            let mut needed = vec![
+                ("auth.jwt.algorithms".to_owned(), json!(["RS256"])),
+                (
+                    "auth.jwt.keys[].secret".to_owned(),
+                    json!({ "name": "odin-jwt", "key": "key.pem" }),
+                ),
+            ];
+            if path.starts_with("auth.channels") {
+                needed.push(("auth.channels[].match".to_owned(), json!(">")));
+            }
+            if path.starts_with("auth.jwt.jwks") {
+                needed.push((
+                    "auth.jwt.jwks.url".to_owned(),
+                    json!("https://login.example.com/keys"),
+                ));
+                needed.push(("auth.jwt.jwks.caSecret.name".to_owned(), json!("issuer-ca")));
+            }
+            return needed;
+        }
         "expose.service" => &[("type", "LoadBalancer")],
         "expose.httpRoute" | "expose.httpRoute.parentRefs[]" => {
             return vec![("expose.httpRoute.parentRefs[].name".to_owned(), json!("public"))];

@@ -269,7 +269,8 @@ fn build(valid: &ValidGateway, world: &World, context: &Context) -> Result<Objec
         .map_err(|error| Error::new(Stage::Build, "ConfigNotRendered", error.to_string()))
 }
 
-/// Pods get a Secret only if it is for WsGateways: they send it to whatever servers the WsGateway names.
+/// Pods get a Secret only if it is for WsGateways: they send it to whatever servers the WsGateway names, or accept the tokens
+/// that it verifies.
 async fn secrets_withheld(
     deployment: &Deployment,
     valid: &ValidGateway,
@@ -277,13 +278,23 @@ async fn secrets_withheld(
     context: &Context,
 ) -> Option<Verdict> {
     let template = &deployment.spec.as_ref()?.template;
-    let proven = match (&world.link, valid.source.nats()) {
+    let mut proven = match (&world.link, valid.source.nats()) {
         (Some(Ok(_)), Some(nats)) => {
             nats.files().into_iter().map(|file| file.source.name).collect()
         }
         _ => BTreeSet::new(),
     };
-    let trouble = secrets::withheld(template, &proven, &valid.namespace, context).await?;
+    let keys = match &valid.auth {
+        Some(auth) => secrets::token_keys(auth, &valid.namespace, context).await,
+        None => Ok(BTreeSet::new()),
+    };
+    let trouble = match keys {
+        Ok(mut names) => {
+            proven.append(&mut names);
+            secrets::withheld(template, &proven, &valid.namespace, context).await?
+        }
+        Err(trouble) => trouble,
+    };
     context.metrics.problem("dereference", trouble.reason);
     let kept = if world.deployed { "; the pods that run stay as they are" } else { "" };
     Some(Verdict::no(trouble.reason, format!("{trouble}{kept}")))

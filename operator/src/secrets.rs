@@ -1,11 +1,12 @@
 //! Secrets that a WsGateway names, read for the operator's own connection to NATS.
 //!
 //! In: a checked WsGateway. Out: an [`Access`] with the values, or what is missing, by name. What a Secret holds goes
-//! nowhere else: pods get theirs from the kubelet.
+//! nowhere else: pods get theirs from the kubelet. Of the keys of tokens nothing is read but whether they exist.
 //!
-//! Whoever writes a WsGateway chooses the addresses that its Secrets are sent to. So a Secret is used, by the operator and
-//! by the pods that it makes, only if it has the label [`SECRET_ALLOW`]; and a status says of a Secret only what the
-//! WsGateway itself names ([ADR 0026](../../docs/adr/0026-who-may-use-what.md)).
+//! Whoever writes a WsGateway chooses the addresses that its Secrets are sent to, and sees which tokens a key accepts. So a
+//! Secret is used, by the operator and by the pods that it makes, only if it has the label [`SECRET_ALLOW`]; and a status
+//! says of a Secret only what the WsGateway itself names ([ADR 0026](../../docs/adr/0026-who-may-use-what.md),
+//! [ADR 0047](../../docs/adr/0047-keys-of-tokens-are-allowed-secrets.md)).
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Secret};
 use kube::Api;
 use kube::api::ObjectMeta;
-use wsgateway_crds::{SECRET_ALLOW, SecretKey, ValidCredentials, ValidNats};
+use wsgateway_crds::{SECRET_ALLOW, SecretFile, SecretKey, ValidAuth, ValidCredentials, ValidNats};
 use wsgateway_nats::{Access, Auth, Material, Tls};
 
 use crate::context::Context;
@@ -36,15 +37,35 @@ pub(crate) async fn access(
     nats: &ValidNats,
     context: &Context,
 ) -> Result<Access, SecretTrouble> {
+    assemble(nats, &fetch_all(&nats.files(), namespace, context).await?)
+}
+
+/// Names of the Secrets with the keys of tokens, each of which has what is named of it: a pod would wait for a key that does
+/// not exist, and say so to the kubelet alone.
+pub(crate) async fn token_keys(
+    auth: &ValidAuth,
+    namespace: &str,
+    context: &Context,
+) -> Result<BTreeSet<String>, SecretTrouble> {
+    let found = fetch_all(&auth.files, namespace, context).await?;
+    auth.files.iter().try_for_each(|file| value(&file.source, &found, "spec.auth").map(drop))?;
+    Ok(found.into_keys().collect())
+}
+
+async fn fetch_all(
+    files: &[SecretFile],
+    namespace: &str,
+    context: &Context,
+) -> Result<BTreeMap<String, Data>, SecretTrouble> {
     let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let mut found: BTreeMap<String, Data> = BTreeMap::new();
-    for file in nats.files() {
-        let name = file.source.name;
+    for file in files {
+        let name = &file.source.name;
         if let Entry::Vacant(place) = found.entry(name.clone()) {
-            place.insert(fetch(&api, &name, namespace).await?);
+            place.insert(fetch(&api, name, namespace).await?);
         }
     }
-    assemble(nats, &found)
+    Ok(found)
 }
 
 async fn fetch(api: &Api<Secret>, name: &str, namespace: &str) -> Result<Data, SecretTrouble> {
@@ -124,7 +145,7 @@ fn found<T>(
             reason: "SecretMissing",
             message: format!(
                 "there is no Secret {name} in namespace {namespace}: create it there, with the label {SECRET_ALLOW}=true (see \
-                 \"Connecting to NATS\" in docs/configuration.md), or name another one; it is looked for again"
+                 docs/configuration.md), or name another one; it is looked for again"
             ),
         }),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Err(SecretTrouble {
@@ -141,21 +162,28 @@ fn found<T>(
     }
 }
 
+/// What a Secret has under a key; `section` of the specification names both.
+fn value<'a>(
+    SecretKey { name, key }: &SecretKey,
+    found: &'a BTreeMap<String, Data>,
+    section: &str,
+) -> Result<&'a [u8], SecretTrouble> {
+    let bytes = found.get(name).and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
+    // The names of its other keys are not for everybody who may read the WsGateway.
+    bytes.ok_or_else(|| SecretTrouble {
+        reason: "SecretMissing",
+        message: format!(
+            "Secret {name} has no key {key}: add it, or name another key in {section}"
+        ),
+    })
+}
+
 /// Puts the values in place, each under the name by which a person finds it.
 fn assemble(nats: &ValidNats, found: &BTreeMap<String, Data>) -> Result<Access, SecretTrouble> {
     let value = |at: &SecretKey| {
-        let SecretKey { name, key } = at;
-        let data = found.get(name);
-        // The names of its other keys are not for everybody who may read the WsGateway.
-        let bytes = data.and_then(|data| data.get(key)).ok_or_else(|| SecretTrouble {
-            reason: "SecretMissing",
-            message: format!(
-                "Secret {name} has no key {key}: add it, or name another key in spec.nats"
-            ),
-        })?;
         Ok(Material::Value {
-            name: format!("key {key} of Secret {name}"),
-            bytes: bytes.0.as_slice().into(),
+            name: format!("key {} of Secret {}", at.key, at.name),
+            bytes: value(at, found, "spec.nats")?.into(),
         })
     };
     let auth = match &nats.credentials {

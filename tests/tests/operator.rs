@@ -7,6 +7,8 @@
 #[path = "operator/world.rs"]
 mod world;
 
+#[path = "operator/auth.rs"]
+mod auth;
 #[path = "operator/autoscale.rs"]
 mod autoscale;
 #[path = "operator/class.rs"]

@@ -14,6 +14,11 @@ const SOON: Duration = Duration::from_secs(30);
 /// Free ports, so that tests do not meet.
 const ANY_PORT: [&str; 4] = ["--port", "0", "--admin-port", "0"];
 
+/// Of a key pair (Ed25519) of RFC 8037's example.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+    -----END PUBLIC KEY-----\n";
+
 /// The first message that a client of these channels receives.
 async fn first_message(page: &str, channels: &[&str]) -> Result<Value> {
     let mut request = format!("{}ws", page.replace("http://", "ws://")).into_client_request()?;
@@ -219,6 +224,27 @@ async fn every_sample_is_valid_and_served() -> Result<()> {
         let message = first_message(dev.url(), &[channel]).await.context(sample)?;
         assert_eq!(message["channel"], channel);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sample_with_tokens_wants_their_keys_from_a_folder() -> Result<()> {
+    let scratch = Scratch::new("secrets")?;
+    let file = repository().join("manifests/samples/odin-auth.yaml");
+    let mut arguments = vec!["-f", file.to_str().context("a path in UTF-8")?];
+    arguments.extend(ANY_PORT);
+    let missing = "spec.auth names key key.pem of Secret odin-jwt";
+    let error = WsgwDev::start(&arguments).await.unwrap_err().to_string();
+    assert!(error.contains(missing) && error.contains("--secrets"), "{error}");
+    let folder = scratch.path().to_str().context("a path in UTF-8")?.to_owned();
+    arguments.extend(["--secrets", &folder]);
+    let error = WsgwDev::start(&arguments).await.unwrap_err().to_string();
+    assert!(error.contains(missing) && error.contains("odin-jwt/key.pem"), "{error}");
+
+    std::fs::create_dir(scratch.path().join("odin-jwt"))?;
+    scratch.write("odin-jwt/key.pem", PUBLIC_KEY)?;
+    let dev = WsgwDev::start(&arguments).await?;
+    assert_eq!(dev.interrupt().await?.code, Some(0));
     Ok(())
 }
 

@@ -39,6 +39,7 @@ fn changes() -> Vec<Value> {
         json!({ "network": { "clientNetworks": ["10.0.0.0/8"] } }),
         expose(json!({ "service": { "type": "NodePort" } })),
         expose(json!({ "ingress": { "hosts": ["odin.example.com"] } })),
+        json!({ "auth": auth() }),
         pod(json!({ "image": "example.com/gateway:other" })),
         pod(json!({ "imagePullPolicy": "Always" })),
         pod(json!({ "imagePullSecrets": [{ "name": "pull" }] })),
@@ -56,6 +57,31 @@ fn changes() -> Vec<Value> {
     ]
 }
 
+fn auth() -> Value {
+    let key = json!({ "secret": { "name": "odin-jwt", "key": "key.pem" } });
+    json!({ "jwt": { "keys": [key], "algorithms": ["RS256"] } })
+}
+
+/// A changed field each of a sample with [`auth`].
+fn changes_of_auth() -> Vec<Value> {
+    let key = |key: &str| json!({ "secret": { "name": "odin-jwt", "key": key } });
+    let jwt = |value: Value| json!({ "auth": { "jwt": value } });
+    vec![
+        json!({ "auth": null }),
+        json!({ "auth": { "anonymous": { "channels": ["public.>"] } } }),
+        json!({ "auth": { "channels": [{ "match": "user.{sub}.>" }] } }),
+        jwt(json!({ "issuer": "https://login.example.com/" })),
+        jwt(json!({ "leeway": "1m" })),
+        jwt(json!({ "algorithms": ["ES256"] })),
+        jwt(json!({ "keys": [key("key.pem"), key("next.pem")] })),
+        jwt(json!({ "keys": [{ "secret": { "name": "odin-jwt", "key": "key.pem" }, "id": "a" }] })),
+        jwt(json!({ "jwks": { "url": "https://login.example.com/keys" } })),
+        jwt(
+            json!({ "jwks": { "url": "https://login.example.com/keys", "caSecret": { "name": "ca" } } }),
+        ),
+    ]
+}
+
 fn hash(manifest: &Value) -> Result<String> {
     let gateway: WsGateway = serde_json::from_value(manifest.clone())?;
     let valid = validate(&gateway).map_err(|errors| anyhow::anyhow!("{manifest}: {errors:?}"))?;
@@ -67,13 +93,18 @@ async fn a_field_replaces_pods_if_and_only_if_plan_says_so() -> Result<()> {
     let (nats, scratch) = (Nats::start().await?, Scratch::new("plan")?);
     let sample = std::fs::read_to_string(repository().join("manifests/samples/odin.yaml"))?;
     let before: Value = yaml::from_str(&sample)?;
-    let old = scratch.write("before.json", before.to_string())?;
+    let mut with_auth = before.clone();
+    with_auth["spec"]["auth"] = auth();
+    let changes: Vec<(&Value, Value)> = (changes().into_iter().map(|change| (&before, change)))
+        .chain(changes_of_auth().into_iter().map(|change| (&with_auth, change)))
+        .collect();
     let (mut wrong, mut replacing) = (Vec::new(), 0);
-    let changes = changes();
-    for change in &changes {
+    for (before, change) in &changes {
+        let before = *before;
+        let old = scratch.write("before.json", before.to_string())?;
         let mut after = before.clone();
         merge(&mut after["spec"], change);
-        anyhow::ensure!(after != before, "{change} changes nothing");
+        anyhow::ensure!(after != *before, "{change} changes nothing");
         let new = scratch.write("after.json", after.to_string())?;
         let output = wsgw()?
             .args(["plan", "--nats", &nats.url(), "-f"])
@@ -88,7 +119,7 @@ async fn a_field_replaces_pods_if_and_only_if_plan_says_so() -> Result<()> {
             .lines()
             .next()
             .with_context(|| format!("{change}: {}", String::from_utf8_lossy(&output.stderr)))?;
-        let is_replaced = hash(&before)? != hash(&after)?;
+        let is_replaced = hash(before)? != hash(&after)?;
         replacing += usize::from(is_replaced);
         if first.starts_with("pods would be replaced") != is_replaced {
             wrong.push(format!("{change}: {text}"));

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use wsgateway_config::Millis;
 
 use super::errors::Errors;
-use super::names::is_label;
+use super::names::{is_http_address, is_label};
 use crate::schedule::{ScheduleError, ValidSchedule};
 use crate::spec::{
     Autoscaling, Disruption, Listener, MetricsSource, Monitoring, Rebalance, Rollout, ScheduleEntry,
@@ -78,7 +78,7 @@ fn metrics_source(autoscaling: &Autoscaling, errors: &mut Errors) -> ValidMetric
     let address = autoscaling.keda.as_ref().map(|keda| keda.prometheus_address.clone());
     if let Some(address) = &address {
         errors.ensure(
-            is_http_address(address),
+            is_http_address(address, 255, "-._~/"),
             PATH,
             "write http://host:port, or https://host:port for TLS, with a path if there is one, without user, password or \
              query",
@@ -95,30 +95,6 @@ fn metrics_source(autoscaling: &Autoscaling, errors: &mut Errors) -> ValidMetric
             ValidMetricsSource::Operator
         }
     }
-}
-
-/// `http://HOST[:PORT][/PATH]`, or the same with https.
-fn is_http_address(text: &str) -> bool {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let Some(rest) = rest.filter(|_| text.len() <= 255) else { return false };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let (host, port) = match authority.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
-        Some((host, port)) => (host, port),
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
-    let is_host = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    let is_v6 = |c: char| c.is_ascii_hexdigit() || c == ':' || c == '.';
-    let is_edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let is_name = is_edge(host.chars().next()) && is_edge(host.chars().last());
-    let is_named = if authority.starts_with('[') {
-        !host.is_empty() && host.chars().all(is_v6)
-    } else {
-        is_name && host.chars().all(is_host)
-    };
-    let digits = port.strip_prefix(':').unwrap_or_default();
-    let is_port = port.is_empty() || digits.parse::<u16>().is_ok_and(|number| number > 0);
-    let is_path = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
-    is_named && is_port && !digits.starts_with(['0', '+']) && path.chars().all(is_path)
 }
 
 fn schedule(entries: &[ScheduleEntry], max: i32, errors: &mut Errors) -> Vec<ValidSchedule> {

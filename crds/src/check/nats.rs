@@ -120,7 +120,10 @@ pub(super) fn secret_key(
     );
     let key_character = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     errors.ensure(
-        (1..=253).contains(&key.len()) && key.chars().all(key_character),
+        (1..=253).contains(&key.len())
+            && key.chars().all(key_character)
+            && key != "."
+            && !key.starts_with(".."),
         &format!("{path}.{field}"),
         "must be a key of that Secret: letters, digits, - . and _",
     );

@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use wsgateway_crds::{
-    ADMIN_PORT, CONFIG_FOLDER, GATEWAY_CONTAINER, NATS_FOLDER, NATS_VOLUME, REDIS_FOLDER,
-    REDIS_VOLUME, SecretKey, ValidGateway,
+    ADMIN_PORT, AUTH_FOLDER, AUTH_VOLUME, CONFIG_FOLDER, GATEWAY_CONTAINER, NATS_FOLDER,
+    NATS_VOLUME, REDIS_FOLDER, REDIS_VOLUME, SecretKey, ValidGateway,
 };
 
 use super::config_map::{FILE, LIVE_FILE};
@@ -126,6 +126,7 @@ fn mount(volume: &Volume) -> VolumeMount {
     let folder = match volume.name.as_str() {
         NATS_VOLUME => NATS_FOLDER,
         REDIS_VOLUME => REDIS_FOLDER,
+        AUTH_VOLUME => AUTH_FOLDER,
         _ => CONFIG_FOLDER,
     };
     VolumeMount {

@@ -20,7 +20,12 @@ pub(crate) async fn put(world: &World, name: &str, data: &[(&str, &str)]) -> Res
     put_with(world, name, data, &json!({ "wsgateway.dev/allow": "true" })).await
 }
 
-async fn put_with(world: &World, name: &str, data: &[(&str, &str)], labels: &Value) -> Result<()> {
+pub(crate) async fn put_with(
+    world: &World,
+    name: &str,
+    data: &[(&str, &str)],
+    labels: &Value,
+) -> Result<()> {
     let data: serde_json::Map<String, Value> =
         data.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
     let secret = json!({
@@ -38,7 +43,7 @@ async fn template(world: &World) -> Result<PodTemplateSpec> {
 }
 
 /// Everything that the operator writes for others to read.
-async fn written(world: &World) -> Result<String> {
+pub(crate) async fn written(world: &World) -> Result<String> {
     let list = Default::default();
     Ok([
         serde_json::to_string(&world.api::<WsGateway>().list(&list).await?.items)?,
@@ -105,7 +110,7 @@ async fn creds_may_come_late_wrong_and_rotated_and_pods_are_not_rolled_for_them(
 }
 
 /// What kubectl does with the command in a message, which it ends with.
-async fn run_label_command(world: &World, message: &str) -> Result<()> {
+pub(crate) async fn run_label_command(world: &World, message: &str) -> Result<()> {
     let (_, command) = message.split_once("kubectl -n ").context("no command")?;
     let words: Vec<&str> = command.split([' ', ';']).collect();
     let [namespace, "label", "secret", name, label, ..] = words[..] else {

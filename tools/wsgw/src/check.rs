@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use wsgateway_config::{Delivery, Millis, Rule};
+use wsgateway_config::{Auth, Delivery, Millis, Rule};
 use wsgateway_crds::{SECRET_ALLOW, ValidGateway, ValidSource};
 
 use crate::cli::Check;
@@ -48,8 +48,12 @@ fn summary(gateway: &ValidGateway) -> String {
         bytes(limits.history.bytes),
         time(limits.history.age),
     );
-    if let Some(line) = secrets(&gateway.source) {
+    if let Some(line) = secrets(gateway) {
         text.push_str(&line);
+    }
+    if let Some(auth) = &gateway.auth {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  auth    {}", who(&auth.config));
     }
     let width = gateway.rules.iter().map(|rule| rule.r#match.chars().count()).max();
     for (at, rule) in gateway.rules.iter().enumerate() {
@@ -62,12 +66,9 @@ fn summary(gateway: &ValidGateway) -> String {
 }
 
 /// Which Secrets have to exist, and how they are allowed.
-fn secrets(source: &ValidSource) -> Option<String> {
-    let files = match source {
-        ValidSource::Nats(nats) => nats.files(),
-        ValidSource::Redis(redis) => redis.files(),
-    };
-    let names: BTreeSet<String> = files.into_iter().map(|file| file.source.name).collect();
+fn secrets(gateway: &ValidGateway) -> Option<String> {
+    let names: BTreeSet<String> =
+        gateway.files().into_iter().map(|file| file.source.name).collect();
     if names.is_empty() {
         return None;
     }
@@ -76,6 +77,27 @@ fn secrets(source: &ValidSource) -> Option<String> {
     Some(format!(
         "  secrets {names}, which need a label: kubectl label secret {names} {SECRET_ALLOW}=true\n"
     ))
+}
+
+/// Who may connect and what they may hear, in words: a list that says nothing is easily taken for one that allows nothing.
+fn who(auth: &Auth) -> String {
+    let keys = match (auth.jwt.keys.len(), &auth.jwt.jwks) {
+        (keys, None) => format!("{keys} keys"),
+        (0, Some(jwks)) => format!("the keys of {}", jwks.url),
+        (keys, Some(jwks)) => format!("{keys} keys and those of {}", jwks.url),
+    };
+    let allowed = match (auth.channels.len(), &auth.jwt.channels_claim) {
+        (0, None) => "everything".to_owned(),
+        (0, Some(claim)) => format!("what their claim {claim} says"),
+        (rules, None) => format!("what {rules} rules allow"),
+        (rules, Some(claim)) => format!("what their claim {claim} says and {rules} rules allow"),
+    };
+    let others = match auth.anonymous.as_ref().map(|anonymous| anonymous.channels.as_slice()) {
+        None => "are refused".to_owned(),
+        Some([]) => "may connect and hear nothing".to_owned(),
+        Some(channels) => format!("hear {}", channels.join(", ")),
+    };
+    format!("tokens by {keys} hear {allowed}; clients without one {others}")
 }
 
 fn treatment(rule: &Rule) -> String {

@@ -112,6 +112,9 @@ pub(crate) struct Dev {
     /// Read this Redis server instead of those of the manifest, which has spec.redis; nothing is published to it
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,
+    /// Folder with the keys of tokens that spec.auth names, each at SECRET/KEY below it; a changed file is read again
+    #[arg(long, value_name = "FOLDER", requires = "file")]
+    pub(crate) secrets: Option<PathBuf>,
     /// Port of page and WebSocket; 0 picks a free one [default: 8080, or the next free one]
     #[arg(long, value_name = "PORT")]
     pub(crate) port: Option<u16>,

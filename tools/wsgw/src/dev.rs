@@ -17,12 +17,13 @@ use std::time::Duration;
 use gateway::app::{self, Options, Running};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wsgateway_config::{GatewayConfig, Millis};
+use wsgateway_config::{Auth, GatewayConfig, Millis};
 use wsgateway_crds::{ValidGateway, ValidSource};
 use wsgateway_runtime::{logs, shutdown};
 
 use crate::cli::Dev;
 use crate::error::Error;
+use crate::given;
 use crate::manifest::Manifest;
 use crate::market::{Market, NATURAL_RATE};
 use publish::{Counters, Target};
@@ -150,6 +151,14 @@ async fn until_ready(running: &Running) {
     }
 }
 
+fn token_keys(options: &Dev, gateway: &ValidGateway) -> Result<Option<Auth>, Error> {
+    gateway
+        .auth
+        .as_ref()
+        .map(|auth| given::token_keys(options.secrets.as_deref(), auth))
+        .transpose()
+}
+
 /// The pods' configuration with what is different on a laptop: source, addresses, a short drain.
 fn local_config(
     options: &Dev,
@@ -159,6 +168,7 @@ fn local_config(
     let mut config = wsgateway_crds::gateway_config(gateway);
     let (listener, admin) = (config.listener.port, config.admin.port);
     config.source = source.for_gateway();
+    config.auth = token_keys(options, gateway)?;
     config.drain.window = DRAIN;
     config.listener.address = options.host;
     config.admin.address = options.host;

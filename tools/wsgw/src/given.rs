@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use wsgateway_config::{JetStreamSource, NatsAuth, NatsTls, NatsUser};
+use wsgateway_config::{Auth, JetStreamSource, NatsAuth, NatsTls, NatsUser};
+use wsgateway_crds::{AUTH_FOLDER, ValidAuth};
 
 use crate::cli::NatsAccess;
 use crate::error::Error;
@@ -49,6 +50,25 @@ fn tls(access: &NatsAccess) -> Result<Option<NatsTls>, Error> {
         handshake_first: access.nats_handshake_first,
     };
     Ok((tls != NatsTls::default()).then_some(tls))
+}
+
+/// The keys of tokens that the manifest names, below the folder of `--secrets`.
+pub(crate) fn token_keys(folder: Option<&Path>, auth: &ValidAuth) -> Result<Auth, Error> {
+    let mut config = auth.config.clone();
+    let keys = config.jwt.keys.iter_mut().map(|key| &mut key.file);
+    let authorities = config.jwt.jwks.iter_mut().filter_map(|jwks| jwks.ca_file.as_mut());
+    for place in keys.chain(authorities) {
+        let below = place.strip_prefix(AUTH_FOLDER).unwrap_or(place).to_owned();
+        let found = folder.map(|folder| folder.join(&below)).filter(|file| file.is_file());
+        let Some(found) = found else {
+            let named = auth.files.iter().find(|file| Path::new(&file.file) == below);
+            let source = named.map(|file| file.source.clone());
+            let (secret, key) = source.map(|source| (source.name, source.key)).unwrap_or_default();
+            return Err(Error::NoTokenKey { secret, key });
+        };
+        *place = absolute(&found)?;
+    }
+    Ok(config)
 }
 
 /// As the configuration wants it. Links stay, since what they lead to may be exchanged; a typing error is told at once.

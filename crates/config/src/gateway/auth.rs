@@ -3,6 +3,7 @@
 //! Nothing secret stands here: keys are paths of files, and what they lead to is read again whenever it changes.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,15 +25,16 @@ pub const MAX_ANONYMOUS_CHANNELS: usize = 64;
 /// Longest name of a claim, issuer or audience (bytes).
 pub const MAX_CLAIM_BYTES: usize = 255;
 
-/// Clocks of issuers differ by seconds; more than this makes lifetimes meaningless.
-const MOST_LEEWAY: Millis = Millis::from_secs(600);
+/// How far the issuer's clock may differ from ours: clocks differ by seconds, and more than this makes lifetimes
+/// meaningless.
+pub const JWT_LEEWAY: RangeInclusive<Millis> = Millis(0)..=Millis::from_secs(600);
 
-const LEAST_LIFETIME: Millis = Millis::from_secs(1);
-const MOST_LIFETIME: Millis = Millis::from_secs(366 * 86_400);
+/// Longest time for which a token may be valid.
+pub const JWT_LIFETIME: RangeInclusive<Millis> =
+    Millis::from_secs(1)..=Millis::from_secs(366 * 86_400);
 
-/// Least and most time between two requests for keys that are not wanted by a token.
-const LEAST_REFRESH: Millis = Millis::from_secs(10);
-const MOST_REFRESH: Millis = Millis::from_secs(86_400);
+/// Time between two requests for keys that are not wanted by a token.
+pub const JWKS_REFRESH: RangeInclusive<Millis> = Millis::from_secs(10)..=Millis::from_secs(86_400);
 
 /// Who clients are, and what they may hear. A configuration without it lets everybody hear everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,9 +235,9 @@ impl Jwt {
         for (n, audience) in self.audience.iter().enumerate() {
             name(&format!("auth.jwt.audience[{n}]"), audience)?;
         }
-        within("auth.jwt.leeway", self.leeway, Millis(0), MOST_LEEWAY)?;
-        let longest = self.max_lifetime.unwrap_or(LEAST_LIFETIME);
-        within("auth.jwt.maxLifetime", longest, LEAST_LIFETIME, MOST_LIFETIME)
+        within("auth.jwt.leeway", self.leeway, &JWT_LEEWAY)?;
+        self.max_lifetime
+            .map_or(Ok(()), |longest| within("auth.jwt.maxLifetime", longest, &JWT_LIFETIME))
     }
 }
 
@@ -255,7 +257,7 @@ impl Jwks {
         if let Some(file) = &self.ca_file {
             absolute("auth.jwt.jwks.caFile", file)?;
         }
-        within("auth.jwt.jwks.refresh", self.refresh, LEAST_REFRESH, MOST_REFRESH)
+        within("auth.jwt.jwks.refresh", self.refresh, &JWKS_REFRESH)
     }
 }
 
@@ -328,9 +330,10 @@ fn name(path: &str, value: &str) -> Result<(), ConfigError> {
     if good { Ok(()) } else { Err(ConfigError::value(path, message())) }
 }
 
-fn within(path: &str, value: Millis, least: Millis, most: Millis) -> Result<(), ConfigError> {
-    let message = || format!("must be {} to {} ms; got {}", least.0, most.0, value.0);
-    if (least..=most).contains(&value) { Ok(()) } else { Err(ConfigError::value(path, message())) }
+fn within(path: &str, value: Millis, bounds: &RangeInclusive<Millis>) -> Result<(), ConfigError> {
+    let (least, most) = (bounds.start().0, bounds.end().0);
+    let message = || format!("must be {least} to {most} ms; got {}", value.0);
+    if bounds.contains(&value) { Ok(()) } else { Err(ConfigError::value(path, message())) }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 use wsgateway_config::{ConfigError, yaml};
-use wsgateway_crds::{ValidGateway, ValidSource, gateway_config};
+use wsgateway_crds::{ValidGateway, gateway_config};
 
 use super::scale;
 
@@ -116,11 +116,8 @@ fn template(gateway: &ValidGateway) -> Result<Fields, ConfigError> {
     let mut fields = config(&gateway_config(gateway).parts()?.restart)?;
     let pod = &gateway.pod;
     let memory = (gateway.derived.memory_request >> 20, gateway.derived.memory_limit >> 20);
-    let files = match &gateway.source {
-        ValidSource::Nats(nats) => nats.files(),
-        ValidSource::Redis(redis) => redis.files(),
-    };
-    let files: Vec<String> = files
+    let files: Vec<String> = gateway
+        .files()
         .iter()
         .map(|file| format!("{}/{} as {}", file.source.name, file.source.key, file.file))
         .collect();
