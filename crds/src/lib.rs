@@ -51,14 +51,14 @@ pub use secrets::{
     NATS_FOLDER, REDIS_FOLDER, SECRET_ALLOW, SecretFile, SecretKey, ValidCredentials, ValidTls,
 };
 pub use spec::{
-    AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels, ClientSecret,
-    CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Disruption, Expose,
-    ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, HeadersSecret, Heartbeat,
-    ImagePullPolicy, IpFamily, IpFamilyPolicy, Keda, Listener, LogLevel, MetricsSource, Monitoring,
-    Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol, RateLimits,
-    Rebalance, RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown, ScheduleEntry,
-    SecretName, ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream, Symbols,
-    TaintEffect, TokenSecret, Toleration, TolerationOperator, TopologySpread, Tracing,
+    AboveLimit, AdoptionPolicy, Autoscaling, CaSecret, Capacity, ChannelRule, Channels,
+    ClientSecret, CommandRate, Compression, Credentials, DeletionPolicy, Delivery, Disruption,
+    Expose, ExposeHttpRoute, ExposeIngress, ExposeService, ExternalTrafficPolicy, HeadersSecret,
+    Heartbeat, ImagePullPolicy, IpFamily, IpFamilyPolicy, Keda, Listener, LogLevel, MetricsSource,
+    Monitoring, Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol,
+    RateLimits, Rebalance, RebalanceMode, Redis, RedisSecret, Resources, Rollout, ScaleDown,
+    ScheduleEntry, SecretName, ServiceMonitorMode, ServiceType, SlowConsumer, Storage, Stream,
+    Symbols, TaintEffect, TokenSecret, Toleration, TolerationOperator, TopologySpread, Tracing,
     UserPasswordSecret, WhenUnsatisfiable,
 };
 pub use status::{

@@ -21,7 +21,7 @@ mod stream;
 mod tracing;
 
 pub use autoscaling::{Autoscaling, Keda, MetricsSource, ScaleDown, ScheduleEntry};
-pub use capacity::{Capacity, CommandRate, RateLimits, SlowConsumer};
+pub use capacity::{AboveLimit, Capacity, CommandRate, RateLimits, SlowConsumer};
 pub use channels::{ChannelRule, Channels, Delivery};
 pub use disruption::Disruption;
 pub use expose::{

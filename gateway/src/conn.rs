@@ -22,6 +22,7 @@ use wsgateway_proto::frame::Role;
 
 use crate::admission::Permit;
 use crate::index::Subscription;
+use crate::users::UserPlace;
 pub(crate) use form::{Form, Transport};
 use odin::Sequence;
 use outbox::Outbox;
@@ -50,6 +51,8 @@ pub(crate) struct Socket {
     pub form: Form,
     /// The connection's place. Tests have none.
     pub permit: Option<Permit>,
+    /// What counts for its user's limit, if there is one.
+    pub user: Option<Box<UserPlace>>,
 }
 
 /// State of one connection. Its size is a tested number: 100,000 of these are held.
@@ -95,6 +98,8 @@ pub(crate) struct Connection {
     pub unfinished_since: Option<NonZeroU32>,
     /// Whether a timer will look at it.
     pub message_timer: bool,
+    /// What counts for its user's limit, until the connection closes.
+    pub user: Option<Box<UserPlace>>,
     /// Held for its drop: gives the place back.
     pub _permit: Option<Permit>,
 }
@@ -125,6 +130,7 @@ impl Connection {
             hung_up: false,
             unfinished_since: None,
             message_timer: false,
+            user: socket.user,
             _permit: socket.permit,
         }
     }

@@ -30,5 +30,6 @@ mod statistics;
 mod swap;
 mod time;
 mod trace;
+mod users;
 
 pub use source::memory::{MemoryPublisher, PublishError};

@@ -28,7 +28,8 @@ pub use channels::{
 };
 pub use jetstream::{JetStreamSource, NatsAuth, NatsTls, NatsUser};
 pub use limits::{
-    Capacity, CommandRate, Drain, Heartbeat, History, NAME_BYTES_PER_CONNECTION, SlowConsumer,
+    AboveLimit, Capacity, CommandRate, Drain, Heartbeat, History, NAME_BYTES_PER_CONNECTION,
+    SlowConsumer,
 };
 pub use load::Loaded;
 pub use log::{Log, LogLevel};

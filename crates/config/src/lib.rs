@@ -18,11 +18,11 @@ pub use duration::Millis;
 pub use error::ConfigError;
 pub use fingerprint::fingerprint;
 pub use gateway::{
-    Admin, Algorithm, Anonymous, Auth, Capacity, Change, ChannelRule, Channels, CommandRate,
-    Delivery, Drain, GatewayConfig, Heartbeat, History, JetStreamSource, Jwks, Jwt, KeyFile,
-    Listener, Loaded, Log, LogLevel, MAX_ANONYMOUS_CHANNELS, MAX_BATCH_WINDOW, MAX_CHANNEL_RULES,
-    MAX_CLAIM_BYTES, MAX_CONDITIONS, MAX_DEDUPE_WINDOW, MAX_INITIAL_CHANNELS, MAX_KEY_FILES,
-    MAX_RULES, MAX_SYMBOLS, MAX_TRACES_PER_SECOND, MAX_TYPE_BYTES, MemorySource,
+    AboveLimit, Admin, Algorithm, Anonymous, Auth, Capacity, Change, ChannelRule, Channels,
+    CommandRate, Delivery, Drain, GatewayConfig, Heartbeat, History, JetStreamSource, Jwks, Jwt,
+    KeyFile, Listener, Loaded, Log, LogLevel, MAX_ANONYMOUS_CHANNELS, MAX_BATCH_WINDOW,
+    MAX_CHANNEL_RULES, MAX_CLAIM_BYTES, MAX_CONDITIONS, MAX_DEDUPE_WINDOW, MAX_INITIAL_CHANNELS,
+    MAX_KEY_FILES, MAX_RULES, MAX_SYMBOLS, MAX_TRACES_PER_SECOND, MAX_TYPE_BYTES, MemorySource,
     NAME_BYTES_PER_CONNECTION, NatsAuth, NatsTls, NatsUser, Odin, Parts, Protocol, RedisServer,
     RedisSource, Rule, SlowConsumer, Source, Symbols, Tracing, is_message_type, is_rule_template,
 };

@@ -21,6 +21,8 @@ impl Clients {
             return;
         };
         connection.phase = Phase::Closing;
+        // Its user may come back at once.
+        connection.user = None;
         connection.close_by = tick + ticks(CLOSE_TIMEOUT);
         connection.stamp = CLOSED;
         connection.due = List::default();
@@ -36,6 +38,24 @@ impl Clients {
         self.send(conn, |out| frame::close(out, code, reason));
         if self.get(conn).is_some_and(|connection| !connection.is_blocked()) {
             self.finish_output(conn);
+        }
+    }
+
+    /// Closes connections that their users have too many; `numbers` of their places are sorted.
+    pub(crate) fn close_users(&mut self, numbers: &[u32]) {
+        let is_named = |connection: &Connection| {
+            connection
+                .user
+                .as_ref()
+                .is_some_and(|place| numbers.binary_search(&place.number()).is_ok())
+        };
+        let named: Vec<u32> = self
+            .open()
+            .filter(|(_, connection)| is_named(connection))
+            .map(|(conn, _)| conn)
+            .collect();
+        for conn in named {
+            self.close(conn, 4010, "too many connections of this user");
         }
     }
 

@@ -13,6 +13,7 @@ use wsgateway_config::Protocol;
 
 use crate::admission::Permit;
 use crate::conn::{Transport, poll};
+use crate::users::UserPlace;
 
 /// Connections that are accepted before the shards and everybody else on the acceptor's thread get their turn: a burst costs
 /// the shards one wake-up, and takes about a tenth of a millisecond of a CPU on which a shard may be writing.
@@ -42,6 +43,8 @@ pub(crate) struct Handover {
     pub poll: Option<poll::Request>,
     /// The connection's place. Tests have none.
     pub permit: Option<Permit>,
+    /// What counts for its user's limit, if there is one.
+    pub user: Option<Box<UserPlace>>,
 }
 
 impl Handover {
@@ -57,6 +60,7 @@ impl Handover {
             transport: Transport::WebSocket,
             poll: None,
             permit: None,
+            user: None,
         }
     }
 }

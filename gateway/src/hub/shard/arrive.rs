@@ -43,6 +43,7 @@ impl Shard {
                 transport: handover.transport,
             },
             permit: handover.permit,
+            user: handover.user,
         };
         let Some(timer) = self.clients().insert(socket) else { return };
         if let Some(request) = handover.poll {
