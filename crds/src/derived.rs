@@ -157,12 +157,16 @@ fn stalled(clients: u64) -> u64 {
 mod tests {
     use rstest::rstest;
 
+    use wsgateway_config::AboveLimit;
+
     use super::*;
 
     const OUTBOX: u32 = 256 << 10;
 
     fn limits(subscriptions: u32, outbox_bytes: u32) -> ValidLimits {
         ValidLimits {
+            connections_per_user: 0,
+            above_connections_per_user: AboveLimit::default(),
             subscriptions,
             outbox_bytes,
             command_bytes: 64 << 10,

@@ -52,8 +52,8 @@ pub use secrets::{
     ValidTls,
 };
 pub use spec::{
-    AcceptRate, AdoptionPolicy, Algorithm, Anonymous, Auth, AuthRule, Autoscaling, CaSecret,
-    Capacity, ChannelRule, Channels, ClientSecret, CommandRate, Compression, Credentials,
+    AboveLimit, AcceptRate, AdoptionPolicy, Algorithm, Anonymous, Auth, AuthRule, Autoscaling,
+    CaSecret, Capacity, ChannelRule, Channels, ClientSecret, CommandRate, Compression, Credentials,
     DeletionPolicy, Delivery, Disruption, Expose, ExposeHttpRoute, ExposeIngress, ExposeService,
     ExternalTrafficPolicy, ForwardedHeader, HeadersSecret, Heartbeat, ImagePullPolicy, IpFamily,
     IpFamilyPolicy, Jwks, Jwt, JwtKey, Keda, KeySecret, Listener, LogLevel, MetricsSource,

@@ -47,6 +47,8 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         capacity: Capacity {
             connections: gateway.derived.connections,
             fallback_connections: gateway.derived.fallbacks,
+            connections_per_user: limits.connections_per_user,
+            above_connections_per_user: limits.above_connections_per_user,
             subscriptions_per_connection: limits.subscriptions,
             outbox_bytes_per_connection: limits.outbox_bytes,
             outbox_bytes_total: gateway.derived.outbox_bytes,

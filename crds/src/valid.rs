@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use wsgateway_config::{
-    Accepts, CommandRate, ForwardedHeader, Heartbeat, History, Log, Millis, Network, Odin,
-    Protocol, ProxyProtocol, Rule, SlowConsumer, StreamConfig, Symbols, Tracing,
+    AboveLimit, Accepts, CommandRate, ForwardedHeader, Heartbeat, History, Log, Millis, Network,
+    Odin, Protocol, ProxyProtocol, Rule, SlowConsumer, StreamConfig, Symbols, Tracing,
 };
 
 use crate::{
@@ -196,6 +196,10 @@ impl ValidSource {
 /// What one client may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidLimits {
+    /// Most connections of one user; 0 = any number.
+    pub connections_per_user: u32,
+    /// What happens to one above it.
+    pub above_connections_per_user: AboveLimit,
     /// Most subscriptions.
     pub subscriptions: u32,
     /// Most bytes waiting for it.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::limits::Counted;
+use crate::users::UserPlace;
 
 /// The places of this process. Clones share them.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub(crate) struct Permit {
     is_fallback: bool,
     /// Held for its drop: the connection in the limits of its address.
     _counted: Option<Arc<Counted>>,
+    /// The connection in the limit of its user.
+    user: Option<Box<UserPlace>>,
 }
 
 impl Permit {
@@ -54,6 +57,23 @@ impl Permit {
         let mut permit = self;
         permit._counted = counted;
         permit
+    }
+
+    /// The same for a connection that counts for a user.
+    pub(crate) fn of_user(self, place: Option<UserPlace>) -> Self {
+        let mut permit = self;
+        permit.user = place.map(Box::new);
+        permit
+    }
+
+    /// What counts for its user.
+    pub(crate) fn user(&self) -> Option<&UserPlace> {
+        self.user.as_deref()
+    }
+
+    /// The connection ends, or is sent elsewhere: its user may come back at once.
+    pub(crate) fn leave_user(&mut self) {
+        self.user = None;
     }
 }
 
@@ -81,7 +101,7 @@ impl Admission {
         }
         take(&places.taken, &places.capacity).ok_or(Refused::Full)?;
         places.admitted.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { places: Arc::clone(places), is_fallback: false, _counted: None })
+        Ok(Permit { places: Arc::clone(places), is_fallback: false, _counted: None, user: None })
     }
 
     /// Takes a place for an event stream or long-poll, or says why there is none.

@@ -14,7 +14,7 @@ use std::time::Instant;
 use axum::Router;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
-use wsgateway_config::{ConfigError, GatewayConfig, Source};
+use wsgateway_config::{ConfigError, GatewayConfig, JetStreamSource, Source};
 use wsgateway_runtime::admin::AdminError;
 use wsgateway_runtime::readiness::Readiness;
 
@@ -35,6 +35,7 @@ use crate::source::{Losses, Sink};
 use crate::statistics;
 use crate::swap::Swap;
 use crate::trace::Tracer;
+use crate::users::{self, Users};
 pub(crate) use controls::Adapt;
 pub use controls::ReloadError;
 use controls::{Controls, Entrance, Reached, Recipe};
@@ -164,8 +165,10 @@ pub(crate) fn start_with(
     let tell = statistics::run(Arc::clone(&site), stop_http.clone());
     let shedding = site.shedding.clone();
     let shed = shed::run(shedding.clone(), admission.clone(), hub.clone(), stop_http.clone());
+    let named = (config.name.clone(), nats(&config.source));
+    let exchange = users::exchange::run(site.users.clone(), named, hub.clone(), stop_http.clone());
     let work = async {
-        tokio::join!(serve, tell, shed);
+        tokio::join!(serve, tell, shed, exchange);
     };
     let http = Thread::vital("http", &readiness, Priority::Normal, work)?;
     stop_on_error.disarm();
@@ -232,6 +235,21 @@ fn site(
         status,
         sampler: resources::Sampler::new(),
         rejections,
+        users: users(config),
+    }
+}
+
+/// The counts of users, with the limit of a configuration.
+fn users(config: &GatewayConfig) -> Users {
+    let capacity = &config.capacity;
+    Users::new(capacity.connections_per_user, capacity.above_connections_per_user.into())
+}
+
+/// What the pods of a WsGateway report their users over.
+fn nats(source: &Source) -> Option<JetStreamSource> {
+    match source {
+        Source::JetStream(source) => Some(source.clone()),
+        Source::Redis(_) | Source::Memory(_) => None,
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) struct Connection {
     /// Whether a timer will look at it.
     pub message_timer: bool,
     /// Held for its drop: gives the place back.
-    pub _permit: Option<Permit>,
+    pub permit: Option<Permit>,
 }
 
 impl Connection {
@@ -125,7 +125,7 @@ impl Connection {
             hung_up: false,
             unfinished_since: None,
             message_timer: false,
-            _permit: socket.permit,
+            permit: socket.permit,
         }
     }
 

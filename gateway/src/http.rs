@@ -44,6 +44,7 @@ use crate::resources::Sampler;
 use crate::shed::Shedding;
 use crate::source::status::Status;
 use crate::swap::Swap;
+use crate::users::Users;
 
 pub(crate) use accept::serve;
 use cached::Cached;
@@ -78,6 +79,7 @@ pub(crate) struct Site {
     pub status: Status,
     pub sampler: Sampler,
     pub rejections: Rejections,
+    pub users: Users,
 }
 
 /// What is rendered once for many.

@@ -127,6 +127,13 @@ impl Hub {
         }
     }
 
+    /// Closes connections that their users have too many, by the numbers of their places.
+    pub(crate) fn close_users(&self, mut numbers: Vec<u32>) {
+        numbers.sort_unstable();
+        let numbers: Arc<[u32]> = numbers.into();
+        self.tell(|| Entry::CloseUsers(Arc::clone(&numbers)));
+    }
+
     /// Lets the connections stay that [`Hub::shed`] has not reached.
     pub(crate) fn keep(&self) {
         self.tell(|| Entry::Keep);

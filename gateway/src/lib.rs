@@ -32,5 +32,6 @@ mod statistics;
 mod swap;
 mod time;
 mod trace;
+mod users;
 
 pub use source::memory::{MemoryPublisher, PublishError};

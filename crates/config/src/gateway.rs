@@ -34,7 +34,8 @@ pub use entry::{
 };
 pub use jetstream::{JetStreamSource, NatsAuth, NatsTls, NatsUser};
 pub use limits::{
-    Capacity, CommandRate, Drain, Heartbeat, History, NAME_BYTES_PER_CONNECTION, SlowConsumer,
+    AboveLimit, Capacity, CommandRate, Drain, Heartbeat, History, NAME_BYTES_PER_CONNECTION,
+    SlowConsumer,
 };
 pub use load::Loaded;
 pub use log::{Log, LogLevel};

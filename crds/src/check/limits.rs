@@ -1,10 +1,10 @@
 //! Rules of what one client may take.
 
-use wsgateway_config::{CommandRate, Heartbeat, History, Millis, SlowConsumer};
+use wsgateway_config::{AboveLimit, CommandRate, Heartbeat, History, Millis, SlowConsumer};
 
 use super::entry::entry;
 use super::errors::Errors;
-use crate::{ValidLimits, WsGatewaySpec, units};
+use crate::{ValidLimits, WsGatewaySpec, spec, units};
 
 /// A message that is no JSON grows by a third, and must fit the half of an outbox from which a client counts as slow.
 const MESSAGES_PER_OUTBOX: u64 = 3;
@@ -22,6 +22,15 @@ pub(super) fn limits(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidLimits {
          capacity.outboxPerConnection",
     );
     ValidLimits {
+        connections_per_user: errors.number(
+            "spec.capacity.connectionsPerUser",
+            spec.capacity.connections_per_user,
+            0..=10_000,
+        ),
+        above_connections_per_user: match spec.capacity.above_connections_per_user {
+            spec::AboveLimit::RejectNew => AboveLimit::RejectNew,
+            spec::AboveLimit::CloseOldest => AboveLimit::CloseOldest,
+        },
         subscriptions: errors.number(
             "spec.capacity.subscriptionsPerConnection",
             spec.capacity.subscriptions_per_connection,

@@ -1,6 +1,7 @@
 //! What one pod holds, and what one client may take of it.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::entry::AcceptRate;
@@ -22,6 +23,17 @@ pub struct Capacity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub fallbacks_per_pod: Option<i32>,
+    /// Most connections of one user, on all pods together; 0 = any number. Users are those of tokens, by
+    /// auth.jwt.userClaim; clients without a token are not counted. Pods report connections to each other over NATS, so
+    /// that the limit holds within a tenth of a second; with Redis as a source, or while NATS is away, it holds in each
+    /// pod. Default 0.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub connections_per_user: i32,
+    /// What happens to a connection above connectionsPerUser: RejectNew (it is answered 429) or CloseOldest (it is let in,
+    /// and the user's oldest is closed with 4010). Default RejectNew.
+    #[serde(default)]
+    pub above_connections_per_user: AboveLimit,
     /// Most subscriptions of one connection; those beyond it are rejected one by one. Each takes 32 bytes of memory.
     /// Default 128.
     #[serde(default = "default_subscriptions")]
@@ -45,6 +57,16 @@ pub struct Capacity {
     #[serde(default)]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub connections_per_address: i32,
+}
+
+/// What happens to a connection above the limit of its user.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AboveLimit {
+    /// It is refused.
+    #[default]
+    RejectNew,
+    /// The user's oldest is closed.
+    CloseOldest,
 }
 
 /// What becomes of clients that read slowly.
@@ -122,6 +144,8 @@ impl Default for Capacity {
         Self {
             connections_per_pod: default_connections(),
             fallbacks_per_pod: None,
+            connections_per_user: 0,
+            above_connections_per_user: AboveLimit::default(),
             subscriptions_per_connection: default_subscriptions(),
             outbox_per_connection: default_outbox(),
             connections_per_address: 0,

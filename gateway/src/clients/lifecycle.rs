@@ -7,6 +7,7 @@ use wsgateway_proto::frame;
 use super::clock::ticks;
 use super::wheel::{Deadline, Timer};
 use super::{CLOSE_TIMEOUT, Clients, active};
+use crate::admission::Permit;
 use crate::conn::due::List;
 use crate::conn::{CLOSED, Connection, Phase};
 
@@ -21,6 +22,10 @@ impl Clients {
             return;
         };
         connection.phase = Phase::Closing;
+        // Its user may come back at once.
+        if let Some(permit) = &mut connection.permit {
+            permit.leave_user();
+        }
         connection.close_by = tick + ticks(CLOSE_TIMEOUT);
         connection.stamp = CLOSED;
         connection.due = List::default();
@@ -36,6 +41,22 @@ impl Clients {
         self.send(conn, |out| frame::close(out, code, reason));
         if self.get(conn).is_some_and(|connection| !connection.is_blocked()) {
             self.finish_output(conn);
+        }
+    }
+
+    /// Closes connections that their users have too many; `numbers` of their places are sorted.
+    pub(crate) fn close_users(&mut self, numbers: &[u32]) {
+        let is_named = |connection: &Connection| {
+            let user = connection.permit.as_ref().and_then(Permit::user);
+            user.is_some_and(|place| numbers.binary_search(&place.number()).is_ok())
+        };
+        let named: Vec<u32> = self
+            .open()
+            .filter(|(_, connection)| is_named(connection))
+            .map(|(conn, _)| conn)
+            .collect();
+        for conn in named {
+            self.close(conn, 4010, "too many connections of this user");
         }
     }
 

@@ -224,7 +224,7 @@ impl Clients {
 /// Gives the socket of a long-poll back to the HTTP server. Its place is free before the client has its answer, which it
 /// may follow with its next request at once. Returns the writes that it took.
 pub(super) fn give_back(connection: Connection) -> u64 {
-    let Connection { mut stream, poll, _permit: permit, .. } = connection;
+    let Connection { mut stream, poll, permit, .. } = connection;
     let Some(mut poll) = poll else { return 0 };
     drop(permit);
     let end = if poll.is_small() && !poll.is_refused() { poll.end() } else { Vec::new() };

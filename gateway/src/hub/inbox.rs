@@ -46,6 +46,8 @@ pub(crate) enum Entry {
     Drain { window: Duration, reason: &'static str },
     /// Ask so many connections to reconnect, evenly spread over the window.
     Shed { count: usize, window: Duration, who: Who },
+    /// Close the connections of users that have these numbers, which are sorted: they are too many.
+    CloseUsers(Arc<[u32]>),
     /// The connections that are left may stay.
     Keep,
     /// Work with other settings from now on.

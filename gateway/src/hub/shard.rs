@@ -288,6 +288,7 @@ impl Shard {
                 self.continue_drain();
             }
             Entry::Shed { count, window, who } => self.shed(count, window, who),
+            Entry::CloseUsers(numbers) => live.clients.close_users(&numbers),
             Entry::Keep if !self.leaves => self.drain = None,
             Entry::Keep => {}
             Entry::Configure(settings) => self.configure(&settings),

@@ -22,6 +22,13 @@ pub struct Capacity {
     pub connections: u32,
     /// Most event streams and long-polls among them; 0 = a quarter, at least 1.
     pub fallback_connections: u32,
+    /// Most connections of one user, on all pods together; 0 = any number. Users are those of tokens: see
+    /// [`Jwt::user_claim`](super::Jwt::user_claim).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub connections_per_user: u32,
+    /// What happens to a connection above it.
+    #[serde(skip_serializing_if = "AboveLimit::is_usual")]
+    pub above_connections_per_user: AboveLimit,
     /// Most subscriptions of one connection.
     pub subscriptions_per_connection: u32,
     /// Most bytes waiting for one client that reads slowly; one that reaches it is closed with 4008. From half of it
@@ -34,6 +41,27 @@ pub struct Capacity {
     /// Threads that hold connections; 0 = one per CPU of the container's quota, as far as there are connections for
     /// them.
     pub shards: u16,
+}
+
+/// What happens to a connection above the limit of its user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AboveLimit {
+    /// It is refused with 429; where two pods have let one in each in the same instant, the later one is closed with 4010.
+    #[default]
+    RejectNew,
+    /// It is let in, and the user's oldest is closed with 4010.
+    CloseOldest,
+}
+
+impl AboveLimit {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Memory that the names of channels and patterns may cost a pod, per connection (bytes): eight unusual channels for
@@ -139,6 +167,8 @@ impl Default for Capacity {
         Self {
             connections: 10_000,
             fallback_connections: 0,
+            connections_per_user: 0,
+            above_connections_per_user: AboveLimit::default(),
             subscriptions_per_connection: 128,
             outbox_bytes_per_connection: 256 << 10,
             // 1,000 clients at their limit: a tenth of the default capacity stalls before the pod protects itself.

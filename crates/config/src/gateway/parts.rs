@@ -9,7 +9,7 @@ use crate::ConfigError;
 use crate::yaml::Tree;
 
 /// Fields that a running gateway takes up, with everything below them.
-const LIVE: [&str; 31] = [
+const LIVE: [&str; 33] = [
     "accepts",
     "auth",
     "channels.rules",
@@ -31,6 +31,8 @@ const LIVE: [&str; 31] = [
     "heartbeat",
     "capacity.connections",
     "capacity.fallbackConnections",
+    "capacity.connectionsPerUser",
+    "capacity.aboveConnectionsPerUser",
     "capacity.subscriptionsPerConnection",
     "capacity.outboxBytesPerConnection",
     "capacity.outboxBytesTotal",
@@ -231,6 +233,11 @@ mod tests {
                 capacity: Capacity {
                     connections: 10 + wide,
                     fallback_connections: 1 + wide,
+                    connections_per_user: 1 + wide,
+                    above_connections_per_user: match odd {
+                        true => AboveLimit::CloseOldest,
+                        false => AboveLimit::RejectNew,
+                    },
                     subscriptions_per_connection: 1 + wide,
                     outbox_bytes_per_connection: 5_000 + wide,
                     outbox_bytes_total: 9_000 + u64::from(n),
