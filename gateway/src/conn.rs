@@ -14,8 +14,10 @@ pub(crate) mod rate;
 pub(crate) mod slow;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use mio::net::TcpStream;
+use wsgateway_access::Grant;
 use wsgateway_config::Protocol;
 use wsgateway_proto::decoder::Decoder;
 use wsgateway_proto::frame::Role;
@@ -48,6 +50,8 @@ pub(crate) struct Socket {
     /// Non-blocking, options set.
     pub stream: TcpStream,
     pub form: Form,
+    /// Who the client is, if anybody asks.
+    pub grant: Option<Arc<Grant>>,
     /// The connection's place. Tests have none.
     pub permit: Option<Permit>,
 }
@@ -95,6 +99,8 @@ pub(crate) struct Connection {
     pub unfinished_since: Option<NonZeroU32>,
     /// Whether a timer will look at it.
     pub message_timer: bool,
+    /// Who the client is and what it may hear; `None` while nobody asks.
+    pub grant: Option<Arc<Grant>>,
     /// Held for its drop: gives the place back.
     pub _permit: Option<Permit>,
 }
@@ -125,6 +131,7 @@ impl Connection {
             hung_up: false,
             unfinished_since: None,
             message_timer: false,
+            grant: socket.grant,
             _permit: socket.permit,
         }
     }

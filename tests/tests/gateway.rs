@@ -16,10 +16,12 @@ mod gateway {
     mod raw;
     mod redis_rig;
     mod rig;
+    mod tokens;
     mod watched;
 
     // The suites, by topic.
     mod access;
+    mod auth;
     mod batches;
     mod binary;
     mod busy;

@@ -39,7 +39,7 @@ fn sign(header: &Header, claims: &Value, key: &EncodingKey) -> String {
 }
 
 fn token(more: Value) -> String {
-    sign(&Header::new(Signature::HS256), &claims(more), &EncodingKey::from_secret(SECRET))
+    sign(&Header::new(Signature::HS256), &claims(more), &EncodingKey::from_secret(SECRET).unwrap())
 }
 
 fn part(json: impl ToString) -> String {
@@ -93,8 +93,11 @@ fn every_kind_of_key_verifies_its_own_tokens_and_nobody_elses() {
         let forged = sign(&header, &said, &key(&theirs));
         assert_eq!(refusal(&verifier, &forged), RefusedToken::BadSignature, "{signature:?}");
         // The public key as a secret: everybody has it.
-        let confused =
-            sign(&Header::new(Signature::HS256), &said, &EncodingKey::from_secret(pem.as_bytes()));
+        let confused = sign(
+            &Header::new(Signature::HS256),
+            &said,
+            &EncodingKey::from_secret(pem.as_bytes()).unwrap(),
+        );
         assert_eq!(refusal(&verifier, &confused), RefusedToken::WrongAlgorithm, "{signature:?}");
         let lax = self::verifier(|auth| auth.jwt.algorithms = crate::keys::ALL.to_vec());
         lax.set_keys(Keys::read(pem.as_bytes(), None, Origin::File).unwrap());
@@ -155,7 +158,7 @@ fn a_name_of_a_key_chooses_the_key() {
     let signed = |kid: Option<&str>, secret: &[u8]| {
         let mut header = Header::new(Signature::HS256);
         header.kid = kid.map(str::to_owned);
-        sign(&header, &claims(json!({})), &EncodingKey::from_secret(secret))
+        sign(&header, &claims(json!({})), &EncodingKey::from_secret(secret).unwrap())
     };
     assert!(verifier.verify(&signed(Some("old"), SECRET), NOW).is_ok());
     assert!(verifier.verify(&signed(Some("new"), other), NOW).is_ok());
@@ -248,8 +251,11 @@ fn claims_of_other_types_grant_nothing() {
     let body = json!({ "ch": vec!["a"; 10_000] });
     assert_eq!(refusal(&verifier, &token(body)), RefusedToken::TooLong, "10,000 patterns");
     assert!(!verifier.verify(&token(json!({})), NOW).unwrap().grant.permits.allows("a"));
-    let array =
-        sign(&Header::new(Signature::HS256), &json!(["a"]), &EncodingKey::from_secret(SECRET));
+    let array = sign(
+        &Header::new(Signature::HS256),
+        &json!(["a"]),
+        &EncodingKey::from_secret(SECRET).unwrap(),
+    );
     assert_eq!(refusal(&verifier, &array), RefusedToken::Malformed);
 }
 

@@ -18,6 +18,11 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
+    /// A token from elsewhere than the head of a request.
+    pub fn new(token: &str) -> Self {
+        Self(token.into())
+    }
+
     /// The token as the client wrote it.
     pub fn as_str(&self) -> &str {
         &self.0

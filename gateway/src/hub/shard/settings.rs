@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wsgateway_access::Verifier;
 use wsgateway_config::GatewayConfig;
 use wsgateway_proto::channel::{self, Kind};
 use wsgateway_proto::decoder::Limits;
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     /// Most bytes that names may cost in the index of this shard.
     pub(super) name_bytes: usize,
     pub(super) session: Arc<SessionSettings>,
+    /// What verifies the tokens of clients, if they need any.
+    pub(crate) verifier: Option<Arc<Verifier>>,
 }
 
 /// What sessions need to know.
@@ -103,6 +106,7 @@ impl Settings {
             },
             name_bytes: names / shards.max(1),
             session: Arc::new(SessionSettings::new(config, pod, boot)),
+            verifier: None,
         }
     }
 }
