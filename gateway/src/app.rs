@@ -230,7 +230,7 @@ fn site(
         name: config.name.clone(),
         broker: broker(&config.source),
         path: config.listener.path.clone(),
-        terms: Swap::new(Terms::new(config, authentication.verifier())),
+        terms: Swap::new(Terms::new(config, authentication.guard())),
         config: Swap::new(state),
         started: Instant::now(),
         admission,

@@ -1,6 +1,6 @@
 //! Who may come in: the verifier of the configuration that runs, and the keys that it verifies with.
 //!
-//! In: the configuration, and files with keys, which are read again and again. Out: a [`Verifier`] that the client port and
+//! In: the configuration, and files with keys, which are read again and again. Out: a [`Guard`] that the client port and
 //! the shards share, or none while nobody has to say who they are. What must hold: keys that cannot be read do not replace
 //! those that could be, and nothing of a key is in a log.
 
@@ -13,11 +13,13 @@ use std::time::Duration;
 use prometheus::Registry;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
-use wsgateway_access::{Keys, Verifier};
+use wsgateway_access::{Grant, Keys, RefusedToken, Verifier};
 use wsgateway_config::GatewayConfig;
+use wsgateway_proto::handshake::Token;
 
+use crate::time::unix_ms_u64;
 use files::KeyFiles;
-pub(crate) use metrics::AuthMetrics;
+use metrics::AuthMetrics;
 
 /// How often files with keys are read.
 const POLL: Duration = Duration::from_secs(2);
@@ -33,13 +35,20 @@ const MOST_CACHE: usize = 64 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Authentication {
     running: Arc<Mutex<Option<Running>>>,
+    metrics: AuthMetrics,
+}
+
+/// Verifies tokens, and counts what becomes of them.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    verifier: Verifier,
     pub metrics: AuthMetrics,
 }
 
 /// What runs while the configuration asks clients who they are.
 #[derive(Debug)]
 struct Running {
-    verifier: Arc<Verifier>,
+    guard: Arc<Guard>,
     files: KeyFiles,
 }
 
@@ -69,20 +78,21 @@ impl Authentication {
             *running = None;
             return self.metrics.keys(None);
         };
-        if running.as_ref().is_some_and(|running| running.verifier.auth() == auth) {
+        if running.as_ref().is_some_and(|running| running.guard.verifier.auth() == auth) {
             return;
         }
         let connections = config.capacity.connections as usize;
         let cache = (connections * CACHE_PER_CONNECTION).clamp(LEAST_CACHE, MOST_CACHE);
-        let verifier = Arc::new(Verifier::new(auth, cache));
-        let mut fresh = Running { verifier, files: KeyFiles::new(&auth.jwt.keys) };
-        fresh.poll(&self.metrics);
+        let (verifier, metrics) = (Verifier::new(auth, cache), self.metrics.clone());
+        let guard = Arc::new(Guard { verifier, metrics });
+        let mut fresh = Running { guard, files: KeyFiles::new(&auth.jwt.keys) };
+        fresh.poll();
         *running = Some(fresh);
     }
 
     /// What verifies tokens, if clients have to show any.
-    pub(crate) fn verifier(&self) -> Option<Arc<Verifier>> {
-        self.lock().as_ref().map(|running| Arc::clone(&running.verifier))
+    pub(crate) fn guard(&self) -> Option<Arc<Guard>> {
+        self.lock().as_ref().map(|running| Arc::clone(&running.guard))
     }
 
     /// The keys of the moment, while clients have to show tokens.
@@ -96,7 +106,7 @@ impl Authentication {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             if let Some(running) = &mut *self.lock() {
-                running.poll(&self.metrics);
+                running.poll();
             }
         }
     }
@@ -107,15 +117,37 @@ impl Authentication {
     }
 }
 
+impl Guard {
+    /// What clients without a token get, if they may come.
+    pub(crate) fn anonymous(&self) -> Option<Arc<Grant>> {
+        self.verifier.anonymous().cloned()
+    }
+
+    /// Whether there is any key.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.verifier.has_keys()
+    }
+
+    /// What a token grants now.
+    ///
+    /// # Errors
+    /// Why it grants nothing; that is not counted yet.
+    pub(crate) fn verify(&self, token: &Token) -> Result<Arc<Grant>, RefusedToken> {
+        let verified = self.verifier.verify(token.as_str(), unix_ms_u64())?;
+        self.metrics.verified(&verified);
+        Ok(verified.grant)
+    }
+}
+
 impl Running {
     /// Reads the files, and verifies with what is in them.
-    fn poll(&mut self, metrics: &AuthMetrics) {
+    fn poll(&mut self) {
         if self.files.poll() {
             let keys = self.keys();
             tracing::info!(keys = keys.len(), "keys of tokens were read");
-            self.verifier.set_keys(keys);
+            self.guard.verifier.set_keys(keys);
         }
-        metrics.keys(Some(&self.status()));
+        self.guard.metrics.keys(Some(&self.status()));
     }
 
     fn keys(&self) -> Keys {

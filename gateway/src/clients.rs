@@ -14,6 +14,7 @@ mod output;
 mod polls;
 mod reconfigure;
 mod timers;
+mod tokens;
 mod unfinished;
 pub(crate) mod wheel;
 
@@ -24,7 +25,6 @@ use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
 use slab::Slab;
-use wsgateway_access::Grant;
 
 use crate::conn::due::Due;
 use crate::conn::outbox::memory::Meter;
@@ -130,22 +130,13 @@ impl Clients {
         let timer = Timer { conn, serial: self.serial };
         let ping_at = self.settings.heartbeat.ping_at(self.clock.tick, self.serial);
         self.wheel.insert(timer, Deadline::Liveness, ping_at);
+        self.watch_token(conn);
         Some(timer)
     }
 
     /// A connection whose socket is in use, open or closing.
     pub(crate) fn get(&self, conn: u32) -> Option<&Connection> {
         self.connections.get(conn as usize).filter(|connection| connection.phase != Phase::Ended)
-    }
-
-    /// Who a client is and what it may hear; `None` while nobody asks.
-    pub(crate) fn grant(&self, conn: u32) -> Option<&Arc<Grant>> {
-        self.get(conn)?.grant.as_ref()
-    }
-
-    /// Whether a client may hear all that a valid pattern matches.
-    pub(crate) fn may_hear(&self, conn: u32, pattern: &str) -> bool {
-        self.grant(conn).is_none_or(|grant| grant.permits.allows(pattern))
     }
 
     /// The same, to change it.

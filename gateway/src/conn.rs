@@ -6,6 +6,7 @@
 pub(crate) mod due;
 pub(crate) mod events;
 pub(crate) mod form;
+pub(crate) mod identity;
 pub(crate) mod odin;
 pub(crate) mod outbox;
 pub(crate) mod poll;
@@ -24,7 +25,9 @@ use wsgateway_proto::frame::Role;
 
 use crate::admission::Permit;
 use crate::index::Subscription;
+use crate::time::unix_ms_u64;
 pub(crate) use form::{Form, Transport};
+use identity::Identity;
 use odin::Sequence;
 use outbox::Outbox;
 use poll::Poll;
@@ -100,7 +103,7 @@ pub(crate) struct Connection {
     /// Whether a timer will look at it.
     pub message_timer: bool,
     /// Who the client is and what it may hear; `None` while nobody asks.
-    pub grant: Option<Arc<Grant>>,
+    pub identity: Option<Box<Identity>>,
     /// Held for its drop: gives the place back.
     pub _permit: Option<Permit>,
 }
@@ -131,7 +134,7 @@ impl Connection {
             hung_up: false,
             unfinished_since: None,
             message_timer: false,
-            grant: socket.grant,
+            identity: socket.grant.map(|grant| Box::new(Identity::new(grant, unix_ms_u64()))),
             _permit: socket.permit,
         }
     }

@@ -22,6 +22,8 @@ mod gateway {
     // The suites, by topic.
     mod access;
     mod auth;
+    mod auth_leaks;
+    mod auth_refresh;
     mod batches;
     mod binary;
     mod busy;

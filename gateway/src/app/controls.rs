@@ -53,8 +53,9 @@ pub(super) struct Recipe {
 
 impl Recipe {
     pub(super) fn settings(&self, config: &GatewayConfig) -> (Settings, &'static dyn Handler) {
-        let settings = Settings::new(config, self.shards, &self.pod, self.boot);
-        (self.adapt)(Settings { verifier: self.authentication.verifier(), ..settings })
+        let mut settings = Settings::new(config, self.shards, &self.pod, self.boot);
+        settings.guard = self.authentication.guard();
+        (self.adapt)(settings)
     }
 }
 
@@ -180,7 +181,7 @@ impl Reached {
         self.entrance.resize(config);
         self.hub.configure(self.recipe.settings(config).0);
         self.rules.replace(&config.channels.rules);
-        self.site.terms.set(Terms::new(config, self.recipe.authentication.verifier()));
+        self.site.terms.set(Terms::new(config, self.recipe.authentication.guard()));
         if let Err(error) = socket::set_patience(&self.port, socket::patience(config)) {
             tracing::warn!(%error, "new connections have the kernel's timeout of before");
         }

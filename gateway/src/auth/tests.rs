@@ -37,7 +37,7 @@ fn config(file: &Path) -> GatewayConfig {
 }
 
 fn poll(authentication: &Authentication) -> KeysStatus {
-    authentication.lock().as_mut().unwrap().poll(&authentication.metrics);
+    authentication.lock().as_mut().unwrap().poll();
     authentication.status().unwrap()
 }
 
@@ -46,7 +46,7 @@ fn keys_that_cannot_be_read_do_not_replace_those_that_could_be() {
     let folder = Folder::new("keys");
     let file = folder.write("key", &"a".repeat(32));
     let authentication = Authentication::new(&config(&file), &Registry::new()).unwrap();
-    assert!(authentication.verifier().unwrap().has_keys());
+    assert!(authentication.guard().unwrap().has_keys());
     folder.write("key", "short, and sesame");
     assert!(poll(&authentication).problems.is_empty(), "it may be half written");
     let status = poll(&authentication);
@@ -65,14 +65,14 @@ fn the_same_configuration_keeps_what_was_verified_and_another_one_does_not() {
     let folder = Folder::new("configurations");
     let mut config = config(&folder.write("key", &"a".repeat(32)));
     let authentication = Authentication::new(&config, &Registry::new()).unwrap();
-    let first = authentication.verifier().unwrap();
+    let first = authentication.guard().unwrap();
     config.capacity.connections += 1;
     authentication.configure(&config);
-    assert!(Arc::ptr_eq(&first, &authentication.verifier().unwrap()));
+    assert!(Arc::ptr_eq(&first, &authentication.guard().unwrap()));
     config.auth.as_mut().unwrap().jwt.issuer = Some("us".to_owned());
     authentication.configure(&config);
-    assert!(!Arc::ptr_eq(&first, &authentication.verifier().unwrap()));
+    assert!(!Arc::ptr_eq(&first, &authentication.guard().unwrap()));
     config.auth = None;
     authentication.configure(&config);
-    assert!(authentication.verifier().is_none() && authentication.status().is_none());
+    assert!(authentication.guard().is_none() && authentication.status().is_none());
 }

@@ -71,7 +71,7 @@ impl Door {
                 if busy(site).is_some() {
                     return Verdict::Http;
                 }
-                let Ok(grant) = identify(site, terms.verifier.as_ref(), &token) else {
+                let Ok(grant) = identify(terms.guard.as_ref(), &token) else {
                     return Verdict::Http;
                 };
                 let upgrade = |permit| Verdict::Upgrade(Upgrade { accepted, len, grant, permit });

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use wsgateway_access::{Grant, RefusedToken, Verifier};
+use wsgateway_access::{Grant, RefusedToken};
 use wsgateway_proto::handshake::{SeveralTokens, Token, token};
 
 use super::place::Busy;
 use super::{Site, problem};
-use crate::time::unix_ms;
+use crate::auth::Guard;
 
 /// Why nobody knows who a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,35 +29,29 @@ pub(super) type Shown = Result<Option<Token>, SeveralTokens>;
 
 /// Who a client is; `None` while nobody is asked.
 pub(super) fn identify(
-    site: &Site,
-    verifier: Option<&Arc<Verifier>>,
+    guard: Option<&Arc<Guard>>,
     shown: &Shown,
 ) -> Result<Option<Arc<Grant>>, Stranger> {
-    let Some(verifier) = verifier else { return Ok(None) };
+    let Some(guard) = guard else { return Ok(None) };
     let Some(token) = shown.as_ref().map_err(|_| Stranger::Several)? else {
-        return verifier.anonymous().cloned().map(Some).ok_or(Stranger::Missing);
+        return guard.anonymous().map(Some).ok_or(Stranger::Missing);
     };
-    if !verifier.has_keys() {
+    if !guard.has_keys() {
         return Err(Stranger::NoKeys);
     }
-    let now_ms = u64::try_from(unix_ms()).unwrap_or_default();
-    let verified = verifier.verify(token.as_str(), now_ms).map_err(Stranger::Refused)?;
-    site.authentication.metrics.verified(&verified);
-    Ok(Some(verified.grant))
+    guard.verify(token).map(Some).map_err(Stranger::Refused)
 }
 
 /// Who a request is from; or the refusal, which is counted.
 pub(super) fn identify_request(
     site: &Site,
-    verifier: Option<&Arc<Verifier>>,
+    guard: Option<&Arc<Guard>>,
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<Option<Arc<Grant>>, Box<Response>> {
-    if verifier.is_none() {
-        return Ok(None);
-    }
-    identify(site, verifier, &token(headers, query)).map_err(|stranger| {
-        let metrics = &site.authentication.metrics;
+    let Some(asking) = guard else { return Ok(None) };
+    identify(guard, &token(headers, query)).map_err(|stranger| {
+        let metrics = &asking.metrics;
         match stranger {
             Stranger::Missing => metrics.missing.inc(),
             Stranger::Several => metrics.several.inc(),

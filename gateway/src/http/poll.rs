@@ -59,17 +59,18 @@ pub(super) async fn poll(
         let wait = Duration::from_secs(query.wait.unwrap_or(WAIT).min(MOST_WAIT));
         Ok((query.check(None, site.terms.get().command_bytes)?, wait))
     });
-    let (subscribe, wait) = match checked {
+    let (mut subscribe, wait) = match checked {
         Ok(checked) => checked,
         Err(refusal) => return *refusal,
     };
     let terms = site.terms.get();
     let identity =
-        identify_request(&site, terms.verifier.as_ref(), request.headers(), request.uri().query());
+        identify_request(&site, terms.guard.as_ref(), request.headers(), request.uri().query());
     let grant = match identity {
         Ok(grant) => grant,
         Err(refusal) => return *refusal,
     };
+    subscribe.add_unasked(grant.as_ref());
     if request.method() == Method::HEAD {
         return HEADERS.into_response();
     }

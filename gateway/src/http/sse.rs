@@ -48,14 +48,15 @@ pub(super) async fn events(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let terms = site.terms.get();
     let checked = Query::read(query).and_then(|query| query.check(last, terms.command_bytes));
-    let request = match checked {
+    let mut request = match checked {
         Ok(request) => request,
         Err(refusal) => return *refusal,
     };
-    let grant = match identify_request(&site, terms.verifier.as_ref(), &headers, uri.query()) {
+    let grant = match identify_request(&site, terms.guard.as_ref(), &headers, uri.query()) {
         Ok(grant) => grant,
         Err(refusal) => return *refusal,
     };
+    request.add_unasked(grant.as_ref());
     if method == Method::HEAD {
         return HEADERS.into_response();
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::MethodRouter;
-use wsgateway_access::Verifier;
 use wsgateway_config::GatewayConfig;
 
 use super::{Site, unknown_path};
+use crate::auth::Guard;
 
 /// What clients are offered.
 #[derive(Clone, Debug)]
@@ -24,13 +24,13 @@ pub(crate) struct Terms {
     pub event_source: bool,
     pub long_poll: bool,
     /// What verifies the tokens of clients, if they need any.
-    pub verifier: Option<Arc<Verifier>>,
+    pub guard: Option<Arc<Guard>>,
     /// Whether the console page, /health and /stats are served to clients.
     pub status_pages: bool,
 }
 
 impl Terms {
-    pub(crate) fn new(config: &GatewayConfig, verifier: Option<Arc<Verifier>>) -> Self {
+    pub(crate) fn new(config: &GatewayConfig, guard: Option<Arc<Guard>>) -> Self {
         let listener = &config.listener;
         Self {
             protocols: listener.protocols.iter().map(|protocol| protocol.name()).collect(),
@@ -39,7 +39,7 @@ impl Terms {
             command_bytes: config.capacity.command_bytes as usize,
             event_source: listener.event_source,
             long_poll: listener.long_poll,
-            verifier,
+            guard,
             status_pages: listener.status_pages,
         }
     }

@@ -23,7 +23,7 @@ use crate::source::status::State as SourceState;
 /// Route of the WebSocket endpoint, for every method.
 pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request) -> Response {
     let terms = site.terms.get();
-    let verifier = terms.verifier.as_ref();
+    let guard = terms.guard.as_ref();
     let checked = handshake::check(
         request.method(),
         request.version(),
@@ -39,13 +39,13 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
         // What a page would be told of its token as well.
         Err(Refusal::NotUpgrade)
             if let Err(refusal) =
-                identify_request(&site, verifier, request.headers(), request.uri().query()) =>
+                identify_request(&site, guard, request.headers(), request.uri().query()) =>
         {
             return *refusal;
         }
         Err(refusal) => return refuse_handshake(&site, refusal),
     };
-    let identity = identify_request(&site, verifier, request.headers(), request.uri().query());
+    let identity = identify_request(&site, guard, request.headers(), request.uri().query());
     let grant = match identity {
         Ok(grant) => grant,
         Err(refusal) => return *refusal,

@@ -92,8 +92,14 @@ pub fn token_expiring(out: &mut Vec<u8>, expires_at: u64) {
     push(out, "token_expiring", Body { expires_at });
 }
 
-/// `auth_ack`: the token counts from now on, until a time (Unix ms) if it ends.
-pub fn auth_ack(out: &mut Vec<u8>, id: Option<Id<'_>>, expires_at: Option<u64>) {
+/// `auth_ack`: the token counts from now on, until a time (Unix ms) if it ends. `set`: what the client is subscribed to
+/// without asking since then, and the offset after which all of it comes.
+pub fn auth_ack(
+    out: &mut Vec<u8>,
+    id: Option<Id<'_>>,
+    expires_at: Option<u64>,
+    set: (&[&str], u64),
+) {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Body<'a> {
@@ -101,8 +107,15 @@ pub fn auth_ack(out: &mut Vec<u8>, id: Option<Id<'_>>, expires_at: Option<u64>) 
         id: Option<Id<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         expires_at: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subscribed: Option<&'a [&'a str]>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        offset: Option<u64>,
     }
-    push(out, "auth_ack", Body { id, expires_at });
+    let (subscribed, offset) = set;
+    let has_some = !subscribed.is_empty();
+    let (subscribed, offset) = (has_some.then_some(subscribed), has_some.then_some(offset));
+    push(out, "auth_ack", Body { id, expires_at, subscribed, offset });
 }
 
 /// `unsubscribed`: these channels do not come any more, and why; nobody has asked for it.
@@ -360,10 +373,10 @@ mod tests {
             ),
             (wrote(|out| token_expiring(out, 7)), r#"{"type":"token_expiring","expiresAt":7}"#),
             (
-                wrote(|out| auth_ack(out, id, Some(7))),
-                r#"{"type":"auth_ack","id":"a\"1","expiresAt":7}"#,
+                wrote(|out| auth_ack(out, id, Some(7), (&["a"], 9))),
+                r#"{"type":"auth_ack","id":"a\"1","expiresAt":7,"subscribed":["a"],"offset":9}"#,
             ),
-            (wrote(|out| auth_ack(out, None, None)), r#"{"type":"auth_ack"}"#),
+            (wrote(|out| auth_ack(out, None, None, (&[], 9))), r#"{"type":"auth_ack"}"#),
             (
                 wrote(|out| unsubscribed(out, &["a", "b.*"], "not_allowed")),
                 r#"{"type":"unsubscribed","channels":["a","b.*"],"reason":"not_allowed"}"#,

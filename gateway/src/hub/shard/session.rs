@@ -11,7 +11,6 @@ mod v1;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wsgateway_access::Verifier;
 use wsgateway_config::Protocol;
 use wsgateway_proto::v1::Id;
 use wsgateway_proto::{odin as odin_wire, symbols as symbols_wire, v1 as v1_wire};
@@ -19,6 +18,7 @@ use wsgateway_proto::{odin as odin_wire, symbols as symbols_wire, v1 as v1_wire}
 use super::live::Live;
 use super::replay::Replays;
 use super::settings::{SessionSettings, Settings};
+use crate::auth::Guard;
 use crate::clients::wheel::Timer;
 use crate::time::unix_ms;
 
@@ -33,7 +33,7 @@ type Hello = fn(&mut Vec<u8>, &v1_wire::Hello<'_>);
 pub(crate) struct Sessions {
     settings: Arc<SessionSettings>,
     /// What verifies the tokens of clients, if they need any.
-    verifier: Option<Arc<Verifier>>,
+    guard: Option<Arc<Guard>>,
     /// The shard's.
     number: usize,
     pub(super) replays: Replays,
@@ -41,14 +41,14 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(super) fn new(settings: &Settings, number: usize, replays: Replays) -> Self {
-        let (session, verifier) = (Arc::clone(&settings.session), settings.verifier.clone());
-        Self { settings: session, verifier, number, replays }
+        let (session, guard) = (Arc::clone(&settings.session), settings.guard.clone());
+        Self { settings: session, guard, number, replays }
     }
 
     /// Takes up other settings, for what is asked from now on.
     pub(super) fn configure(&mut self, settings: &Settings) {
         self.settings = Arc::clone(&settings.session);
-        self.verifier.clone_from(&settings.verifier);
+        self.guard.clone_from(&settings.guard);
     }
 
     /// Acts on one command, in the protocol of the connection.
@@ -91,9 +91,8 @@ impl Sessions {
         let connection_id = format!("{:08x}-{}-{serial}", settings.boot, self.number);
         let grant = live.clients.grant(conn).cloned();
         let grant = grant.as_deref();
-        let unasked = grant.map_or(&[][..], |grant| &grant.set);
         let subscribed: Vec<&str> =
-            unasked.iter().take(settings.subscriptions).map(AsRef::as_ref).collect();
+            self.unasked(live, conn, grant).map(|(pattern, _)| pattern).collect();
         let has_some = !subscribed.is_empty();
         let hello = v1_wire::Hello {
             connection_id: &connection_id,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wsgateway_access::Verifier;
 use wsgateway_config::GatewayConfig;
 use wsgateway_proto::channel::{self, Kind};
 use wsgateway_proto::decoder::Limits;
@@ -11,6 +10,7 @@ use wsgateway_proto::template::Template;
 use wsgateway_proto::v1;
 
 use super::input;
+use crate::auth::Guard;
 use crate::clients;
 use crate::clients::clock::ticks;
 use crate::clients::heartbeat::Heartbeat;
@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub(super) name_bytes: usize,
     pub(super) session: Arc<SessionSettings>,
     /// What verifies the tokens of clients, if they need any.
-    pub(crate) verifier: Option<Arc<Verifier>>,
+    pub(crate) guard: Option<Arc<Guard>>,
 }
 
 /// What sessions need to know.
@@ -106,7 +106,7 @@ impl Settings {
             },
             name_bytes: names / shards.max(1),
             session: Arc::new(SessionSettings::new(config, pod, boot)),
-            verifier: None,
+            guard: None,
         }
     }
 }
