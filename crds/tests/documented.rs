@@ -150,6 +150,9 @@ fn companions(path: &str) -> Vec<(String, Value)> {
             return needed;
         }
         "expose.service" => &[("type", "LoadBalancer")],
+        "listener" if field == "proxyProtocol" => {
+            return vec![("listener.trustedProxies".to_owned(), json!(["10.0.0.0/8"]))];
+        }
         "expose.httpRoute" | "expose.httpRoute.parentRefs[]" => {
             return vec![("expose.httpRoute.parentRefs[].name".to_owned(), json!("public"))];
         }

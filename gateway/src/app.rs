@@ -19,6 +19,7 @@ use wsgateway_runtime::admin::AdminError;
 use wsgateway_runtime::readiness::Readiness;
 
 use crate::admission::Admission;
+use crate::auth::Authentication;
 use crate::encode::Encoder;
 use crate::history::archive::{self, Desk};
 use crate::history::{Archive, History, Past};
@@ -125,14 +126,22 @@ pub(crate) fn start_with(
     let client_addr = listener.local_addr()?;
 
     let shards = shard_count(&config, resources::whole_cpus());
-    let recipe = Recipe { adapt, shards, pod: options.pod.clone(), boot: fastrand::u32(..) };
-    let (settings, handler) = recipe.settings(&config);
     let (registry, readiness) = (Registry::new(), Readiness::new());
+    let authentication = Authentication::new(&config, &registry)?;
+    let recipe = Recipe {
+        adapt,
+        shards,
+        pod: options.pod.clone(),
+        boot: fastrand::u32(..),
+        authentication: authentication.clone(),
+    };
+    let (settings, handler) = recipe.settings(&config);
     let (past, desk) = past(&config);
     let (hub, threads) = hub::start((&settings, handler), shards, &past, &readiness)?;
     let history = past.history.clone();
     let tracer = Tracer::start(&config, &options.pod, &registry)?;
-    let Front { entrance, site, metrics } = front(&config, state, (&hub, &history), &registry)?;
+    let Front { entrance, site, metrics } =
+        front(&config, state, (&hub, &history, &authentication), &registry)?;
     let (admission, places) = (entrance.admission.clone(), Arc::clone(&entrance.places));
     let shortage = shortage(&site, &readiness, &registry)?;
     let serving = readiness.gate("serving");
@@ -167,8 +176,9 @@ pub(crate) fn start_with(
     let shed = shed::run(shedding.clone(), admission.clone(), hub.clone(), stop_http.clone());
     let named = (config.name.clone(), nats(&config.source));
     let exchange = users::exchange::run(site.users.clone(), named, hub.clone(), stop_http.clone());
+    let keys = authentication.watch(stop_http.clone());
     let work = async {
-        tokio::join!(serve, tell, shed, exchange);
+        tokio::join!(serve, tell, shed, keys, exchange);
     };
     let http = Thread::vital("http", &readiness, Priority::Normal, work)?;
     stop_on_error.disarm();
@@ -192,7 +202,7 @@ struct Front {
 fn front(
     config: &GatewayConfig,
     state: ConfigState,
-    (hub, history): (&Hub, &History),
+    (hub, history, authentication): (&Hub, &History, &Authentication),
     registry: &Registry,
 ) -> Result<Front, StartError> {
     let rejections = Rejections::register(registry)?;
@@ -200,8 +210,9 @@ fn front(
     let admission = entrance.admission.clone();
     let status = Status::new(stream_name(&config.source));
     metrics::register(registry, hub.clone(), admission.clone(), status.clone(), history.clone())?;
-    let shared = (hub.clone(), admission, status, entrance.limits.clone());
-    let site = Arc::new(site(config, state, shared, rejections));
+    let shared = (hub.clone(), admission, status);
+    let doors = (authentication.clone(), entrance.limits.clone());
+    let site = Arc::new(site(config, state, shared, (doors, rejections)));
     Ok(Front { entrance, site, metrics: ReloadMetrics::register(registry)? })
 }
 
@@ -217,18 +228,19 @@ fn bind(config: &GatewayConfig) -> Result<(TcpListener, TcpListener), StartError
 fn site(
     config: &GatewayConfig,
     state: ConfigState,
-    (hub, admission, status, limits): (Hub, Admission, Status, Limits),
-    rejections: Rejections,
+    (hub, admission, status): (Hub, Admission, Status),
+    ((authentication, limits), rejections): ((Authentication, Limits), Rejections),
 ) -> Site {
     Site {
         name: config.name.clone(),
         broker: broker(&config.source),
         path: config.listener.path.clone(),
-        terms: Swap::new(Terms::new(config)),
+        terms: Swap::new(Terms::new(config, authentication.guard())),
         config: Swap::new(state),
         started: Instant::now(),
         admission,
         limits,
+        authentication,
         shedding: Shedding::default(),
         hub,
         pages: Pages::new(&config.listener.path),

@@ -10,6 +10,7 @@ mod door;
 mod entry;
 mod forwarded;
 mod health;
+mod identity;
 mod origin;
 mod pending;
 mod place;
@@ -36,6 +37,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::admission::Admission;
+use crate::auth::Authentication;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::metrics::Rejections;
@@ -73,6 +75,7 @@ pub(crate) struct Site {
     pub started: Instant,
     pub admission: Admission,
     pub limits: Limits,
+    pub authentication: Authentication,
     pub shedding: Shedding,
     pub hub: Hub,
     pub pages: Pages,

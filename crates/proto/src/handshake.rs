@@ -7,6 +7,7 @@ mod client;
 mod extensions;
 mod fields;
 mod head;
+mod token;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 pub use fields::HeadFields;
 pub use head::{Head, MAX_HEAD, head};
+pub use token::{SeveralTokens, Token, token};
 
 pub use client::{
     ClientHandshakeError, ClientOffer, MAX_RESPONSE_HEAD, Upgraded, client_request, client_response,

@@ -8,12 +8,14 @@ use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wsgateway_access::Grant;
 use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{Accepted, Head, head};
 
 use super::Site;
-use super::entry::{self, Admitted};
+use super::entry::{self, Entered};
 use super::forwarded::Beginning;
+use super::identity::identify;
 use super::refusal::Denied;
 use crate::admission::Permit;
 use crate::hub::Burst;
@@ -45,6 +47,7 @@ pub(super) struct Upgrade {
     accepted: Accepted,
     /// Bytes of the request, and of a proxy before it; what follows is of the WebSocket.
     len: usize,
+    grant: Option<Arc<Grant>>,
     permit: Permit,
 }
 
@@ -74,15 +77,21 @@ impl Door {
         match head(read, &terms.protocols, terms.default_protocol, terms.compression) {
             Head::Partial => Verdict::Wait,
             // Clients of earlier systems know no path.
-            Head::Upgrade { path, accepted, len, .. } if path == site.path || path == "/" => {
+            Head::Upgrade { path, token, accepted, len, .. }
+                if path == site.path || path == "/" =>
+            {
+                let http = Verdict::Http { from, skip };
                 let head = read.get(..len).unwrap_or_default();
-                match entry::admit(site, &terms, head, from) {
-                    Admitted::Place(permit) => {
-                        Verdict::Upgrade(Upgrade { accepted, len: skip + len, permit })
-                    }
-                    Admitted::None => Verdict::Http { from, skip },
-                    Admitted::Refused(answer) => Verdict::Refused(answer),
-                }
+                // Before the token: whoever comes too often is not worth a signature.
+                let counted = match entry::enter(site, &terms, head, from) {
+                    Entered::Counted(counted) => counted,
+                    Entered::Busy => return http,
+                    Entered::Refused(answer) => return Verdict::Refused(answer),
+                };
+                let Ok(grant) = identify(terms.guard.as_ref(), &token) else { return http };
+                let Ok(permit) = site.admission.admit() else { return http };
+                let (len, permit) = (skip + len, permit.counted(counted));
+                Verdict::Upgrade(Upgrade { accepted, len, grant, permit })
             }
             Head::Other | Head::Upgrade { .. } => Verdict::Http { from, skip },
         }
@@ -113,13 +122,14 @@ impl Door {
 impl Upgrade {
     /// The client, with its socket, non-blocking, and all that was `read` of it.
     pub(super) fn into_handover(self, stream: TcpStream, read: &[u8]) -> Handover {
-        let Self { accepted, len, permit } = self;
+        let Self { accepted, len, grant, permit } = self;
         let named = |known: &Protocol| known.name() == accepted.protocol;
         Handover {
             response: accepted.response(),
             leftover: Bytes::copy_from_slice(read.get(len..).unwrap_or_default()),
             deflate: accepted.deflate,
             protocol: Protocol::ALL.into_iter().find(named).unwrap_or_default(),
+            grant,
             permit: Some(permit),
             ..Handover::new(stream)
         }

@@ -17,10 +17,10 @@ use super::cors::{self, Cors};
 use super::forwarded::{Beginning, Proxies};
 use super::origin::{Hosts, Origins};
 use super::pending::Pending;
-use super::place::{Busy, is_ready};
+use super::place::{Busy, busy};
 use super::refusal::Denied;
 use super::{Site, Terms, problem};
-use crate::admission::Permit;
+use crate::limits::Counted;
 
 /// Whatever asks for it: load balancers ask by the address of a pod.
 const HEALTH: &str = "/health";
@@ -34,11 +34,11 @@ pub(crate) struct Entry {
 }
 
 /// What becomes of a clean upgrade request.
-pub(super) enum Admitted {
-    /// Its client has a place.
-    Place(Permit),
-    /// There is none: the HTTP server says why.
-    None,
+pub(super) enum Entered {
+    /// Its client may come in, and is counted so.
+    Counted(Option<Arc<Counted>>),
+    /// There is no place for it: the HTTP server says why.
+    Busy,
     /// It is refused with this answer.
     Refused(Vec<u8>),
 }
@@ -77,30 +77,27 @@ impl Entry {
     }
 }
 
-/// Judges a clean upgrade request, whose head is this, and takes a place for its client.
-pub(super) fn admit(site: &Site, terms: &Terms, head: &[u8], from: IpAddr) -> Admitted {
+/// Judges a clean upgrade request, whose head is this.
+pub(super) fn enter(site: &Site, terms: &Terms, head: &[u8], from: IpAddr) -> Entered {
     let entry = &terms.entry;
     let mut address = from;
     if !entry.is_open() {
-        let Some(fields) = HeadFields::of(head) else { return Admitted::None };
+        let Some(fields) = HeadFields::of(head) else { return Entered::Busy };
         let judged = match entry.hosts.allow(fields.lines("host"), None) {
             true => entry.judge(&fields, from),
             false => Err(Denied::Host),
         };
         address = match judged {
             Ok(address) => address,
-            Err(denied) => return Admitted::Refused(refuse(site, denied, from).bytes()),
+            Err(denied) => return Entered::Refused(refuse(site, denied, from).bytes()),
         };
     }
-    if !is_ready(site) || site.admission.refuses().is_some() {
-        return Admitted::None;
+    if busy(site).is_some() {
+        return Entered::Busy;
     }
     match site.limits.enter(address, Instant::now()) {
-        Err(limited) => Admitted::Refused(Busy::of(limited, site, address).bytes()),
-        Ok(counted) => match site.admission.admit() {
-            Ok(permit) => Admitted::Place(permit.counted(counted)),
-            Err(_) => Admitted::None,
-        },
+        Err(limited) => Entered::Refused(Busy::of(limited, site, address).bytes()),
+        Ok(counted) => Entered::Counted(counted),
     }
 }
 

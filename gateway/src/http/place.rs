@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::StatusCode;
@@ -10,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::pending::Pending;
 use super::{Site, problem};
 use crate::admission::{Admission, Permit, Refused};
-use crate::limits::Limited;
+use crate::limits::{Counted, Limited};
 
 /// Advice to a client that found no room: long enough for another pod to be tried, or for this one to be warm.
 const RETRY_MS: u64 = 2_000;
@@ -74,6 +75,18 @@ impl IntoResponse for Busy {
     }
 }
 
+/// Counts a connection before its client is asked who it is: whoever comes too often is not worth a signature. Who is turned
+/// away anyway is charged nothing.
+pub(super) fn enter(site: &Site, pending: &Pending) -> Result<(), Busy> {
+    if busy(site).is_some() { Ok(()) } else { charge(site, pending).map(drop) }
+}
+
+fn charge(site: &Site, pending: &Pending) -> Result<Option<Arc<Counted>>, Busy> {
+    let mut caller = pending.caller();
+    let counted = caller.enter(&site.limits, Instant::now());
+    counted.map_err(|limited| Busy::of(limited, site, caller.client()))
+}
+
 /// A place for a WebSocket client, or why there is none.
 pub(super) fn admit(site: &Site, pending: &Pending) -> Result<Permit, Busy> {
     take(site, pending, Admission::admit)
@@ -105,10 +118,7 @@ fn take(
     if let Some(refused) = site.admission.refuses() {
         return Err(refuse(refused));
     }
-    let mut caller = pending.caller();
-    let counted = caller.enter(&site.limits, Instant::now());
-    let counted = counted.map_err(|limited| Busy::of(limited, site, caller.client()))?;
-    drop(caller);
+    let counted = charge(site, pending)?;
     admit(&site.admission).map(|permit| permit.counted(counted)).map_err(refuse)
 }
 
@@ -121,7 +131,7 @@ pub(super) fn busy(site: &Site) -> Option<Busy> {
 }
 
 /// Whether clients can be served.
-pub(super) fn is_ready(site: &Site) -> bool {
+fn is_ready(site: &Site) -> bool {
     site.status.is_known()
 }
 

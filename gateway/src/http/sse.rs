@@ -9,15 +9,17 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::net::TcpStream;
+use wsgateway_access::Grant;
 
 use super::Site;
 use super::cors;
+use super::identity::identify_request;
 use super::pending::{Pending, Takeover};
-use super::place::{Busy, admit_fallback};
+use super::place::{Busy, admit_fallback, enter};
 use super::query::{Query, SubscribeRequest};
 use crate::admission::Permit;
 use crate::conn::Transport;
@@ -41,15 +43,26 @@ pub(super) async fn events(
     State(site): State<Arc<Site>>,
     Extension(pending): Extension<Arc<Pending>>,
     query: Result<UrlQuery<Query>, QueryRejection>,
-    method: Method,
+    (method, uri): (Method, Uri),
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let command_bytes = site.terms.get().command_bytes;
-    let request = match Query::read(query).and_then(|query| query.check(last, command_bytes)) {
+    let terms = site.terms.get();
+    let checked = Query::read(query).and_then(|query| query.check(last, terms.command_bytes));
+    let mut request = match checked {
         Ok(request) => request,
         Err(refusal) => return *refusal,
     };
+    match enter(&site, &pending) {
+        Err(busy) if understands_events(&headers) => return refuse(&busy),
+        Err(busy) => return busy.into_response(),
+        Ok(()) => {}
+    }
+    let grant = match identify_request(&site, terms.guard.as_ref(), &headers, uri.query()) {
+        Ok(grant) => grant,
+        Err(refusal) => return *refusal,
+    };
+    request.add_unasked(grant.as_ref());
     if method == Method::HEAD {
         return with_cors(HEADERS.into_response());
     }
@@ -59,9 +72,10 @@ pub(super) async fn events(
         Err(busy) => return busy.into_response(),
     };
     let hub = site.hub.clone();
-    let cors = site.terms.get().entry.cors(&headers).lines();
+    let cors = terms.entry.cors(&headers).lines();
     pending.take_over(Takeover::new(move |released| async move {
-        if let Err(error) = hand_over(&hub, (released.stream, &cors), &request, permit) {
+        let socket = (released.stream, cors.as_str());
+        if let Err(error) = hand_over(&hub, socket, &request, (permit, grant)) {
             tracing::debug!(%error, "an event stream ended before it began");
         }
     }));
@@ -74,7 +88,7 @@ fn hand_over(
     hub: &Hub,
     (stream, cors): (TcpStream, &str),
     request: &SubscribeRequest,
-    permit: Permit,
+    (permit, grant): (Permit, Option<Arc<Grant>>),
 ) -> io::Result<()> {
     // The second command is acted on when what the first one catches up with has come.
     let again = request.command_for_values();
@@ -83,6 +97,7 @@ fn hand_over(
         response: head_of_answer(cors).into_bytes(),
         commands: std::iter::once(request.command()).chain(again).collect(),
         transport: Transport::Events(events),
+        grant,
         permit: Some(permit),
         ..Handover::new(stream.into_std()?)
     });

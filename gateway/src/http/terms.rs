@@ -9,9 +9,10 @@ use wsgateway_config::GatewayConfig;
 
 use super::entry::Entry;
 use super::{Site, unknown_path};
+use crate::auth::Guard;
 
 /// What clients are offered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// Protocols served, by name, and the one for clients that name none.
     pub protocols: Vec<&'static str>,
@@ -23,6 +24,8 @@ pub(crate) struct Terms {
     /// Whether event streams and long-polls are served.
     pub event_source: bool,
     pub long_poll: bool,
+    /// What verifies the tokens of clients, if they need any.
+    pub guard: Option<Arc<Guard>>,
     /// Whether the console page, /health and /stats are served to clients.
     pub status_pages: bool,
     /// Who may come in.
@@ -30,7 +33,7 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    pub(crate) fn new(config: &GatewayConfig) -> Self {
+    pub(crate) fn new(config: &GatewayConfig, guard: Option<Arc<Guard>>) -> Self {
         let listener = &config.listener;
         Self {
             protocols: listener.protocols.iter().map(|protocol| protocol.name()).collect(),
@@ -39,6 +42,7 @@ impl Terms {
             command_bytes: config.capacity.command_bytes as usize,
             event_source: listener.event_source,
             long_poll: listener.long_poll,
+            guard,
             status_pages: listener.status_pages,
             entry: Entry::new(listener),
         }

@@ -8,12 +8,14 @@ use axum::http::{HeaderValue, Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use wsgateway_access::Grant;
 use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{self, Refusal};
 
 use super::accept::join;
+use super::identity::identify_request;
 use super::pending::Pending;
-use super::place::{admit, busy};
+use super::place::{admit, busy, enter};
 use super::watched::Watched;
 use super::{Site, problem};
 use crate::admission::Permit;
@@ -27,6 +29,7 @@ pub(super) async fn upgrade(
     mut request: Request,
 ) -> Response {
     let terms = site.terms.get();
+    let guard = terms.guard.as_ref();
     let checked = handshake::check(
         request.method(),
         request.version(),
@@ -39,7 +42,22 @@ pub(super) async fn upgrade(
         Ok(accepted) => accepted,
         // Browsers tell a page nothing of an upgrade that fails: a plain request is answered as an upgrade would be.
         Err(Refusal::NotUpgrade) if let Some(busy) = busy(&site) => return busy.into_response(),
+        // What a page would be told of its token as well.
+        Err(Refusal::NotUpgrade)
+            if let Err(refusal) =
+                identify_request(&site, guard, request.headers(), request.uri().query()) =>
+        {
+            return *refusal;
+        }
         Err(refusal) => return refuse_handshake(&site, refusal),
+    };
+    if let Err(busy) = enter(&site, &pending) {
+        return busy.into_response();
+    }
+    let identity = identify_request(&site, guard, request.headers(), request.uri().query());
+    let grant = match identity {
+        Ok(grant) => grant,
+        Err(refusal) => return *refusal,
     };
     let permit = match admit(&site, &pending) {
         Ok(permit) => permit,
@@ -48,7 +66,7 @@ pub(super) async fn upgrade(
     let upgrade = hyper::upgrade::on(&mut request);
     let protocol = Protocol::ALL.into_iter().find(|known| known.name() == accepted.protocol);
     let agreed = Agreed { deflate: accepted.deflate, protocol: protocol.unwrap_or_default() };
-    tokio::spawn(hand_over(Arc::clone(&site), upgrade, agreed, permit));
+    tokio::spawn(hand_over(Arc::clone(&site), upgrade, agreed, (permit, grant)));
     let response = HttpResponse::builder().status(StatusCode::SWITCHING_PROTOCOLS);
     let response =
         accepted.headers().fold(response, |response, (name, value)| response.header(name, value));
@@ -73,10 +91,13 @@ struct Agreed {
     protocol: Protocol,
 }
 
+/// A client's place, and who it is.
+type Client = (Permit, Option<Arc<Grant>>);
+
 /// Waits for the 101 to be sent, then gives the socket away. If anything fails the permit's drop gives the place back.
-async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, agreed: Agreed, permit: Permit) {
+async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, agreed: Agreed, client: Client) {
     match upgrade.await {
-        Ok(upgraded) => match release(upgraded, agreed, permit) {
+        Ok(upgraded) => match release(upgraded, agreed, client) {
             Ok(handover) => site.hub.adopt(handover),
             Err(error) => tracing::warn!(%error, "cannot hand a socket to its shard"),
         },
@@ -84,7 +105,11 @@ async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, agreed: Agreed, permit: 
     }
 }
 
-fn release(upgraded: Upgraded, agreed: Agreed, permit: Permit) -> std::io::Result<Handover> {
+fn release(
+    upgraded: Upgraded,
+    agreed: Agreed,
+    (permit, grant): Client,
+) -> std::io::Result<Handover> {
     let parts = upgraded
         .downcast::<TokioIo<Watched>>()
         .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
@@ -93,7 +118,7 @@ fn release(upgraded: Upgraded, agreed: Agreed, permit: Permit) -> std::io::Resul
     let Agreed { deflate, protocol } = agreed;
     let leftover = join(parts.read_buf, &unread);
     let (response, permit) = (Vec::new(), Some(permit));
-    Ok(Handover { response, leftover, deflate, protocol, permit, ..Handover::new(stream) })
+    Ok(Handover { response, leftover, deflate, protocol, permit, grant, ..Handover::new(stream) })
 }
 
 /// Whether the source's state is worth a warning to people.

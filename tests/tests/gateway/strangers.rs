@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use ::gateway::reload::Given;
 use anyhow::{Context as _, Result, ensure};
 use harness::wait_until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -11,8 +12,8 @@ use wsgateway_config::{AcceptRate, ForwardedHeader, GatewayConfig, ProxyProtocol
 
 use super::events::Events;
 use super::http::{Answer, ask, request, upgrade_refused, upgrade_request};
-use super::raw::Raw;
-use super::rig::{Rig, SOON};
+use super::raw::{Raw, frame};
+use super::rig::{Rig, SOON, config, nats_with_stream, ready, start};
 
 const APP: &str = "https://app.example.com";
 
@@ -243,16 +244,14 @@ async fn an_address_that_comes_too_fast_waits_while_others_and_exempt_networks_c
 async fn all_clients_together_come_no_faster_than_is_allowed() -> Result<()> {
     let rate = AcceptRate { per_second: 1, burst: 3 };
     let rig = Rig::start_with(|config| config.accepts.all = rate).await?;
-    let mut limited = 0;
-    for _ in 0..8 {
-        let answer = request(rig.client_addr, &upgrade_request("Connection: close\r\n")).await;
-        limited += u32::from(answer.is_ok_and(|answer| answer.status == 429));
-        if limited > 0 {
-            break;
-        }
-        drop(Raw::connect(rig.client_addr).await);
+    let (mut held, mut refused) = (Vec::new(), String::new());
+    while !refused.starts_with("HTTP/1.1 429") {
+        ensure!(held.len() < 50, "{refused}");
+        let (stream, heard) = trickled(rig.client_addr, upgrade_request("").as_bytes(), 4_096).await?;
+        held.push(stream);
+        refused = heard;
     }
-    assert_eq!(limited, 1);
+    assert!(held.len() > 3 && refused.contains("\"accept_rate\""), "{refused}");
     assert!(rejections(&rig, "accept_rate").await? > 0);
     // Pages are no clients.
     assert_eq!(ask(rig.client_addr, "/health", "Connection: close\r\n").await?.status, 200);
@@ -365,6 +364,33 @@ async fn where_a_proxy_header_is_required_nobody_comes_in_without() -> Result<()
     let (_, heard) =
         trickled(rig.client_addr, &[version_2([192, 0, 2, 1]), upgrade].concat(), 4_096).await?;
     assert!(heard.starts_with("HTTP/1.1 101"), "{heard}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn rules_of_entry_change_while_clients_are_there() -> Result<()> {
+    let (nats, _jetstream) = nats_with_stream().await?;
+    let mut config = config(&nats.url());
+    let gateway = start(config.clone())?;
+    ready(gateway.admin_addr).await?;
+    let (address, evil) = (gateway.client_addr, origin("https://evil.example"));
+    let mut client = Raw::connect_asking(address, &evil).await?;
+    behind_a_proxy(&mut config);
+    pages(&mut config);
+    config.accepts.connections_per_address = 1;
+    gateway.reload(Given::of(config.clone())?)?;
+    assert_eq!(refused(address, &evil).await?, refusal(403, "origin_not_allowed"));
+    let one = forwarded("192.0.2.1");
+    let first = Raw::connect_asking(address, &one).await?;
+    assert_eq!(refused(address, &one).await?, refusal(429, "address_connections"));
+    config.listener.allowed_origins.clear();
+    config.accepts.connections_per_address = 0;
+    gateway.reload(Given::of(config)?)?;
+    Raw::connect_asking(address, &(evil + &one)).await?;
+    // Who was there before is there still.
+    client.write(&frame(0x89, b"")).await;
+    assert_eq!(client.frame().await?.context("closed")?.opcode, 0xA);
+    drop(first);
     Ok(())
 }
 
