@@ -62,8 +62,13 @@ impl Permit {
     /// The same for a connection that counts for a user.
     pub(crate) fn of_user(self, place: Option<UserPlace>) -> Self {
         let mut permit = self;
-        permit.user = place.map(Box::new);
+        permit.join_user(place);
         permit
+    }
+
+    /// The connection counts for a user from now on.
+    pub(crate) fn join_user(&mut self, place: Option<UserPlace>) {
+        self.user = place.map(Box::new);
     }
 
     /// What counts for its user.

@@ -36,7 +36,7 @@ use crate::source::{Losses, Sink};
 use crate::statistics;
 use crate::swap::Swap;
 use crate::trace::Tracer;
-use crate::users::{self, Users};
+use crate::users;
 pub(crate) use controls::Adapt;
 pub use controls::ReloadError;
 use controls::{Controls, Entrance, Reached, Recipe};
@@ -175,7 +175,8 @@ pub(crate) fn start_with(
     let shedding = site.shedding.clone();
     let shed = shed::run(shedding.clone(), admission.clone(), hub.clone(), stop_http.clone());
     let named = (config.name.clone(), nats(&config.source));
-    let exchange = users::exchange::run(site.users.clone(), named, hub.clone(), stop_http.clone());
+    let exchange =
+        users::exchange::run(authentication.users().clone(), named, hub.clone(), stop_http.clone());
     let keys = authentication.watch(stop_http.clone());
     let work = async {
         tokio::join!(serve, tell, shed, keys, exchange);
@@ -209,7 +210,8 @@ fn front(
     let entrance = Entrance::new(config, registry)?;
     let admission = entrance.admission.clone();
     let status = Status::new(stream_name(&config.source));
-    metrics::register(registry, hub.clone(), admission.clone(), status.clone(), history.clone())?;
+    let counted = (history.clone(), authentication.users().clone());
+    metrics::register(registry, hub.clone(), admission.clone(), status.clone(), counted)?;
     let shared = (hub.clone(), admission, status);
     let doors = (authentication.clone(), entrance.limits.clone());
     let site = Arc::new(site(config, state, shared, (doors, rejections)));
@@ -247,14 +249,7 @@ fn site(
         status,
         sampler: resources::Sampler::new(),
         rejections,
-        users: users(config),
     }
-}
-
-/// The counts of users, with the limit of a configuration.
-fn users(config: &GatewayConfig) -> Users {
-    let capacity = &config.capacity;
-    Users::new(capacity.connections_per_user, capacity.above_connections_per_user.into())
 }
 
 /// What the pods of a WsGateway report their users over.

@@ -18,6 +18,7 @@ use wsgateway_config::GatewayConfig;
 use wsgateway_proto::handshake::Token;
 
 use crate::time::unix_ms_u64;
+use crate::users::{Policy, UserFull, UserPlace, Users};
 use files::KeyFiles;
 use metrics::AuthMetrics;
 
@@ -36,13 +37,15 @@ const MOST_CACHE: usize = 64 << 20;
 pub(crate) struct Authentication {
     running: Arc<Mutex<Option<Running>>>,
     metrics: AuthMetrics,
+    users: Users,
 }
 
-/// Verifies tokens, and counts what becomes of them.
+/// Verifies tokens, and counts what becomes of them and of their users.
 #[derive(Debug)]
 pub(crate) struct Guard {
     verifier: Verifier,
     pub metrics: AuthMetrics,
+    users: Users,
 }
 
 /// What runs while the configuration asks clients who they are.
@@ -66,7 +69,8 @@ impl Authentication {
     /// Authentication as configured; files with keys are read before it returns.
     pub(crate) fn new(config: &GatewayConfig, registry: &Registry) -> prometheus::Result<Self> {
         let metrics = AuthMetrics::register(registry)?;
-        let authentication = Self { running: Arc::default(), metrics };
+        let users = Users::new(0, Policy::RejectNew);
+        let authentication = Self { running: Arc::default(), metrics, users };
         authentication.configure(config);
         Ok(authentication)
     }
@@ -74,6 +78,9 @@ impl Authentication {
     /// Takes up a configuration. One with the same `auth` changes nothing, so that what was verified stays known.
     pub(crate) fn configure(&self, config: &GatewayConfig) {
         let mut running = self.lock();
+        let capacity = &config.capacity;
+        let above = capacity.above_connections_per_user.into();
+        self.users.set(capacity.connections_per_user, above);
         let Some(auth) = &config.auth else {
             *running = None;
             return self.metrics.keys(None);
@@ -83,11 +90,16 @@ impl Authentication {
         }
         let connections = config.capacity.connections as usize;
         let cache = (connections * CACHE_PER_CONNECTION).clamp(LEAST_CACHE, MOST_CACHE);
-        let (verifier, metrics) = (Verifier::new(auth, cache), self.metrics.clone());
-        let guard = Arc::new(Guard { verifier, metrics });
+        let (metrics, users) = (self.metrics.clone(), self.users.clone());
+        let guard = Arc::new(Guard { verifier: Verifier::new(auth, cache), metrics, users });
         let mut fresh = Running { guard, files: KeyFiles::new(&auth.jwt.keys) };
         fresh.poll();
         *running = Some(fresh);
+    }
+
+    /// The connections of users.
+    pub(crate) fn users(&self) -> &Users {
+        &self.users
     }
 
     /// What verifies tokens, if clients have to show any.
@@ -126,6 +138,14 @@ impl Guard {
     /// Whether there is any key.
     pub(crate) fn has_keys(&self) -> bool {
         self.verifier.has_keys()
+    }
+
+    /// Counts a connection for the user of a grant, if it has one and there is a limit.
+    ///
+    /// # Errors
+    /// The user has as many as may be.
+    pub(crate) fn count(&self, grant: &Grant) -> Result<Option<UserPlace>, UserFull> {
+        grant.user.as_deref().map_or(Ok(None), |user| self.users.enter(user))
     }
 
     /// What a token grants now.

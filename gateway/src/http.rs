@@ -46,7 +46,6 @@ use crate::resources::Sampler;
 use crate::shed::Shedding;
 use crate::source::status::Status;
 use crate::swap::Swap;
-use crate::users::Users;
 
 pub(crate) use accept::serve;
 use cached::Cached;
@@ -82,7 +81,6 @@ pub(crate) struct Site {
     pub status: Status,
     pub sampler: Sampler,
     pub rejections: Rejections,
-    pub users: Users,
 }
 
 /// What is rendered once for many.

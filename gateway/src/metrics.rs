@@ -12,6 +12,7 @@ use crate::admission::Admission;
 use crate::history::History;
 use crate::hub::Hub;
 use crate::source::status::Status;
+use crate::users::Users;
 use live::Live;
 
 /// Upgrades refused, by reason.
@@ -39,6 +40,8 @@ pub(crate) struct Rejections {
     pub address_rate: IntCounter,
     /// All clients together do.
     pub accept_rate: IntCounter,
+    /// Their user has as many connections as may be, on all pods together.
+    pub user_connections: IntCounter,
 }
 
 /// HTTP connections of the client port that are not upgraded (yet).
@@ -89,6 +92,7 @@ impl Rejections {
             address_connections: reason("address_connections"),
             address_rate: reason("address_rate"),
             accept_rate: reason("accept_rate"),
+            user_connections: reason("user_connections"),
         })
     }
 
@@ -136,9 +140,9 @@ pub(crate) fn register(
     hub: Hub,
     admission: Admission,
     status: Status,
-    history: History,
+    (history, users): (History, Users),
 ) -> prometheus::Result<()> {
-    registry.register(Box::new(Live::new(hub, admission, status, history)?))?;
+    registry.register(Box::new(Live::new(hub, admission, status, history, users)?))?;
     build_info::register(registry, "wsgateway_build_info", env!("CARGO_PKG_VERSION"))?;
     registry.register(Box::new(ProcessCollector::new()?))
 }

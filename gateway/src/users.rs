@@ -18,7 +18,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use wsgateway_config::AboveLimit;
 
-use crate::time::unix_ms;
+use crate::time::unix_ms_u64;
 use peers::Peers;
 pub(crate) use roster::Policy;
 use roster::{Entry, Roster, UserKey};
@@ -65,6 +65,15 @@ pub(crate) struct UserPlace {
     entry: Entry,
 }
 
+/// What other pods have reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reported {
+    /// Pods that are heard of.
+    pub pods: usize,
+    /// Their connections that count for a user.
+    pub connections: usize,
+}
+
 /// The user has as many connections as may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UserFull;
@@ -106,7 +115,7 @@ impl Users {
         }
         let number = inner.next;
         inner.next = number.wrapping_add(1);
-        let opened = u64::try_from(unix_ms()).unwrap_or_default();
+        let opened = unix_ms_u64();
         let entry = inner.roster.open(user, opened, number);
         inner.peers.opens(entry);
         inner.settle(user);
@@ -149,10 +158,10 @@ impl Users {
         }
     }
 
-    /// Other pods that are heard of, and connections that they have reported.
-    pub(crate) fn known(&self) -> (usize, usize) {
+    /// What is known of other pods.
+    pub(crate) fn reported(&self) -> Reported {
         let inner = self.shared.lock();
-        (inner.peers.count(), inner.roster.reported())
+        Reported { pods: inner.peers.count(), connections: inner.roster.reported() }
     }
 }
 

@@ -17,6 +17,7 @@ mod gateway {
     mod redis_rig;
     mod rig;
     mod tokens;
+    mod users;
     mod watched;
 
     // The suites, by topic.

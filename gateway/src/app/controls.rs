@@ -185,9 +185,6 @@ impl Reached {
         self.hub.configure(self.recipe.settings(config).0);
         self.rules.replace(&config.channels.rules);
         self.site.terms.set(Terms::new(config, self.recipe.authentication.guard()));
-        let capacity = &config.capacity;
-        let above = capacity.above_connections_per_user.into();
-        self.site.users.set(capacity.connections_per_user, above);
         if let Err(error) = socket::set_patience(&self.port, socket::patience(config)) {
             tracing::warn!(%error, "new connections have the kernel's timeout of before");
         }

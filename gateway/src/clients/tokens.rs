@@ -12,6 +12,7 @@ use super::wheel::{Deadline, Timer};
 use super::{Clients, active};
 use crate::conn::identity::{Identity, Next};
 use crate::time::unix_ms_u64;
+use crate::users::UserPlace;
 
 /// After a token that is refused, no other one of the same connection is looked at for so long: a signature costs more than
 /// any other command.
@@ -41,6 +42,14 @@ impl Clients {
             self.get_mut(conn).and_then(|connection| connection.identity.as_mut())
         {
             identity.closed_until = until;
+        }
+    }
+
+    /// Counts a client for its user from now on.
+    pub(crate) fn count_for_user(&mut self, conn: u32, place: Option<UserPlace>) {
+        let connection = active(&mut self.connections, conn);
+        if let Some(permit) = connection.and_then(|connection| connection.permit.as_mut()) {
+            permit.join_user(place);
         }
     }
 

@@ -16,6 +16,7 @@ use super::Site;
 use super::entry::{self, Entered};
 use super::forwarded::Beginning;
 use super::identity::identify;
+use super::place::count_user;
 use super::refusal::Denied;
 use crate::admission::Permit;
 use crate::hub::Burst;
@@ -90,7 +91,10 @@ impl Door {
                 };
                 let Ok(grant) = identify(terms.guard.as_ref(), &token) else { return http };
                 let Ok(permit) = site.admission.admit() else { return http };
-                let (len, permit) = (skip + len, permit.counted(counted));
+                let Ok(user) = count_user(terms.guard.as_ref(), grant.as_ref()) else {
+                    return http;
+                };
+                let (len, permit) = (skip + len, permit.counted(counted).of_user(user));
                 Verdict::Upgrade(Upgrade { accepted, len, grant, permit })
             }
             Head::Other | Head::Upgrade { .. } => Verdict::Http { from, skip },

@@ -8,10 +8,14 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use wsgateway_access::Grant;
+
 use super::pending::Pending;
 use super::{Site, problem};
 use crate::admission::{Admission, Permit, Refused};
+use crate::auth::Guard;
 use crate::limits::{Counted, Limited};
+use crate::users::{UserFull, UserPlace};
 
 /// Advice to a client that found no room: long enough for another pod to be tried, or for this one to be warm.
 const RETRY_MS: u64 = 2_000;
@@ -88,18 +92,27 @@ fn charge(site: &Site, pending: &Pending) -> Result<Option<Arc<Counted>>, Busy> 
 }
 
 /// A place for a WebSocket client, or why there is none.
-pub(super) fn admit(site: &Site, pending: &Pending) -> Result<Permit, Busy> {
-    take(site, pending, Admission::admit)
+pub(super) fn admit(
+    site: &Site,
+    pending: &Pending,
+    grant: Option<&Arc<Grant>>,
+) -> Result<Permit, Busy> {
+    take(site, pending, grant, Admission::admit)
 }
 
 /// A place for an event stream or long-poll.
-pub(super) fn admit_fallback(site: &Site, pending: &Pending) -> Result<Permit, Busy> {
-    take(site, pending, Admission::admit_fallback)
+pub(super) fn admit_fallback(
+    site: &Site,
+    pending: &Pending,
+    grant: Option<&Arc<Grant>>,
+) -> Result<Permit, Busy> {
+    take(site, pending, grant, Admission::admit_fallback)
 }
 
 fn take(
     site: &Site,
     pending: &Pending,
+    grant: Option<&Arc<Grant>>,
     admit: impl Fn(&Admission) -> Result<Permit, Refused>,
 ) -> Result<Permit, Busy> {
     if !is_ready(site) {
@@ -119,7 +132,25 @@ fn take(
         return Err(refuse(refused));
     }
     let counted = charge(site, pending)?;
-    admit(&site.admission).map(|permit| permit.counted(counted)).map_err(refuse)
+    let user = count_user(site.terms.get().guard.as_ref(), grant).map_err(|UserFull| {
+        site.rejections.user_connections.inc();
+        user_full()
+    })?;
+    admit(&site.admission).map(|permit| permit.counted(counted).of_user(user)).map_err(refuse)
+}
+
+/// Counts a connection for its user.
+pub(super) fn count_user(
+    guard: Option<&Arc<Guard>>,
+    grant: Option<&Arc<Grant>>,
+) -> Result<Option<UserPlace>, UserFull> {
+    guard.zip(grant).map_or(Ok(None), |(guard, grant)| guard.count(grant))
+}
+
+fn user_full() -> Busy {
+    let message = "you have as many connections as you may have: close another one";
+    let busy = Busy::new("user_connections", message);
+    Busy { status: StatusCode::TOO_MANY_REQUESTS, close: 4010, ..busy }
 }
 
 /// Why a client that came now would be turned away, if it would be. Takes no place and counts nothing.

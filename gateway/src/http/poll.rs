@@ -80,7 +80,7 @@ pub(super) async fn poll(
         cors::allow(response.headers_mut());
         return response;
     }
-    let permit = match admit_fallback(&site, &pending) {
+    let permit = match admit_fallback(&site, &pending, grant.as_ref()) {
         Ok(permit) => permit,
         Err(busy) => return busy.into_response(),
     };

@@ -66,7 +66,7 @@ pub(super) async fn events(
     if method == Method::HEAD {
         return with_cors(HEADERS.into_response());
     }
-    let permit = match admit_fallback(&site, &pending) {
+    let permit = match admit_fallback(&site, &pending, grant.as_ref()) {
         Ok(permit) => permit,
         Err(busy) if understands_events(&headers) => return refuse(&busy),
         Err(busy) => return busy.into_response(),

@@ -59,7 +59,7 @@ pub(super) async fn upgrade(
         Ok(grant) => grant,
         Err(refusal) => return *refusal,
     };
-    let permit = match admit(&site, &pending) {
+    let permit = match admit(&site, &pending, grant.as_ref()) {
         Ok(permit) => permit,
         Err(busy) => return busy.into_response(),
     };

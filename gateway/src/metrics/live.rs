@@ -10,6 +10,7 @@ use crate::history::{History, Size};
 use crate::hub::{Hub, View};
 use crate::resources::{Sampler, Usage};
 use crate::source::status::{Snapshot, State, Status};
+use crate::users::{Reported, Users};
 
 type Read = fn(&Facts) -> f64;
 
@@ -20,10 +21,11 @@ struct Facts {
     history: Size,
     taken: u64,
     capacity: u64,
+    reported: Reported,
     usage: Usage,
 }
 
-const GAUGES: [(&str, &str, Read); 17] = [
+const GAUGES: [(&str, &str, Read); 19] = [
     ("wsgateway_connections", "Connections held", |facts| facts.taken as f64),
     ("wsgateway_connections_capacity", "Most connections this pod holds", |facts| {
         facts.capacity as f64
@@ -69,6 +71,16 @@ const GAUGES: [(&str, &str, Read); 17] = [
     ("wsgateway_history_channels", "Channels whose last value is known", |facts| {
         facts.history.channels as f64
     }),
+    (
+        "wsgateway_user_pods",
+        "Other pods that report the connections of users, while there is a limit of them",
+        |facts| facts.reported.pods as f64,
+    ),
+    (
+        "wsgateway_user_reported_connections",
+        "Connections of users that other pods have reported",
+        |facts| facts.reported.connections as f64,
+    ),
     ("wsgateway_source_last_sequence", "Stream sequence of the last message taken", |facts| {
         facts.source.last_sequence as f64
     }),
@@ -177,6 +189,7 @@ pub(super) struct Live {
     admission: Admission,
     status: Status,
     history: History,
+    users: Users,
     sampler: Sampler,
     descs: Vec<Desc>,
 }
@@ -187,6 +200,7 @@ impl Live {
         admission: Admission,
         status: Status,
         history: History,
+        users: Users,
     ) -> prometheus::Result<Self> {
         let gauges = GAUGES.iter().map(|(name, help, _)| Shape::gauge(name, help, &[]));
         let counters = COUNTERS.iter().map(|(name, help, _)| Shape::counter(name, help, &[]));
@@ -195,7 +209,7 @@ impl Live {
         let descs = all.map(|shape| shape.desc()).collect::<prometheus::Result<_>>()?;
         // Of its own: those who ask for /status do not shorten its spans.
         let sampler = Sampler::new();
-        Ok(Self { hub, admission, status, history, sampler, descs })
+        Ok(Self { hub, admission, status, history, users, sampler, descs })
     }
 
     fn facts(&self) -> Facts {
@@ -207,6 +221,7 @@ impl Live {
             history: self.history.size(),
             taken: self.admission.taken(),
             capacity: self.admission.capacity(),
+            reported: self.users.reported(),
             usage: self.sampler.sample(),
         }
     }

@@ -191,6 +191,7 @@ impl Roster {
     }
 
     /// Whether a sweep has not reached its end.
+    #[cfg(test)]
     pub(crate) fn is_sweeping(&self) -> bool {
         self.sweeping
     }

@@ -73,6 +73,14 @@ pub(super) async fn ready(admin: SocketAddr) -> Result<()> {
     .await
 }
 
+/// A sample of a metric of the gateway with this admin port; `name` may carry labels.
+pub(super) async fn metric(admin: SocketAddr, name: &str) -> Result<u64> {
+    let text = http::get(admin, "/metrics").await?.body;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = line.with_context(|| format!("no metric {name} in\n{text}"))?;
+    Ok(value.parse::<f64>()? as u64)
+}
+
 impl Rig {
     /// Everything with its defaults, ready.
     pub(super) async fn start() -> Result<Self> {
@@ -152,10 +160,7 @@ impl Rig {
 
     /// Sum over the samples of a metric; `name` may carry labels.
     pub(super) async fn metric(&self, name: &str) -> Result<u64> {
-        let text = http::get(self.admin_addr, "/metrics").await?.body;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        let value = line.with_context(|| format!("no metric {name} in\n{text}"))?;
-        Ok(value.parse::<f64>()? as u64)
+        metric(self.admin_addr, name).await
     }
 
     /// Drains and stops the gateway, off the test's own thread.

@@ -80,7 +80,9 @@ fn ms(n: u64) -> Now {
 fn fleet(pods: u64, limit: u32) -> Vec<Pod> {
     let mut pods: Vec<Pod> = (0..pods).map(|id| Pod::new(id, limit)).collect();
     begin(&mut pods);
-    (0..20).for_each(|n| drop(round(&mut pods, ms(n * 100), || false)));
+    for n in 0..20 {
+        round(&mut pods, ms(n * 100), || false);
+    }
     pods
 }
 
@@ -102,7 +104,9 @@ fn of_those_that_open_everywhere_at_once_as_many_stay_as_may_be() {
     for pod in &mut pods {
         assert!(pod.open(7, 50) && pod.open(7, 51));
     }
-    (0..3).for_each(|n| drop(round(&mut pods, ms(3_000 + n * 100), || false)));
+    for n in 0..3 {
+        round(&mut pods, ms(3_000 + n * 100), || false);
+    }
     assert_eq!(pods.iter().map(|pod| pod.held.len()).sum::<usize>(), 3);
     // All agree that there is no room, and that there is once one has left.
     assert!(pods.iter().all(|pod| !pod.roster.has_room(7)));

@@ -18,6 +18,8 @@ enum Refused {
     OtherUser,
     /// The one before was bad, a moment ago.
     TooSoon,
+    /// Its user has as many connections as may be.
+    UserFull,
 }
 
 impl Sessions {
@@ -62,9 +64,16 @@ impl Sessions {
             true => guard.verify(token).map_err(Refused::Token),
             false => Err(Refused::TooSoon),
         };
-        let shown = shown.and_then(|grant| match before.is_none() || grant.user == before {
-            true => Ok(grant),
-            false => Err(Refused::OtherUser),
+        let shown = shown.and_then(|grant| {
+            if before.is_some() && grant.user != before {
+                return Err(Refused::OtherUser);
+            }
+            // Somebody who had no token counts for a user from now on.
+            if before.is_none() {
+                let place = guard.count(&grant).map_err(|_| Refused::UserFull)?;
+                live.clients.count_for_user(conn, place);
+            }
+            Ok(grant)
         });
         match shown {
             Ok(grant) => {
@@ -91,6 +100,11 @@ impl Sessions {
                             "the token is another user's: open a new connection".to_owned(),
                         )
                     }
+                    Refused::UserFull => (
+                        "user_connections",
+                        "you have as many connections as you may have: close another one"
+                            .to_owned(),
+                    ),
                     Refused::TooSoon => {
                         ("too_many_tokens", "the last token was bad: wait a second".to_owned())
                     }
