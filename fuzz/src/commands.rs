@@ -53,6 +53,11 @@ pub fn commands(data: &[u8]) {
             );
             check_id(&json(&out), id);
         }
+        Ok(Command::Auth { id, token }) => {
+            v1::auth_ack(&mut out, id, Some(1), (&[], 0));
+            check_id(&json(&out), id);
+            assert!(token.as_str().len() <= text.len() && format!("{token:?}") == "Token");
+        }
         Ok(Command::Ping { timestamp } | Command::Heartbeat { timestamp }) => {
             v1::pong(&mut out, timestamp, 0, 0);
             assert!(out.len() <= LONGEST_ERROR);

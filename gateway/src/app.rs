@@ -19,6 +19,7 @@ use wsgateway_runtime::admin::AdminError;
 use wsgateway_runtime::readiness::Readiness;
 
 use crate::admission::Admission;
+use crate::auth::Authentication;
 use crate::encode::Encoder;
 use crate::history::archive::{self, Desk};
 use crate::history::{Archive, History, Past};
@@ -123,14 +124,22 @@ pub(crate) fn start_with(
     let client_addr = listener.local_addr()?;
 
     let shards = shard_count(&config, resources::whole_cpus());
-    let recipe = Recipe { adapt, shards, pod: options.pod.clone(), boot: fastrand::u32(..) };
-    let (settings, handler) = recipe.settings(&config);
     let (registry, readiness) = (Registry::new(), Readiness::new());
+    let authentication = Authentication::new(&config, &registry)?;
+    let recipe = Recipe {
+        adapt,
+        shards,
+        pod: options.pod.clone(),
+        boot: fastrand::u32(..),
+        authentication: authentication.clone(),
+    };
+    let (settings, handler) = recipe.settings(&config);
     let (past, desk) = past(&config);
     let (hub, threads) = hub::start((&settings, handler), shards, &past, &readiness)?;
     let history = past.history.clone();
     let tracer = Tracer::start(&config, &options.pod, &registry)?;
-    let Front { entrance, site, metrics } = front(&config, state, (&hub, &history), &registry)?;
+    let Front { entrance, site, metrics } =
+        front(&config, state, (&hub, &history, &authentication), &registry)?;
     let (admission, places) = (entrance.admission.clone(), Arc::clone(&entrance.places));
     let shortage = shortage(&site, &readiness, &registry)?;
     let serving = readiness.gate("serving");
@@ -163,8 +172,9 @@ pub(crate) fn start_with(
     let tell = statistics::run(Arc::clone(&site), stop_http.clone());
     let shedding = site.shedding.clone();
     let shed = shed::run(shedding.clone(), admission.clone(), hub.clone(), stop_http.clone());
+    let keys = authentication.watch(stop_http.clone());
     let work = async {
-        tokio::join!(serve, tell, shed);
+        tokio::join!(serve, tell, shed, keys);
     };
     let http = Thread::vital("http", &readiness, Priority::Normal, work)?;
     stop_on_error.disarm();
@@ -188,7 +198,7 @@ struct Front {
 fn front(
     config: &GatewayConfig,
     state: ConfigState,
-    (hub, history): (&Hub, &History),
+    (hub, history, authentication): (&Hub, &History, &Authentication),
     registry: &Registry,
 ) -> Result<Front, StartError> {
     let rejections = Rejections::register(registry)?;
@@ -196,7 +206,7 @@ fn front(
     let admission = entrance.admission.clone();
     let status = Status::new(stream_name(&config.source));
     metrics::register(registry, hub.clone(), admission.clone(), status.clone(), history.clone())?;
-    let shared = (hub.clone(), admission, status);
+    let shared = (hub.clone(), admission, status, authentication.clone());
     let site = Arc::new(site(config, state, shared, rejections));
     Ok(Front { entrance, site, metrics: ReloadMetrics::register(registry)? })
 }
@@ -213,17 +223,18 @@ fn bind(config: &GatewayConfig) -> Result<(TcpListener, TcpListener), StartError
 fn site(
     config: &GatewayConfig,
     state: ConfigState,
-    (hub, admission, status): (Hub, Admission, Status),
+    (hub, admission, status, authentication): (Hub, Admission, Status, Authentication),
     rejections: Rejections,
 ) -> Site {
     Site {
         name: config.name.clone(),
         broker: broker(&config.source),
         path: config.listener.path.clone(),
-        terms: Swap::new(Terms::new(config)),
+        terms: Swap::new(Terms::new(config, authentication.guard())),
         config: Swap::new(state),
         started: Instant::now(),
         admission,
+        authentication,
         shedding: Shedding::default(),
         hub,
         pages: Pages::new(&config.listener.path),

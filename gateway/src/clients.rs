@@ -14,6 +14,7 @@ mod output;
 mod polls;
 mod reconfigure;
 mod timers;
+mod tokens;
 mod unfinished;
 pub(crate) mod wheel;
 
@@ -129,6 +130,7 @@ impl Clients {
         let timer = Timer { conn, serial: self.serial };
         let ping_at = self.settings.heartbeat.ping_at(self.clock.tick, self.serial);
         self.wheel.insert(timer, Deadline::Liveness, ping_at);
+        self.watch_token(conn);
         Some(timer)
     }
 

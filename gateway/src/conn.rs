@@ -6,6 +6,7 @@
 pub(crate) mod due;
 pub(crate) mod events;
 pub(crate) mod form;
+pub(crate) mod identity;
 pub(crate) mod odin;
 pub(crate) mod outbox;
 pub(crate) mod poll;
@@ -14,15 +15,19 @@ pub(crate) mod rate;
 pub(crate) mod slow;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use mio::net::TcpStream;
+use wsgateway_access::Grant;
 use wsgateway_config::Protocol;
 use wsgateway_proto::decoder::Decoder;
 use wsgateway_proto::frame::Role;
 
 use crate::admission::Permit;
 use crate::index::Subscription;
+use crate::time::unix_ms_u64;
 pub(crate) use form::{Form, Transport};
+use identity::Identity;
 use odin::Sequence;
 use outbox::Outbox;
 use poll::Poll;
@@ -48,6 +53,8 @@ pub(crate) struct Socket {
     /// Non-blocking, options set.
     pub stream: TcpStream,
     pub form: Form,
+    /// Who the client is, if anybody asks.
+    pub grant: Option<Arc<Grant>>,
     /// The connection's place. Tests have none.
     pub permit: Option<Permit>,
 }
@@ -95,6 +102,8 @@ pub(crate) struct Connection {
     pub unfinished_since: Option<NonZeroU32>,
     /// Whether a timer will look at it.
     pub message_timer: bool,
+    /// Who the client is and what it may hear; `None` while nobody asks.
+    pub identity: Option<Box<Identity>>,
     /// Held for its drop: gives the place back.
     pub _permit: Option<Permit>,
 }
@@ -125,6 +134,7 @@ impl Connection {
             hung_up: false,
             unfinished_since: None,
             message_timer: false,
+            identity: socket.grant.map(|grant| Box::new(Identity::new(grant, unix_ms_u64()))),
             _permit: socket.permit,
         }
     }

@@ -8,6 +8,7 @@ mod cached;
 mod cors;
 mod door;
 mod health;
+mod identity;
 mod pending;
 mod place;
 mod poll;
@@ -31,6 +32,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::admission::Admission;
+use crate::auth::Authentication;
 use crate::hub::Hub;
 use crate::metrics::Rejections;
 use crate::reload::ConfigState;
@@ -64,6 +66,7 @@ pub(crate) struct Site {
     pub config: Swap<ConfigState>,
     pub started: Instant,
     pub admission: Admission,
+    pub authentication: Authentication,
     pub shedding: Shedding,
     pub hub: Hub,
     pub pages: Pages,

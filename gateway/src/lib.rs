@@ -9,6 +9,7 @@
 
 mod admission;
 pub mod app;
+mod auth;
 mod budget;
 pub mod cli;
 mod clients;

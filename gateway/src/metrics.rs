@@ -21,6 +21,8 @@ pub(crate) struct Rejections {
     pub full: IntCounter,
     pub draining: IntCounter,
     pub source_not_ready: IntCounter,
+    /// For their token.
+    pub unauthorized: IntCounter,
     /// Event streams and long-polls have their share of the places.
     pub fallbacks_full: IntCounter,
     /// There were no file descriptors.
@@ -66,6 +68,7 @@ impl Rejections {
             full: reason("full"),
             draining: reason("draining"),
             source_not_ready: reason("source_not_ready"),
+            unauthorized: reason("unauthorized"),
             fallbacks_full: reason("fallbacks_full"),
             descriptors: reason("descriptors"),
         })

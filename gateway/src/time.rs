@@ -7,3 +7,8 @@ pub(crate) fn unix_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// The same, for what is never before 1970.
+pub(crate) fn unix_ms_u64() -> u64 {
+    u64::try_from(unix_ms()).unwrap_or_default()
+}

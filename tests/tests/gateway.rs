@@ -16,10 +16,14 @@ mod gateway {
     mod raw;
     mod redis_rig;
     mod rig;
+    mod tokens;
     mod watched;
 
     // The suites, by topic.
     mod access;
+    mod auth;
+    mod auth_leaks;
+    mod auth_refresh;
     mod batches;
     mod binary;
     mod busy;

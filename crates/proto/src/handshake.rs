@@ -6,6 +6,7 @@
 mod client;
 mod extensions;
 mod head;
+mod token;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +16,7 @@ use sha1::{Digest, Sha1};
 use thiserror::Error;
 
 pub use head::{Head, MAX_HEAD, head};
+pub use token::{SeveralTokens, Token, token};
 
 pub use client::{
     ClientHandshakeError, ClientOffer, MAX_RESPONSE_HEAD, Upgraded, client_request, client_response,

@@ -13,8 +13,9 @@ pub use batch::{BATCH_HEAD, BATCH_TAIL, batch, batch_len};
 pub use command::{Command, CommandError, Id, KeptId, MAX_CHANNELS, Resume, parse};
 pub use message::{Message, message, message_parts, snapshot};
 pub use push::{
-    Ack, Hello, Limits, MAX_REJECTIONS, error, established, gap, live, pong, reconnect,
-    replay_complete, replay_incomplete, subscription_ack, unsubscription_ack,
+    Ack, Hello, Limits, MAX_REJECTIONS, auth_ack, error, established, gap, live, pong, reconnect,
+    replay_complete, replay_incomplete, subscription_ack, token_expiring, unsubscribed,
+    unsubscription_ack,
 };
 
 pub(crate) use push::push;

@@ -13,6 +13,7 @@ use wsgateway_runtime::{descriptors, logs};
 
 use super::socket;
 use crate::admission::Admission;
+use crate::auth::Authentication;
 use crate::budget::Budget;
 use crate::encode::Rules;
 use crate::history::{Bounds, History};
@@ -47,11 +48,14 @@ pub(super) struct Recipe {
     pub pod: String,
     /// Random number of this process.
     pub boot: u32,
+    pub authentication: Authentication,
 }
 
 impl Recipe {
     pub(super) fn settings(&self, config: &GatewayConfig) -> (Settings, &'static dyn Handler) {
-        (self.adapt)(Settings::new(config, self.shards, &self.pod, self.boot))
+        let mut settings = Settings::new(config, self.shards, &self.pod, self.boot);
+        settings.guard = self.authentication.guard();
+        (self.adapt)(settings)
     }
 }
 
@@ -172,10 +176,12 @@ impl Controls {
 impl Reached {
     /// Has each part act on the live settings of a configuration that can run.
     fn apply(&self, config: &GatewayConfig) {
+        // Before those who use it.
+        self.recipe.authentication.configure(config);
         self.entrance.resize(config);
         self.hub.configure(self.recipe.settings(config).0);
         self.rules.replace(&config.channels.rules);
-        self.site.terms.set(Terms::new(config));
+        self.site.terms.set(Terms::new(config, self.recipe.authentication.guard()));
         if let Err(error) = socket::set_patience(&self.port, socket::patience(config)) {
             tracing::warn!(%error, "new connections have the kernel's timeout of before");
         }

@@ -80,7 +80,7 @@ impl Clients {
         self.timers.clear();
         self.wheel.clear();
         let (now, settings) = (self.clock.tick, self.settings);
-        for (conn, connection) in &self.connections {
+        for (conn, connection) in &mut self.connections {
             let timer = Timer { conn: conn as u32, serial: connection.serial };
             let liveness = match connection.phase {
                 Phase::Ended => continue,
@@ -97,6 +97,10 @@ impl Clients {
             }
             if let Some(at) = connection.poll.as_ref().and_then(|poll| poll.timer_at) {
                 self.wheel.insert(timer, Deadline::Answer, tick_at(at));
+            }
+            if let Some(identity) = &mut connection.identity {
+                identity.visit_at = now + 1;
+                self.wheel.insert(timer, Deadline::Token, now + 1);
             }
             if let Some(outbox) = connection.outbox.as_ref().filter(|outbox| outbox.timer) {
                 let since = outbox.pressed_since().unwrap_or(now);

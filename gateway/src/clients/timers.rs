@@ -26,6 +26,7 @@ impl Clients {
                 Deadline::Grace => self.grace_over(timer),
                 Deadline::Message => self.message_over(timer),
                 Deadline::Answer => self.answer_over(timer),
+                Deadline::Token => self.token_over(timer),
             }
         }
         self.timers = timers;

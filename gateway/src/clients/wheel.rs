@@ -25,6 +25,8 @@ pub(crate) enum Deadline {
     Message,
     /// The end of the time of a long-poll's answer.
     Answer,
+    /// The end of a token, or when its client is told of it.
+    Token,
 }
 
 /// Entries by the tick at which they are to be looked at.
@@ -49,11 +51,15 @@ impl Wheel {
 
     /// Looks at the entry again at `tick`, or as late as the wheel reaches, whichever is earlier.
     pub(crate) fn insert(&mut self, timer: Timer, deadline: Deadline, tick: u32) {
-        let furthest = self.next + SLOTS as u32 - 1;
-        let tick = tick.clamp(self.next, furthest);
+        let tick = self.within_reach(tick);
         if let Some(slot) = self.slots.get_mut(tick as usize % SLOTS) {
             slot.push((timer, deadline));
         }
+    }
+
+    /// The tick at which an entry for `tick` is visited.
+    pub(crate) fn within_reach(&self, tick: u32) -> u32 {
+        tick.clamp(self.next, self.next + SLOTS as u32 - 1)
     }
 
     /// The first tick to be visited that has entries, or the one `reach` ticks ahead, whichever is earlier.

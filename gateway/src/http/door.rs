@@ -7,11 +7,13 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wsgateway_access::Grant;
 use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{Accepted, Head, head};
 
 use super::Site;
-use super::place::try_admit;
+use super::identity::identify;
+use super::place::{busy, try_admit};
 use crate::admission::Permit;
 use crate::hub::Burst;
 use crate::hub::arrivals::Handover;
@@ -40,6 +42,7 @@ pub(super) struct Upgrade {
     accepted: Accepted,
     /// Bytes of the request; what follows is of the WebSocket.
     len: usize,
+    grant: Option<Arc<Grant>>,
     permit: Permit,
 }
 
@@ -61,8 +64,17 @@ impl Door {
         match head(read, &terms.protocols, terms.default_protocol, terms.compression) {
             Head::Partial => Verdict::Wait,
             // Clients of earlier systems know no path.
-            Head::Upgrade { path, accepted, len, .. } if path == site.path || path == "/" => {
-                let upgrade = |permit| Verdict::Upgrade(Upgrade { accepted, len, permit });
+            Head::Upgrade { path, token, accepted, len, .. }
+                if path == site.path || path == "/" =>
+            {
+                // Whoever is turned away anyway is not worth a signature.
+                if busy(site).is_some() {
+                    return Verdict::Http;
+                }
+                let Ok(grant) = identify(terms.guard.as_ref(), &token) else {
+                    return Verdict::Http;
+                };
+                let upgrade = |permit| Verdict::Upgrade(Upgrade { accepted, len, grant, permit });
                 try_admit(site).map_or(Verdict::Http, upgrade)
             }
             Head::Other | Head::Upgrade { .. } => Verdict::Http,
@@ -94,13 +106,14 @@ impl Door {
 impl Upgrade {
     /// The client, with its socket, non-blocking, and all that was `read` of it.
     pub(super) fn into_handover(self, stream: TcpStream, read: &[u8]) -> Handover {
-        let Self { accepted, len, permit } = self;
+        let Self { accepted, len, grant, permit } = self;
         let named = |known: &Protocol| known.name() == accepted.protocol;
         Handover {
             response: accepted.response(),
             leftover: Bytes::copy_from_slice(read.get(len..).unwrap_or_default()),
             deflate: accepted.deflate,
             protocol: Protocol::ALL.into_iter().find(named).unwrap_or_default(),
+            grant,
             permit: Some(permit),
             ..Handover::new(stream)
         }

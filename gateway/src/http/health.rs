@@ -197,6 +197,7 @@ pub(super) async fn status(State(site): State<Arc<Site>>) -> Json<Value> {
         "configProblem": config.problem,
         "unknownKeys": config.unknown,
         "shed": shed,
+        "auth": site.authentication.status(),
         "cpuPercent": (usage.cpu_percent * 10.0).round() / 10.0,
         "memoryBytes": usage.memory,
         "streamMessages": source.messages,

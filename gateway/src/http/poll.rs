@@ -19,8 +19,10 @@ use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use wsgateway_access::Grant;
 
 use super::accept::serve_http;
+use super::identity::identify_request;
 use super::pending::{Pending, Released, Return, Takeover};
 use super::place::{Busy, admit_fallback};
 use super::query::{Query, SubscribeRequest};
@@ -57,10 +59,18 @@ pub(super) async fn poll(
         let wait = Duration::from_secs(query.wait.unwrap_or(WAIT).min(MOST_WAIT));
         Ok((query.check(None, site.terms.get().command_bytes)?, wait))
     });
-    let (subscribe, wait) = match checked {
+    let (mut subscribe, wait) = match checked {
         Ok(checked) => checked,
         Err(refusal) => return *refusal,
     };
+    let terms = site.terms.get();
+    let identity =
+        identify_request(&site, terms.guard.as_ref(), request.headers(), request.uri().query());
+    let grant = match identity {
+        Ok(grant) => grant,
+        Err(refusal) => return *refusal,
+    };
+    subscribe.add_unasked(grant.as_ref());
     if request.method() == Method::HEAD {
         return HEADERS.into_response();
     }
@@ -72,6 +82,7 @@ pub(super) async fn poll(
         terms: Terms { begins: subscribe.cursor.is_none(), values: subscribe.snapshot, wait },
         subscribe,
         permit,
+        grant,
         chunked: request.version() >= Version::HTTP_11,
         keep: may_be_kept(&request),
         back: pending.way_back(),
@@ -100,6 +111,7 @@ struct Waiting {
     subscribe: SubscribeRequest,
     terms: Terms,
     permit: Permit,
+    grant: Option<Arc<Grant>>,
     chunked: bool,
     keep: bool,
     back: Return,
@@ -123,6 +135,7 @@ impl Waiting {
             commands: vec![self.subscribe.command()],
             transport: Transport::Poll,
             poll: Some(poll::Request { terms, chunked, origin }),
+            grant: self.grant,
             permit: Some(self.permit),
             ..Handover::new(released.stream.into_std()?)
         });

@@ -1,11 +1,14 @@
 //! What event streams and long-polls ask for.
 
+use std::sync::Arc;
+
 use axum::extract::Query as UrlQuery;
 use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
+use wsgateway_access::Grant;
 
 use super::problem;
 
@@ -101,6 +104,15 @@ impl Query {
 }
 
 impl SubscribeRequest {
+    /// Asks for what a client gets without asking as well: its cursor counts for that, too.
+    pub(super) fn add_unasked(&mut self, grant: Option<&Arc<Grant>>) {
+        for pattern in grant.into_iter().flat_map(|grant| &grant.set) {
+            if !self.channels.iter().any(|channel| **channel == **pattern) {
+                self.channels.push(pattern.to_string());
+            }
+        }
+    }
+
     /// The command that a WebSocket client would send.
     pub(super) fn command(&self) -> String {
         let mut command = json!({ "type": "subscribe", "channels": self.channels });

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::net::TcpStream;
+use wsgateway_access::Grant;
 
 use super::Site;
+use super::identity::identify_request;
 use super::pending::{Pending, Takeover};
 use super::place::{Busy, admit_fallback};
 use super::query::{Query, SubscribeRequest};
@@ -40,15 +42,21 @@ pub(super) async fn events(
     State(site): State<Arc<Site>>,
     Extension(pending): Extension<Arc<Pending>>,
     query: Result<UrlQuery<Query>, QueryRejection>,
-    method: Method,
+    (method, uri): (Method, Uri),
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let command_bytes = site.terms.get().command_bytes;
-    let request = match Query::read(query).and_then(|query| query.check(last, command_bytes)) {
+    let terms = site.terms.get();
+    let checked = Query::read(query).and_then(|query| query.check(last, terms.command_bytes));
+    let mut request = match checked {
         Ok(request) => request,
         Err(refusal) => return *refusal,
     };
+    let grant = match identify_request(&site, terms.guard.as_ref(), &headers, uri.query()) {
+        Ok(grant) => grant,
+        Err(refusal) => return *refusal,
+    };
+    request.add_unasked(grant.as_ref());
     if method == Method::HEAD {
         return HEADERS.into_response();
     }
@@ -59,7 +67,7 @@ pub(super) async fn events(
     };
     let hub = site.hub.clone();
     pending.take_over(Takeover::new(move |released| async move {
-        if let Err(error) = hand_over(&hub, released.stream, &request, permit) {
+        if let Err(error) = hand_over(&hub, released.stream, &request, (permit, grant)) {
             tracing::debug!(%error, "an event stream ended before it began");
         }
     }));
@@ -72,7 +80,7 @@ fn hand_over(
     hub: &Hub,
     stream: TcpStream,
     request: &SubscribeRequest,
-    permit: Permit,
+    (permit, grant): (Permit, Option<Arc<Grant>>),
 ) -> io::Result<()> {
     // The second command is acted on when what the first one catches up with has come.
     let again = request.command_for_values();
@@ -81,6 +89,7 @@ fn hand_over(
         response: head_of_answer().into_bytes(),
         commands: std::iter::once(request.command()).chain(again).collect(),
         transport: Transport::Events(events),
+        grant,
         permit: Some(permit),
         ..Handover::new(stream.into_std()?)
     });

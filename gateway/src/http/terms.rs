@@ -8,9 +8,10 @@ use axum::routing::MethodRouter;
 use wsgateway_config::GatewayConfig;
 
 use super::{Site, unknown_path};
+use crate::auth::Guard;
 
 /// What clients are offered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// Protocols served, by name, and the one for clients that name none.
     pub protocols: Vec<&'static str>,
@@ -22,12 +23,14 @@ pub(crate) struct Terms {
     /// Whether event streams and long-polls are served.
     pub event_source: bool,
     pub long_poll: bool,
+    /// What verifies the tokens of clients, if they need any.
+    pub guard: Option<Arc<Guard>>,
     /// Whether the console page, /health and /stats are served to clients.
     pub status_pages: bool,
 }
 
 impl Terms {
-    pub(crate) fn new(config: &GatewayConfig) -> Self {
+    pub(crate) fn new(config: &GatewayConfig, guard: Option<Arc<Guard>>) -> Self {
         let listener = &config.listener;
         Self {
             protocols: listener.protocols.iter().map(|protocol| protocol.name()).collect(),
@@ -36,6 +39,7 @@ impl Terms {
             command_bytes: config.capacity.command_bytes as usize,
             event_source: listener.event_source,
             long_poll: listener.long_poll,
+            guard,
             status_pages: listener.status_pages,
         }
     }

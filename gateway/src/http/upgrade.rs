@@ -7,10 +7,12 @@ use axum::http::{HeaderValue, Response as HttpResponse, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use wsgateway_access::Grant;
 use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{self, Refusal};
 
 use super::accept::join;
+use super::identity::identify_request;
 use super::place::{admit, busy};
 use super::watched::Watched;
 use super::{Site, problem};
@@ -21,6 +23,7 @@ use crate::source::status::State as SourceState;
 /// Route of the WebSocket endpoint, for every method.
 pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request) -> Response {
     let terms = site.terms.get();
+    let guard = terms.guard.as_ref();
     let checked = handshake::check(
         request.method(),
         request.version(),
@@ -33,7 +36,19 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
         Ok(accepted) => accepted,
         // Browsers tell a page nothing of an upgrade that fails: a plain request is answered as an upgrade would be.
         Err(Refusal::NotUpgrade) if let Some(busy) = busy(&site) => return busy.into_response(),
+        // What a page would be told of its token as well.
+        Err(Refusal::NotUpgrade)
+            if let Err(refusal) =
+                identify_request(&site, guard, request.headers(), request.uri().query()) =>
+        {
+            return *refusal;
+        }
         Err(refusal) => return refuse_handshake(&site, refusal),
+    };
+    let identity = identify_request(&site, guard, request.headers(), request.uri().query());
+    let grant = match identity {
+        Ok(grant) => grant,
+        Err(refusal) => return *refusal,
     };
     let permit = match admit(&site) {
         Ok(permit) => permit,
@@ -42,7 +57,7 @@ pub(super) async fn upgrade(State(site): State<Arc<Site>>, mut request: Request)
     let upgrade = hyper::upgrade::on(&mut request);
     let protocol = Protocol::ALL.into_iter().find(|known| known.name() == accepted.protocol);
     let agreed = Agreed { deflate: accepted.deflate, protocol: protocol.unwrap_or_default() };
-    tokio::spawn(hand_over(Arc::clone(&site), upgrade, agreed, permit));
+    tokio::spawn(hand_over(Arc::clone(&site), upgrade, agreed, (permit, grant)));
     let response = HttpResponse::builder().status(StatusCode::SWITCHING_PROTOCOLS);
     let response =
         accepted.headers().fold(response, |response, (name, value)| response.header(name, value));
@@ -67,10 +82,13 @@ struct Agreed {
     protocol: Protocol,
 }
 
+/// A client's place, and who it is.
+type Client = (Permit, Option<Arc<Grant>>);
+
 /// Waits for the 101 to be sent, then gives the socket away. If anything fails the permit's drop gives the place back.
-async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, agreed: Agreed, permit: Permit) {
+async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, agreed: Agreed, client: Client) {
     match upgrade.await {
-        Ok(upgraded) => match release(upgraded, agreed, permit) {
+        Ok(upgraded) => match release(upgraded, agreed, client) {
             Ok(handover) => site.hub.adopt(handover),
             Err(error) => tracing::warn!(%error, "cannot hand a socket to its shard"),
         },
@@ -78,7 +96,11 @@ async fn hand_over(site: Arc<Site>, upgrade: OnUpgrade, agreed: Agreed, permit: 
     }
 }
 
-fn release(upgraded: Upgraded, agreed: Agreed, permit: Permit) -> std::io::Result<Handover> {
+fn release(
+    upgraded: Upgraded,
+    agreed: Agreed,
+    (permit, grant): Client,
+) -> std::io::Result<Handover> {
     let parts = upgraded
         .downcast::<TokioIo<Watched>>()
         .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
@@ -87,7 +109,7 @@ fn release(upgraded: Upgraded, agreed: Agreed, permit: Permit) -> std::io::Resul
     let Agreed { deflate, protocol } = agreed;
     let leftover = join(parts.read_buf, &unread);
     let (response, permit) = (Vec::new(), Some(permit));
-    Ok(Handover { response, leftover, deflate, protocol, permit, ..Handover::new(stream) })
+    Ok(Handover { response, leftover, deflate, protocol, permit, grant, ..Handover::new(stream) })
 }
 
 /// Whether the source's state is worth a warning to people.

@@ -5,10 +5,11 @@
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use wsgateway_access::Grant;
 use wsgateway_config::Protocol;
 
 use crate::admission::Permit;
@@ -40,6 +41,8 @@ pub(crate) struct Handover {
     pub transport: Transport,
     /// The request of a long-poll.
     pub poll: Option<poll::Request>,
+    /// Who the client is, if anybody asks.
+    pub grant: Option<Arc<Grant>>,
     /// The connection's place. Tests have none.
     pub permit: Option<Permit>,
 }
@@ -56,6 +59,7 @@ impl Handover {
             protocol: Protocol::WsGateway,
             transport: Transport::WebSocket,
             poll: None,
+            grant: None,
             permit: None,
         }
     }

@@ -124,7 +124,7 @@ impl Shard {
         clients.traced = Traced::of(number);
         let live = Live::new(clients, settings.name_bytes);
         let replays = Replays::new(past, Arc::clone(&inbox));
-        let sessions = Sessions::new(Arc::clone(&settings.session), number, replays);
+        let sessions = Sessions::new(settings, number, replays);
         let shard = Self {
             number,
             poll,
@@ -301,7 +301,7 @@ impl Shard {
         let Parts { live, sessions, .. } = &mut self.parts;
         live.clients.reconfigure(settings.clients);
         live.index.set_budget(settings.name_bytes);
-        sessions.configure(&settings.session);
+        sessions.configure(settings);
     }
 
     /// The source is live at `position`. If it is another stream than before, its offsets mean nothing to the

@@ -5,7 +5,7 @@
 
 use http::{Method, Version};
 
-use super::{Accepted, Fields, check};
+use super::{Accepted, Fields, SeveralTokens, Token, check, token};
 
 /// Longest head that is looked at (bytes): cookies and a token fit.
 pub const MAX_HEAD: usize = 8 << 10;
@@ -26,6 +26,8 @@ pub enum Head<'a> {
         path: &'a str,
         /// What follows the question mark.
         query: Option<&'a str>,
+        /// What the client shows to say who it is.
+        token: Result<Option<Token>, SeveralTokens>,
         /// What was agreed on.
         accepted: Accepted,
         /// Bytes of the head; what follows is the client's first frames.
@@ -74,7 +76,7 @@ pub fn head<'a>(
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
-    Head::Upgrade { path, query, accepted, len }
+    Head::Upgrade { path, query, token: token(&fields, query), accepted, len }
 }
 
 #[cfg(test)]
@@ -94,8 +96,8 @@ mod tests {
         for end in 0..CLEAN.len() {
             assert_eq!(read(&bytes[..end]), Head::Partial, "{end} bytes");
         }
-        let Head::Upgrade { path, query, accepted, len } = read(&bytes) else { panic!() };
-        assert_eq!((path, query, len), ("/ws", Some("x=1"), CLEAN.len()));
+        let Head::Upgrade { path, query, accepted, len, token } = read(&bytes) else { panic!() };
+        assert_eq!((path, query, len, token), ("/ws", Some("x=1"), CLEAN.len(), Ok(None)));
         assert_eq!(
             String::from_utf8(accepted.response()).unwrap(),
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -52,8 +52,18 @@ mod tests {
     fn pushes_are_as_documented() {
         let limits =
             Limits { subscriptions: 1, command_bytes: 2, commands_per_second: 3, outbox_bytes: 4 };
-        let hello =
-            Hello { connection_id: "c", pod: "p", epoch: "e", heartbeat_ms: 5, limits, ts: 6 };
+        let hello = Hello {
+            connection_id: "c",
+            pod: "p",
+            epoch: "e",
+            heartbeat_ms: 5,
+            limits,
+            ts: 6,
+            user: None,
+            expires_at: None,
+            subscribed: None,
+            offset: None,
+        };
         let time: &RawValue = serde_json::from_str("12.50").unwrap();
         for (got, want) in [
             (

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::handshake::Token;
 use crate::read;
 
 /// Most channels in one command: as many as fit the default limit of 64 KiB, so that every one of them gets a verdict.
@@ -81,6 +82,13 @@ pub enum Command<'a> {
         /// The last offset; `None` is the newest one there is.
         to: Option<u64>,
     },
+    /// Show who the client is, again: its token ends soon.
+    Auth {
+        /// To be echoed in the answer.
+        id: Option<Id<'a>>,
+        /// As sent: not yet verified.
+        token: Token,
+    },
     /// Asks for a pong.
     Ping {
         /// A number or short string, to be echoed in the answer.
@@ -109,7 +117,7 @@ pub struct Resume<'a> {
 pub struct CommandError<'a> {
     /// The command's id, if it had a good one.
     pub id: Option<Id<'a>>,
-    /// `invalid_json`, `invalid_command`, `unknown_type`, `not_supported` or `too_many_channels`.
+    /// `invalid_json`, `invalid_command`, `unknown_type` or `too_many_channels`.
     pub code: &'static str,
     /// What to change, for the person who wrote the client.
     pub message: String,
@@ -146,6 +154,8 @@ struct Fields<'a> {
     from: Option<&'a RawValue>,
     #[serde(borrow)]
     to: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token: Option<&'a RawValue>,
 }
 
 /// Reads one command.
@@ -181,14 +191,15 @@ pub fn parse(text: &str) -> Result<Command<'_>, CommandError<'_>> {
             id,
             format!("\"{known}\" is a field of subscribe, not a command"),
         )),
-        "auth" => {
-            Err(CommandError::new(id, "not_supported", "auth is not supported by this gateway"))
-        }
+        "auth" => match read::text(fields.token) {
+            Some(token) => Ok(Command::Auth { id, token: Token::new(&token) }),
+            None => Err(CommandError::invalid(id, "\"token\" is missing or not a string")),
+        },
         unknown => Err(CommandError::new(
             id,
             "unknown_type",
             format!(
-                "unknown type {:?}: use subscribe, unsubscribe, replay, ping or heartbeat",
+                "unknown type {:?}: use subscribe, unsubscribe, replay, auth, ping or heartbeat",
                 read::head(unknown)
             ),
         )),

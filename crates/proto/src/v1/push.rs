@@ -36,6 +36,18 @@ pub struct Hello<'a> {
     pub limits: Limits,
     /// The gateway's clock, Unix ms.
     pub ts: i64,
+    /// Who the client is, if its token says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
+    /// When the connection ends unless the client shows another token (Unix ms).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    /// What the client is subscribed to without asking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscribed: Option<&'a [&'a str]>,
+    /// Everything after it on those channels will come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
 }
 
 /// Header space kept before a body is written: enough for any body below 64 KiB.
@@ -68,6 +80,52 @@ pub(crate) fn push(out: &mut Vec<u8>, kind: &'static str, body: impl Serialize) 
 /// `connection:established`: greets a new connection.
 pub fn established(out: &mut Vec<u8>, hello: &Hello<'_>) {
     push(out, "connection:established", hello);
+}
+
+/// `token_expiring`: the connection ends at a time (Unix ms), unless the client shows another token before.
+pub fn token_expiring(out: &mut Vec<u8>, expires_at: u64) {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body {
+        expires_at: u64,
+    }
+    push(out, "token_expiring", Body { expires_at });
+}
+
+/// `auth_ack`: the token counts from now on, until a time (Unix ms) if it ends. `set`: what the client is subscribed to
+/// without asking since then, and the offset after which all of it comes.
+pub fn auth_ack(
+    out: &mut Vec<u8>,
+    id: Option<Id<'_>>,
+    expires_at: Option<u64>,
+    set: (&[&str], u64),
+) {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Id<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_at: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subscribed: Option<&'a [&'a str]>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        offset: Option<u64>,
+    }
+    let (subscribed, offset) = set;
+    let has_some = !subscribed.is_empty();
+    let (subscribed, offset) = (has_some.then_some(subscribed), has_some.then_some(offset));
+    push(out, "auth_ack", Body { id, expires_at, subscribed, offset });
+}
+
+/// `unsubscribed`: these channels do not come any more, and why; nobody has asked for it.
+pub fn unsubscribed(out: &mut Vec<u8>, channels: &[&str], reason: &str) {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        channels: &'a [&'a str],
+        reason: &'a str,
+    }
+    push(out, "unsubscribed", Body { channels, reason });
 }
 
 /// Rejections listed in one acknowledgement: more of them say nothing new, and each is ten times as long as what the
@@ -258,7 +316,18 @@ mod tests {
     fn hello() -> Hello<'static> {
         let limits =
             Limits { subscriptions: 1, command_bytes: 2, commands_per_second: 3, outbox_bytes: 4 };
-        Hello { connection_id: "c", pod: "p", epoch: "e", heartbeat_ms: 5, limits, ts: 6 }
+        Hello {
+            connection_id: "c",
+            pod: "p",
+            epoch: "e",
+            heartbeat_ms: 5,
+            limits,
+            ts: 6,
+            user: None,
+            expires_at: None,
+            subscribed: None,
+            offset: None,
+        }
     }
 
     const PONG: &str = r#"{"type":"pong","timestamp":12.50,"ts":7,"offset":0}"#;
@@ -286,6 +355,31 @@ mod tests {
             (
                 wrote(|out| established(out, &hello)),
                 r#"{"type":"connection:established","connectionId":"c","pod":"p","epoch":"e","heartbeatMs":5,"limits":{"subscriptions":1,"commandBytes":2,"commandsPerSecond":3,"outboxBytes":4},"ts":6}"#,
+            ),
+            (
+                wrote(|out| {
+                    established(
+                        out,
+                        &Hello {
+                            user: Some("u"),
+                            expires_at: Some(7),
+                            subscribed: Some(&["a"]),
+                            offset: Some(8),
+                            ..hello
+                        },
+                    )
+                }),
+                r#"{"type":"connection:established","connectionId":"c","pod":"p","epoch":"e","heartbeatMs":5,"limits":{"subscriptions":1,"commandBytes":2,"commandsPerSecond":3,"outboxBytes":4},"ts":6,"user":"u","expiresAt":7,"subscribed":["a"],"offset":8}"#,
+            ),
+            (wrote(|out| token_expiring(out, 7)), r#"{"type":"token_expiring","expiresAt":7}"#),
+            (
+                wrote(|out| auth_ack(out, id, Some(7), (&["a"], 9))),
+                r#"{"type":"auth_ack","id":"a\"1","expiresAt":7,"subscribed":["a"],"offset":9}"#,
+            ),
+            (wrote(|out| auth_ack(out, None, None, (&[], 9))), r#"{"type":"auth_ack"}"#),
+            (
+                wrote(|out| unsubscribed(out, &["a", "b.*"], "not_allowed")),
+                r#"{"type":"unsubscribed","channels":["a","b.*"],"reason":"not_allowed"}"#,
             ),
             (
                 wrote(|out| subscription_ack(out, &ack(None))),

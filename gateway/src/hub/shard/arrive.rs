@@ -42,6 +42,7 @@ impl Shard {
                 protocol: handover.protocol,
                 transport: handover.transport,
             },
+            grant: handover.grant,
             permit: handover.permit,
         };
         let Some(timer) = self.clients().insert(socket) else { return };

@@ -2,6 +2,7 @@
 //!
 //! In: commands. Out: answers, and changes of what is delivered: live ([`Live`]) or from the past ([`Replays`]).
 
+mod identity;
 mod odin;
 mod subscribe;
 mod symbols;
@@ -16,7 +17,8 @@ use wsgateway_proto::{odin as odin_wire, symbols as symbols_wire, v1 as v1_wire}
 
 use super::live::Live;
 use super::replay::Replays;
-use super::settings::SessionSettings;
+use super::settings::{SessionSettings, Settings};
+use crate::auth::Guard;
 use crate::clients::wheel::Timer;
 use crate::time::unix_ms;
 
@@ -30,19 +32,23 @@ type Hello = fn(&mut Vec<u8>, &v1_wire::Hello<'_>);
 #[derive(Debug)]
 pub(crate) struct Sessions {
     settings: Arc<SessionSettings>,
+    /// What verifies the tokens of clients, if they need any.
+    guard: Option<Arc<Guard>>,
     /// The shard's.
     number: usize,
     pub(super) replays: Replays,
 }
 
 impl Sessions {
-    pub(super) fn new(settings: Arc<SessionSettings>, number: usize, replays: Replays) -> Self {
-        Self { settings, number, replays }
+    pub(super) fn new(settings: &Settings, number: usize, replays: Replays) -> Self {
+        let (session, guard) = (Arc::clone(&settings.session), settings.guard.clone());
+        Self { settings: session, guard, number, replays }
     }
 
     /// Takes up other settings, for what is asked from now on.
-    pub(super) fn configure(&mut self, settings: &Arc<SessionSettings>) {
-        self.settings = Arc::clone(settings);
+    pub(super) fn configure(&mut self, settings: &Settings) {
+        self.settings = Arc::clone(&settings.session);
+        self.guard.clone_from(&settings.guard);
     }
 
     /// Acts on one command, in the protocol of the connection.
@@ -73,6 +79,7 @@ impl Sessions {
             None if response.is_empty() => {}
             None => live.clients.send_raw(conn, response),
         }
+        self.subscribe_unasked(live, conn);
         if protocol == Protocol::Odin {
             self.subscribe_initially(live, conn);
         }
@@ -82,6 +89,11 @@ impl Sessions {
         let (settings, epoch) = (&self.settings, Arc::clone(live.epoch()));
         let serial = live.clients.get(conn).map_or(0, |connection| connection.serial);
         let connection_id = format!("{:08x}-{}-{serial}", settings.boot, self.number);
+        let grant = live.clients.grant(conn).cloned();
+        let grant = grant.as_deref();
+        let subscribed: Vec<&str> =
+            self.unasked(live, conn, grant).map(|(pattern, _)| pattern).collect();
+        let has_some = !subscribed.is_empty();
         let hello = v1_wire::Hello {
             connection_id: &connection_id,
             pod: &settings.pod,
@@ -89,6 +101,10 @@ impl Sessions {
             heartbeat_ms: settings.heartbeat_ms,
             limits: settings.limits,
             ts: unix_ms(),
+            user: grant.and_then(|grant| grant.user.as_deref()),
+            expires_at: grant.and_then(|grant| grant.expires_at_ms),
+            subscribed: has_some.then_some(&subscribed),
+            offset: has_some.then_some(live.position),
         };
         live.clients.send(conn, |out| {
             out.extend_from_slice(response);

@@ -10,6 +10,7 @@ use wsgateway_proto::template::Template;
 use wsgateway_proto::v1;
 
 use super::input;
+use crate::auth::Guard;
 use crate::clients;
 use crate::clients::clock::ticks;
 use crate::clients::heartbeat::Heartbeat;
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     /// Most bytes that names may cost in the index of this shard.
     pub(super) name_bytes: usize,
     pub(super) session: Arc<SessionSettings>,
+    /// What verifies the tokens of clients, if they need any.
+    pub(crate) guard: Option<Arc<Guard>>,
 }
 
 /// What sessions need to know.
@@ -103,6 +106,7 @@ impl Settings {
             },
             name_bytes: names / shards.max(1),
             session: Arc::new(SessionSettings::new(config, pod, boot)),
+            guard: None,
         }
     }
 }

@@ -152,7 +152,8 @@ fn bad_commands_are_answered_with_a_code_and_their_id() {
         (r#"{"type":"replay","channels":["a"],"from":1,"to":"9"}"#, "invalid_command", None),
         (r#"{"type":"resume"}"#, "invalid_command", None),
         (r#"{"type":"snapshot"}"#, "invalid_command", None),
-        (r#"{"type":"auth","token":"t"}"#, "not_supported", None),
+        (r#"{"type":"auth","id":1}"#, "invalid_command", Some("1")),
+        (r#"{"type":"auth","token":7}"#, "invalid_command", None),
         (r#"{"type":"subscribe","channels":[],"snapshot":1}"#, "invalid_command", None),
     ] {
         assert_eq!(refusal(text), (code, id.map(str::to_owned)), "{text}");

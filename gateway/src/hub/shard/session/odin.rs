@@ -47,7 +47,9 @@ impl Sessions {
     pub(super) fn subscribe_initially(&mut self, live: &mut Live, conn: u32) {
         for (channel, kind) in self.settings.names.initial.iter().take(self.settings.subscriptions)
         {
-            live.hold(conn, channel, *kind);
+            if live.clients.may_hear(conn, channel) {
+                live.hold(conn, channel, *kind);
+            }
         }
     }
 }

@@ -10,6 +10,9 @@ use crate::hub::shard::live::Live;
 use crate::hub::shard::replay::{Opening, Start, count};
 use crate::index::Index;
 
+/// The code for channels that a client may not hear, whether they exist or not.
+pub(super) const NOT_ALLOWED: &str = "not_allowed";
+
 /// A channel that a client asks for.
 pub(super) struct Wanted<'a> {
     /// As the client calls it, for the answer.
@@ -52,7 +55,11 @@ impl Sessions {
         wanted: impl Iterator<Item = Wanted<'a>>,
         (from, snapshot): (Start, bool),
     ) {
-        let asked = self.sort_out(live, conn, wanted);
+        let wanted: Vec<Wanted<'a>> = wanted.collect();
+        if from != Start::Now {
+            release_unasked(live, conn, &wanted);
+        }
+        let asked = self.sort_out(live, conn, wanted.into_iter());
         let looks_back = from != Start::Now || snapshot;
         // What a replay of this connection is still to bring may not be overtaken, nor come a second time.
         let waits = asked.valid().any(|channel| self.replays.overlap(conn, channel));
@@ -122,6 +129,7 @@ impl Sessions {
         wanted: impl Iterator<Item = Wanted<'a>>,
     ) -> Asked<'a> {
         let (held, opening) = (live.held_patterns(conn), self.replays.openings(conn));
+        let grant = live.clients.grant(conn);
         let mut count = count(live, &held, &opening);
         let (mut seen, mut fresh_ones) = (Few::new(), Few::new());
         let (mut channels, mut rejected, mut bytes, mut ahead) = (Vec::new(), Vec::new(), 0, 0);
@@ -129,6 +137,9 @@ impl Sessions {
             bytes += Index::most_bytes(asked);
             let one = channel.and_then(|text| {
                 let kind = channel::validate(text).map_err(ChannelError::code)?;
+                if !grant.is_none_or(|grant| grant.permits.allows(text)) {
+                    return Err(NOT_ALLOWED);
+                }
                 match opening.get(text) {
                     // One that has no answer yet makes this one wait as well.
                     Some(acknowledged) => return Ok((text, (!acknowledged).then_some(kind))),
@@ -198,5 +209,19 @@ impl Sessions {
             return true;
         }
         self.replays.withdraw(conn, text)
+    }
+}
+
+/// Ends subscriptions that a client has without asking and resumes now: they begin again where it was, since what it missed
+/// is before its greeting.
+fn release_unasked(live: &mut Live, conn: u32, wanted: &[Wanted<'_>]) {
+    let Some(grant) = live.clients.grant(conn).cloned().filter(|grant| !grant.set.is_empty())
+    else {
+        return;
+    };
+    for pattern in &grant.set {
+        if wanted.iter().any(|wanted| wanted.channel == Ok(pattern)) {
+            live.release(conn, pattern);
+        }
     }
 }

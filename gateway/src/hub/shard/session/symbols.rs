@@ -44,6 +44,11 @@ impl Sessions {
         let settings = Arc::clone(&self.settings);
         let names = &settings.names;
         let wanted = filled(names, symbols)?;
+        if let Some((symbol, _)) =
+            wanted.iter().find(|(_, text)| !live.clients.may_hear(conn, text))
+        {
+            return Err(format!("Cannot subscribe: not allowed to receive {symbol:?}"));
+        }
         let held = live.held_patterns(conn);
         let fresh = |channel: &&(&str, String)| !live.is_among(&held, &channel.1);
         let more = wanted.iter().filter(fresh).count();

@@ -4,7 +4,7 @@ use wsgateway_proto::channel;
 use wsgateway_proto::v1::{self, Command, Id};
 
 use super::Sessions;
-use super::subscribe::Wanted;
+use super::subscribe::{NOT_ALLOWED, Wanted};
 use crate::history::Interest;
 use crate::hub::few::Few;
 use crate::hub::shard::live::Live;
@@ -33,6 +33,7 @@ impl Sessions {
                 let offset = self.sent_up_to(live, conn, &[]);
                 live.clients.send(conn, |out| v1::pong(out, timestamp, unix_ms(), offset));
             }
+            Ok(Command::Auth { id, token }) => self.refresh(live, conn, id, &token),
             Err(error) => self.refuse(live, conn, error.id, error.code, &error.message),
         }
     }
@@ -52,6 +53,10 @@ impl Sessions {
         for text in channels.iter().map(AsRef::as_ref).filter(|text| seen.insert(*text)) {
             bytes += Index::most_bytes(text);
             match channel::validate(text) {
+                Ok(_) if !live.clients.may_hear(conn, text) => {
+                    let message = "the token does not allow this channel";
+                    return self.refuse(live, conn, id, NOT_ALLOWED, message);
+                }
                 Ok(kind) if interest.len() < self.settings.subscriptions => {
                     interest.add_new(text, kind);
                 }

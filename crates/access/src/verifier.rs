@@ -1,0 +1,142 @@
+//! Verifier: tokens in, grants out, by one configuration and the keys of the moment.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use wsgateway_config::{Auth, is_pattern};
+
+use crate::cache::Cache;
+use crate::claims::{self, Claims};
+use crate::grant::Grant;
+use crate::keys::Keys;
+use crate::permits::Permits;
+use crate::refusal::RefusedToken;
+use crate::rules;
+use crate::token::{MAX_TOKEN_BYTES, verified_claims};
+
+/// Verifies tokens. Shared by everything that lets clients in.
+#[derive(Debug)]
+pub struct Verifier {
+    auth: Auth,
+    /// What clients without a token get, if they may come.
+    anonymous: Option<Arc<Grant>>,
+    keys: RwLock<Arc<Keys>>,
+    cache: Mutex<Cache>,
+    cached: AtomicU64,
+}
+
+/// A token that was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// What it grants.
+    pub grant: Arc<Grant>,
+    /// Whether that was known without a look at its signature.
+    pub was_cached: bool,
+}
+
+impl Verifier {
+    /// A verifier without keys, which refuses every token. `cache_bytes`: most memory for verified tokens.
+    pub fn new(auth: &Auth, cache_bytes: usize) -> Self {
+        let anonymous = auth.anonymous.as_ref().map(|anonymous| {
+            let allowed =
+                anonymous.channels.iter().map(String::as_str).filter(|one| is_pattern(one));
+            Arc::new(Grant { permits: Permits::new(allowed, []), ..Grant::default() })
+        });
+        Self {
+            auth: auth.clone(),
+            anonymous,
+            keys: RwLock::default(),
+            cache: Mutex::new(Cache::new(cache_bytes)),
+            cached: AtomicU64::new(0),
+        }
+    }
+
+    /// The configuration.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// Verifies with other keys from now on. Nothing that was verified with the ones before counts any more.
+    pub fn set_keys(&self, keys: Keys) {
+        let mut current = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(keys);
+        // With the keys still locked: a token that is being verified with the old ones is not put in afterwards.
+        self.cache().clear();
+    }
+
+    /// Whether there is any key.
+    pub fn has_keys(&self) -> bool {
+        !self.keys.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// What clients without a token get, if they may come.
+    pub fn anonymous(&self) -> Option<&Arc<Grant>> {
+        self.anonymous.as_ref()
+    }
+
+    /// What a token grants at a time (Unix ms).
+    ///
+    /// # Errors
+    /// Why it grants nothing.
+    pub fn verify(&self, token: &str, now_ms: u64) -> Result<Verified, RefusedToken> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(RefusedToken::TooLong);
+        }
+        if let Some(grant) = self.cache().get(token, now_ms) {
+            self.cached.fetch_add(1, Ordering::Relaxed);
+            return Ok(Verified { grant, was_cached: true });
+        }
+        // Held until the grant is kept, so that it is forgotten together with its key.
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let claims = verified_claims(token, &keys, &self.auth.jwt.algorithms)?;
+        let grant = Arc::new(self.grant(&claims, now_ms)?);
+        self.cache().put(token.into(), Arc::clone(&grant));
+        Ok(Verified { grant, was_cached: false })
+    }
+
+    /// Tokens whose signature was not looked at again, since the start.
+    pub fn cached(&self) -> u64 {
+        self.cached.load(Ordering::Relaxed)
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        // Every change of it is complete before anything can panic.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What claims grant.
+    fn grant(&self, claims: &Claims, now_ms: u64) -> Result<Grant, RefusedToken> {
+        let jwt = &self.auth.jwt;
+        let expires_at_ms = claims::end(claims, jwt, now_ms)?;
+        claims::check_parties(claims, jwt)?;
+        let user = Some(claims::name(claims, &jwt.user_claim)?.ok_or(RefusedToken::NoUser)?);
+        let token_id = claims::name(claims, "jti")?;
+        let claimed = match &jwt.channels_claim {
+            Some(claim) => claims::patterns(claims, claim)?,
+            None => Vec::new(),
+        };
+        let left_out = claimed.iter().filter(|pattern| !is_pattern(pattern)).count();
+        let mut allowed: Vec<String> =
+            claimed.into_iter().filter(|pattern| is_pattern(pattern)).map(str::to_owned).collect();
+        let (mut denied, mut set) = (Vec::new(), Vec::new());
+        for rule in &self.auth.channels {
+            let Some(pattern) = rules::filled(rule, claims) else { continue };
+            if rule.set {
+                set.push(pattern.clone());
+            }
+            let list = if rule.deny { &mut denied } else { &mut allowed };
+            list.push(pattern);
+        }
+        if jwt.channels_claim.is_none() && self.auth.channels.is_empty() {
+            allowed.push(">".to_owned());
+        }
+        let permits =
+            Permits::new(allowed.iter().map(String::as_str), denied.iter().map(String::as_str));
+        set.retain(|pattern| permits.allows(pattern));
+        let set = set.into_iter().map(String::into_boxed_str).collect();
+        Ok(Grant { user, token_id, expires_at_ms, permits, set, left_out })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! What became of tokens, and of the keys for them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use wsgateway_access::{RefusedToken, Verified};
+
+use super::KeysStatus;
+
+/// What became of tokens. No label comes from a token.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthMetrics {
+    refused: Arc<HashMap<RefusedToken, IntCounter>>,
+    pub missing: IntCounter,
+    pub several: IntCounter,
+    pub no_keys: IntCounter,
+    pub wrong_user: IntCounter,
+    by_signature: IntCounter,
+    by_cache: IntCounter,
+    keys: IntGauge,
+    problems: IntGauge,
+}
+
+impl AuthMetrics {
+    /// Registers all of them, with every reason.
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let refused = IntCounterVec::new(
+            Opts::new(
+                "wsgateway_auth_refused_total",
+                "Requests and commands refused for their token",
+            ),
+            &["reason"],
+        )?;
+        let verified = IntCounterVec::new(
+            Opts::new("wsgateway_auth_verified_total", "Tokens accepted, by what verified them"),
+            &["by"],
+        )?;
+        let keys = IntGauge::new("wsgateway_auth_keys", "Keys that tokens are verified with")?;
+        let problems = IntGauge::new(
+            "wsgateway_auth_key_problems",
+            "Files or addresses of keys that cannot be used now: their last good keys are",
+        )?;
+        registry.register(Box::new(refused.clone()))?;
+        registry.register(Box::new(verified.clone()))?;
+        registry.register(Box::new(keys.clone()))?;
+        registry.register(Box::new(problems.clone()))?;
+        let reason = |reason| refused.with_label_values(&[reason]);
+        let by = |by| verified.with_label_values(&[by]);
+        Ok(Self {
+            refused: Arc::new(RefusedToken::ALL.map(|one| (one, reason(one.code()))).into()),
+            missing: reason("token_missing"),
+            several: reason("several_tokens"),
+            no_keys: reason("no_keys"),
+            wrong_user: reason("wrong_user"),
+            by_signature: by("signature"),
+            by_cache: by("cache"),
+            keys,
+            problems,
+        })
+    }
+
+    /// A token was refused.
+    pub(crate) fn refused(&self, refused: RefusedToken) {
+        if let Some(counter) = self.refused.get(&refused) {
+            counter.inc();
+        }
+    }
+
+    /// A token was accepted.
+    pub(crate) fn verified(&self, verified: &Verified) {
+        if verified.was_cached { self.by_cache.inc() } else { self.by_signature.inc() }
+    }
+
+    /// These are the keys.
+    pub(super) fn keys(&self, status: Option<&KeysStatus>) {
+        let (keys, problems) = status.map_or((0, 0), |all| (all.keys, all.problems.len()));
+        self.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
+        self.problems.set(i64::try_from(problems).unwrap_or(i64::MAX));
+    }
+}

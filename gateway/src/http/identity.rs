@@ -1,0 +1,95 @@
+//! Identity: who a request is from, by its token, and the answer to those who do not show a good one.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use wsgateway_access::{Grant, RefusedToken};
+use wsgateway_proto::handshake::{SeveralTokens, Token, token};
+
+use super::place::Busy;
+use super::{Site, problem};
+use crate::auth::Guard;
+
+/// Why nobody knows who a client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stranger {
+    /// It has no token, and needs one.
+    Missing,
+    /// It has several that differ.
+    Several,
+    /// Its token is refused.
+    Refused(RefusedToken),
+    /// There are no keys yet to verify a token with.
+    NoKeys,
+}
+
+/// A token of a request, if it has one.
+pub(super) type Shown = Result<Option<Token>, SeveralTokens>;
+
+/// Who a client is; `None` while nobody is asked.
+pub(super) fn identify(
+    guard: Option<&Arc<Guard>>,
+    shown: &Shown,
+) -> Result<Option<Arc<Grant>>, Stranger> {
+    let Some(guard) = guard else { return Ok(None) };
+    let Some(token) = shown.as_ref().map_err(|_| Stranger::Several)? else {
+        return guard.anonymous().map(Some).ok_or(Stranger::Missing);
+    };
+    if !guard.has_keys() {
+        return Err(Stranger::NoKeys);
+    }
+    guard.verify(token).map(Some).map_err(Stranger::Refused)
+}
+
+/// Who a request is from; or the refusal, which is counted.
+pub(super) fn identify_request(
+    site: &Site,
+    guard: Option<&Arc<Guard>>,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Option<Arc<Grant>>, Box<Response>> {
+    let Some(asking) = guard else { return Ok(None) };
+    identify(guard, &token(headers, query)).map_err(|stranger| {
+        let metrics = &asking.metrics;
+        match stranger {
+            Stranger::Missing => metrics.missing.inc(),
+            Stranger::Several => metrics.several.inc(),
+            Stranger::Refused(refused) => metrics.refused(refused),
+            Stranger::NoKeys => metrics.no_keys.inc(),
+        }
+        site.rejections.unauthorized.inc();
+        Box::new(stranger.into_response())
+    })
+}
+
+impl IntoResponse for Stranger {
+    fn into_response(self) -> Response {
+        let (code, message, challenge) = match self {
+            Self::NoKeys => {
+                let message = "the gateway has no keys to verify tokens with: try again";
+                return Busy::new("not_ready", message).into_response();
+            }
+            Self::Several => {
+                let message = SeveralTokens.to_string();
+                return problem(StatusCode::BAD_REQUEST, "several_tokens", &message, None);
+            }
+            Self::Missing => {
+                let message = "show a token: Authorization: Bearer, ?token=, or bearer.TOKEN in Sec-WebSocket-Protocol";
+                ("token_missing", message.to_owned(), "Bearer")
+            }
+            Self::Refused(refused) => {
+                // RFC 6750, 3.1.
+                (
+                    refused.code(),
+                    format!("{refused}: get another one"),
+                    "Bearer error=\"invalid_token\"",
+                )
+            }
+        };
+        let mut response = problem(StatusCode::UNAUTHORIZED, code, &message, None);
+        let challenge = HeaderValue::from_static(challenge);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        response
+    }
+}

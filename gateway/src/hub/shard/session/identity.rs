@@ -1,0 +1,133 @@
+//! Who a client is while it is connected: what it is subscribed to without asking, and tokens that it shows later.
+
+use wsgateway_access::{Grant, RefusedToken};
+use wsgateway_proto::channel::{self, Kind};
+use wsgateway_proto::handshake::Token;
+use wsgateway_proto::v1::{self, Id};
+
+use super::Sessions;
+use super::subscribe::NOT_ALLOWED;
+use crate::conn::Transport;
+use crate::hub::shard::live::Live;
+
+/// Why another token of a client changes nothing.
+enum Refused {
+    /// It is not good.
+    Token(RefusedToken),
+    /// It is another user's.
+    OtherUser,
+    /// The one before was bad, a moment ago.
+    TooSoon,
+}
+
+impl Sessions {
+    /// What a client is subscribed to without asking. Event streams and long-polls ask for it in their request.
+    pub(super) fn unasked<'a>(
+        &self,
+        live: &Live,
+        conn: u32,
+        grant: Option<&'a Grant>,
+    ) -> impl Iterator<Item = (&'a str, Kind)> {
+        let transport = live.clients.get(conn).map(|connection| connection.form.transport);
+        let grant = grant.filter(|_| transport == Some(Transport::WebSocket));
+        let set =
+            grant.map_or(&[][..], |grant| &grant.set).iter().take(self.settings.subscriptions);
+        // A grant holds valid patterns only.
+        set.filter_map(|pattern| Some((&**pattern, channel::validate(pattern).ok()?)))
+    }
+
+    /// Subscribes a new connection to it.
+    pub(super) fn subscribe_unasked(&self, live: &mut Live, conn: u32) {
+        let grant = live.clients.grant(conn).cloned();
+        let unasked: Vec<_> = self.unasked(live, conn, grant.as_deref()).collect();
+        for (pattern, kind) in unasked {
+            live.hold(conn, pattern, kind);
+        }
+    }
+
+    /// Acts on another token of a client that is connected.
+    pub(super) fn refresh(
+        &mut self,
+        live: &mut Live,
+        conn: u32,
+        id: Option<Id<'_>>,
+        token: &Token,
+    ) {
+        let Some(guard) = self.guard.clone() else {
+            let message = "auth is not supported by this gateway";
+            return self.refuse(live, conn, id, "not_supported", message);
+        };
+        let before = live.clients.grant(conn).and_then(|grant| grant.user.clone());
+        let shown = match live.clients.may_show_token(conn) {
+            true => guard.verify(token).map_err(Refused::Token),
+            false => Err(Refused::TooSoon),
+        };
+        let shown = shown.and_then(|grant| match before.is_none() || grant.user == before {
+            true => Ok(grant),
+            false => Err(Refused::OtherUser),
+        });
+        match shown {
+            Ok(grant) => {
+                live.clients.renew_grant(conn, grant.clone());
+                let subscribed = self.subscribe_fresh(live, conn, &grant);
+                let fresh: Vec<&str> = subscribed.iter().map(String::as_str).collect();
+                let offset = live.position;
+                live.clients.send(conn, |out| {
+                    v1::auth_ack(out, id, grant.expires_at_ms, (&fresh, offset));
+                });
+                self.end_what_is_not_allowed(live, conn);
+            }
+            Err(refused) => {
+                live.clients.refuse_token(conn);
+                let (code, message) = match refused {
+                    Refused::Token(refused) => {
+                        guard.metrics.refused(refused);
+                        (refused.code(), refused.to_string())
+                    }
+                    Refused::OtherUser => {
+                        guard.metrics.wrong_user.inc();
+                        (
+                            "wrong_user",
+                            "the token is another user's: open a new connection".to_owned(),
+                        )
+                    }
+                    Refused::TooSoon => {
+                        ("too_many_tokens", "the last token was bad: wait a second".to_owned())
+                    }
+                };
+                self.refuse(live, conn, id, code, &message);
+            }
+        }
+    }
+
+    /// Subscribes a client to what another token sets, as far as it is not yet.
+    fn subscribe_fresh(&self, live: &mut Live, conn: u32, grant: &Grant) -> Vec<String> {
+        let opening = self.replays.openings(conn);
+        let known = |pattern: &str| live.holds(conn, pattern) || opening.contains_key(pattern);
+        let room =
+            self.settings.subscriptions.saturating_sub(self.replays.subscription_count(live, conn));
+        let unasked = self.unasked(live, conn, Some(grant));
+        let fresh: Vec<_> = unasked.filter(|(pattern, _)| !known(pattern)).take(room).collect();
+        for (pattern, kind) in &fresh {
+            live.hold_fresh(conn, pattern, *kind);
+        }
+        fresh.into_iter().map(|(pattern, _)| pattern.to_owned()).collect()
+    }
+
+    /// Ends subscriptions, live or on their way, that a client's token does not allow any more.
+    fn end_what_is_not_allowed(&mut self, live: &mut Live, conn: u32) {
+        let held: Vec<String> = live.held(conn).map(str::to_owned).collect();
+        let opening = self.replays.openings(conn);
+        let opening: Vec<String> = opening.keys().map(|pattern| pattern.to_string()).collect();
+        let mut ended = Vec::new();
+        for pattern in held.into_iter().chain(opening) {
+            if !live.clients.may_hear(conn, &pattern) && self.release(live, conn, &pattern) {
+                ended.push(pattern);
+            }
+        }
+        if !ended.is_empty() {
+            let ended: Vec<&str> = ended.iter().map(String::as_str).collect();
+            live.clients.send(conn, |out| v1::unsubscribed(out, &ended, NOT_ALLOWED));
+        }
+    }
+}
