@@ -106,9 +106,9 @@ fn read(handler: MethodRouter<Arc<Site>>) -> MethodRouter<Arc<Site>> {
 
 /// Routes of the client port.
 pub(crate) fn client_routes(site: &Arc<Site>) -> (Router, Door) {
-    let mut routes = Router::new()
-        .route("/", read(get(root)))
-        .route(&site.path, get(upgrade::upgrade).fallback(upgrade::upgrade));
+    // A page asks it without an upgrade to learn why its upgrades fail.
+    let upgrades = get(upgrade::upgrade).options(cors::preflight).fallback(upgrade::upgrade);
+    let mut routes = Router::new().route("/", read(get(root))).route(&site.path, upgrades);
     for place in paths(&site.path, "sse") {
         let events = read(get(sse::events));
         routes = routes.route(&place, offered(site, |terms| terms.event_source, events));

@@ -14,7 +14,10 @@ const SOON: Duration = Duration::from_secs(30);
 /// Free ports, so that tests do not meet.
 const ANY_PORT: [&str; 4] = ["--port", "0", "--admin-port", "0"];
 
-/// Of a key pair (Ed25519) of RFC 8037's example.
+/// The key pair (Ed25519) of RFC 8037's example.
+const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n\
+    -----END PRIVATE KEY-----\n";
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
     MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
     -----END PUBLIC KEY-----\n";
@@ -228,7 +231,7 @@ async fn every_sample_is_valid_and_served() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_sample_with_tokens_wants_their_keys_from_a_folder() -> Result<()> {
+async fn a_sample_with_tokens_wants_their_keys_from_a_folder_and_then_asks_clients() -> Result<()> {
     let scratch = Scratch::new("secrets")?;
     let file = repository().join("manifests/samples/odin-auth.yaml");
     let mut arguments = vec!["-f", file.to_str().context("a path in UTF-8")?];
@@ -244,6 +247,28 @@ async fn a_sample_with_tokens_wants_their_keys_from_a_folder() -> Result<()> {
     std::fs::create_dir(scratch.path().join("odin-jwt"))?;
     scratch.write("odin-jwt/key.pem", PUBLIC_KEY)?;
     let dev = WsgwDev::start(&arguments).await?;
+    // What docs/auth.md says of the sample.
+    let claims =
+        json!({ "sub": "ann", "aud": "odin", "exp": jsonwebtoken::get_current_timestamp() + 600 });
+    let key = jsonwebtoken::EncodingKey::from_ed_pem(PRIVATE_KEY.as_bytes())?;
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::EdDSA);
+    let token = jsonwebtoken::encode(&header, &claims, &key)?;
+    for (token, refused) in [
+        (None, json!(["SOL.trade", "user.ann.a", "user.bob.a"])),
+        (Some(token), json!(["user.bob.a"])),
+    ] {
+        let mut request =
+            format!("{}ws", dev.url().replace("http://", "ws://")).into_client_request()?;
+        let bearer = token.map(|token| format!(", bearer.{token}")).unwrap_or_default();
+        let offered = format!("wsgateway.v1{bearer}");
+        request.headers_mut().insert("Sec-WebSocket-Protocol", offered.parse()?);
+        let channels = ["SOL.price", "SOL.trade", "user.ann.a", "user.bob.a"];
+        let subscribe = json!({ "type": "subscribe", "id": 1, "channels": channels });
+        let ack = first_push(request, &subscribe, "subscription_ack").await?;
+        let rejected = ack["rejected"].as_array().cloned().unwrap_or_default();
+        let rejected: Vec<&Value> = rejected.iter().map(|one| &one["channel"]).collect();
+        assert_eq!(json!(rejected), refused, "{ack}");
+    }
     assert_eq!(dev.interrupt().await?.code, Some(0));
     Ok(())
 }

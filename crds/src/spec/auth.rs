@@ -154,7 +154,7 @@ pub enum Algorithm {
 #[serde(rename_all = "camelCase")]
 pub struct Anonymous {
     /// Patterns of channels, such as public.> (at most 64). With an empty list they may connect, and hear nothing until
-    /// they send a token.
+    /// they send a token. Clients with a token hear them only if their token or a rule says so as well.
     #[schemars(schema_with = "crate::schema::auth::anonymous_channels")]
     pub channels: Vec<String>,
 }

@@ -109,6 +109,8 @@ export class WsGatewayClient<C extends Channels = Channels> {
         return this.#session.live(push);
       case 'gap':
         return this.#session.gap(push);
+      case 'unsubscribed':
+        return this.#session.unsubscribed(push);
       case 'pong':
         return this.#pong(push);
       case 'error':
@@ -157,11 +159,15 @@ function settings(options: ClientOptions, session: Session): Settings {
     },
     openers: {
       websocket: openWebSocket,
-      sse: async (line, hooks) => (await import('./fallback.js')).openSse(line, hooks),
-      poll: async (line, hooks) => (await import('./fallback.js')).openPoll(line, hooks),
+      sse: async (line, hooks) => (await rare()).openSse(line, hooks),
+      poll: async (line, hooks) => (await rare()).openPoll(line, hooks),
     },
+    rare,
   };
 }
+
+/** Loaded by those who need it. */
+const rare = () => import('./fallback.js');
 
 /** A WebSocket URL. `http`, `https` and, in a page, relative URLs are accepted. */
 function endpoint(url: string, page: string | undefined): URL {

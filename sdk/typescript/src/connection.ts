@@ -2,19 +2,18 @@
  * One line at a time: opens it, watches it, and opens the next when it has ended. Owns every timer. What goes over the
  * line is the session's business.
  */
-import { afterEnd, lineVerdict } from './backoff.js';
+import { afterEnd, ceiling, lineVerdict, TOKEN } from './backoff.js';
 import type { Emitter } from './emitter.js';
 import { isOffline, watch } from './environment.js';
-import { answersHttp } from './plain-http.js';
-import type { Line, LineOptions, Openers } from './transport.js';
+import type { Line, LineHooks, LineOptions, Openers } from './transport.js';
 import { TransportChoice } from './transport-choice.js';
-import { Trials } from './trials.js';
-import type { BackoffOptions, ConnectionState, EventOf, HeartbeatOptions, TransportKind } from './types.js';
+import type { Trials } from './trials.js';
+import type { BackoffOptions, ConnectionState, EventOf, HeartbeatOptions, TokenSource, TransportKind } from './types.js';
 
 export interface Settings {
   /** Throws when there is none. Resolved late: a server that renders a page has no location. */
   urls: () => readonly URL[];
-  token: (() => string | Promise<string>) | string | undefined;
+  token: TokenSource | undefined;
   fallback: readonly TransportKind[];
   backoff: BackoffOptions;
   heartbeat: HeartbeatOptions;
@@ -22,6 +21,8 @@ export interface Settings {
   probeMs: number;
   line: Omit<LineOptions, 'url' | 'token'>;
   openers: Openers;
+  /** What only networks that block WebSocket need. */
+  rare: () => Promise<typeof import('./fallback.js')>;
 }
 
 export interface ConnectionHooks {
@@ -64,14 +65,19 @@ export class Connection {
   /** A plain request that is under way. */
   #asking: AbortController | undefined;
   readonly #choice: TransportChoice;
-  readonly #trials: Trials;
+  #trials: Trials | undefined;
   #unwatch: (() => void) | undefined;
   #url = 0;
   /** Connections in a row that were not useful. */
   #attempt = 0;
   /** The attempt got as far as to the network. */
   #tried = false;
-  #tokenRefused = false;
+  /** Tokens that were refused in a row. */
+  #refusals = 0;
+  /** Until a token that is about to expire is asked for again. */
+  #refresh: ReturnType<typeof setTimeout> | undefined;
+  /** What the last attempt was made with. */
+  #options: LineOptions | undefined;
   #greeted = false;
   #liveAt = 0;
   #heardAt = 0;
@@ -87,11 +93,6 @@ export class Connection {
     readonly random: () => number = Math.random,
   ) {
     this.#choice = new TransportChoice(settings.fallback);
-    const works = (): void => {
-      this.#choice.opened();
-      void this.#open(); // a change of lines loses nothing
-    };
-    this.#trials = new Trials(settings, async (hooks) => settings.openers.websocket(await this.#options(), hooks), works, random);
   }
 
   /** Begins, or tries again at once. Does nothing while there is a line. */
@@ -112,8 +113,7 @@ export class Connection {
     this.#unwatch = undefined;
     this.#asking?.abort();
     this.#asking = undefined;
-    this.#attempt = this.#notBefore = 0;
-    this.#tokenRefused = false;
+    this.#attempt = this.#notBefore = this.#refusals = 0;
     this.#set('closed');
   }
 
@@ -125,7 +125,7 @@ export class Connection {
   settled(): void {
     if (!this.#greeted || this.state === 'live') return;
     this.#liveAt = Date.now();
-    this.#tokenRefused = false;
+    this.#refusals = 0;
     this.#set('live');
   }
 
@@ -141,8 +141,9 @@ export class Connection {
     this.#set('connecting');
     try {
       // Always a moment later: whoever closes in the same turn (React's StrictMode) has opened nothing.
-      const options = await this.#options();
+      const options = await this.#fresh();
       if (!current()) return;
+      this.#options = options;
       this.transport = this.hooks.wanted() ? this.#choice.next : 'websocket';
       this.#tried = true;
       this.#heardAt = this.#askedAt = Date.now();
@@ -155,14 +156,37 @@ export class Connection {
       // Only a WebSocket greets before it is asked for something.
       if (this.transport !== 'websocket') this.hooks.opened(opened);
     } catch (error) {
+      if (!current()) return;
+      if (!this.#tried) this.#unavailable(error);
       if (current()) this.#end(1006, String(error));
     }
   }
 
-  async #options(): Promise<LineOptions> {
+  /** What a line is opened with, and a token that was asked for just now. */
+  async #fresh(): Promise<LineOptions> {
     const { token, line } = this.settings;
     const value = await (typeof token === 'function' ? token() : token);
     return { ...line, token: value, url: this.#place };
+  }
+
+  #unavailable(cause: unknown): void {
+    this.events.emit({ type: 'error', code: 'token_unavailable', message: 'the function for tokens failed', cause });
+  }
+
+  /** The token of the line is about to expire: gets another for it, again and again until the line has ended. */
+  async #renew(attempt = 0): Promise<void> {
+    const generation = this.#generation;
+    clearTimeout(this.#refresh);
+    try {
+      const { token } = await this.#fresh();
+      if (generation === this.#generation && token) this.send({ type: 'auth', token });
+    } catch (error) {
+      if (generation !== this.#generation) return;
+      this.#unavailable(error);
+      const { backoff } = this.settings;
+      if (generation === this.#generation)
+        this.#refresh = setTimeout(() => void this.#renew(attempt + 1), this.random() * ceiling(attempt, backoff));
+    }
   }
 
   get #place(): URL {
@@ -172,11 +196,14 @@ export class Connection {
 
   #push(push: unknown): void {
     this.#heardAt = Date.now();
-    const { type, afterMs } = Object(push) as { type?: unknown; afterMs?: unknown };
+    const { type, afterMs, code } = Object(push) as { type?: unknown; afterMs?: unknown; code?: unknown };
+    if (type === 'token_expiring' && typeof this.settings.token === 'function') void this.#renew();
     if (type === 'reconnect' && typeof afterMs === 'number') this.#advisedAt = Date.now() + afterMs;
     const first = type === 'connection:established' && !this.#greeted;
     if (first) this.#greet();
     this.hooks.push(push);
+    // Another user has logged in. A change of lines loses nothing.
+    if (type === 'error' && code === 'wrong_user') void this.#open();
     if (!first) return;
     const { transport } = this;
     this.events.emit({ ...(push as EventOf<'open'>), type: 'open', transport });
@@ -190,22 +217,44 @@ export class Connection {
     this.#greeted = true;
     const { intervalMs, timeoutMs } = this.settings.heartbeat;
     this.#beat = setInterval(() => this.#check(), Math.min(intervalMs, timeoutMs) / 2);
-    if (this.transport !== 'websocket') return this.#trials.start();
+    if (this.transport !== 'websocket') return void this.#try();
     this.#choice.opened();
-    this.#trials.reset();
+    this.#trials?.reset();
   }
 
-  /** An upgrade has failed: finds out whether plain HTTP works, so that only the upgrade is blocked. */
-  async #ask(url: URL): Promise<void> {
-    if (this.#asking) return;
+  /** Tries WebSocket from time to time, next to the line of another transport. */
+  async #try(): Promise<void> {
+    const { settings } = this;
+    const generation = this.#generation;
+    const { Trials } = await settings.rare(); // loaded with the transport
+    if (generation !== this.#generation) return;
+    const open = async (hooks: LineHooks): Promise<Line> => settings.openers.websocket(await this.#fresh(), hooks);
+    const works = (): void => {
+      this.#choice.opened();
+      void this.#open(); // a change of lines loses nothing
+    };
+    this.#trials ??= new Trials(settings, open, works, this.random);
+    this.#trials.start();
+  }
+
+  /** Upgrades have failed: finds out whether plain HTTP works, so that only the upgrade is blocked, or the token is refused. */
+  async #ask(): Promise<void> {
+    const options = this.#options;
+    if (this.#asking || !options || !this.#choice.doubtful || !(options.token || this.settings.fallback.length)) return;
     const asking = new AbortController();
     this.#asking = asking;
     const timer = setTimeout(() => asking.abort(), HTTP_TIMEOUT);
-    const works = await answersHttp({ ...this.settings.line, url }, asking.signal);
+    const status = await this.settings
+      .rare()
+      .then((rare) => rare.answersHttp(options, asking.signal))
+      .catch(() => 0);
     clearTimeout(timer);
     if (this.#asking !== asking) return;
     this.#asking = undefined;
-    if (!this.#greeted) this.#choice.answered(works);
+    if (this.#greeted) return;
+    // What a page is not told of its upgrade.
+    if (status === 401) this.#end(4001, 'the token was refused');
+    else this.#choice.answered(status > 0);
   }
 
   // ---- watching ------------------------------------------------------------------------------------------------
@@ -262,7 +311,8 @@ export class Connection {
     this.#generation += 1;
     clearTimeout(this.#timer);
     clearInterval(this.#beat);
-    this.#trials.stop();
+    clearTimeout(this.#refresh);
+    this.#trials?.stop();
     const line = this.#line;
     this.#line = null;
     this.#greeted = this.#active = this.#tried = false;
@@ -277,26 +327,28 @@ export class Connection {
     // A one-way line may greet and then refuse what is asked for.
     const useless = this.#tried && (!this.#greeted || (this.transport !== 'websocket' && this.#liveAt === 0));
     if (useless) this.#choice.failed(this.transport, code);
-    if (useless && this.transport === 'websocket' && this.#choice.doubtful) void this.#ask(this.#place);
+    if (useless && this.transport === 'websocket') void this.#ask();
     this.#attempt = useful ? 0 : this.#attempt + 1;
     this.#advisedAt = undefined;
     this.#liveAt = 0;
     this.#url += 1;
     this.#drop();
-    const mayRefresh = typeof this.settings.token === 'function' && !this.#tokenRefused;
-    if (code === 4001 || code === 4003) this.#tokenRefused = true;
-    const verdict = afterEnd({ code, attempt: this.#attempt, advisedMs: advised, mayRefresh }, this.settings.backoff, this.random());
+    const { token, backoff } = this.settings;
+    if (TOKEN.has(code)) this.#refusals += 1;
+    const refusals = typeof token === 'function' ? this.#refusals : Number.POSITIVE_INFINITY;
+    const verdict = afterEnd({ code, attempt: this.#attempt, advisedMs: advised, refusals }, backoff, this.random());
     const generation = this.#generation;
+    if (TOKEN.has(code) && refusals > 1) this.events.emit({ type: 'error', code: 'unauthorized', message: reason });
     this.events.emit({ type: 'close', code, reason, retryInMs: verdict.delayMs });
     if (generation !== this.#generation) return; // a listener has closed, or connected again
     if (verdict.delayMs === null) return this.#set(verdict.state);
     this.#notBefore = now + verdict.atLeastMs;
     if (isOffline()) this.#waitForNetwork();
-    else this.#wait(verdict.delayMs, 'reconnecting');
+    else this.#wait(verdict.delayMs, verdict.state);
   }
 
   /** Opens the next line after a delay, and not before the server wants it. */
-  #wait(delayMs: number, state: 'reconnecting' | 'offline'): void {
+  #wait(delayMs: number, state: ConnectionState): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#open(), Math.max(delayMs, this.#notBefore - Date.now()));
     this.#set(state);

@@ -1,17 +1,19 @@
 /** Whether plain HTTP works where a WebSocket does not open. */
 import type { LineOptions } from './transport.js';
+import { identity } from './transport-http.js';
 
-/** Asks the WebSocket endpoint without an upgrade. True when it is answered, and not by somebody who is busy or away. */
-export async function answersHttp({ url, fetch }: Pick<LineOptions, 'url' | 'fetch'>, signal: AbortSignal): Promise<boolean> {
-  const plain = new URL(url);
-  plain.protocol = url.protocol.replace('ws', 'http');
+/** Asks the WebSocket endpoint without an upgrade. Returns the status when it is answered, and not by somebody who is busy or
+ * away; else 0. */
+export async function answersHttp(options: LineOptions, signal: AbortSignal): Promise<number> {
+  const plain = new URL(options.url);
+  plain.protocol = plain.protocol.replace('ws', 'http');
   try {
-    const response = await (fetch as typeof globalThis.fetch)(plain, { cache: 'no-store', signal });
+    const response = await (options.fetch as typeof fetch)(plain, { headers: identity(options), cache: 'no-store', signal });
     const { status } = response;
     // Read to its end, so that the connection is free for the next request.
     await response.arrayBuffer().catch(() => {});
-    return status < 500 && status !== 429;
+    return status < 500 && status !== 429 ? status : 0;
   } catch {
-    return false;
+    return 0;
   }
 }

@@ -276,6 +276,13 @@ export class Session {
     for (const entry of flight.entries) if (entry.state === 'asked') entry.state = 'rejected';
   }
 
+  /** A token that came later does not allow these channels. */
+  unsubscribed({ channels, reason }: Push): void {
+    const refusals = list(channels).map((channel) => ({ channel })) as Push[];
+    this.#reject(refusals, null);
+    for (const { channel } of refusals) this.events.emit({ type: 'rejected', channel: String(channel), code: String(reason) });
+  }
+
   /** A command has caught up, and its channels are live. Without an id: all channels. */
   live({ id, offset }: Push): void {
     if (!isOffset(offset)) return;

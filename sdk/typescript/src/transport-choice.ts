@@ -30,7 +30,7 @@ export class TransportChoice {
 
   /** Whether to find out by plain HTTP why the upgrade failed. */
   get doubtful(): boolean {
-    return this.#failed >= DOUBT && this.fallback.length > 0;
+    return this.#failed >= DOUBT;
   }
 
   get #needed(): number {

@@ -2,12 +2,17 @@
 import type { LineOptions } from './transport.js';
 
 /** The URL of an HTTP endpoint next to the WebSocket endpoint: `wss://host/ws` has `https://host/sse`. */
-export function siblingUrl({ url, token }: LineOptions, name: string, query: Record<string, string | undefined>): URL {
+export function siblingUrl({ url }: LineOptions, name: string, query: Record<string, string | undefined>): URL {
   const sibling = new URL(name, url);
   sibling.protocol = url.protocol.replace('ws', 'http');
   sibling.search = url.search;
-  for (const [key, value] of Object.entries({ token, ...query })) if (value !== undefined) sibling.searchParams.set(key, value);
+  for (const [key, value] of Object.entries(query)) if (value !== undefined) sibling.searchParams.set(key, value);
   return sibling;
+}
+
+/** Headers that say who we are. */
+export function identity({ token }: LineOptions): Record<string, string> {
+  return token ? { authorization: `Bearer ${token}` } : {};
 }
 
 /** A refusal, read. */

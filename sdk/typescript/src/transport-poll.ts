@@ -4,7 +4,7 @@
  */
 import { formatCursor, parseCursor } from './cursor-text.js';
 import type { Command, Line, LineHooks, LineOptions, SubscribeCommand } from './transport.js';
-import { codeOf, type Refusal, refusalOf, siblingUrl } from './transport-http.js';
+import { codeOf, identity, type Refusal, refusalOf, siblingUrl } from './transport-http.js';
 import type { Cursor } from './types.js';
 
 /** Seconds that the gateway may keep a request; idle proxies cut at 30 or 60. */
@@ -26,6 +26,7 @@ export class Wanted {
 
   /** Takes a command in. Returns whether a new request is needed. */
   apply(command: Command): boolean {
+    if (command.type === 'auth') this.options.token = command.token;
     if (!('channels' in command) || command.channels.length === 0) return false;
     const { channels } = command;
     if (command.type === 'unsubscribe') for (const channel of channels) this.channels.delete(channel);
@@ -109,7 +110,11 @@ const offsetOf = (message: unknown): number => Number(Object(message).offset);
 
 /** One request. What is refused is thrown as a `Refusal`. */
 async function poll(options: LineOptions, query: Query, signal: AbortSignal): Promise<Answer> {
-  const response = await (options.fetch as typeof fetch)(siblingUrl(options, 'poll', query), { cache: 'no-store', signal });
+  const response = await (options.fetch as typeof fetch)(siblingUrl(options, 'poll', query), {
+    headers: identity(options),
+    cache: 'no-store',
+    signal,
+  });
   if (!response.ok) throw await refusalOf(response);
   return (await response.json()) as Answer;
 }

@@ -6,7 +6,7 @@ import { parseCursor } from './cursor-text.js';
 import type { Push } from './push.js';
 import { type ServerEvent, SseParser } from './sse-parser.js';
 import type { Line, LineHooks, LineOptions } from './transport.js';
-import { refusalOf, siblingUrl } from './transport-http.js';
+import { identity, refusalOf, siblingUrl } from './transport-http.js';
 import { Wanted } from './transport-poll.js';
 
 /** The longest silence of a gateway, until the greeting says another (ms). */
@@ -36,7 +36,7 @@ export function openSse(options: LineOptions, hooks: LineHooks): Line {
     const from = wanted.from();
     const values = await wanted.lastValues(from, signal);
     const response = await (options.fetch as typeof fetch)(siblingUrl(options, 'sse', wanted.query(from)), {
-      headers: { accept: 'text/event-stream' },
+      headers: { accept: 'text/event-stream', ...identity(options) },
       cache: 'no-store',
       signal,
     });
@@ -94,7 +94,7 @@ export function openSse(options: LineOptions, hooks: LineHooks): Line {
   }
 
   return {
-    send: (command) => void (wanted.apply(command) && reopen()),
+    send: (command) => void ((wanted.apply(command) || command.type === 'auth') && reopen()),
     check() {
       if (wanted.channels.size > 0 && Date.now() - heardAt > heartbeatMs + options.marginMs) end(1006, 'the event stream fell silent');
     },

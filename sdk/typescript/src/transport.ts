@@ -38,6 +38,7 @@ export interface LineHooks {
 export interface LineOptions {
   /** The WebSocket endpoint, without the token. */
   url: URL;
+  /** A line that sends it with each request takes another one by the command `auth`. */
   token: string | undefined;
   protocols: string | string[];
   WebSocket: WebSocketConstructor | undefined;

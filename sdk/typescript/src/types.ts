@@ -54,6 +54,8 @@ export type ConnectionState =
   | 'reconnecting'
   /** The browser reports that there is no network: waiting for its `online` event, with an attempt now and then. */
   | 'offline'
+  /** The gateway does not accept our tokens, not even a fresh one: waiting for the next attempt with another. */
+  | 'unauthorized'
   /** The gateway's reason will not go away by itself (token, scope, limit): `connect()` tries again. */
   | 'refused';
 
@@ -111,8 +113,9 @@ export interface ClientOptions {
   url?: string;
   /** Several gateways with the same stream: the next one is used after each connection that ended. */
   urls?: readonly string[];
-  /** Sent as `?token=`. A function is called before every attempt. */
-  token?: string | (() => string | Promise<string>);
+  /** Says who we are. A function is called before every attempt, and when the token is about to expire; when it fails it is
+   * called again later. Sent as the subprotocol `bearer.TOKEN`, or as `Authorization` where there is no WebSocket. */
+  token?: TokenSource;
   /** Resume from here: a stored value of `client.cursor`. */
   cursor?: Cursor | null;
   /** Accept several messages in one frame. Default true. */
@@ -138,6 +141,8 @@ export interface ClientOptions {
   /** Default: the global one. */
   fetch?: typeof fetch;
 }
+
+export type TokenSource = string | (() => string | Promise<string>);
 
 export interface BackoffOptions {
   baseMs: number;

@@ -202,9 +202,9 @@ fn lists(answer: &Answer, header: &str, entry: &str) -> bool {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_may_use_event_streams_and_polls_with_their_headers() -> Result<()> {
+async fn pages_of_other_origins_may_send_their_token_and_cursor_in_headers() -> Result<()> {
     let rig = Rig::start().await?;
-    for path in ["/sse", "/poll", "/sse?channels=a", "/poll?channels=a"] {
+    for path in ["/sse", "/poll", "/sse?channels=a", "/poll?channels=a", "/ws"] {
         let answer = request(rig.client_addr, &preflight(path)).await?;
         assert_eq!(answer.status, 204, "{path}: {answer:?}");
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));

@@ -328,7 +328,11 @@ test('the token is asked for before every attempt and goes along', async () => {
   await recorder.live();
   relay.cut();
   await until('the second connection', () => recorder.of('open').length === 2);
-  expect(recorder.urls.map((url) => new URL(url).search)).toEqual(['?keep=1&token=token-1', '?keep=1&token=token-2']);
+  expect(recorder.urls.map((url) => new URL(url).search)).toEqual(['?keep=1', '?keep=1']);
+  expect(recorder.protocols).toEqual([
+    ['wsgateway.v1', 'bearer.token-1'],
+    ['wsgateway.v1', 'bearer.token-2'],
+  ]);
   relay.stop();
 });
 
@@ -345,6 +349,7 @@ test('a token that cannot be had is an attempt like any other', async () => {
   });
   await recorder.live();
   expect(recorder.of('close').map(({ reason }) => reason)).toEqual(['Error: no token today', 'Error: no token today']);
+  expect(recorder.of('error').map(({ code }) => code)).toEqual(['token_unavailable', 'token_unavailable']);
 });
 
 test('close ends everything, and connect goes on where it stopped', async () => {

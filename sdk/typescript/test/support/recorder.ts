@@ -17,8 +17,9 @@ export interface Recorder {
   events: ClientEvent[];
   /** Commands that went over a WebSocket, parsed. */
   sent: Record<string, unknown>[];
-  /** URLs that were connected to. */
+  /** URLs that were connected to, and the subprotocols. */
   urls: string[];
+  protocols: string[][];
   messages: Message[];
   receive(message: Message): void;
   of<K extends ClientEvent['type']>(type: K): Extract<ClientEvent, { type: K }>[];
@@ -31,10 +32,12 @@ export const EAGER = { backoff: { baseMs: 20, capMs: 100 } } satisfies Partial<C
 export function record(options: ClientOptions): Recorder {
   const sent: Record<string, unknown>[] = [];
   const urls: string[] = [];
+  const protocols: string[][] = [];
   class Recording extends WebSocket {
-    constructor(url: string, protocols?: string | string[]) {
-      super(url, protocols);
+    constructor(url: string, offered?: string | string[]) {
+      super(url, offered);
       urls.push(url);
+      protocols.push([offered ?? []].flat());
     }
     override send(data: unknown): void {
       sent.push(JSON.parse(String(data)));
@@ -51,6 +54,7 @@ export function record(options: ClientOptions): Recorder {
     events,
     sent,
     urls,
+    protocols,
     messages,
     receive: (message) => void messages.push(message),
     of: (type) => events.filter((event) => event.type === type) as never,

@@ -178,6 +178,10 @@ export class Gateway {
     return `ws://127.0.0.1:${this.port}/ws`;
   }
 
+  get log(): string {
+    return this.#server.log;
+  }
+
   /** Starts it again on the same port. */
   async launch(): Promise<void> {
     this.#server.launch(this.#arguments);

@@ -12,14 +12,26 @@ let server: Server;
 let port: number;
 let recorder: Recorder;
 let requests: URL[];
+/** What each of them said of who asks. */
+let tokens: (string | undefined)[];
+/** What a plain request to the WebSocket endpoint is answered. */
+let upgrade: number;
+let upgrades: number;
 let answer: (url: URL, response: ServerResponse) => void;
 
 beforeEach(async () => {
   requests = [];
+  tokens = [];
+  upgrade = 426;
+  upgrades = 0;
   server = createServer((request: IncomingMessage, response) => {
     const url = new URL(request.url ?? '', 'http://x');
-    if (url.pathname === '/base/ws') return json(response, { code: 'upgrade_required', message: '…' }, 426);
+    if (url.pathname === '/base/ws') {
+      upgrades += 1;
+      return json(response, { code: 'upgrade_required', message: '…' }, upgrade);
+    }
     requests.push(url);
+    tokens.push(request.headers.authorization);
     answer(url, response);
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
@@ -91,10 +103,8 @@ test('SSE: subscribes, delivers, and goes on from the cursor when the stream end
   expect(numbers(recorder.messages)).toEqual(range(1, 6));
   expect(recorder.client.transport).toBe('sse');
   expect(recorder.client.cursor).toEqual({ epoch: 'e', offset: 16 });
-  expect(streams().map(query)).toEqual([
-    { channels: 'a', token: 'secret' },
-    { channels: 'a', token: 'secret', cursor: 'e:13' },
-  ]);
+  expect(streams().map(query)).toEqual([{ channels: 'a' }, { channels: 'a', cursor: 'e:13' }]);
+  expect(tokens).toEqual(['Bearer secret', 'Bearer secret']);
   expect(recorder.of('gap')).toEqual([]);
 });
 
@@ -166,7 +176,7 @@ test.each(['sse', 'poll'] as const)('%s: a deletion comes as a message without d
   expect(recorder.messages).toMatchObject([{ data: { n: 1 } }, { offset: 12, data: undefined, deleted: 'Purge' }]);
 });
 
-test('a refusal is understood: advice is followed, a token that is refused twice ends it', async () => {
+test('a refusal is understood: advice is followed, a fresh token is tried once, then slowly', async () => {
   let refusal = { status: 503, body: { code: 'full', message: 'every place is taken', retryAfterMs: 70 } };
   answer = (_, response) => json(response, refusal.body, refusal.status);
   let asked = 0;
@@ -178,8 +188,73 @@ test('a refusal is understood: advice is followed, a token that is refused twice
   expect(told()[0]?.retryInMs).toBeGreaterThanOrEqual(70);
 
   refusal = { status: 401, body: { code: 'token_invalid', message: 'who are you?', retryAfterMs: 0 } };
+  await until('the second refusal', () => recorder.client.state === 'unauthorized');
+  const refusals = told().filter(({ code }) => code === 4001);
+  expect(refusals).toMatchObject([{ reason: 'who are you?' }, { reason: 'who are you?' }]);
+  expect(refusals[0]?.retryInMs).toBeLessThanOrEqual(500);
+  expect(refusals[1]?.retryInMs).toBeGreaterThanOrEqual(5000);
+  expect(recorder.of('error')).toEqual([{ type: 'error', code: 'unauthorized', message: 'who are you?' }]);
+  expect(JSON.stringify(recorder.events)).not.toContain('token-');
+});
+
+test('a token that does not change and is refused ends it', async () => {
+  answer = (_, response) => json(response, { code: 'token_invalid', message: 'who are you?' }, 401);
+  connect({ fallback: ['sse'], token: 'secret' });
+  recorder.client.subscribe('a', recorder.receive);
   await until('the end', () => recorder.client.state === 'refused');
-  expect(told().at(-1)).toEqual({ type: 'close', code: 4001, reason: 'who are you?', retryInMs: null });
+  expect(recorder.of('close').at(-1)).toEqual({ type: 'close', code: 4001, reason: 'who are you?', retryInMs: null });
+  expect(recorder.of('error')).toMatchObject([{ code: 'unauthorized' }]);
+});
+
+test('nothing is asked where the answer would change nothing', async () => {
+  connect({ fallback: [], backoff: { baseMs: 5, capMs: 5 } });
+  recorder.client.subscribe('a', recorder.receive);
+  await until('some attempts', () => recorder.of('close').length > 6);
+  expect(upgrades).toBe(0);
+});
+
+test('a page that is not told why its upgrades fail finds out, and says unauthorized', async () => {
+  upgrade = 401;
+  let asked = 0;
+  connect({ fallback: [], token: () => `token-${++asked}`, backoff: { baseMs: 10 } });
+  recorder.client.subscribe('a', recorder.receive);
+  await until('unauthorized', () => recorder.client.state === 'unauthorized');
+  expect(recorder.of('error')).toMatchObject([{ code: 'unauthorized' }]);
+  expect(asked).toBeLessThan(8);
+  upgrade = 426;
+  recorder.client.connect();
+  expect(recorder.client.state).toBe('connecting');
+});
+
+test('SSE: a token that is about to expire is exchanged, and the stream goes on from the cursor', async () => {
+  answer = (url, response) => {
+    const from = begin(url, response);
+    for (const n of range(from + 1, from + 3)) response.write(event(message('a', n, n - 10), `e:${n}`));
+    if (from === 10) response.write(event({ type: 'token_expiring' }));
+  };
+  let asked = 0;
+  connect({ fallback: ['sse'], token: () => `token-${++asked}` });
+  recorder.client.subscribe('a', recorder.receive);
+  await until('6 messages', () => recorder.messages.length === 6);
+  expect(numbers(recorder.messages)).toEqual(range(1, 6));
+  const [first, second] = tokens.slice(-2);
+  expect(first).not.toEqual(second);
+  expect(recorder.of('gap')).toEqual([]);
+});
+
+test('long-poll: a token that has expired is exchanged, and it goes on from the cursor', async () => {
+  let good = 'token-1';
+  answer = (url, response) => {
+    if (tokens.at(-1) !== `Bearer ${good}`) return json(response, { code: 'token_expired', message: 'too old' }, 401);
+    good = 'token-2';
+    const from = Number(url.searchParams.get('cursor')?.slice(2) ?? 10);
+    if (from < 16) json(response, { cursor: `e:${from + 3}`, messages: range(from + 1, from + 3).map((n) => message('a', n, n - 10)) });
+  };
+  connect({ fallback: ['poll'], token: () => good });
+  recorder.client.subscribe('a', recorder.receive);
+  await until('6 messages', () => recorder.messages.length === 6);
+  expect(numbers(recorder.messages)).toEqual(range(1, 6));
+  expect(recorder.of('gap')).toEqual([]);
 });
 
 test('SSE: last values of channels that are held come when the next subscription wants them', async () => {

@@ -49,6 +49,9 @@ struct Options {
     /// The gateway's endpoint, such as ws://odin:8080/ws.
     #[arg(long)]
     gateway: String,
+    /// A file with the token that clients show, read for each connection.
+    #[arg(long)]
+    token_file: Option<PathBuf>,
     /// The subject published to.
     #[arg(long, default_value = "odin.token.E2E.price")]
     subject: String,

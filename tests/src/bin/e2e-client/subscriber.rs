@@ -7,7 +7,10 @@ use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::{sync::watch, time::timeout};
-use tokio_tungstenite::{connect_async, tungstenite::Message};
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{Message, client::IntoClientRequest as _, handshake::client::Request},
+};
 
 use super::{Options, Task};
 
@@ -109,8 +112,20 @@ pub(crate) async fn run(
     }
 }
 
+/// As a browser would show its token: a page cannot set headers.
+fn request(options: &Options) -> Result<Request> {
+    let mut request = options.gateway.as_str().into_client_request()?;
+    if let Some(file) = &options.token_file {
+        let token = std::fs::read_to_string(file).context("cannot read the token")?;
+        let offered = format!("wsgateway.v1, bearer.{}", token.trim_end());
+        request.headers_mut().insert("sec-websocket-protocol", offered.parse()?);
+    }
+    Ok(request)
+}
+
 async fn frames(options: &Options, run: u64, board: &watch::Sender<Seen>) -> Result<(), End> {
-    let (mut socket, _) = timeout(PATIENCE, connect_async(&options.gateway)).await??;
+    let request = request(options).map_err(End::Broken)?;
+    let (mut socket, _) = timeout(PATIENCE, connect_async(request)).await??;
     let mut seen = board.borrow().clone();
     let mut subscribe = json!({ "type": "subscribe", "id": 1, "channels": [options.channel] });
     if seen.subscribed {
