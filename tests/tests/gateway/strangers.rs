@@ -247,7 +247,8 @@ async fn all_clients_together_come_no_faster_than_is_allowed() -> Result<()> {
     let (mut held, mut refused) = (Vec::new(), String::new());
     while !refused.starts_with("HTTP/1.1 429") {
         ensure!(held.len() < 50, "{refused}");
-        let (stream, heard) = trickled(rig.client_addr, upgrade_request("").as_bytes(), 4_096).await?;
+        let (stream, heard) =
+            trickled(rig.client_addr, upgrade_request("").as_bytes(), 4_096).await?;
         held.push(stream);
         refused = heard;
     }
