@@ -224,7 +224,8 @@ async fn what_cannot_be_taken_up_is_named_and_changes_nothing() -> Result<()> {
     moved.channels.strip_prefix = "other.".to_owned();
     moved.command_rate.per_second = 77;
     let moved = moved.parts()?;
-    let burst = good.live.replace("burst: 100", "burst: 0");
+    let rate = "perSecond: 10\n  burst: 100";
+    let burst = good.live.replace(rate, "perSecond: 10\n  burst: 0");
     ensure!(burst != good.live, "the test changes nothing: {}", good.live);
     for (restart, live, named) in [
         (&good.restart, &burst, "commandRate.burst: must be at least 1"),
