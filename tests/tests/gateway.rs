@@ -39,6 +39,7 @@ mod gateway {
     mod limits;
     mod logs;
     mod longpoll;
+    mod latecomers;
     mod lookups;
     mod memory;
     mod metrics;
