@@ -105,8 +105,14 @@ impl Admission {
             return Err(refused);
         }
         take(&places.taken, &places.capacity).ok_or(Refused::Full)?;
+        let permit =
+            Permit { places: Arc::clone(places), is_fallback: false, _counted: None, user: None };
+        // Whoever closes looks at `taken` afterwards: either this is seen there, or the closing here.
+        if places.closed.load(Ordering::SeqCst) {
+            return Err(Refused::Draining);
+        }
         places.admitted.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { places: Arc::clone(places), is_fallback: false, _counted: None, user: None })
+        Ok(permit)
     }
 
     /// Takes a place for an event stream or long-poll, or says why there is none.
@@ -147,9 +153,9 @@ impl Admission {
         self.places.fallback_capacity.store(u64::from(fallbacks), Ordering::Relaxed);
     }
 
-    /// Admits nobody any more.
+    /// Admits nobody any more. Those who hold a place are in [`Admission::taken`] from now on.
     pub(crate) fn close(&self) {
-        self.places.closed.store(true, Ordering::Relaxed);
+        self.places.closed.store(true, Ordering::SeqCst);
     }
 
     /// Whether [`Admission::close`] was called.
@@ -164,7 +170,7 @@ impl Admission {
 
     /// Connections held now, upgrades under way included.
     pub(crate) fn taken(&self) -> u64 {
-        self.places.taken.load(Ordering::Relaxed)
+        self.places.taken.load(Ordering::SeqCst)
     }
 
     /// Connections admitted since the start.
@@ -181,7 +187,7 @@ impl Admission {
 fn take(taken: &AtomicU64, capacity: &AtomicU64) -> Option<u64> {
     let capacity = capacity.load(Ordering::Relaxed);
     let one_more = |taken: u64| (taken < capacity).then_some(taken + 1);
-    taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()
+    taken.fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_more).ok()
 }
 
 impl Drop for Permit {

@@ -217,11 +217,17 @@ fn shares(loads: &[u64], count: u64) -> Vec<u64> {
 
 impl Threads {
     /// Drains every connection within `window`, waits for the last one (at most `window` plus the time a closing
-    /// handshake may take), then ends the threads.
-    pub(crate) fn drain_and_stop(self, window: Duration, reason: &'static str) {
+    /// handshake may take), then ends the threads. `is_awaited`: somebody was admitted and has not arrived here.
+    pub(crate) fn drain_and_stop(
+        self,
+        window: Duration,
+        reason: &'static str,
+        is_awaited: impl Fn() -> bool,
+    ) {
         self.hub.drain(window, reason);
         let deadline = Instant::now() + window + CLOSE_TIMEOUT;
-        while self.hub.totals().connections > 0 && Instant::now() < deadline {
+        let is_left = || self.hub.totals().connections > 0 || is_awaited();
+        while is_left() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.stop();

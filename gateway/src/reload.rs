@@ -263,6 +263,9 @@ mod tests {
         Files { config: "/f".into(), live: Some("/l".into()), listen: None, admin: None }
     }
 
+    /// The least that a live part has.
+    const LIVE: &str = "capacity: { connections: 7 }\nlog: { level: info }\n";
+
     fn texts(live: &str) -> Texts {
         let config = "name: a\nsource: { memory: {} }\n".to_owned();
         Texts { config, live: Some(live.to_owned()) }
@@ -285,10 +288,10 @@ mod tests {
 
     #[test]
     fn hashes_are_those_of_the_texts_so_that_who_wrote_them_knows_them() {
-        let live = "heartbeat: { interval: 5000 }\nnewer: 1\n";
-        let given = files().parse(&texts(live)).unwrap();
-        assert_eq!(given.live_hash, fingerprint(&[live]));
-        let other = files().parse(&texts("")).unwrap();
+        let live = format!("heartbeat: {{ interval: 5000 }}\nnewer: 1\n{LIVE}");
+        let given = files().parse(&texts(&live)).unwrap();
+        assert_eq!(given.live_hash, fingerprint(&[&live]));
+        let other = files().parse(&texts(LIVE)).unwrap();
         assert_ne!((&given.hash, &given.live_hash), (&other.hash, &other.live_hash));
         assert_eq!((given.unknown.len(), other.unknown.len()), (1, 0));
     }
@@ -297,7 +300,8 @@ mod tests {
     fn addresses_of_the_command_line_come_before_those_of_the_file() {
         let address = SocketAddr::from(([127, 0, 0, 1], 4_000));
         let files = Files { listen: Some(address), ..files() };
-        let config = files.parse(&texts("listener: { port: 81 }")).unwrap().config;
+        let live = format!("listener: {{ port: 81 }}\n{LIVE}");
+        let config = files.parse(&texts(&live)).unwrap().config;
         assert_eq!((config.listener.address, config.listener.port), (address.ip(), 4_000));
         assert_eq!(config.admin.port, 9_090);
     }
@@ -305,7 +309,7 @@ mod tests {
     #[test]
     fn what_is_reported_is_bounded_whatever_the_files_hold() {
         let given =
-            Given { unknown: vec!["ü".repeat(10_000)], ..files().parse(&texts("")).unwrap() };
+            Given { unknown: vec!["ü".repeat(10_000)], ..files().parse(&texts(LIVE)).unwrap() };
         let state = ConfigState::of(&given).with_problem(&"ü".repeat(10_000));
         assert!(state.unknown[0].len() <= LONGEST_KEY);
         assert!(state.problem.is_some_and(|problem| problem.len() <= LONGEST_PROBLEM));

@@ -178,6 +178,12 @@ impl Ledger {
         }
     }
 
+    /// Gives a WsGateway its series before anything happens to its clients: of a counter that begins with its first event,
+    /// that event is no increase.
+    pub(crate) fn known(&self, key: &Name) {
+        self.meters.enter(key);
+    }
+
     /// Notes whether clients stay where they are since some missed messages.
     pub(crate) fn halted(&self, key: &Name, is_halted: bool) {
         self.meters.halted(key, is_halted);

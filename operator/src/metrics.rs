@@ -10,7 +10,7 @@ use std::sync::Arc;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher;
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use wsgateway_crds::WsGateway;
 use wsgateway_runtime::build_info;
 use wsgateway_runtime::process::ProcessCollector;
@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     objects: IntCounterVec,
     streams: IntCounterVec,
     watches: Watches,
+    certificates: Certificates,
     leader: IntGauge,
     queue: Arc<Queue>,
 }
@@ -70,6 +71,27 @@ impl Watches {
     /// Counts a failure that has been logged before.
     pub(crate) fn count(&self, kind: &str) {
         self.0.with_label_values(&[kind]).inc();
+    }
+}
+
+/// When the operator's own certificates expire. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificates(IntGaugeVec);
+
+impl Certificates {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let options = Opts::new(
+            "wsgateway_operator_certificate_expiry_timestamp_seconds",
+            "When the certificate expires that this operator serves, in Unix time.",
+        );
+        let gauge = IntGaugeVec::new(options, &["certificate"])?;
+        registry.register(Box::new(gauge.clone()))?;
+        Ok(Self(gauge))
+    }
+
+    /// Notes when the certificate of the metrics for autoscalers expires (Unix time, s).
+    pub(crate) fn of_metrics_api(&self, expires: i64) {
+        self.0.with_label_values(&["metrics_api"]).set(expires);
     }
 }
 
@@ -121,6 +143,7 @@ impl Metrics {
             )?,
             streams: counter("streams_total", "Changes of JetStream streams.", &["action"])?,
             watches: Watches::new(registry)?,
+            certificates: Certificates::new(registry)?,
             leader: gauge("leader", "1 while this process holds the Lease, or needs none.")?,
             queue: Arc::new(Queue::new(gauge(
                 "reconciles_running",
@@ -129,6 +152,11 @@ impl Metrics {
         };
         for outcome in ["ok", "not_ready", "error"] {
             metrics.reconciles.with_label_values(&[outcome]);
+        }
+        for kind in Kind::BUILT_IN.into_iter().chain(Kind::OPTIONAL) {
+            for deed in [Deed::Applied, Deed::Pruned] {
+                metrics.objects.with_label_values(&[kind.as_str(), deed.action()]);
+            }
         }
         for deed in
             [Deed::StreamCreated, Deed::StreamUpdated, Deed::StreamDeleted, Deed::StreamReleased]
@@ -169,6 +197,10 @@ impl Metrics {
 
     pub(crate) fn watches(&self) -> &Watches {
         &self.watches
+    }
+
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     pub(crate) fn queue(&self) -> &Arc<Queue> {

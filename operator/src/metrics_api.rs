@@ -34,6 +34,7 @@ use crate::cli::MetricsApiOptions;
 use crate::context::Context;
 use crate::election::Lead;
 use crate::fleet::{Aged, Pods};
+use crate::metrics::Certificates;
 use access::{Access, Question};
 use answer::{Known, NoValues};
 use front::User;
@@ -68,6 +69,7 @@ struct Given {
     fenced: Client,
     lead: Lead,
     pods: Arc<Pods>,
+    certificates: Certificates,
     /// Between two questions to a pod.
     poll: Duration,
     /// Says who serves the group.
@@ -104,6 +106,7 @@ impl MetricsApi {
             fenced: context.client.clone(),
             lead: context.lead.clone(),
             pods: Arc::clone(&context.pods),
+            certificates: context.metrics.certificates().clone(),
             poll: Duration::from_secs(context.options.poll_seconds.get().into()),
             registered,
         };

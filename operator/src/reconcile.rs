@@ -155,6 +155,7 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
         wanted: written
             .and_then(|applied| applied.wanted)
             .unwrap_or_else(|| valid.effective_replicas()),
+        bounds: valid.autoscaling.as_ref().map(|bounds| (bounds.min, bounds.max)),
         rollout,
         moves: written.and_then(|applied| applied.moves.clone()),
         contract: written.and_then(|applied| applied.contract.clone()),

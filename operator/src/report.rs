@@ -38,6 +38,8 @@ pub(crate) struct Look<'a> {
     pub(crate) deployment: Option<Arc<Deployment>>,
     /// Pods wanted.
     pub(crate) wanted: i32,
+    /// The fewest and the most pods that the autoscaler may choose, if there is one.
+    pub(crate) bounds: Option<(i32, i32)>,
     /// How far the pods are replaced.
     pub(crate) rollout: Stage,
     /// How clients are moved while none is.
@@ -252,7 +254,8 @@ pub(crate) async fn tell(
         ..Findings::of(gateway)
     };
     let findings = conclude(findings, &facts, &scaler, outcomes, is_known);
-    let found = Found { wanted: look.wanted, rollout: look.rollout, moves: stage };
+    let Look { wanted, bounds, rollout, .. } = look;
+    let found = Found { wanted, bounds, rollout, moves: stage };
     report(gateway, (&findings, found), now, context).await
 }
 
@@ -281,6 +284,7 @@ async fn report(
     let status = status::compute(findings, previous, now, pace);
     let key = Name::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any());
     context.fared.enter(&key, found, &status, findings.stream_status.as_ref());
+    context.ledger.known(&key);
     if previous != Some(&status) {
         status::write(&context.client, gateway, &status).await?;
         for transition in status::transitions(previous, &status, findings) {

@@ -60,6 +60,7 @@ pub(crate) async fn stand_still(
     let look = Look {
         deployment,
         wanted,
+        bounds: None,
         rollout: Stage::Settled,
         moves: None,
         contract: None,

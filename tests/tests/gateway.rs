@@ -41,6 +41,7 @@ mod gateway {
     mod faults;
     mod front;
     mod hostile;
+    mod latecomers;
     mod limits;
     mod logs;
     mod longpoll;

@@ -98,11 +98,12 @@ const full: Row = {
     },
     {
       title: 'Pods: wanted and serving',
-      answers: 'Has the autoscaler asked for more pods, and are they there? Wanted above serving for long means no node has room, or pods do not start.',
+      answers: 'Has the autoscaler asked for more pods, and are they there? Wanted above serving for long means no node has room, or pods do not start; wanted at the most means that the autoscaler cannot add any.',
       kind: 'time',
       queries: [
         [`max by (${BY}) (wsgateway_operator_gateway_replicas_wanted{${CHOSEN}})`, '{{gateway}}: wanted'],
         [`max by (${BY}) (wsgateway_operator_gateway_replicas_serving{${CHOSEN}})`, '{{gateway}}: serving'],
+        [`max by (${BY}) (wsgateway_operator_gateway_replicas_max{${CHOSEN}})`, '{{gateway}}: most'],
       ],
       decimals: 0,
     },

@@ -234,6 +234,16 @@ const api: Row = {
       ],
     },
     {
+      title: 'Certificates',
+      answers: 'For how long is the certificate of the metrics for autoscalers valid? The operator renews its own 120 days before its end. See the runbook: WsGatewayCertificateExpires.',
+      kind: 'time',
+      queries: [[`min by (pod, certificate) (wsgateway_operator_certificate_expiry_timestamp_seconds{${OPERATORS}}) - time()`, '{{pod}}: {{certificate}}']],
+      unit: 's',
+      min: 0,
+      steps: [[null, 'red'], [14 * 86_400, 'green']],
+      nothing: 'No certificate is served',
+    },
+    {
       title: 'Leader over time',
       answers: 'Did the lead change, and was there a time without a leader?',
       kind: 'states',

@@ -41,7 +41,7 @@ const now: Row = {
     },
     {
       title: 'Messages kept',
-      answers: 'How many messages does the stream keep? They are what clients can resume from.',
+      answers: 'How many messages did the stream keep when the operator last asked NATS, at most five minutes ago? They are what clients can resume from.',
       kind: 'stat',
       queries: [[`sum(max by (${BY}) (wsgateway_operator_gateway_stream_messages{${CHOSEN}}))`, 'messages']],
     },
@@ -88,10 +88,10 @@ const source: Row = {
     },
     {
       title: 'Position of the pods',
-      answers: 'How far is each pod from the newest message that the operator saw in the stream? Up to a poll of the operator, pods are ahead of it.',
+      answers: 'How far are the pods from the newest message? That is what pods have read and what NATS says is still waiting for them, so it is of this moment.',
       kind: 'time',
       queries: [
-        [`max by (${BY}) (wsgateway_operator_gateway_stream_last_sequence{${CHOSEN}})`, '{{gateway}}: newest in the stream'],
+        [`max by (${BY}) (wsgateway_source_last_sequence{${CHOSEN}} + wsgateway_source_lag_messages{${CHOSEN}})`, '{{gateway}}: newest in the stream'],
         [`min by (${BY}) (wsgateway_source_last_sequence{${CHOSEN}})`, '{{gateway}}: hindmost pod'],
         [`max by (${BY}) (wsgateway_source_last_sequence{${CHOSEN}})`, '{{gateway}}: foremost pod'],
       ],
@@ -134,7 +134,7 @@ const kept: Row = {
     },
     {
       title: 'Bytes in the stream',
-      answers: 'Does the stream come near stream.maxBytes?',
+      answers: 'Does the stream come near stream.maxBytes? As of when the operator last asked NATS, at most five minutes ago.',
       kind: 'time',
       queries: [[`max by (${BY}) (wsgateway_operator_gateway_stream_bytes{${CHOSEN}})`, '{{namespace}}/{{gateway}}']],
       unit: 'bytes',

@@ -1,7 +1,7 @@
 /** Faults, each with the alerts that it has to fire. */
 import type { Crowd, Publisher } from './crowd.ts';
 import { deaf } from './crowd.ts';
-import { gatewayPods, kubectl, limitFiles, limitMemory, NAMESPACE, nudge, operatorPods, signal, starve, SYSTEM } from './host.ts';
+import { expiring, gatewayPods, kubectl, limitFiles, limitMemory, NAMESPACE, nudge, operatorPods, signal, starve, SYSTEM } from './host.ts';
 import type { Prometheus } from './prometheus.ts';
 
 export interface World {
@@ -44,7 +44,7 @@ const ALWAYS = 120;
 export const FAULTS: readonly Fault[] = [
   {
     name: 'more clients come than the pods admit, and the autoscaler is at its maximum',
-    fires: ['WsGatewayPodsFull (warning)', ...BOTH('WsGatewayRefusesClients')],
+    fires: ['WsGatewayPodsFull (warning)', 'WsGatewayAtMaximum (warning)', ...BOTH('WsGatewayRefusesClients')],
     within: 150,
     async cause({ odin }) {
       odin.size(400);
@@ -160,6 +160,28 @@ export const FAULTS: readonly Fault[] = [
         stop();
         await applied(text);
       };
+    },
+  },
+  {
+    name: 'a certificate of the operator that ends in five days and cannot be renewed',
+    fires: ['WsGatewayCertificateExpires (warning)'],
+    within: 120,
+    async cause() {
+      const name = 'wsgateway-operator-metrics-api';
+      const again = () => kubectl('-n', SYSTEM, 'delete', 'secret', name, '--ignore-not-found');
+      const { key, certificate } = await expiring(`${name}.${SYSTEM}.svc`, 5);
+      await again();
+      await applied(
+        JSON.stringify({
+          apiVersion: 'v1',
+          kind: 'Secret',
+          type: 'kubernetes.io/tls',
+          metadata: { name, namespace: SYSTEM },
+          immutable: true,
+          stringData: { 'tls.crt': certificate, 'tls.key': key, 'ca.crt': certificate },
+        }),
+      );
+      return again;
     },
   },
   {

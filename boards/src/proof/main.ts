@@ -14,16 +14,11 @@ import { Crowd, Publisher } from './crowd.ts';
 import { FAULTS, type Fault, type World } from './faults.ts';
 import { kubectl, type Logged, Logs, NAMESPACE, nudge, operatorPods, gatewayPods, service, SYSTEM } from './host.ts';
 import { Prometheus, type Series } from './prometheus.ts';
+import { type Fired, missing, status } from './verdict.ts';
 
 /** All durations of rules are divided by this. */
 const FACTOR = 30;
 const STEP = 2;
-
-export interface Fired {
-  readonly alert: string;
-  readonly fault: string;
-  readonly seconds: number;
-}
 
 export interface Results {
   readonly factor: number;
@@ -159,7 +154,8 @@ function sample(entries: readonly Logged[]): Logged[] {
 async function main(): Promise<number> {
   const [out = '', flag, word] = process.argv.slice(2);
   const cap = Number(process.env['WITHIN'] ?? Number.POSITIVE_INFINITY);
-  const faults = FAULTS.map((fault) => ({ ...fault, within: Math.min(cap, fault.within) })).filter(({ name }) => flag !== '--only' || new RegExp(word ?? '').test(name));
+  const isPartial = flag === '--only';
+  const faults = FAULTS.map((fault) => ({ ...fault, within: Math.min(cap, fault.within) })).filter(({ name }) => !isPartial || new RegExp(word ?? '').test(name));
   const start = now();
   const logs = new Logs([NAMESPACE, SYSTEM]);
   logs.start();
@@ -180,11 +176,13 @@ async function main(): Promise<number> {
   await sleep(30_000);
   const fired: Fired[] = [];
   const at: { name: string; at: number }[] = [];
+  let failed = 0;
   for (const fault of faults) {
     at.push({ name: fault.name, at: now() });
     try {
       await run(fault, world, fired);
     } catch (error) {
+      failed += 1;
       say(`    FAILED: ${String(error)}`);
     }
     await quiet(fault, prometheus);
@@ -192,7 +190,7 @@ async function main(): Promise<number> {
   await sleep(15_000);
   const end = now();
   const wanted = rules().flatMap(({ alert, labels }) => (alert ? [`${alert} (${labels?.['severity']})`] : []));
-  const never = wanted.filter((alert) => !fired.some((one) => one.alert === alert));
+  const never = missing(wanted, faults, isPartial, fired);
   const results: Results = { factor: FACTOR, start, end, fired, never, faults: at, panels: await panels(prometheus, start, end), logs: logs.entries };
   mkdirSync(dirname(out), { recursive: true });
   writeFileSync(out, JSON.stringify(results));
@@ -207,7 +205,7 @@ async function main(): Promise<number> {
   odin.size(0);
   thor.size(0);
   logs.stop();
-  return never.length + bare.length > 0 && flag !== '--only' ? 1 : 0;
+  return status({ faults: faults.length, isPartial, never: never.length, failed, bare: bare.length });
 }
 
 process.exit(await main().catch((error: unknown) => {

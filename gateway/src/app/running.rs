@@ -106,7 +106,10 @@ impl Running {
     pub fn shutdown(mut self) {
         if let Some(parts) = self.parts.take() {
             let window = self.controls.drain(self.hub.totals().connections);
-            parts.stop(|threads| threads.drain_and_stop(window, "restart"));
+            // Who has been admitted is on the way to its shard, perhaps with its answer: it hears where to go, too.
+            let admission = parts.admission.clone();
+            let is_awaited = move || admission.taken() > 0;
+            parts.stop(|threads| threads.drain_and_stop(window, "restart", is_awaited));
         }
     }
 

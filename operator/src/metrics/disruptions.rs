@@ -66,6 +66,25 @@ impl Meters {
         Ok(meters)
     }
 
+    /// Gives a WsGateway its series, at 0, unless it is one too many.
+    pub(crate) fn enter(&self, key: &Name) {
+        let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
+        {
+            let mut named = self.lock();
+            if named.contains(key) || named.len() >= MOST {
+                return;
+            }
+            named.insert(key.clone());
+        }
+        self.halted.with_label_values(&[namespace, name]).set(0);
+        for kind in KINDS.map(label) {
+            self.begun.with_label_values(&[namespace, name, kind]);
+            for outcome in OUTCOMES {
+                self.clients.with_label_values(&[namespace, name, kind, outcome]);
+            }
+        }
+    }
+
     /// Counts the first client that is moved for something.
     pub(crate) fn begun(&self, key: &Name, kind: DisruptionKind) {
         let [namespace, name] = &self.labels(key);
@@ -186,6 +205,28 @@ mod tests {
         assert_eq!((series(&told, "odin"), series(&told, "thor")), (0, 17), "{told}");
         meters.halted(&one, false);
         assert_eq!(series(&text(&registry), "odin"), 0, "that nothing happens is no series");
+    }
+
+    #[test]
+    fn the_first_event_of_a_wsgateway_is_an_increase() {
+        let registry = Registry::new();
+        let meters = Meters::new(&registry).unwrap();
+        let key = Name::new("trading", "odin");
+        meters.enter(&key);
+        let told = text(&registry);
+        let zeroes = told.lines().filter(|line| line.contains("odin") && line.ends_with(" 0"));
+        assert_eq!(zeroes.count(), 13, "disruptions, clients by outcome, halted: {told}");
+        assert!(!told.contains("away_p99_seconds{"), "nobody was away: {told}");
+        meters.begun(&key, DisruptionKind::Rollout);
+        // Again, as each reconciliation does.
+        meters.enter(&key);
+        let begun = r#"disruptions_total{gateway="odin",kind="rollout",namespace="trading"} 1"#;
+        assert!(text(&registry).contains(begun));
+        meters.forget(&key);
+        assert!(!text(&registry).contains("odin"));
+        (0..MOST + 50).for_each(|number| meters.enter(&Name::new("a", &format!("b-{number}"))));
+        let halted = text(&registry).lines().filter(|line| line.contains("halted{")).count();
+        assert_eq!(halted, MOST);
     }
 
     #[test]

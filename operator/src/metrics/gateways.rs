@@ -51,6 +51,10 @@ shapes! {
     CONDITION: "gateway_condition", &["namespace", "gateway", "condition"],
         "1 while a condition of the WsGateway is True, 0 otherwise.";
     WANTED: "gateway_replicas_wanted", KEY, "Pods that the WsGateway is to have now.";
+    LEAST: "gateway_replicas_min", KEY,
+        "Fewest pods that the autoscaler may choose at this time; only with autoscaling.";
+    LARGEST: "gateway_replicas_max", KEY,
+        "Most pods that the autoscaler may choose; only with autoscaling.";
     SERVING: "gateway_replicas_serving", KEY, "Pods that take clients.";
     PODS: "gateway_pods", &["namespace", "gateway", "state"], "Pods by what they do for clients.";
     CONNECTIONS: "gateway_connections", KEY, "Connections of all pods that answered.";
@@ -71,6 +75,8 @@ shapes! {
 pub(crate) struct Found {
     /// Pods wanted.
     pub(crate) wanted: i32,
+    /// The fewest and the most pods that the autoscaler may choose, if there is one.
+    pub(crate) bounds: Option<(i32, i32)>,
     pub(crate) rollout: rollout::Stage,
     pub(crate) moves: moves::Stage,
 }
@@ -208,6 +214,10 @@ impl Page {
             }
         }
         self.add(&WANTED, &key, entry.found.wanted.into());
+        if let Some((least, most)) = entry.found.bounds {
+            self.add(&LEAST, &key, least.into());
+            self.add(&LARGEST, &key, most.into());
+        }
         self.add(&SERVING, &key, pods.iter().filter(|pod| pod.takes_clients()).count() as f64);
         for (state, word) in STATES {
             let count = pods.iter().filter(|pod| pod.view.ended.is_none() && pod.state() == state);

@@ -39,7 +39,7 @@ impl Rig {
             ..WsGatewayStatus::default()
         };
         let halted = moves::Stage::Halted(wsgateway_crds::DisruptionKind::ScaleDown);
-        let found = Found { wanted: 3, moves: halted, ..Found::default() };
+        let found = Found { wanted: 3, bounds: Some((2, 5)), moves: halted, ..Found::default() };
         self.known.enter(&Name::new("trading", name), found, &status, stream);
     }
 }
@@ -67,6 +67,8 @@ fn a_wsgateway_has_its_series_until_it_is_deleted() {
     for line in [
         r#"gateway_condition{condition="Ready",gateway="odin",namespace="trading"} 1"#,
         r#"gateway_replicas_wanted{gateway="odin",namespace="trading"} 3"#,
+        r#"gateway_replicas_min{gateway="odin",namespace="trading"} 2"#,
+        r#"gateway_replicas_max{gateway="odin",namespace="trading"} 5"#,
         r#"gateway_pods{gateway="odin",namespace="trading",state="serving"} 0"#,
         r#"gateway_stream_last_sequence{gateway="odin",namespace="trading"} 9"#,
         r#"gateway_plan{gateway="odin",namespace="trading",plan="moves",result="halted"} 1"#,

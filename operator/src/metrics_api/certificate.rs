@@ -53,6 +53,17 @@ impl Certificate {
         is_valid(&self.certificate, now, LEFT)
             && names(&self.certificate).iter().any(|name| name == host)
     }
+
+    /// Whether it can be used at this moment.
+    pub(super) fn is_usable(&self, now: Timestamp) -> bool {
+        is_valid(&self.certificate, now, Duration::ZERO)
+    }
+
+    /// When it expires (Unix time, s), if it is a certificate.
+    pub(super) fn expires(&self) -> Option<i64> {
+        let pem = first(&self.certificate)?;
+        Some(pem.parse_x509().ok()?.validity().not_after.timestamp())
+    }
 }
 
 /// Whether a certificate is valid now and for so long.
@@ -107,6 +118,8 @@ mod tests {
         assert!(!made.is_good(HOST, day(246)) && !made.is_good(HOST, day(400)));
         assert!(!made.is_good("elsewhere.svc", day(0)));
         assert!(!made.is_good(HOST, day(-2)), "not yet");
+        assert!(made.is_usable(day(364)) && !made.is_usable(day(366)));
+        assert_eq!(made.expires(), Some(day(365).as_second()));
         let der = first(&made.certificate).unwrap().contents;
         assert_eq!(common_name(&der).as_deref(), Some(HOST));
     }
@@ -137,6 +150,7 @@ mod tests {
                 trusted: String::new(),
             };
             assert!(!odd.is_good(HOST, day(0)), "{certificate}");
+            assert!(!odd.is_usable(day(0)) && odd.expires().is_none());
             assert!(Certificate::make(HOST, Some(&odd), day(0)).is_ok());
         }
         assert_eq!(common_name(b"no DER"), None);

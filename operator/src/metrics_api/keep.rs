@@ -65,6 +65,9 @@ async fn look(
     let now = (certificate, front);
     if current.as_ref() != Some(&now) {
         terms.send_replace(Some(Terms::new(&now.0, &now.1)?));
+        if let Some(expires) = now.0.expires() {
+            given.certificates.of_metrics_api(expires);
+        }
         *current = Some(now.clone());
     }
     let owner = owner(given).await?;
@@ -99,17 +102,41 @@ async fn certificate(service: &Service, given: &Given) -> Result<Certificate, St
         // An old one is better than none until the leader has renewed it.
         return stored.ok_or_else(|| "the leading operator makes the certificate".to_owned());
     }
-    let made = Certificate::make(&service.host(), stored.as_ref(), now)
-        .map_err(|error| error.to_string())?;
-    let version = found.as_ref().and_then(Secret::resource_version);
-    let secret = write(name, &made, version);
+    match renew(&secrets, (found.as_ref(), stored.as_ref()), service, given, now).await {
+        // Of one that cannot be renewed the rest is served: its metric and an alert say how much that is.
+        Err(error) => match stored.filter(|stored| stored.is_usable(now)) {
+            Some(stored) => {
+                tracing::warn!(
+                    error,
+                    "the certificate for the metrics of autoscalers is not renewed"
+                );
+                Ok(stored)
+            }
+            None => Err(error),
+        },
+        made => made,
+    }
+}
+
+/// Makes a new certificate and writes it into the Secret.
+async fn renew(
+    secrets: &Api<Secret>,
+    (found, stored): (Option<&Secret>, Option<&Certificate>),
+    service: &Service,
+    given: &Given,
+    now: Timestamp,
+) -> Result<Certificate, String> {
+    let name = given.options.metrics_api_secret.as_str();
+    let made =
+        Certificate::make(&service.host(), stored, now).map_err(|error| error.to_string())?;
+    let secret = write(name, &made, found.and_then(Secret::resource_version));
     let parameters = PostParams::default();
     let written = match found {
         None => secrets.create(&parameters, &secret).await,
         // With the version: another leader's must not be lost.
         Some(_) => secrets.replace(name, &parameters, &secret).await,
     };
-    written.map_err(|error| failed(&error))?;
+    written.map_err(|error| format!("Secret {}/{name}: {error}", given.home))?;
     tracing::info!(name, "a new certificate for the metrics of autoscalers");
     Ok(made)
 }

@@ -227,12 +227,15 @@ async fn what_cannot_be_taken_up_is_named_and_changes_nothing() -> Result<()> {
     let rate = "perSecond: 10\n  burst: 100";
     let burst = good.live.replace(rate, "perSecond: 10\n  burst: 0");
     ensure!(burst != good.live, "the test changes nothing: {}", good.live);
+    let cut = good.live.split("log:").next().unwrap_or_default().to_owned();
     for (restart, live, named) in [
         (&good.restart, &burst, "commandRate.burst: must be at least 1"),
         (&good.restart, &"heartbeat: [".to_owned(), ""),
         (&moved.restart, &moved.live, "channels.stripPrefix"),
         (&good.restart, &format!("{}source: {{ memory: {{}} }}\n", moved.live), "source"),
         (&"name: a\n".to_owned(), &moved.live, "missing field `source`"),
+        (&good.restart, &String::new(), "capacity.connections: missing in the live part"),
+        (&good.restart, &cut, "log.level: missing in the live part"),
     ] {
         let problem = watched.refused(restart, live).await?;
         assert!(problem.contains(named), "{named} is not in {problem}");
@@ -243,7 +246,7 @@ async fn what_cannot_be_taken_up_is_named_and_changes_nothing() -> Result<()> {
         assert_eq!(logged.await?["problem"], json!(problem));
     }
     let refusals = watched.metric("wsgateway_config_reloads_total{outcome=\"refused\"}").await?;
-    assert_eq!(refusals, 5, "one for each change, however often it was looked at");
+    assert_eq!(refusals, 7, "one for each change, however often it was looked at");
 
     watched.write(&good.restart, &good.live)?;
     wait_until(SOON, "no problem any more", async || {
@@ -291,10 +294,19 @@ async fn keys_of_another_version_are_named_and_keep_nobody_from_the_rest() -> Re
     let source = watched.config.source.clone();
     let bare = GatewayConfig::new("a/b", source).parts()?.restart;
     let older = scratch.write("older.yaml", bare)?;
-    let older_live = scratch.write("older-live.yaml", "capacity: { connections: 7 }\n")?;
+    let older_live =
+        scratch.write("older-live.yaml", "capacity: { connections: 7 }\nlog: { level: info }\n")?;
     let process = Process::start_with_files(&older, Some(&older_live)).await?;
     let status = http::get(process.admin_addr, "/status").await?.json()?;
     assert_eq!((&status["capacity"], &status["unknownKeys"]), (&json!(7), &json!([])), "{status}");
+
+    // One that has nothing of what was specified starts no pod with defaults.
+    let empty = scratch.write("empty-live.yaml", "")?;
+    let error = match Process::start_with_files(&older, Some(&empty)).await {
+        Ok(_) => anyhow::bail!("it started with the defaults"),
+        Err(error) => format!("{error:#}"),
+    };
+    ensure!(error.contains("capacity.connections: missing in the live part"), "{error}");
     Ok(())
 }
 

@@ -149,6 +149,16 @@ async fn the_autoscaler_follows_real_connections_up_and_down_with_the_rights_of_
     world.create(&json!({ "spec": { "replicas": 1, "autoscaling": autoscaling } })).await?;
     let registered = available(&world.client).await?;
     assert_eq!(registered.owner_references()[0].name, role, "it would outlive the chart");
+    let metrics = world.admin("/metrics").await?;
+    let expires = metrics.lines().find_map(|line| {
+        let value = line.strip_prefix(
+            "wsgateway_operator_certificate_expiry_timestamp_seconds{certificate=\"metrics_api\"} ",
+        )?;
+        value.parse::<i64>().ok()
+    });
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs() as i64;
+    let days = expires.context("when its certificate expires")?.saturating_sub(now) / 86_400;
+    assert!((364..=365).contains(&days), "{days} days");
 
     let mut kubelet = Kubelet::default();
     kubelet.sync(&world).await?;

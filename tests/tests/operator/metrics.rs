@@ -6,13 +6,11 @@ use serde_json::json;
 
 use crate::world::{ODIN, SOON, World};
 
-/// For these clients have to move, or the operator to trace, which is tested where they do.
-const ABSENT: [&str; 5] = [
-    "wsgateway_operator_disruptions_total",
-    "wsgateway_operator_disruption_clients_total",
+/// For these clients have to move, or the operator to trace or to serve autoscalers, which is tested where they do.
+const ABSENT: [&str; 3] = [
     "wsgateway_operator_disruption_away_p99_seconds",
-    "wsgateway_operator_disruption_halted",
     "wsgateway_operator_trace_spans_total",
+    "wsgateway_operator_certificate_expiry_timestamp_seconds",
 ];
 
 async fn page(world: &World) -> Result<Exposition> {
@@ -37,6 +35,7 @@ async fn every_metric_is_documented_and_those_of_a_wsgateway_end_with_it() -> Re
             "stream": { "name": "THOR", "subjects": ["thor.>"] },
             "nats": { "credentials": { "name": "none", "key": "a" } },
             "channels": { "stripPrefix": "", "rules": null },
+            "autoscaling": { "minReplicas": 2, "maxReplicas": 5 },
         },
     });
     world.create(&broken).await?;
@@ -54,6 +53,13 @@ async fn every_metric_is_documented_and_those_of_a_wsgateway_end_with_it() -> Re
     assert_eq!(value(&format!("gateway_condition{{condition=\"Ready\",{key}}}"))?, 1.0);
     assert_eq!(value(&format!("gateway_replicas_wanted{{{key}}}"))?, 1.0);
     assert_eq!(value(&format!("gateway_plan{{{key},plan=\"rollout\",result=\"settled\"}}"))?, 1.0);
+    let moved = format!(
+        "disruption_clients_total{{gateway=\"{ODIN}\",kind=\"rollout\",namespace=\"{}\",outcome=\"gap\"}}",
+        world.namespace
+    );
+    assert_eq!(value(&moved)?, 0.0, "the first one that misses messages is an increase");
+    let thor = key.replace(ODIN, "thor");
+    assert_eq!(value(&format!("gateway_replicas_max{{{thor}}}"))?, 5.0);
     assert_eq!(value("leader")?, 1.0);
     let created = "api_requests_total{code=\"201\",resource=\"deployments\",verb=\"patch\"}";
     ensure!(value(created)? >= 1.0, "no Deployment was created");

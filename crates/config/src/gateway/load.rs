@@ -7,6 +7,10 @@ use crate::yaml::Tree;
 /// Keys that may be unknown before the file is taken for something else.
 const MOST_UNKNOWN: usize = 32;
 
+/// What every operator that writes a live part has written into it: the limit whose default would be another pod, and the end
+/// of the file.
+const ALWAYS_LIVE: [&str; 2] = ["capacity.connections", "log.level"];
+
 /// A configuration as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
@@ -21,12 +25,13 @@ impl GatewayConfig {
     /// the live part, which is put over the first.
     ///
     /// # Errors
-    /// [`ConfigError`] with the path of a field that cannot work. A key that is unknown is none: an operator that is newer
-    /// or older than the gateway writes some.
+    /// [`ConfigError`] with the path of a field that cannot work. A key that is unknown is none, nor one that is missing: an
+    /// operator that is newer or older than the gateway writes others. A live part without those that every operator writes is
+    /// empty, cut off or something else, and would put defaults in the place of what was specified.
     pub fn load(file: &str, live: Option<&str>) -> Result<Loaded, ConfigError> {
         let mut tree = Tree::parse(file)?;
         if let Some(live) = live {
-            tree.put_over(Tree::parse(live)?);
+            tree.put_over(live_part(live)?);
         }
         let (config, unknown): (Self, _) = tree.read_known(MOST_UNKNOWN)?;
         config.check()?;
@@ -34,17 +39,33 @@ impl GatewayConfig {
     }
 }
 
+fn live_part(text: &str) -> Result<Tree, ConfigError> {
+    let tree = Tree::parse(text)?;
+    match ALWAYS_LIVE.into_iter().find(|path| !tree.has(path)) {
+        Some(path) => Err(ConfigError::Shape {
+            path: path.to_owned(),
+            message: "missing in the live part: that file is empty, cut off or something else"
+                .to_owned(),
+        }),
+        None => Ok(tree),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Millis;
+    use crate::{LogLevel, MemorySource, Millis, Source};
 
+    /// The least that a live part has.
+    const LIVE: &str = "capacity: { connections: 7 }\nlog: { level: warn }\n";
     const FILE: &str = "name: a\nsource: { memory: {} }\nchannels: { stripPrefix: 'a.' }\n";
 
     #[test]
     fn the_live_part_is_put_over_the_restart_part_field_by_field() {
-        let live = "channels: { rules: [{ match: '>' }] }\nheartbeat: { interval: 7000 }\n";
-        let Loaded { config, unknown } = GatewayConfig::load(FILE, Some(live)).unwrap();
+        let live = format!(
+            "channels: {{ rules: [{{ match: '>' }}] }}\nheartbeat: {{ interval: 7000 }}\n{LIVE}"
+        );
+        let Loaded { config, unknown } = GatewayConfig::load(FILE, Some(&live)).unwrap();
         assert_eq!(
             (&*config.channels.strip_prefix, config.channels.rules.len()),
             ("a.", 1),
@@ -55,22 +76,46 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_live_part_leaves_every_default() {
-        for live in ["", "# nothing\n", "{}\n", "null\n"] {
-            let loaded = GatewayConfig::load(FILE, Some(live)).unwrap();
-            assert_eq!(loaded, GatewayConfig::load(FILE, None).unwrap(), "{live:?}");
+    fn a_live_part_that_is_empty_or_of_something_else_is_refused() {
+        let others = ["kind: Service\nspec: {}\n", "[]", "words", FILE, "capacity: 7\n"];
+        for live in ["", "# nothing\n", "{}\n", "null\n"].into_iter().chain(others) {
+            let error = GatewayConfig::load(FILE, Some(live)).unwrap_err().to_string();
+            assert!(error.starts_with("capacity.connections: missing in the live"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_live_part_that_is_cut_off_anywhere_is_refused() {
+        let source = Source::Memory(MemorySource::default());
+        let parts = GatewayConfig::new("a", source).parts().unwrap();
+        let whole = parts.live.trim_end();
+        assert!(GatewayConfig::load(&parts.restart, Some(whole)).is_ok());
+        for end in 0..whole.len() {
+            let cut = whole.get(..end).unwrap();
+            assert!(GatewayConfig::load(&parts.restart, Some(cut)).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn keys_that_an_older_operator_does_not_know_have_their_defaults() {
+        let Loaded { config, unknown } = GatewayConfig::load(FILE, Some(LIVE)).unwrap();
+        assert_eq!((config.capacity.connections, config.log.level), (7, LogLevel::Warn));
+        assert_eq!((config.heartbeat, unknown.len()), (crate::Heartbeat::default(), 0));
     }
 
     #[test]
     fn keys_of_a_newer_operator_are_reported_with_their_path_and_left_out() {
         let file = format!("{FILE}listener: {{ prot: 1, port: 81 }}\nshiny: {{ new: [1, 2] }}\n");
-        let live = "channels: { rules: [{ match: '>', colour: red }, { match: 'b' }] }\n";
+        let live = format!(
+            "channels: {{ rules: [{{ match: '>', colour: red }}, {{ match: b }}] }}\n{LIVE}"
+        );
         // The second rule is hidden by the first: what is wrong besides is still an error.
-        let error = GatewayConfig::load(&file, Some(live)).unwrap_err().to_string();
+        let error = GatewayConfig::load(&file, Some(&live)).unwrap_err().to_string();
         assert!(error.starts_with("channels.rules[1].match: "), "{error}");
-        let live = "channels: { rules: [{ match: 'b', colour: red }, { match: '>' }] }\n";
-        let Loaded { config, unknown } = GatewayConfig::load(&file, Some(live)).unwrap();
+        let live = format!(
+            "channels: {{ rules: [{{ match: b, colour: red }}, {{ match: '>' }}] }}\n{LIVE}"
+        );
+        let Loaded { config, unknown } = GatewayConfig::load(&file, Some(&live)).unwrap();
         assert_eq!((config.listener.port, config.channels.rules.len()), (81, 2));
         let paths = ["channels.rules[0].colour: ", "listener.prot: ", "shiny: "];
         assert_eq!(unknown.len(), 3, "{unknown:?}");

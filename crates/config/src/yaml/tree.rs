@@ -47,6 +47,12 @@ impl Tree {
         }
     }
 
+    /// Whether it has a field, given by its path.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        let found = path.split('.').try_fold(&self.0, |value, key| value.as_mapping()?.get(key));
+        found.is_some_and(|value| !value.is_null())
+    }
+
     /// The value of a type that refuses unknown keys. Up to `most` of these are left out, each reported with its path.
     pub(crate) fn read_known<T: DeserializeOwned>(
         mut self,
