@@ -98,6 +98,8 @@ pub const VERSION: &str = "v1alpha1";
     .message("capacity.outboxPerConnection must be at least three times stream.maxMessageSize, or two large \
               messages in a row could close a client that reads well: raise it (a pod's memory follows, for a tenth of its connections) \
               or lower stream.maxMessageSize"),
+    validation = Rule::new("self.capacity.connectionsPerUser == 0 || has(self.auth)")
+    .message("capacity.connectionsPerUser needs auth: without tokens nobody knows who a client is"),
     validation = Rule::new("!has(self.tracing) || !has(self.redis)")
     .message("tracing follows headers of NATS messages, and Redis carries none: leave tracing out"),
     validation = Rule::new(

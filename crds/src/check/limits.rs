@@ -21,6 +21,11 @@ pub(super) fn limits(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidLimits {
         "must be 100ms to 1m: without any a client is closed for one burst, and for longer breaks raise \
          capacity.outboxPerConnection",
     );
+    errors.ensure(
+        spec.capacity.connections_per_user == 0 || spec.auth.is_some(),
+        "spec.capacity.connectionsPerUser",
+        "needs auth: without tokens nobody knows who a client is",
+    );
     ValidLimits {
         connections_per_user: errors.number(
             "spec.capacity.connectionsPerUser",
