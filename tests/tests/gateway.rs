@@ -22,6 +22,7 @@ mod gateway {
     // The suites, by topic.
     mod access;
     mod auth;
+    mod auth_jwks;
     mod auth_leaks;
     mod auth_refresh;
     mod batches;
