@@ -126,13 +126,7 @@ pub(crate) fn start_with(
     let shards = shard_count(&config, resources::whole_cpus());
     let (registry, readiness) = (Registry::new(), Readiness::new());
     let authentication = Authentication::new(&config, &registry)?;
-    let recipe = Recipe {
-        adapt,
-        shards,
-        pod: options.pod.clone(),
-        boot: fastrand::u32(..),
-        authentication: authentication.clone(),
-    };
+    let recipe = Recipe::new(adapt, shards, &options.pod, &authentication);
     let (settings, handler) = recipe.settings(&config);
     let (past, desk) = past(&config);
     let (hub, threads) = hub::start((&settings, handler), shards, &past, &readiness)?;
@@ -172,9 +166,8 @@ pub(crate) fn start_with(
     let tell = statistics::run(Arc::clone(&site), stop_http.clone());
     let shedding = site.shedding.clone();
     let shed = shed::run(shedding.clone(), admission.clone(), hub.clone(), stop_http.clone());
-    let keys = authentication.watch(stop_http.clone());
     let work = async {
-        tokio::join!(serve, tell, shed, keys);
+        tokio::join!(serve, tell, shed, authentication.watch(stop_http.clone()));
     };
     let http = Thread::vital("http", &readiness, Priority::Normal, work)?;
     stop_on_error.disarm();

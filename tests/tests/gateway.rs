@@ -25,6 +25,7 @@ mod gateway {
     mod auth_jwks;
     mod auth_leaks;
     mod auth_refresh;
+    mod auth_storm;
     mod batches;
     mod binary;
     mod busy;

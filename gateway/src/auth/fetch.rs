@@ -25,7 +25,7 @@ const LONGEST_PROBLEM: usize = 300;
 
 /// The answer of an issuer, or why there is none. Nothing of an answer is in that.
 pub(super) async fn fetch(jwks: &Jwks) -> Result<Vec<u8>, String> {
-    let done = tokio::time::timeout(TIMEOUT, exchange(jwks)).await;
+    let done = tokio::time::timeout(TIMEOUT, Box::pin(exchange(jwks))).await;
     done.unwrap_or_else(|_late| Err(format!("no answer within {} s", TIMEOUT.as_secs())))
 }
 
