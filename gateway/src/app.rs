@@ -149,12 +149,11 @@ pub(crate) fn start_with(
     let encoder = Encoder::new(&config.channels);
     let rules = encoder.rules();
     let (gate, losses) = (readiness.gate("source"), Losses::default());
-    let (status, ring) = (site.status.clone(), history.clone());
     let sink = Sink {
         encoder,
-        history: ring,
+        history: history.clone(),
         hub: hub.clone(),
-        status,
+        status: site.status.clone(),
         gate,
         losses,
         tracer: tracer.clone(),
@@ -166,8 +165,9 @@ pub(crate) fn start_with(
     let tell = statistics::run(Arc::clone(&site), stop_http.clone());
     let shedding = site.shedding.clone();
     let shed = shed::run(shedding.clone(), admission.clone(), hub.clone(), stop_http.clone());
+    let keys = authentication.watch(stop_http.clone());
     let work = async {
-        tokio::join!(serve, tell, shed, authentication.watch(stop_http.clone()));
+        tokio::join!(serve, tell, shed, keys);
     };
     let http = Thread::vital("http", &readiness, Priority::Normal, work)?;
     stop_on_error.disarm();
