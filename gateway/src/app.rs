@@ -128,13 +128,7 @@ pub(crate) fn start_with(
     let shards = shard_count(&config, resources::whole_cpus());
     let (registry, readiness) = (Registry::new(), Readiness::new());
     let authentication = Authentication::new(&config, &registry)?;
-    let recipe = Recipe {
-        adapt,
-        shards,
-        pod: options.pod.clone(),
-        boot: fastrand::u32(..),
-        authentication: authentication.clone(),
-    };
+    let recipe = Recipe::new(adapt, shards, &options.pod, &authentication);
     let (settings, handler) = recipe.settings(&config);
     let (past, desk) = past(&config);
     let (hub, threads) = hub::start((&settings, handler), shards, &past, &readiness)?;
@@ -157,12 +151,11 @@ pub(crate) fn start_with(
     let encoder = Encoder::new(&config.channels);
     let rules = encoder.rules();
     let (gate, losses) = (readiness.gate("source"), Losses::default());
-    let (status, ring) = (site.status.clone(), history.clone());
     let sink = Sink {
         encoder,
-        history: ring,
+        history: history.clone(),
         hub: hub.clone(),
-        status,
+        status: site.status.clone(),
         gate,
         losses,
         tracer: tracer.clone(),

@@ -4,26 +4,33 @@
 //! the shards share, or none while nobody has to say who they are. What must hold: keys that cannot be read do not replace
 //! those that could be, and nothing of a key is in a log.
 
+mod fetch;
 mod files;
 mod metrics;
+mod remote;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::Registry;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wsgateway_access::{Grant, Keys, RefusedToken, Verifier};
-use wsgateway_config::GatewayConfig;
+use wsgateway_config::{GatewayConfig, Jwks};
 use wsgateway_proto::handshake::Token;
 
 use crate::time::unix_ms_u64;
 use crate::users::{Policy, UserFull, UserPlace, Users};
 use files::KeyFiles;
 use metrics::AuthMetrics;
+use remote::Remote;
 
 /// How often files with keys are read.
 const POLL: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether an issuer is to be asked.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Memory for verified tokens, a connection: a token of usual length and what it grants.
 const CACHE_PER_CONNECTION: usize = 2 << 10;
@@ -46,6 +53,10 @@ pub(crate) struct Guard {
     verifier: Verifier,
     pub metrics: AuthMetrics,
     users: Users,
+    /// Whether an issuer has not answered yet, which may know keys that nobody knows here.
+    waits: AtomicBool,
+    /// Rung for each token with a key that is not known.
+    unknown: Notify,
 }
 
 /// What runs while the configuration asks clients who they are.
@@ -53,6 +64,7 @@ pub(crate) struct Guard {
 struct Running {
     guard: Arc<Guard>,
     files: KeyFiles,
+    remote: Option<Remote>,
 }
 
 /// The keys, for /status.
@@ -90,9 +102,13 @@ impl Authentication {
         }
         let connections = config.capacity.connections as usize;
         let cache = (connections * CACHE_PER_CONNECTION).clamp(LEAST_CACHE, MOST_CACHE);
-        let (metrics, users) = (self.metrics.clone(), self.users.clone());
-        let guard = Arc::new(Guard { verifier: Verifier::new(auth, cache), metrics, users });
-        let mut fresh = Running { guard, files: KeyFiles::new(&auth.jwt.keys) };
+        let (verifier, metrics) = (Verifier::new(auth, cache), self.metrics.clone());
+        let users = self.users.clone();
+        let jwks = auth.jwt.jwks.as_ref();
+        let waits = AtomicBool::new(jwks.is_some());
+        let guard = Arc::new(Guard { verifier, metrics, users, waits, unknown: Notify::new() });
+        let remote = jwks.map(|jwks| Remote::new(jwks, Instant::now()));
+        let mut fresh = Running { guard, files: KeyFiles::new(&auth.jwt.keys), remote };
         fresh.poll();
         *running = Some(fresh);
     }
@@ -112,13 +128,46 @@ impl Authentication {
         self.lock().as_ref().map(Running::status)
     }
 
-    /// Reads the files with keys until cancelled.
+    /// Reads the files with keys, and asks for those at an address, until cancelled.
     pub(crate) async fn watch(self, stop: CancellationToken) {
-        let mut ticks = interval_at(Instant::now() + POLL, POLL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let both = async { tokio::join!(self.watch_files(), self.watch_address()) };
+        stop.run_until_cancelled(both).await;
+    }
+
+    async fn watch_files(&self) {
+        loop {
+            tokio::time::sleep(POLL).await;
             if let Some(running) = &mut *self.lock() {
                 running.poll();
+            }
+        }
+    }
+
+    /// Apart from the files, which must not wait for an issuer.
+    async fn watch_address(&self) {
+        loop {
+            // Held by nobody while an answer is awaited.
+            let due = self.lock().as_mut().and_then(Running::begin);
+            if let Some((guard, jwks)) = due {
+                let answer = fetch::fetch(&jwks).await;
+                if let Some(running) = &mut *self.lock()
+                    && Arc::ptr_eq(&running.guard, &guard)
+                {
+                    running.end(answer);
+                }
+            }
+            let guard = self.guard();
+            let unknown = async {
+                match &guard {
+                    Some(guard) => guard.unknown.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let wait = tokio::time::timeout(LOOK, unknown).await;
+            if wait.is_ok()
+                && let Some(Running { remote: Some(remote), .. }) = &mut *self.lock()
+            {
+                remote.want(Instant::now());
             }
         }
     }
@@ -135,9 +184,10 @@ impl Guard {
         self.verifier.anonymous().cloned()
     }
 
-    /// Whether there is any key.
-    pub(crate) fn has_keys(&self) -> bool {
-        self.verifier.has_keys()
+    /// Whether a token that is refused may be good: its key may not be here yet.
+    pub(crate) fn may_know_later(&self, refused: RefusedToken) -> bool {
+        refused == RefusedToken::UnknownKey
+            && (self.waits.load(Ordering::Relaxed) || !self.verifier.has_keys())
     }
 
     /// Counts a connection for the user of a grant, if it has one and there is a limit.
@@ -153,7 +203,12 @@ impl Guard {
     /// # Errors
     /// Why it grants nothing; that is not counted yet.
     pub(crate) fn verify(&self, token: &Token) -> Result<Arc<Grant>, RefusedToken> {
-        let verified = self.verifier.verify(token.as_str(), unix_ms_u64())?;
+        let verified =
+            self.verifier.verify(token.as_str(), unix_ms_u64()).inspect_err(|refused| {
+                if *refused == RefusedToken::UnknownKey {
+                    self.unknown.notify_one();
+                }
+            })?;
         self.metrics.verified(&verified);
         Ok(verified.grant)
     }
@@ -162,7 +217,27 @@ impl Guard {
 impl Running {
     /// Reads the files, and verifies with what is in them.
     fn poll(&mut self) {
-        if self.files.poll() {
+        let changed = self.files.poll();
+        self.take_up(changed);
+    }
+
+    /// What to ask an issuer now, if it is time.
+    fn begin(&mut self) -> Option<(Arc<Guard>, Jwks)> {
+        let remote = self.remote.as_mut()?;
+        remote.begin(Instant::now()).then(|| (Arc::clone(&self.guard), remote.jwks.clone()))
+    }
+
+    /// Takes an issuer's answer.
+    fn end(&mut self, answer: Result<Vec<u8>, String>) {
+        self.guard.metrics.fetched(answer.is_ok());
+        let Some(remote) = &mut self.remote else { return };
+        let changed = remote.end(answer, Instant::now());
+        self.guard.waits.store(remote.good().is_none(), Ordering::Relaxed);
+        self.take_up(changed);
+    }
+
+    fn take_up(&self, changed: bool) {
+        if changed {
             let keys = self.keys();
             tracing::info!(keys = keys.len(), "keys of tokens were read");
             self.guard.verifier.set_keys(keys);
@@ -172,12 +247,15 @@ impl Running {
 
     fn keys(&self) -> Keys {
         let mut keys = Keys::default();
-        self.files.good().for_each(|good| keys.extend(good.clone()));
+        let published = self.remote.as_ref().and_then(Remote::good);
+        self.files.good().chain(published).for_each(|good| keys.extend(good.clone()));
         keys
     }
 
     fn status(&self) -> KeysStatus {
-        KeysStatus { keys: self.keys().len(), problems: self.files.problems() }
+        let mut problems = self.files.problems();
+        problems.extend(self.remote.as_ref().and_then(Remote::problem));
+        KeysStatus { keys: self.keys().len(), problems }
     }
 }
 

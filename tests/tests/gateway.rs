@@ -23,8 +23,10 @@ mod gateway {
     // The suites, by topic.
     mod access;
     mod auth;
+    mod auth_jwks;
     mod auth_leaks;
     mod auth_refresh;
+    mod auth_storm;
     mod batches;
     mod binary;
     mod busy;

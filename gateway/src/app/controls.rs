@@ -53,6 +53,16 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
+    pub(super) fn new(
+        adapt: Adapt,
+        shards: usize,
+        pod: &str,
+        authentication: &Authentication,
+    ) -> Self {
+        let (pod, authentication) = (pod.to_owned(), authentication.clone());
+        Self { adapt, shards, pod, boot: fastrand::u32(..), authentication }
+    }
+
     pub(super) fn settings(&self, config: &GatewayConfig) -> (Settings, &'static dyn Handler) {
         let mut settings = Settings::new(config, self.shards, &self.pod, self.boot);
         settings.guard = self.authentication.guard();

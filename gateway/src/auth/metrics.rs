@@ -18,6 +18,7 @@ pub(crate) struct AuthMetrics {
     pub wrong_user: IntCounter,
     by_signature: IntCounter,
     by_cache: IntCounter,
+    fetched: [IntCounter; 2],
     keys: IntGauge,
     problems: IntGauge,
 }
@@ -36,6 +37,10 @@ impl AuthMetrics {
             Opts::new("wsgateway_auth_verified_total", "Tokens accepted, by what verified them"),
             &["by"],
         )?;
+        let fetches = IntCounterVec::new(
+            Opts::new("wsgateway_auth_key_fetches_total", "Requests for the keys of an issuer"),
+            &["outcome"],
+        )?;
         let keys = IntGauge::new("wsgateway_auth_keys", "Keys that tokens are verified with")?;
         let problems = IntGauge::new(
             "wsgateway_auth_key_problems",
@@ -43,6 +48,7 @@ impl AuthMetrics {
         )?;
         registry.register(Box::new(refused.clone()))?;
         registry.register(Box::new(verified.clone()))?;
+        registry.register(Box::new(fetches.clone()))?;
         registry.register(Box::new(keys.clone()))?;
         registry.register(Box::new(problems.clone()))?;
         let reason = |reason| refused.with_label_values(&[reason]);
@@ -55,6 +61,7 @@ impl AuthMetrics {
             wrong_user: reason("wrong_user"),
             by_signature: by("signature"),
             by_cache: by("cache"),
+            fetched: ["failed", "answered"].map(|outcome| fetches.with_label_values(&[outcome])),
             keys,
             problems,
         })
@@ -70,6 +77,12 @@ impl AuthMetrics {
     /// A token was accepted.
     pub(crate) fn verified(&self, verified: &Verified) {
         if verified.was_cached { self.by_cache.inc() } else { self.by_signature.inc() }
+    }
+
+    /// An issuer was asked.
+    pub(super) fn fetched(&self, is_answered: bool) {
+        let [failed, answered] = &self.fetched;
+        if is_answered { answered.inc() } else { failed.inc() }
     }
 
     /// These are the keys.

@@ -46,7 +46,7 @@ fn keys_that_cannot_be_read_do_not_replace_those_that_could_be() {
     let folder = Folder::new("keys");
     let file = folder.write("key", &"a".repeat(32));
     let authentication = Authentication::new(&config(&file), &Registry::new()).unwrap();
-    assert!(authentication.guard().unwrap().has_keys());
+    assert!(authentication.guard().unwrap().verifier.has_keys());
     folder.write("key", "short, and sesame");
     assert!(poll(&authentication).problems.is_empty(), "it may be half written");
     let status = poll(&authentication);

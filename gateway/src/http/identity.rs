@@ -36,10 +36,10 @@ pub(super) fn identify(
     let Some(token) = shown.as_ref().map_err(|_| Stranger::Several)? else {
         return guard.anonymous().map(Some).ok_or(Stranger::Missing);
     };
-    if !guard.has_keys() {
-        return Err(Stranger::NoKeys);
-    }
-    guard.verify(token).map(Some).map_err(Stranger::Refused)
+    guard.verify(token).map(Some).map_err(|refused| match guard.may_know_later(refused) {
+        true => Stranger::NoKeys,
+        false => Stranger::Refused(refused),
+    })
 }
 
 /// Who a request is from; or the refusal, which is counted.

@@ -303,6 +303,17 @@ impl Shard {
         live.clients.reconfigure(settings.clients);
         live.index.set_budget(settings.name_bytes);
         sessions.configure(settings);
+        self.dismiss_strangers();
+    }
+
+    /// Sends those away who came while nobody was asked for a token, if everybody is now.
+    fn dismiss_strangers(&mut self) {
+        let Parts { live, sessions, .. } = &self.parts;
+        let strangers: Vec<Timer> =
+            live.clients.open().filter_map(|(conn, _)| sessions.stranger(live, conn)).collect();
+        for timer in strangers {
+            self.parts.dismiss(timer, "auth");
+        }
     }
 
     /// The source is live at `position`. If it is another stream than before, its offsets mean nothing to the

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use ::gateway::reload::Given;
 use anyhow::{Context as _, Result, ensure};
 use harness::{wait_until, wait_until_some};
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use wsgateway_config::ChannelRule;
 use super::client::Client;
 use super::http::{Answer, get, request, upgrade_request};
 use super::raw::Raw;
-use super::rig::{Rig, SOON};
+use super::rig::{Rig, SOON, config, nats_with_stream, ready, start};
 use super::tokens::{Issuer, allow, anonymous, signed_with, token};
 
 /// A gateway that wants tokens, whose rules allow a client what is its own and what is public.
@@ -261,5 +262,35 @@ async fn keys_that_change_count_within_seconds_and_bad_ones_not_at_all() -> Resu
     assert_eq!(rig.metric("wsgateway_auth_key_problems").await?, 0);
     // Who is connected stays until its token ends.
     connected.subscribe(&["public.a"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gateway_that_begins_to_ask_sends_those_away_who_have_shown_nothing() -> Result<()> {
+    let issuer = Issuer::new()?;
+    let (nats, _jetstream) = nats_with_stream().await?;
+    let mut config = config(&nats.url());
+    let gateway = start(config.clone())?;
+    ready(gateway.admin_addr).await?;
+    let mut stranger = Client::connect(gateway.client_addr).await?;
+    stranger.subscribe(&[">"]).await?;
+    config.auth = Some(issuer.auth());
+    assert_eq!(gateway.reload(Given::of(config.clone())?)?.len(), 1);
+    assert_eq!(stranger.expect("reconnect").await?["reason"], "auth");
+    assert_eq!(refused(gateway.client_addr, "", "").await?.status, 401);
+    let good = token("ann", &json!({}));
+    let mut ann = client(gateway.client_addr, &good).await?;
+    // Another rule: who is here keeps what its token gave it, who comes gets what is allowed now.
+    if let Some(auth) = &mut config.auth {
+        auth.channels = vec![allow("public.>")];
+    }
+    gateway.reload(Given::of(config.clone())?)?;
+    let mut again = client(gateway.client_addr, &good).await?;
+    assert_eq!(again.subscribe(&["private"]).await?["rejected"][0]["code"], "not_allowed");
+    assert_eq!(ann.subscribe(&["private"]).await?["subscribed"], json!(["private"]));
+    // Nobody is asked any more.
+    config.auth = None;
+    gateway.reload(Given::of(config)?)?;
+    Client::connect(gateway.client_addr).await?.subscribe(&["private"]).await?;
     Ok(())
 }

@@ -334,7 +334,7 @@ async fn a_server_that_is_not_redis_is_told() -> Result<()> {
 }
 
 /// A certificate authority, and a certificate of its for 127.0.0.1, as PEM files.
-fn certificates(scratch: &Scratch) -> Result<()> {
+pub(super) fn certificates(scratch: &Scratch) -> Result<()> {
     harness::init_tls();
     let (ca_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
     let mut ca = CertificateParams::new(Vec::<String>::new())?;

@@ -357,31 +357,6 @@ mod tests {
                 r#"{"type":"connection:established","connectionId":"c","pod":"p","epoch":"e","heartbeatMs":5,"limits":{"subscriptions":1,"commandBytes":2,"commandsPerSecond":3,"outboxBytes":4},"ts":6}"#,
             ),
             (
-                wrote(|out| {
-                    established(
-                        out,
-                        &Hello {
-                            user: Some("u"),
-                            expires_at: Some(7),
-                            subscribed: Some(&["a"]),
-                            offset: Some(8),
-                            ..hello
-                        },
-                    )
-                }),
-                r#"{"type":"connection:established","connectionId":"c","pod":"p","epoch":"e","heartbeatMs":5,"limits":{"subscriptions":1,"commandBytes":2,"commandsPerSecond":3,"outboxBytes":4},"ts":6,"user":"u","expiresAt":7,"subscribed":["a"],"offset":8}"#,
-            ),
-            (wrote(|out| token_expiring(out, 7)), r#"{"type":"token_expiring","expiresAt":7}"#),
-            (
-                wrote(|out| auth_ack(out, id, Some(7), (&["a"], 9))),
-                r#"{"type":"auth_ack","id":"a\"1","expiresAt":7,"subscribed":["a"],"offset":9}"#,
-            ),
-            (wrote(|out| auth_ack(out, None, None, (&[], 9))), r#"{"type":"auth_ack"}"#),
-            (
-                wrote(|out| unsubscribed(out, &["a", "b.*"], "not_allowed")),
-                r#"{"type":"unsubscribed","channels":["a","b.*"],"reason":"not_allowed"}"#,
-            ),
-            (
                 wrote(|out| subscription_ack(out, &ack(None))),
                 r#"{"type":"subscription_ack","id":"a\"1","subscribed":["a"],"rejected":[{"channel":"\"","code":"invalid"}],"count":1,"offset":9}"#,
             ),
@@ -413,6 +388,38 @@ mod tests {
             (
                 wrote(|out| error(out, id, "unknown_type", "no")),
                 r#"{"type":"error","id":"a\"1","code":"unknown_type","message":"no"}"#,
+            ),
+        ] {
+            assert_eq!(got, want);
+        }
+    }
+
+    #[test]
+    fn pushes_of_tokens_are_the_documented_json() {
+        let Ok(Command::Auth { id, .. }) = parse(r#"{"type":"auth","id":"a\"1","token":"t"}"#)
+        else {
+            panic!("a good command")
+        };
+        let hello = Hello {
+            user: Some("u"),
+            expires_at: Some(7),
+            subscribed: Some(&["a"]),
+            offset: Some(8),
+            ..hello()
+        };
+        let greeting = wrote(|out| established(out, &hello));
+        let known = r#""ts":6,"user":"u","expiresAt":7,"subscribed":["a"],"offset":8}"#;
+        assert!(greeting.ends_with(known), "{greeting}");
+        for (got, want) in [
+            (wrote(|out| token_expiring(out, 7)), r#"{"type":"token_expiring","expiresAt":7}"#),
+            (
+                wrote(|out| auth_ack(out, id, Some(7), (&["a"], 9))),
+                r#"{"type":"auth_ack","id":"a\"1","expiresAt":7,"subscribed":["a"],"offset":9}"#,
+            ),
+            (wrote(|out| auth_ack(out, None, None, (&[], 9))), r#"{"type":"auth_ack"}"#),
+            (
+                wrote(|out| unsubscribed(out, &["a", "b.*"], "not_allowed")),
+                r#"{"type":"unsubscribed","channels":["a","b.*"],"reason":"not_allowed"}"#,
             ),
         ] {
             assert_eq!(got, want);

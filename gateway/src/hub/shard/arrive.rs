@@ -58,6 +58,9 @@ impl Shard {
             let mut leftover = Vec::from(handover.leftover);
             self.input.consume(&mut self.parts, timer.conn, &mut leftover);
         }
+        if let Some(stranger) = self.parts.sessions.stranger(&self.parts.live, timer.conn) {
+            self.parts.dismiss(stranger, "auth");
+        }
         if let Some(drain) = &self.drain {
             self.parts.dismiss(timer, drain.reason);
         }

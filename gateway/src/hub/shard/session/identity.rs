@@ -7,6 +7,7 @@ use wsgateway_proto::v1::{self, Id};
 
 use super::Sessions;
 use super::subscribe::NOT_ALLOWED;
+use crate::clients::wheel::Timer;
 use crate::conn::Transport;
 use crate::hub::shard::live::Live;
 
@@ -23,6 +24,13 @@ enum Refused {
 }
 
 impl Sessions {
+    /// A client that came while nobody was asked for a token, if everybody is now.
+    pub(in crate::hub::shard) fn stranger(&self, live: &Live, conn: u32) -> Option<Timer> {
+        let connection = live.clients.get(conn)?;
+        let is_stranger = self.guard.is_some() && connection.identity.is_none();
+        is_stranger.then_some(Timer { conn, serial: connection.serial })
+    }
+
     /// What a client is subscribed to without asking. Event streams and long-polls ask for it in their request.
     pub(super) fn unasked<'a>(
         &self,
