@@ -8,6 +8,7 @@ mod socket;
 mod threads;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ use wsgateway_runtime::readiness::Readiness;
 
 use crate::admission::Admission;
 use crate::encode::Encoder;
+use crate::guard::{self, Guards, Levels};
 use crate::history::archive::{self, Desk};
 use crate::history::{Archive, History, Past};
 use crate::http::{self, Door, Pages, Shortage, Site, Terms};
@@ -27,7 +29,7 @@ use crate::hub::shard::commands::Commands;
 use crate::hub::{self, Hub};
 use crate::metrics::{self, AcceptErrors, Rejections};
 use crate::reload::{ConfigState, Given, ReloadMetrics};
-use crate::resources;
+use crate::resources::{self, cgroup};
 use crate::shed::{self, Shedding};
 use crate::source::status::Status;
 use crate::source::{Losses, Sink};
@@ -96,7 +98,16 @@ pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartEr
 /// # Errors
 /// [`StartError`]; nothing is left running.
 pub fn start_given(given: Given, options: Options) -> Result<Running, StartError> {
-    start_with(given, options, |settings| (settings, &Commands), http::client_routes)
+    start_in(given, options, Path::new(cgroup::ROOT))
+}
+
+/// The same in a container whose cgroup is in another folder.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running.
+pub fn start_in(given: Given, options: Options, root: &Path) -> Result<Running, StartError> {
+    let plain: Adapt = |settings| (settings, &Commands);
+    start_with(given, options, root, plain, http::client_routes)
 }
 
 /// What answers clients while there are no file descriptors.
@@ -113,6 +124,7 @@ fn shortage(
 pub(crate) fn start_with(
     given: Given,
     options: Options,
+    root: &Path,
     adapt: Adapt,
     routes: impl FnOnce(&Arc<Site>) -> (Router, Door),
 ) -> Result<Running, StartError> {
@@ -126,11 +138,14 @@ pub(crate) fn start_with(
     let recipe = Recipe { adapt, shards, pod: options.pod.clone(), boot: fastrand::u32(..) };
     let (settings, handler) = recipe.settings(&config);
     let (registry, readiness) = (Registry::new(), Readiness::new());
-    let (past, desk) = past(&config);
+    let (past, mut desk) = past(&config);
     let (hub, threads) = hub::start((&settings, handler), shards, &past, &readiness)?;
     let history = past.history.clone();
     let tracer = Tracer::start(&config, &options.pod, &registry)?;
     let Front { entrance, site, metrics } = front(&config, state, (&hub, &history), &registry)?;
+    if let Some(desk) = &mut desk {
+        desk.heed(site.guards.pauses());
+    }
     let (admission, places) = (entrance.admission.clone(), Arc::clone(&entrance.places));
     let shortage = shortage(&site, &readiness, &registry)?;
     let serving = readiness.gate("serving");
@@ -163,8 +178,10 @@ pub(crate) fn start_with(
     let tell = statistics::run(Arc::clone(&site), stop_http.clone());
     let shedding = site.shedding.clone();
     let shed = shed::run(shedding.clone(), admission.clone(), hub.clone(), stop_http.clone());
+    let (guards, root) = (site.guards.clone(), root.to_owned());
+    let guard = guard::run(guards, root, admission.clone(), stop_http.clone());
     let work = async {
-        tokio::join!(serve, tell, shed);
+        tokio::join!(serve, tell, shed, guard);
     };
     let http = Thread::vital("http", &readiness, Priority::Normal, work)?;
     stop_on_error.disarm();
@@ -192,12 +209,13 @@ fn front(
     registry: &Registry,
 ) -> Result<Front, StartError> {
     let rejections = Rejections::register(registry)?;
+    let guards = Guards::new(Levels::of(&config.capacity), registry)?;
     let entrance = Entrance::new(config, registry)?;
     let admission = entrance.admission.clone();
     let status = Status::new(stream_name(&config.source));
     metrics::register(registry, hub.clone(), admission.clone(), status.clone(), history.clone())?;
     let shared = (hub.clone(), admission, status);
-    let site = Arc::new(site(config, state, shared, rejections));
+    let site = Arc::new(site(config, state, shared, (rejections, guards)));
     Ok(Front { entrance, site, metrics: ReloadMetrics::register(registry)? })
 }
 
@@ -214,7 +232,7 @@ fn site(
     config: &GatewayConfig,
     state: ConfigState,
     (hub, admission, status): (Hub, Admission, Status),
-    rejections: Rejections,
+    (rejections, guards): (Rejections, Guards),
 ) -> Site {
     Site {
         name: config.name.clone(),
@@ -229,6 +247,7 @@ fn site(
         pages: Pages::new(&config.listener.path),
         status,
         sampler: resources::Sampler::new(),
+        guards,
         rejections,
     }
 }

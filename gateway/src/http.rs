@@ -31,6 +31,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::admission::Admission;
+use crate::guard::Guards;
 use crate::hub::Hub;
 use crate::metrics::Rejections;
 use crate::reload::ConfigState;
@@ -69,6 +70,7 @@ pub(crate) struct Site {
     pub pages: Pages,
     pub status: Status,
     pub sampler: Sampler,
+    pub guards: Guards,
     pub rejections: Rejections,
 }
 

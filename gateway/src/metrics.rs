@@ -25,6 +25,8 @@ pub(crate) struct Rejections {
     pub fallbacks_full: IntCounter,
     /// There were no file descriptors.
     pub descriptors: IntCounter,
+    /// The container was short of CPU or memory.
+    pub overloaded: IntCounter,
 }
 
 /// HTTP connections of the client port that are not upgraded (yet).
@@ -68,12 +70,14 @@ impl Rejections {
             source_not_ready: reason("source_not_ready"),
             fallbacks_full: reason("fallbacks_full"),
             descriptors: reason("descriptors"),
+            overloaded: reason("overloaded"),
         })
     }
 
     /// Clients who did nothing wrong and met a pod that was not about to stop either.
     pub(crate) fn unexpected(&self) -> u64 {
-        [&self.full, &self.source_not_ready, &self.fallbacks_full, &self.descriptors]
+        let Self { full, source_not_ready, fallbacks_full, descriptors, overloaded, .. } = self;
+        [full, source_not_ready, fallbacks_full, descriptors, overloaded]
             .into_iter()
             .map(IntCounter::get)
             .sum()

@@ -35,11 +35,12 @@ mod gateway {
     mod fallback;
     mod faults;
     mod front;
+    mod guards;
     mod hostile;
+    mod latecomers;
     mod limits;
     mod logs;
     mod longpoll;
-    mod latecomers;
     mod lookups;
     mod memory;
     mod metrics;

@@ -39,8 +39,7 @@ impl Rig {
             ..WsGatewayStatus::default()
         };
         let halted = moves::Stage::Halted(wsgateway_crds::DisruptionKind::ScaleDown);
-        let found =
-            Found { wanted: 3, bounds: Some((2, 5)), moves: halted, ..Found::default() };
+        let found = Found { wanted: 3, bounds: Some((2, 5)), moves: halted, ..Found::default() };
         self.known.enter(&Name::new("trading", name), found, &status, stream);
     }
 }

@@ -106,7 +106,10 @@ async fn certificate(service: &Service, given: &Given) -> Result<Certificate, St
         // Of one that cannot be renewed the rest is served: its metric and an alert say how much that is.
         Err(error) => match stored.filter(|stored| stored.is_usable(now)) {
             Some(stored) => {
-                tracing::warn!(error, "the certificate for the metrics of autoscalers is not renewed");
+                tracing::warn!(
+                    error,
+                    "the certificate for the metrics of autoscalers is not renewed"
+                );
                 Ok(stored)
             }
             None => Err(error),

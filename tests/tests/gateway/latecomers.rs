@@ -85,7 +85,8 @@ async fn round(request: &str) -> Result<Vec<Outcome>> {
     let (begun, stopped) = (Arc::new(Barrier::new(CROWDS + 1)), Arc::new(AtomicBool::new(false)));
     let crowds: Vec<_> = (0..CROWDS)
         .map(|_| {
-            let (request, shared) = (request.to_owned(), (Arc::clone(&begun), Arc::clone(&stopped)));
+            let (request, shared) =
+                (request.to_owned(), (Arc::clone(&begun), Arc::clone(&stopped)));
             tokio::task::spawn_blocking(move || crowd(address, request, shared))
         })
         .collect();

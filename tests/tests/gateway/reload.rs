@@ -293,7 +293,8 @@ async fn keys_of_another_version_are_named_and_keep_nobody_from_the_rest() -> Re
     let source = watched.config.source.clone();
     let bare = GatewayConfig::new("a/b", source).parts()?.restart;
     let older = scratch.write("older.yaml", bare)?;
-    let older_live = scratch.write("older-live.yaml", "capacity: { connections: 7 }\nlog: { level: info }\n")?;
+    let older_live =
+        scratch.write("older-live.yaml", "capacity: { connections: 7 }\nlog: { level: info }\n")?;
     let process = Process::start_with_files(&older, Some(&older_live)).await?;
     let status = http::get(process.admin_addr, "/status").await?.json()?;
     assert_eq!((&status["capacity"], &status["unknownKeys"]), (&json!(7), &json!([])), "{status}");

@@ -106,13 +106,15 @@ mod tests {
     #[test]
     fn keys_of_a_newer_operator_are_reported_with_their_path_and_left_out() {
         let file = format!("{FILE}listener: {{ prot: 1, port: 81 }}\nshiny: {{ new: [1, 2] }}\n");
-        let live =
-            format!("channels: {{ rules: [{{ match: '>', colour: red }}, {{ match: b }}] }}\n{LIVE}");
+        let live = format!(
+            "channels: {{ rules: [{{ match: '>', colour: red }}, {{ match: b }}] }}\n{LIVE}"
+        );
         // The second rule is hidden by the first: what is wrong besides is still an error.
         let error = GatewayConfig::load(&file, Some(&live)).unwrap_err().to_string();
         assert!(error.starts_with("channels.rules[1].match: "), "{error}");
-        let live =
-            format!("channels: {{ rules: [{{ match: b, colour: red }}, {{ match: '>' }}] }}\n{LIVE}");
+        let live = format!(
+            "channels: {{ rules: [{{ match: b, colour: red }}, {{ match: '>' }}] }}\n{LIVE}"
+        );
         let Loaded { config, unknown } = GatewayConfig::load(&file, Some(&live)).unwrap();
         assert_eq!((config.listener.port, config.channels.rules.len()), (81, 2));
         let paths = ["channels.rules[0].colour: ", "listener.prot: ", "shiny: "];
