@@ -179,6 +179,7 @@ mod tests {
             keep_alive: Default::default(),
             status_pages: true,
             fallbacks: None,
+            guards: [75, 80, 90],
             history: Default::default(),
             entry: Default::default(),
         }

@@ -17,6 +17,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
     let name = format!("{}/{}", gateway.namespace, gateway.name);
     let limits = &gateway.limits;
     let entry = &limits.entry;
+    let [reject_cpu, pause_cpu, reject_memory] = limits.guards;
     let mut config = GatewayConfig {
         channels: Channels {
             strip_prefix: gateway.strip_prefix.clone(),
@@ -53,6 +54,9 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
             outbox_bytes_per_connection: limits.outbox_bytes,
             outbox_bytes_total: gateway.derived.outbox_bytes,
             command_bytes: limits.command_bytes,
+            reject_above_cpu_percent: reject_cpu,
+            pause_above_cpu_percent: pause_cpu,
+            reject_above_memory_percent: reject_memory,
             ..Capacity::default()
         },
         accepts: entry.accepts.clone(),

@@ -224,6 +224,9 @@ pub struct ValidLimits {
     pub status_pages: bool,
     /// Most event streams and long-polls of a pod, if given.
     pub fallbacks: Option<u32>,
+    /// Percent of the CPU limit above which clients are refused and above which replays wait, and of the memory limit above
+    /// which clients are refused; 0: never.
+    pub guards: [u32; 3],
     /// How far back it can go.
     pub history: History,
     /// Whether it may come in, and how often.

@@ -25,6 +25,7 @@ struct Places {
     admitted: AtomicU64,
     closed: AtomicBool,
     held: AtomicBool,
+    overloaded: AtomicBool,
 }
 
 /// Why a client was turned away.
@@ -38,6 +39,8 @@ pub(crate) enum Refused {
     Draining,
     /// It sends clients elsewhere.
     Shedding,
+    /// The container is short of CPU or memory.
+    Overloaded,
 }
 
 /// One connection's place.
@@ -94,6 +97,7 @@ impl Admission {
             admitted: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             held: AtomicBool::new(false),
+            overloaded: AtomicBool::new(false),
         };
         Self { places: Arc::new(places) }
     }
@@ -101,7 +105,7 @@ impl Admission {
     /// Takes a place, or says why there is none.
     pub(crate) fn admit(&self) -> Result<Permit, Refused> {
         let places = &self.places;
-        if let Some(refused) = self.closed() {
+        if let Some(refused) = self.barred() {
             return Err(refused);
         }
         take(&places.taken, &places.capacity).ok_or(Refused::Full)?;
@@ -131,7 +135,7 @@ impl Admission {
             let taken = places.taken.load(Ordering::Relaxed);
             (taken >= self.capacity()).then_some(Refused::Full)
         };
-        self.closed().or_else(full)
+        self.barred().or_else(full)
     }
 
     fn closed(&self) -> Option<Refused> {
@@ -140,6 +144,18 @@ impl Admission {
             return Some(Refused::Draining);
         }
         places.held.load(Ordering::Relaxed).then_some(Refused::Shedding)
+    }
+
+    /// Why nobody is admitted, however much room there is.
+    fn barred(&self) -> Option<Refused> {
+        let overloaded =
+            || self.places.overloaded.load(Ordering::Relaxed).then_some(Refused::Overloaded);
+        self.closed().or_else(overloaded)
+    }
+
+    /// Admits nobody while the container is short of something.
+    pub(crate) fn overload(&self, is_overloaded: bool) {
+        self.places.overloaded.store(is_overloaded, Ordering::Relaxed);
     }
 
     /// Admits nobody as long as this holds.
@@ -247,6 +263,22 @@ mod tests {
         admission.close();
         assert_eq!(admission.admit().unwrap_err(), Refused::Draining);
         assert_eq!(admission.refuses(), Some(Refused::Draining));
+    }
+
+    #[test]
+    fn one_that_is_overloaded_refuses_whoever_comes_and_keeps_those_who_are_there() {
+        let admission = Admission::new(2, 2);
+        let _client = admission.admit().unwrap();
+        admission.overload(true);
+        assert_eq!(admission.admit_fallback().unwrap_err(), Refused::Overloaded);
+        assert_eq!((admission.refuses(), admission.taken()), (Some(Refused::Overloaded), 1));
+        assert!(admission.is_open(), "a poll that is kept goes on");
+        admission.close();
+        assert_eq!(admission.admit().unwrap_err(), Refused::Draining);
+        let other = Admission::new(1, 1);
+        other.overload(true);
+        other.overload(false);
+        assert!(other.admit().is_ok());
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod socket;
 mod threads;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ use wsgateway_runtime::readiness::Readiness;
 use crate::admission::Admission;
 use crate::auth::Authentication;
 use crate::encode::Encoder;
+use crate::guard::{self, Guards, Levels};
 use crate::history::archive::{self, Desk};
 use crate::history::{Archive, History, Past};
 use crate::http::{self, Door, Pages, Shortage, Site, Terms};
@@ -29,7 +31,7 @@ use crate::hub::{self, Hub};
 use crate::limits::Limits;
 use crate::metrics::{self, AcceptErrors, Rejections};
 use crate::reload::{ConfigState, Given, ReloadMetrics};
-use crate::resources;
+use crate::resources::{self, cgroup};
 use crate::shed::{self, Shedding};
 use crate::source::status::Status;
 use crate::source::{Losses, Sink};
@@ -99,7 +101,16 @@ pub fn start(config: GatewayConfig, options: Options) -> Result<Running, StartEr
 /// # Errors
 /// [`StartError`]; nothing is left running.
 pub fn start_given(given: Given, options: Options) -> Result<Running, StartError> {
-    start_with(given, options, |settings| (settings, &Commands), http::client_routes)
+    start_in(given, options, Path::new(cgroup::ROOT))
+}
+
+/// The same in a container whose cgroup is in another folder.
+///
+/// # Errors
+/// [`StartError`]; nothing is left running.
+pub fn start_in(given: Given, options: Options, root: &Path) -> Result<Running, StartError> {
+    let plain: Adapt = |settings| (settings, &Commands);
+    start_with(given, options, root, plain, http::client_routes)
 }
 
 /// What answers clients while there are no file descriptors.
@@ -116,6 +127,7 @@ fn shortage(
 pub(crate) fn start_with(
     given: Given,
     options: Options,
+    root: &Path,
     adapt: Adapt,
     routes: impl FnOnce(&Arc<Site>) -> (Router, Door),
 ) -> Result<Running, StartError> {
@@ -130,12 +142,15 @@ pub(crate) fn start_with(
     let authentication = Authentication::new(&config, &registry)?;
     let recipe = Recipe::new(adapt, shards, &options.pod, &authentication);
     let (settings, handler) = recipe.settings(&config);
-    let (past, desk) = past(&config);
+    let (past, mut desk) = past(&config);
     let (hub, threads) = hub::start((&settings, handler), shards, &past, &readiness)?;
     let history = past.history.clone();
     let tracer = Tracer::start(&config, &options.pod, &registry)?;
     let Front { entrance, site, metrics } =
         front(&config, state, (&hub, &history, &authentication), &registry)?;
+    if let Some(desk) = &mut desk {
+        desk.heed(site.guards.pauses());
+    }
     let (admission, places) = (entrance.admission.clone(), Arc::clone(&entrance.places));
     let shortage = shortage(&site, &readiness, &registry)?;
     let serving = readiness.gate("serving");
@@ -171,8 +186,10 @@ pub(crate) fn start_with(
     let exchange =
         users::exchange::run(authentication.users().clone(), named, hub.clone(), stop_http.clone());
     let keys = authentication.watch(stop_http.clone());
+    let (guards, root) = (site.guards.clone(), root.to_owned());
+    let guard = guard::run(guards, root, admission.clone(), stop_http.clone());
     let work = async {
-        tokio::join!(serve, tell, shed, keys, exchange);
+        tokio::join!(serve, tell, shed, keys, exchange, guard);
     };
     let http = Thread::vital("http", &readiness, Priority::Normal, work)?;
     stop_on_error.disarm();
@@ -200,14 +217,20 @@ fn front(
     registry: &Registry,
 ) -> Result<Front, StartError> {
     let rejections = Rejections::register(registry)?;
+    let guards = Guards::new(Levels::of(&config.capacity), registry)?;
     let entrance = Entrance::new(config, registry)?;
     let admission = entrance.admission.clone();
     let status = Status::new(stream_name(&config.source));
     let counted = (history.clone(), authentication.users().clone());
     metrics::register(registry, hub.clone(), admission.clone(), status.clone(), counted)?;
     let shared = (hub.clone(), admission, status);
-    let doors = (authentication.clone(), entrance.limits.clone());
-    let site = Arc::new(site(config, state, shared, (doors, rejections)));
+    let doors = Doors {
+        authentication: authentication.clone(),
+        limits: entrance.limits.clone(),
+        guards,
+        rejections,
+    };
+    let site = Arc::new(site(config, state, shared, doors));
     Ok(Front { entrance, site, metrics: ReloadMetrics::register(registry)? })
 }
 
@@ -219,12 +242,20 @@ fn bind(config: &GatewayConfig) -> Result<(TcpListener, TcpListener), StartError
     Ok((listener, port))
 }
 
+/// What decides who comes in.
+struct Doors {
+    authentication: Authentication,
+    limits: Limits,
+    guards: Guards,
+    rejections: Rejections,
+}
+
 /// What the routes of both ports need to know.
 fn site(
     config: &GatewayConfig,
     state: ConfigState,
     (hub, admission, status): (Hub, Admission, Status),
-    ((authentication, limits), rejections): ((Authentication, Limits), Rejections),
+    Doors { authentication, limits, guards, rejections }: Doors,
 ) -> Site {
     Site {
         name: config.name.clone(),
@@ -241,6 +272,7 @@ fn site(
         pages: Pages::new(&config.listener.path),
         status,
         sampler: resources::Sampler::new(),
+        guards,
         rejections,
     }
 }

@@ -3,6 +3,7 @@
 //! Same sockets, shards, codec and outboxes; instead of commands, every message goes back as it came.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use wsgateway_config::{CommandRate, GatewayConfig, Heartbeat, MemorySource, Millis, Source};
 use wsgateway_proto::frame::Opcode;
@@ -15,6 +16,7 @@ use crate::hub::shard::input::Message;
 use crate::hub::shard::live::Live;
 use crate::hub::shard::session::Sessions;
 use crate::reload::Given;
+use crate::resources::cgroup;
 
 /// Largest message, either way: what the longest tests of the suites send.
 pub const MESSAGE_BYTES: u32 = 16 << 20;
@@ -39,7 +41,13 @@ pub fn start(address: SocketAddr) -> Result<Running, StartError> {
     config.heartbeat =
         Heartbeat { interval: Millis::from_secs(3_600), timeout: Millis::from_secs(60) };
     config.drain.window = Millis(0);
-    app::start_with(Given::of(config)?, Options::default(), adapt, http::endpoint_only)
+    app::start_with(
+        Given::of(config)?,
+        Options::default(),
+        Path::new(cgroup::ROOT),
+        adapt,
+        http::endpoint_only,
+    )
 }
 
 fn adapt(mut settings: Settings) -> (Settings, &'static dyn Handler) {

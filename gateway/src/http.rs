@@ -38,6 +38,7 @@ use serde_json::json;
 
 use crate::admission::Admission;
 use crate::auth::Authentication;
+use crate::guard::Guards;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::metrics::Rejections;
@@ -80,6 +81,7 @@ pub(crate) struct Site {
     pub pages: Pages,
     pub status: Status,
     pub sampler: Sampler,
+    pub guards: Guards,
     pub rejections: Rejections,
 }
 

@@ -18,6 +18,7 @@ mod counters;
 pub mod echo;
 mod encode;
 mod epoch;
+mod guard;
 mod history;
 mod http;
 mod hub;

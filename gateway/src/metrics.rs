@@ -42,6 +42,8 @@ pub(crate) struct Rejections {
     pub accept_rate: IntCounter,
     /// Their user has as many connections as may be, on all pods together.
     pub user_connections: IntCounter,
+    /// The container was short of CPU or memory.
+    pub overloaded: IntCounter,
 }
 
 /// HTTP connections of the client port that are not upgraded (yet).
@@ -93,6 +95,7 @@ impl Rejections {
             address_rate: reason("address_rate"),
             accept_rate: reason("accept_rate"),
             user_connections: reason("user_connections"),
+            overloaded: reason("overloaded"),
         })
     }
 
@@ -104,6 +107,7 @@ impl Rejections {
             &self.fallbacks_full,
             &self.descriptors,
             &self.accept_rate,
+            &self.overloaded,
         ];
         rejected.into_iter().map(IntCounter::get).sum()
     }

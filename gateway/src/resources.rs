@@ -1,5 +1,7 @@
 //! What this container may use and does use: CPU and memory, from its own cgroup (v1 and v2) and from /proc.
 
+pub(crate) mod cgroup;
+
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -42,6 +42,7 @@ mod gateway {
     mod fallback;
     mod faults;
     mod front;
+    mod guards;
     mod hostile;
     mod latecomers;
     mod limits;

@@ -6,7 +6,7 @@ const BY = 'namespace, gateway';
 const EVERY = '[$__rate_interval]';
 
 /** Refusals for which a client can do nothing, and no stopping pod either. */
-const OURS = 'reason=~"full|source_not_ready|fallbacks_full|descriptors"';
+const OURS = 'reason=~"full|source_not_ready|fallbacks_full|descriptors|overloaded"';
 
 const now: Row = {
   title: 'Now',
@@ -56,7 +56,7 @@ const now: Row = {
     },
     {
       title: 'Clients refused',
-      answers: 'Were clients turned away for want of room, source or descriptors in the chosen time?',
+      answers: 'Were clients turned away for want of room, source, CPU, memory or descriptors in the chosen time?',
       kind: 'stat',
       queries: [[`sum(increase(wsgateway_upgrade_rejections_total{${CHOSEN}, ${OURS}}[$__range]))`, 'clients']],
       decimals: 0,
@@ -210,7 +210,7 @@ const losing: Row = {
     },
     {
       title: 'Refused, by reason',
-      answers: 'Why were clients turned away? full: more pods; source_not_ready: NATS; descriptors: the limit of open files; draining: a pod that stops, they go elsewhere.',
+      answers: 'Why were clients turned away? full: more pods; source_not_ready: NATS; descriptors: the limit of open files; overloaded: CPU or memory; draining: a pod that stops, they go elsewhere.',
       kind: 'time',
       stacked: true,
       queries: [[`sum by (reason) (rate(wsgateway_upgrade_rejections_total{${CHOSEN}}${EVERY}))`, '{{reason}}']],

@@ -240,6 +240,13 @@ const resources: Row = {
       decimals: 2,
     },
     {
+      title: 'Guards',
+      answers: 'Is it short of CPU or memory? reject: new clients are refused; pause: replays and lookups go slowly. Without a limit no guard acts. See the runbook: WsGatewayOverloaded.',
+      kind: 'states',
+      queries: [[`max by (guard) (wsgateway_guard_active{${POD}})`, '{{guard}}']],
+      texts: { 0: ['no', 'green'], 1: ['acts', 'red'] },
+    },
+    {
       title: 'Memory usage',
       answers: 'How near is it to its limit?',
       kind: 'time',

@@ -139,7 +139,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'a memory limit that is hardly more than a pod uses',
-    fires: ['WsGatewayMemoryNearLimit (warning)'],
+    fires: ['WsGatewayMemoryNearLimit (warning)', 'WsGatewayOverloaded (warning)'],
     within: 120,
     async cause() {
       return limitMemory((await first('thor')).uid);

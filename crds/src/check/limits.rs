@@ -73,6 +73,7 @@ pub(super) fn limits(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidLimits {
         ),
         status_pages: listener.status_pages,
         fallbacks: fallbacks(spec, errors),
+        guards: guards(spec, errors),
         history: history(spec, errors),
         entry: entry(spec, errors),
     }
@@ -88,6 +89,23 @@ fn fallbacks(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<u32> {
         "must not exceed capacity.connectionsPerPod, of which it is a part: lower it, or raise connectionsPerPod",
     );
     Some(errors.number(PATH, count, 1..=1_000_000))
+}
+
+fn guards(spec: &WsGatewaySpec, errors: &mut Errors) -> [u32; 3] {
+    let capacity = &spec.capacity;
+    let (reject, pause) = (capacity.reject_above_cpu_percent, capacity.pause_above_cpu_percent);
+    errors.ensure(
+        pause == 0 || reject <= pause,
+        "spec.capacity.rejectAboveCpuPercent",
+        "must not exceed capacity.pauseAboveCpuPercent: new clients are refused before those who are connected wait; \
+         lower it, or raise pauseAboveCpuPercent",
+    );
+    [
+        ("rejectAboveCpuPercent", reject),
+        ("pauseAboveCpuPercent", pause),
+        ("rejectAboveMemoryPercent", capacity.reject_above_memory_percent),
+    ]
+    .map(|(field, percent)| errors.number(&format!("spec.capacity.{field}"), percent, 0..=100))
 }
 
 fn outbox(spec: &WsGatewaySpec, errors: &mut Errors) -> u32 {

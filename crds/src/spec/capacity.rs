@@ -13,6 +13,12 @@ use super::entry::AcceptRate;
     "capacity.fallbacksPerPod must not exceed capacity.connectionsPerPod, of which it is a part: lower it, or raise \
      connectionsPerPod"
 ))]
+#[x_kube(validation = Rule::new(
+    "self.pauseAboveCpuPercent == 0 || self.rejectAboveCpuPercent <= self.pauseAboveCpuPercent"
+).message(
+    "capacity.rejectAboveCpuPercent must not exceed capacity.pauseAboveCpuPercent: new clients are refused before those \
+     who are connected wait; lower it, or raise pauseAboveCpuPercent"
+))]
 pub struct Capacity {
     /// Most client connections of one pod; the next is answered 503 with Retry-After. Default 10000.
     #[serde(default = "default_connections")]
@@ -57,6 +63,21 @@ pub struct Capacity {
     #[serde(default)]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub connections_per_address: i32,
+    /// Share of the CPU limit of a pod, in percent, above which it answers new clients 503 with Retry-After, until it uses less
+    /// again; 0 means never. A pod without a CPU limit has no such guard. Default 75.
+    #[serde(default = "default_reject_cpu")]
+    #[schemars(range(min = 0, max = 100))]
+    pub reject_above_cpu_percent: i32,
+    /// Share of the CPU limit of a pod, in percent, above which replays and lookups of older messages go slowly, so that live
+    /// messages come in time; 0 means never. Default 80.
+    #[serde(default = "default_pause_cpu")]
+    #[schemars(range(min = 0, max = 100))]
+    pub pause_above_cpu_percent: i32,
+    /// Share of the memory limit of a pod, in percent, above which it answers new clients 503 with Retry-After; 0 means never.
+    /// Files that the kernel can drop do not count. Default 90.
+    #[serde(default = "default_reject_memory")]
+    #[schemars(range(min = 0, max = 100))]
+    pub reject_above_memory_percent: i32,
 }
 
 /// What happens to a connection above the limit of its user.
@@ -129,6 +150,15 @@ fn default_subscriptions() -> i32 {
 fn default_outbox() -> String {
     "256Ki".to_owned()
 }
+fn default_reject_cpu() -> i32 {
+    75
+}
+fn default_pause_cpu() -> i32 {
+    80
+}
+fn default_reject_memory() -> i32 {
+    90
+}
 fn default_grace() -> String {
     "5s".to_owned()
 }
@@ -149,6 +179,9 @@ impl Default for Capacity {
             subscriptions_per_connection: default_subscriptions(),
             outbox_per_connection: default_outbox(),
             connections_per_address: 0,
+            reject_above_cpu_percent: default_reject_cpu(),
+            pause_above_cpu_percent: default_pause_cpu(),
+            reject_above_memory_percent: default_reject_memory(),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::admission::Admission;
 use crate::auth::Authentication;
 use crate::budget::Budget;
 use crate::encode::Rules;
+use crate::guard::Levels;
 use crate::history::{Bounds, History};
 use crate::http::{Places, Site, Terms};
 use crate::hub::Hub;
@@ -195,6 +196,7 @@ impl Reached {
         self.hub.configure(self.recipe.settings(config).0);
         self.rules.replace(&config.channels.rules);
         self.site.terms.set(Terms::new(config, self.recipe.authentication.guard()));
+        self.site.guards.set(Levels::of(&config.capacity));
         if let Err(error) = socket::set_patience(&self.port, socket::patience(config)) {
             tracing::warn!(%error, "new connections have the kernel's timeout of before");
         }

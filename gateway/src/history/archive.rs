@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Interest;
@@ -27,6 +27,10 @@ pub(crate) const BLOCK_BYTES: usize = 1 << 20;
 
 /// Lookups at once: enough to keep one connection to NATS busy, few enough that live messages do not wait behind them.
 const FETCHES: usize = 4;
+
+/// Between two lookups while what can wait is to wait: a thousand messages a second still come, so that nobody who catches up
+/// waits for ever.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Requests that may wait to be looked at. Shards have at most [`LOOKUPS`] each on their way.
 const QUEUE: usize = 4_096;
@@ -102,6 +106,8 @@ pub(crate) struct Desk {
     filters: Arc<AtomicBool>,
     /// The first one, once it is there.
     first: Option<Request>,
+    /// Whether what can wait is to wait.
+    pauses: Option<watch::Receiver<bool>>,
 }
 
 /// Where the block with this sequence begins.
@@ -123,7 +129,7 @@ pub(crate) fn archive() -> (Archive, Desk) {
     let (sender, requests) = mpsc::channel(QUEUE);
     let filters = Arc::new(AtomicBool::new(false));
     let archive = Archive { requests: Some(sender), filters: Arc::clone(&filters) };
-    (archive, Desk { requests, filters, first: None })
+    (archive, Desk { requests, filters, first: None, pauses: None })
 }
 
 impl Archive {
@@ -181,6 +187,17 @@ impl Desk {
         self.filters.store(true, Ordering::Relaxed);
     }
 
+    /// Serves slowly while this says so.
+    pub(crate) fn heed(&mut self, pauses: watch::Receiver<bool>) {
+        self.pauses = Some(pauses);
+    }
+
+    /// Lookups at once, now.
+    fn fetches(&self) -> usize {
+        let is_paused = self.pauses.as_ref().is_some_and(|pauses| *pauses.borrow());
+        if is_paused { 1 } else { FETCHES }
+    }
+
     /// Waits until somebody asks.
     pub(crate) async fn wanted(&mut self) {
         if self.first.is_none() {
@@ -205,7 +222,7 @@ impl Desk {
         let mut fetches: JoinSet<(Query, Fetched)> = JoinSet::new();
         loop {
             tokio::select! {
-                request = self.next(), if fetches.len() < FETCHES => {
+                request = self.next(), if fetches.len() < self.fetches() => {
                     let Some(Request { query, asker }) = request else { return };
                     if let Some(block) = cache.get(&query, Instant::now()) {
                         asker.answer(query, Ok(block));
@@ -214,7 +231,11 @@ impl Desk {
                     } else {
                         waiting.insert(query.clone(), vec![asker]);
                         let fetching = fetch(query.clone());
-                        fetches.spawn(async move { (query, fetching.await) });
+                        let pause = if self.fetches() == 1 { PAUSE } else { Duration::ZERO };
+                        fetches.spawn(async move {
+                            tokio::time::sleep(pause).await;
+                            (query, fetching.await)
+                        });
                     }
                 }
                 Some(done) = fetches.join_next() => {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::Site;
 use super::upgrade::source_is_healthy;
 use crate::counters::{AWAY_MS, Totals};
+use crate::guard::Guard;
 use crate::resources::Usage;
 use crate::source::status::{Snapshot, State as SourceState};
 
@@ -30,6 +31,7 @@ struct Facts<'a> {
     connections: u64,
     capacity: u64,
     usage: Usage,
+    guards: Vec<Guard>,
 }
 
 /// A judgement, worst first.
@@ -67,6 +69,7 @@ fn judge(facts: &Facts<'_>) -> (Verdict, Vec<String>, Vec<String>) {
             warnings.push(format!("{what} at {share:.0} %: add pods or raise the limit"));
         }
     }
+    warnings.extend(facts.guards.iter().map(|guard| guard.warning().to_owned()));
     let verdict = match (errors.is_empty(), warnings.is_empty()) {
         (false, _) => Verdict::Unhealthy,
         (true, false) => Verdict::Degraded,
@@ -101,6 +104,7 @@ fn render_health(site: &Site) -> (StatusCode, Value) {
         connections: site.admission.taken(),
         capacity: site.admission.capacity(),
         usage: site.sampler.sample(),
+        guards: site.guards.acting().collect(),
     };
     let (verdict, warnings, errors) = judge(&facts);
     let mib = |bytes: u64| (bytes as f64 / f64::from(1 << 20) * 10.0).round() / 10.0;
@@ -234,8 +238,14 @@ mod tests {
         let mut source = Status::new("S").snapshot();
         (source.state, source.epoch) = (state, epoch.to_owned());
         let usage = Usage { memory: 1, memory_limit: 100, cpu_limit: 1.0, cpu_percent: 1.0 };
-        let mut facts =
-            Facts { source: &source, draining: false, connections: 1, capacity: 100, usage };
+        let mut facts = Facts {
+            source: &source,
+            draining: false,
+            connections: 1,
+            capacity: 100,
+            usage,
+            guards: Vec::new(),
+        };
         change(&mut facts);
         judge(&facts).0
     }
@@ -261,6 +271,8 @@ mod tests {
             verdict(|facts| facts.usage.memory = 95, SourceState::Live, "e"),
             Verdict::Degraded
         );
+        let guarded = |facts: &mut Facts<'_>| facts.guards.push(Guard::PauseCpu);
+        assert_eq!(verdict(guarded, SourceState::Live, "e"), Verdict::Degraded);
         assert_eq!(
             verdict(|facts| facts.draining = true, SourceState::Live, "e"),
             Verdict::Unhealthy

@@ -124,6 +124,7 @@ fn take(
             Refused::Full => site.rejections.full.inc(),
             Refused::FallbacksFull => site.rejections.fallbacks_full.inc(),
             Refused::Draining | Refused::Shedding => site.rejections.draining.inc(),
+            Refused::Overloaded => site.rejections.overloaded.inc(),
         }
         turned_away(refused)
     };
@@ -178,6 +179,10 @@ fn turned_away(refused: Refused) -> Busy {
         Refused::FallbacksFull => Busy::new(
             "full",
             "every place for event streams and long-polls is taken: try again, another pod may have room",
+        ),
+        Refused::Overloaded => Busy::new(
+            "overloaded",
+            "this pod is short of CPU or memory: try again, another one may have room",
         ),
         Refused::Draining => Busy::new("draining", "this pod is about to stop: try again"),
         Refused::Shedding => Busy::new(

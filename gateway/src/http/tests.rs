@@ -1,6 +1,7 @@
 //! The client port of a gateway without a server behind it.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -14,6 +15,7 @@ use crate::app::{self, Options, Running};
 use crate::hub::shard::commands::Commands;
 use crate::metrics::{AcceptErrors, PendingMetrics, Rejections};
 use crate::reload::Given;
+use crate::resources::cgroup;
 
 /// How long anything may take on a machine that compiles at the same time.
 const SOON: Duration = Duration::from_secs(60);
@@ -41,7 +43,14 @@ fn crowded(places: usize) -> Crowded {
     let keep = |site: &_| routes.insert(client_routes(site)).clone();
     let options = Options { pod: "p".to_owned() };
     let given = Given::of(config("/ws")).unwrap();
-    let gateway = app::start_with(given, options, |settings| (settings, &Commands), keep).unwrap();
+    let gateway = app::start_with(
+        given,
+        options,
+        Path::new(cgroup::ROOT),
+        |settings| (settings, &Commands),
+        keep,
+    )
+    .unwrap();
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();

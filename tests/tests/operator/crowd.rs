@@ -98,6 +98,8 @@ impl Kubelet<'_> {
 
     async fn end(&mut self, name: &str) -> Result<()> {
         let Some((gateway, address)) = self.running.remove(name) else { return Ok(()) };
+        // Kubernetes takes it out of the Service before its pause is over and it hears that it ends.
+        locked(&self.endpoints).retain(|endpoint| *endpoint != address);
         self.ending.insert(name.to_owned(), address);
         let unready =
             json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }] } });
@@ -352,7 +354,10 @@ pub(crate) async fn under<'a>(
     happened?;
     let count = count?;
     ensure!(tell.send(count).is_ok(), "the clients have ended");
-    swarm.await??;
+    let counters = swarm.await??;
+    // An attempt that a pod refuses is one of `ends`, too; these had been let in.
+    let told = counters.closes.keys().all(|code| *code == 1012);
+    ensure!(told, "somebody was cut off: {:?}", counters.closes);
     let ends = locked(&ends).clone();
     Ok((kubelet, ends, count))
 }

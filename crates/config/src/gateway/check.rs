@@ -84,6 +84,30 @@ impl GatewayConfig {
         self.check_limits()
     }
 
+    fn check_guards(&self) -> Result<(), ConfigError> {
+        let capacity = &self.capacity;
+        let (reject, pause) = (capacity.reject_above_cpu_percent, capacity.pause_above_cpu_percent);
+        for (path, percent) in [
+            ("capacity.rejectAboveCpuPercent", reject),
+            ("capacity.pauseAboveCpuPercent", pause),
+            ("capacity.rejectAboveMemoryPercent", capacity.reject_above_memory_percent),
+        ] {
+            if percent > 100 {
+                return Err(ConfigError::value(
+                    path,
+                    format!("must be at most 100; got {percent}"),
+                ));
+            }
+        }
+        if pause > 0 && reject > pause {
+            return Err(ConfigError::value(
+                "capacity.rejectAboveCpuPercent",
+                "must not exceed capacity.pauseAboveCpuPercent",
+            ));
+        }
+        Ok(())
+    }
+
     fn check_limits(&self) -> Result<(), ConfigError> {
         let capacity = &self.capacity;
         let limits = [
@@ -103,6 +127,7 @@ impl GatewayConfig {
                 ));
             }
         }
+        self.check_guards()?;
         if capacity.outbox_bytes_total < u64::from(capacity.outbox_bytes_per_connection) {
             return Err(ConfigError::value(
                 "capacity.outboxBytesTotal",
@@ -307,7 +332,7 @@ mod tests {
     #[test]
     fn values_that_cannot_work_are_refused_with_their_path() {
         type Break = fn(&mut GatewayConfig);
-        let broken: [(&str, Break); 25] = [
+        let broken: [(&str, Break); 28] = [
             ("listener.allowedOrigins[1]", |c| {
                 c.listener.allowed_origins = vec!["https://a".into(), "a".into()];
             }),
@@ -346,6 +371,12 @@ mod tests {
                 c.channels.rules = vec![rule(">", Delivery::Every, 1_001)];
             }),
             ("capacity.connections", |c| c.capacity.connections = 0),
+            ("capacity.pauseAboveCpuPercent", |c| c.capacity.pause_above_cpu_percent = 101),
+            ("capacity.rejectAboveMemoryPercent", |c| c.capacity.reject_above_memory_percent = 101),
+            ("capacity.rejectAboveCpuPercent", |c| {
+                (c.capacity.reject_above_cpu_percent, c.capacity.pause_above_cpu_percent) =
+                    (81, 80);
+            }),
             ("capacity.outboxBytesTotal", |c| c.capacity.outbox_bytes_total = 1),
             ("source.jetStream.stream", |c| {
                 c.source = Source::JetStream(JetStreamSource::new(vec!["x".into()], "a.b"));

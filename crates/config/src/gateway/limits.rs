@@ -38,6 +38,12 @@ pub struct Capacity {
     pub outbox_bytes_total: u64,
     /// Largest message accepted from a client (bytes); beyond it the client is closed with 1009.
     pub command_bytes: u32,
+    /// Above this share of the container's CPU limit new clients are answered 503 with Retry-After (percent); 0 = never.
+    pub reject_above_cpu_percent: u32,
+    /// Above this share replays and lookups of older messages wait (percent); 0 = never.
+    pub pause_above_cpu_percent: u32,
+    /// Above this share of the container's memory limit new clients are answered 503 with Retry-After (percent); 0 = never.
+    pub reject_above_memory_percent: u32,
     /// Threads that hold connections; 0 = one per CPU of the container's quota, as far as there are connections for
     /// them.
     pub shards: u16,
@@ -174,6 +180,10 @@ impl Default for Capacity {
             // 1,000 clients at their limit: a tenth of the default capacity stalls before the pod protects itself.
             outbox_bytes_total: 256 << 20,
             command_bytes: 64 << 10,
+            // Who writes this file decides: what is not written acts on nobody.
+            reject_above_cpu_percent: 0,
+            pause_above_cpu_percent: 0,
+            reject_above_memory_percent: 0,
             shards: 0,
         }
     }

@@ -9,7 +9,7 @@ use crate::ConfigError;
 use crate::yaml::Tree;
 
 /// Fields that a running gateway takes up, with everything below them.
-const LIVE: [&str; 33] = [
+const LIVE: [&str; 36] = [
     "accepts",
     "auth",
     "channels.rules",
@@ -37,6 +37,9 @@ const LIVE: [&str; 33] = [
     "capacity.outboxBytesPerConnection",
     "capacity.outboxBytesTotal",
     "capacity.commandBytes",
+    "capacity.rejectAboveCpuPercent",
+    "capacity.pauseAboveCpuPercent",
+    "capacity.rejectAboveMemoryPercent",
     "commandRate",
     "slowConsumer",
     "history",
@@ -242,6 +245,9 @@ mod tests {
                     outbox_bytes_per_connection: 5_000 + wide,
                     outbox_bytes_total: 9_000 + u64::from(n),
                     command_bytes: 1_000 + wide,
+                    reject_above_cpu_percent: 70 + wide,
+                    pause_above_cpu_percent: 80 + wide,
+                    reject_above_memory_percent: 90 + wide,
                     shards: 1 + u16::from(n),
                 },
                 accepts: accepts(n),
