@@ -1,6 +1,7 @@
 //! Golden: every object of a small and of a full WsGateway, as YAML.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::PodSpec;
 use serde::Serialize;
@@ -223,21 +224,46 @@ fn each_file_that_the_configuration_names_is_mounted_where_it_says() {
     use wsgateway_config::{GatewayConfig, NatsAuth, NatsUser, Source};
 
     let objects = built(FULL, true);
-    let text = &objects.config.data.as_ref().unwrap()["gateway.yaml"];
-    let Source::JetStream(source) = GatewayConfig::parse(text).unwrap().source else { panic!() };
+    let text = |map: &k8s_openapi::api::core::v1::ConfigMap| {
+        map.data.as_ref().unwrap().values().next().unwrap().clone()
+    };
+    let config = GatewayConfig::parse(&text(&objects.config)).unwrap();
+    let Source::JetStream(source) = config.source else { panic!() };
     let (auth, tls) = (source.auth.unwrap(), source.tls.unwrap());
     let NatsAuth::Password { user: NatsUser::File(user), password } = auth else { panic!() };
     let named =
         [user, password, tls.ca_file.unwrap(), tls.cert_file.unwrap(), tls.key_file.unwrap()];
 
-    let pod = objects.deployment.spec.unwrap().template.spec.unwrap();
-    let volumes = pod.volumes.unwrap();
-    let volume = volumes.iter().find(|volume| volume.name == "nats").unwrap();
+    assert_eq!(mounted(&pod(&objects), "nats"), named);
+
+    let live: serde_json::Value = yaml::from_str(&text(&objects.live)).unwrap();
+    let jwt = &live["auth"]["jwt"];
+    let keys = jwt["keys"].as_array().unwrap().iter().map(|key| &key["file"]);
+    let named: Vec<_> =
+        keys.chain([&jwt["jwks"]["caFile"]]).map(|file| file.as_str().unwrap()).collect();
+    assert_eq!(
+        mounted(&pod(&objects), "auth"),
+        named.iter().map(PathBuf::from).collect::<Vec<_>>()
+    );
+}
+
+/// Where the gateway finds the files of a volume with Secrets.
+fn mounted(pod: &PodSpec, volume: &str) -> Vec<PathBuf> {
     let mounts = pod.containers[0].volume_mounts.as_ref().unwrap();
-    let folder = &mounts.iter().find(|mount| mount.name == "nats").unwrap().mount_path;
+    let folder = &mounts.iter().find(|mount| mount.name == volume).unwrap().mount_path;
+    let volumes = pod.volumes.as_ref().unwrap();
+    let volume = volumes.iter().find(|given| given.name == volume).unwrap();
     let sources = volume.projected.as_ref().unwrap().sources.as_ref().unwrap();
     let items =
         sources.iter().flat_map(|source| source.secret.as_ref().unwrap().items.iter().flatten());
-    let mounted: Vec<_> = items.map(|item| std::path::Path::new(folder).join(&item.path)).collect();
-    assert_eq!(mounted, named);
+    items.map(|item| PathBuf::from(folder).join(&item.path)).collect()
+}
+
+#[test]
+fn a_key_and_an_authority_in_the_same_key_of_a_secret_are_one_file() {
+    let objects = with(
+        "\n  auth: { jwt: { keys: [{ secret: { name: a, key: b } }], algorithms: [RS256], \
+         jwks: { url: 'https://a/b', caSecret: { name: a, key: b } } } }\n",
+    );
+    assert_eq!(mounted(&pod(&objects), "auth"), [PathBuf::from("/etc/wsgateway-auth/a/b")]);
 }

@@ -139,6 +139,8 @@ struct Answer {
     live_hash: Option<String>,
     #[serde(default)]
     config_problem: Option<String>,
+    #[serde(default)]
+    unknown_keys: Vec<String>,
     source: SourceAnswer,
     #[serde(default)]
     cpu_percent: Option<f64>,
@@ -169,6 +171,15 @@ struct ResumesAnswer {
     away_ms: Vec<(Option<i64>, u64)>,
 }
 
+/// What is to be done about a gateway from before `auth`, which is open to everybody.
+fn ignores_auth(unknown_keys: &[String]) -> Option<String> {
+    unknown_keys.iter().any(|key| key.starts_with("auth: ")).then(|| {
+        "this version of the gateway knows no auth, and asks nobody for a token: leave pod.image out, or name an image of \
+         the operator's version"
+            .to_owned()
+    })
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SourceAnswer {
@@ -190,7 +201,10 @@ impl Report {
             draining: answer.draining,
             config_hash: answer.config_hash.and_then(|hash| shown(hash, LONGEST_HASH)),
             live_hash: answer.live_hash.and_then(|hash| shown(hash, LONGEST_HASH)),
-            config_problem: answer.config_problem.and_then(|problem| shown(problem, LONGEST_ERROR)),
+            config_problem: answer
+                .config_problem
+                .or_else(|| ignores_auth(&answer.unknown_keys))
+                .and_then(|problem| shown(problem, LONGEST_ERROR)),
             source: answer.source.state,
             lag_messages: answer.source.lag_messages,
             error: answer.source.error.and_then(|error| shown(error, LONGEST_ERROR)),
@@ -280,6 +294,19 @@ mod tests {
         {
             assert!(Report::parse(bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_gateway_from_before_auth_that_is_given_some_has_a_problem() {
+        let answer = |keys: &str| {
+            let text = format!(
+                r#"{{"connections":0,"capacity":1,"unknownKeys":[{keys}],"source":{{"state":"live"}}}}"#
+            );
+            Report::parse(text.as_bytes()).unwrap().config_problem
+        };
+        let problem = answer(r#""shiny: unknown field","auth: unknown field `auth`""#).unwrap();
+        assert!(problem.contains("asks nobody for a token"), "{problem}");
+        assert_eq!((answer(""), answer(r#""listener.authors: unknown""#)), (None, None));
     }
 
     #[test]

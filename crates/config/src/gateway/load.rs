@@ -27,13 +27,21 @@ impl GatewayConfig {
     /// # Errors
     /// [`ConfigError`] with the path of a field that cannot work. A key that is unknown is none, nor one that is missing: an
     /// operator that is newer or older than the gateway writes others. A live part without those that every operator writes is
-    /// empty, cut off or something else, and would put defaults in the place of what was specified.
+    /// empty, cut off or something else, and would put defaults in the place of what was specified. And within `auth` a key that is
+    /// unknown is an error: without it a rule could allow more than it says.
     pub fn load(file: &str, live: Option<&str>) -> Result<Loaded, ConfigError> {
         let mut tree = Tree::parse(file)?;
         if let Some(live) = live {
             tree.put_over(live_part(live)?);
         }
-        let (config, unknown): (Self, _) = tree.read_known(MOST_UNKNOWN)?;
+        let (config, unknown): (Self, Vec<String>) = tree.read_known(MOST_UNKNOWN)?;
+        let narrows = |key: &&String| key.starts_with("auth.");
+        if let Some((path, message)) =
+            unknown.iter().find(narrows).and_then(|key| key.split_once(": "))
+        {
+            let (path, message) = (path.to_owned(), message.to_owned());
+            return Err(ConfigError::Shape { path, message });
+        }
         config.check()?;
         Ok(Loaded { config, unknown })
     }
@@ -125,6 +133,16 @@ mod tests {
             assert!(found.contains("unknown field"), "{found}");
         }
         assert!(unknown.iter().any(|key| key.contains("`prot`") && key.contains("`port`")));
+    }
+
+    #[test]
+    fn a_rule_of_auth_that_is_not_understood_whole_is_refused_since_it_could_allow_too_much() {
+        let auth = "capacity: { connections: 7 }\nlog: { level: warn }\nauth: { jwt: { keys: [{ file: /k }], algorithms: [RS256] }, \
+                    channels: [{ match: '>', onlyOn: monday }] }\n";
+        let error = GatewayConfig::load(FILE, Some(auth)).unwrap_err().to_string();
+        assert!(error.starts_with("auth.channels[0].onlyOn: unknown field"), "{error}");
+        let known = auth.replace(", onlyOn: monday", "");
+        assert!(GatewayConfig::load(FILE, Some(&known)).unwrap().config.auth.is_some());
     }
 
     #[test]
