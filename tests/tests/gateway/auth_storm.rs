@@ -31,7 +31,7 @@ async fn storm(process: &Process, path: &str) -> Result<u64> {
         ..SwarmOptions::default()
     };
     let address = process.client_addr;
-    tokio::task::spawn_blocking(move || {
+    tokio::task::spawn_blocking(move || -> Result<()> {
         let mut swarm = Swarm::connect(address, options)?;
         swarm.run_until(|counters| counters.connected == CROWD as u64, SOON)?;
         ensure!(swarm.counters().is_faultless(), "{}", swarm.counters());
