@@ -21,7 +21,7 @@ use wsgateway_runtime::readiness::Readiness;
 
 use crate::admission::Admission;
 use crate::auth::Authentication;
-use crate::encode::Encoder;
+use crate::encode::{Encoder, Rules};
 use crate::guard::{self, Guards, Levels};
 use crate::history::archive::{self, Desk};
 use crate::history::{Archive, History, Past};
@@ -142,15 +142,13 @@ pub(crate) fn start_with(
     let authentication = Authentication::new(&config, &registry)?;
     let recipe = Recipe::new(adapt, shards, &options.pod, &authentication);
     let (settings, handler) = recipe.settings(&config);
-    let (past, mut desk) = past(&config);
+    let (past, desk) = past(&config);
     let (hub, threads) = hub::start((&settings, handler), shards, &past, &readiness)?;
     let history = past.history.clone();
     let tracer = Tracer::start(&config, &options.pod, &registry)?;
     let Front { entrance, site, metrics } =
         front(&config, state, (&hub, &history, &authentication), &registry)?;
-    if let Some(desk) = &mut desk {
-        desk.heed(site.guards.pauses());
-    }
+    let desk = desk.map(|desk| desk.heed(site.guards.pauses()));
     let (admission, places) = (entrance.admission.clone(), Arc::clone(&entrance.places));
     let shortage = shortage(&site, &readiness, &registry)?;
     let serving = readiness.gate("serving");
@@ -163,18 +161,7 @@ pub(crate) fn start_with(
     )?;
     let admin_addr = admin.address;
     let (stop_http, stop_source) = (CancellationToken::new(), CancellationToken::new());
-    let encoder = Encoder::new(&config.channels);
-    let rules = encoder.rules();
-    let (gate, losses) = (readiness.gate("source"), Losses::default());
-    let sink = Sink {
-        encoder,
-        history: history.clone(),
-        hub: hub.clone(),
-        status: site.status.clone(),
-        gate,
-        losses,
-        tracer: tracer.clone(),
-    };
+    let (sink, rules) = sink(&config, &site, &history, &tracer, &readiness);
     let stop_on_error = stop_source.clone().drop_guard();
     let (memory, source) =
         threads::start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;
@@ -201,6 +188,28 @@ pub(crate) fn start_with(
     let controls = Controls::new(config, reached);
     let parts = Some(Parts { admission, serving, threads, http, source, stops, _admin: admin });
     Ok(Running { client_addr, admin_addr, memory, hub, shedding, parts, readiness, controls })
+}
+
+/// What the source fills, and the rules by which it encodes.
+fn sink(
+    config: &GatewayConfig,
+    site: &Site,
+    history: &History,
+    tracer: &Tracer,
+    readiness: &Readiness,
+) -> (Sink, Rules) {
+    let encoder = Encoder::new(&config.channels);
+    let rules = encoder.rules();
+    let sink = Sink {
+        encoder,
+        history: history.clone(),
+        hub: site.hub.clone(),
+        status: site.status.clone(),
+        gate: readiness.gate("source"),
+        losses: Losses::default(),
+        tracer: tracer.clone(),
+    };
+    (sink, rules)
 }
 
 /// What stands in front of the shards.

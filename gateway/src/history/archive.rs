@@ -188,8 +188,9 @@ impl Desk {
     }
 
     /// Serves slowly while this says so.
-    pub(crate) fn heed(&mut self, pauses: watch::Receiver<bool>) {
+    pub(crate) fn heed(mut self, pauses: watch::Receiver<bool>) -> Self {
         self.pauses = Some(pauses);
+        self
     }
 
     /// Lookups at once, now.
