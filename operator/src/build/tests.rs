@@ -224,7 +224,7 @@ fn each_file_that_the_configuration_names_is_mounted_where_it_says() {
     use wsgateway_config::{GatewayConfig, NatsAuth, NatsUser, Source};
 
     let objects = built(FULL, true);
-    let text = |map: &k8s_openapi::api::core::v1::ConfigMap| {
+    let text = |map: &ConfigMap| {
         map.data.as_ref().unwrap().values().next().unwrap().clone()
     };
     let config = GatewayConfig::parse(&text(&objects.config)).unwrap();
@@ -236,7 +236,7 @@ fn each_file_that_the_configuration_names_is_mounted_where_it_says() {
 
     assert_eq!(mounted(&pod(&objects), "nats"), named);
 
-    let live: serde_json::Value = yaml::from_str(&text(&objects.live)).unwrap();
+    let live: Value = yaml::from_str(&text(&objects.live)).unwrap();
     let jwt = &live["auth"]["jwt"];
     let keys = jwt["keys"].as_array().unwrap().iter().map(|key| &key["file"]);
     let named: Vec<_> =
