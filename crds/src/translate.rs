@@ -16,50 +16,19 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
     };
     let name = format!("{}/{}", gateway.namespace, gateway.name);
     let limits = &gateway.limits;
-    let entry = &limits.entry;
-    let [reject_cpu, pause_cpu, reject_memory] = limits.guards;
     let mut config = GatewayConfig {
         channels: Channels {
             strip_prefix: gateway.strip_prefix.clone(),
             rules: gateway.rules.clone(),
         },
-        listener: Listener {
-            port: gateway.port,
-            path: gateway.path.clone(),
-            protocols: gateway.protocols.served.clone(),
-            default_protocol: gateway.protocols.default,
-            compression: limits.compression,
-            event_source: limits.event_source,
-            long_poll: limits.long_poll,
-            keep_alive: limits.keep_alive,
-            status_pages: limits.status_pages,
-            allowed_origins: entry.allowed_origins.clone(),
-            allowed_hosts: entry.allowed_hosts.clone(),
-            trusted_proxies: entry.trusted_proxies.clone(),
-            forwarded_header: entry.forwarded_header,
-            proxy_protocol: entry.proxy_protocol,
-            ..Listener::default()
-        },
+        listener: listener(gateway),
         odin: gateway.protocols.odin.clone(),
         symbols: gateway.protocols.symbols.clone(),
         auth: gateway.auth.as_ref().map(|auth| auth.config.clone()),
         admin: Admin { port: ADMIN_PORT, ..Admin::default() },
         heartbeat: limits.heartbeat.clone(),
-        capacity: Capacity {
-            connections: gateway.derived.connections,
-            fallback_connections: gateway.derived.fallbacks,
-            connections_per_user: limits.connections_per_user,
-            above_connections_per_user: limits.above_connections_per_user,
-            subscriptions_per_connection: limits.subscriptions,
-            outbox_bytes_per_connection: limits.outbox_bytes,
-            outbox_bytes_total: gateway.derived.outbox_bytes,
-            command_bytes: limits.command_bytes,
-            reject_above_cpu_percent: reject_cpu,
-            pause_above_cpu_percent: pause_cpu,
-            reject_above_memory_percent: reject_memory,
-            ..Capacity::default()
-        },
-        accepts: entry.accepts.clone(),
+        capacity: capacity(gateway),
+        accepts: limits.entry.accepts.clone(),
         command_rate: limits.command_rate.clone(),
         slow_consumer: limits.slow_consumer.clone(),
         history: limits.history.clone(),
@@ -74,6 +43,49 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
     // Written out, so that the configuration shows which channels symbols are.
     config.symbols.template = Some(config.symbols_template());
     config
+}
+
+/// The port of clients.
+fn listener(gateway: &ValidGateway) -> Listener {
+    let limits = &gateway.limits;
+    let entry = &limits.entry;
+    Listener {
+        port: gateway.port,
+        path: gateway.path.clone(),
+        protocols: gateway.protocols.served.clone(),
+        default_protocol: gateway.protocols.default,
+        compression: limits.compression,
+        event_source: limits.event_source,
+        long_poll: limits.long_poll,
+        keep_alive: limits.keep_alive,
+        status_pages: limits.status_pages,
+        allowed_origins: entry.allowed_origins.clone(),
+        allowed_hosts: entry.allowed_hosts.clone(),
+        trusted_proxies: entry.trusted_proxies.clone(),
+        forwarded_header: entry.forwarded_header,
+        proxy_protocol: entry.proxy_protocol,
+        ..Listener::default()
+    }
+}
+
+/// The limits of a pod.
+fn capacity(gateway: &ValidGateway) -> Capacity {
+    let limits = &gateway.limits;
+    let [reject_cpu, pause_cpu, reject_memory] = limits.guards;
+    Capacity {
+        connections: gateway.derived.connections,
+        fallback_connections: gateway.derived.fallbacks,
+        connections_per_user: limits.connections_per_user,
+        above_connections_per_user: limits.above_connections_per_user,
+        subscriptions_per_connection: limits.subscriptions,
+        outbox_bytes_per_connection: limits.outbox_bytes,
+        outbox_bytes_total: gateway.derived.outbox_bytes,
+        command_bytes: limits.command_bytes,
+        reject_above_cpu_percent: reject_cpu,
+        pause_above_cpu_percent: pause_cpu,
+        reject_above_memory_percent: reject_memory,
+        ..Capacity::default()
+    }
 }
 
 fn jetstream(nats: &ValidNats) -> JetStreamSource {

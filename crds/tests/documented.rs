@@ -129,7 +129,7 @@ fn companions(path: &str) -> Vec<(String, Value)> {
                 ("tracing.headersSecret.name".to_owned(), json!("collector")),
             ];
         }
-        _ if path.starts_with("auth.") => {
+        _ if path.starts_with("auth.") || path == "capacity.connectionsPerUser" => {
             let mut needed = vec![
                 ("auth.jwt.algorithms".to_owned(), json!(["RS256"])),
                 (

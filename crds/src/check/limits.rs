@@ -21,17 +21,8 @@ pub(super) fn limits(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidLimits {
         "must be 100ms to 1m: without any a client is closed for one burst, and for longer breaks raise \
          capacity.outboxPerConnection",
     );
-    errors.ensure(
-        spec.capacity.connections_per_user == 0 || spec.auth.is_some(),
-        "spec.capacity.connectionsPerUser",
-        "needs auth: without tokens nobody knows who a client is",
-    );
     ValidLimits {
-        connections_per_user: errors.number(
-            "spec.capacity.connectionsPerUser",
-            spec.capacity.connections_per_user,
-            0..=10_000,
-        ),
+        connections_per_user: connections_per_user(spec, errors),
         above_connections_per_user: match spec.capacity.above_connections_per_user {
             spec::AboveLimit::RejectNew => AboveLimit::RejectNew,
             spec::AboveLimit::CloseOldest => AboveLimit::CloseOldest,
@@ -77,6 +68,14 @@ pub(super) fn limits(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidLimits {
         history: history(spec, errors),
         entry: entry(spec, errors),
     }
+}
+
+fn connections_per_user(spec: &WsGatewaySpec, errors: &mut Errors) -> u32 {
+    const PATH: &str = "spec.capacity.connectionsPerUser";
+    let most = spec.capacity.connections_per_user;
+    let message = "needs auth: without tokens nobody knows who a client is";
+    errors.ensure(most == 0 || spec.auth.is_some(), PATH, message);
+    errors.number(PATH, most, 0..=10_000)
 }
 
 /// Event streams and long-polls of a pod, if they are given.

@@ -126,7 +126,7 @@ fn put(out: &mut Vec<u8>, entry: &Entry) {
 
 /// The connections that a message ends with, all of them and nothing else.
 fn entries(rest: &mut &[u8], pod: PodId) -> Option<Vec<Entry>> {
-    if rest.len() % ENTRY != 0 || rest.len() / ENTRY > MOST_ENTRIES {
+    if !rest.len().is_multiple_of(ENTRY) || rest.len() / ENTRY > MOST_ENTRIES {
         return None;
     }
     let mut entries = Vec::with_capacity(rest.len() / ENTRY);

@@ -224,9 +224,7 @@ fn each_file_that_the_configuration_names_is_mounted_where_it_says() {
     use wsgateway_config::{GatewayConfig, NatsAuth, NatsUser, Source};
 
     let objects = built(FULL, true);
-    let text = |map: &ConfigMap| {
-        map.data.as_ref().unwrap().values().next().unwrap().clone()
-    };
+    let text = |map: &ConfigMap| map.data.as_ref().unwrap().values().next().unwrap().clone();
     let config = GatewayConfig::parse(&text(&objects.config)).unwrap();
     let Source::JetStream(source) = config.source else { panic!() };
     let (auth, tls) = (source.auth.unwrap(), source.tls.unwrap());

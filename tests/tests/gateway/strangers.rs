@@ -22,7 +22,7 @@ fn pages(config: &mut GatewayConfig) {
 }
 
 fn behind_a_proxy(config: &mut GatewayConfig) {
-    config.listener.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    config.listener.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
 }
 
 fn origin(origin: &str) -> String {

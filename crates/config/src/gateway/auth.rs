@@ -370,6 +370,8 @@ mod tests {
         }
     }
 
+    type Change<'a> = &'a dyn Fn(&mut Auth);
+
     #[test]
     fn what_cannot_work_is_refused_with_its_path() {
         assert_eq!(auth().check(), Ok(()));
@@ -379,7 +381,7 @@ mod tests {
             change(&mut auth);
             auth.check().unwrap_err().to_string()
         };
-        let cases: [(&str, &dyn Fn(&mut Auth)); 14] = [
+        let cases: [(&str, Change<'_>); 14] = [
             ("auth.jwt.keys: ", &|auth| auth.jwt.keys.clear()),
             ("auth.jwt.keys[0].file: ", &|auth| auth.jwt.keys[0].file = "key".into()),
             ("auth.jwt.keys[0].id: ", &|auth| auth.jwt.keys[0].id = Some(String::new())),

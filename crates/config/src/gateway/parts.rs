@@ -196,6 +196,27 @@ mod tests {
         Auth { jwt, anonymous, channels: vec![rule] }
     }
 
+    fn capacity(n: u8) -> Capacity {
+        let (wide, odd) = (u32::from(n), n == 1);
+        Capacity {
+            connections: 10 + wide,
+            fallback_connections: 1 + wide,
+            connections_per_user: 1 + wide,
+            above_connections_per_user: match odd {
+                true => AboveLimit::CloseOldest,
+                false => AboveLimit::RejectNew,
+            },
+            subscriptions_per_connection: 1 + wide,
+            outbox_bytes_per_connection: 5_000 + wide,
+            outbox_bytes_total: 9_000 + u64::from(n),
+            command_bytes: 1_000 + wide,
+            reject_above_cpu_percent: 70 + wide,
+            pause_above_cpu_percent: 80 + wide,
+            reject_above_memory_percent: 90 + wide,
+            shards: 1 + u16::from(n),
+        }
+    }
+
     /// Two configurations that differ in every field. They name every field, so that they do not compile while a new one
     /// is missing here.
     fn both() -> [GatewayConfig; 2] {
@@ -233,23 +254,7 @@ mod tests {
                     interval: Millis(1_000 + u64::from(n)),
                     timeout: Millis(1_000 + u64::from(n)),
                 },
-                capacity: Capacity {
-                    connections: 10 + wide,
-                    fallback_connections: 1 + wide,
-                    connections_per_user: 1 + wide,
-                    above_connections_per_user: match odd {
-                        true => AboveLimit::CloseOldest,
-                        false => AboveLimit::RejectNew,
-                    },
-                    subscriptions_per_connection: 1 + wide,
-                    outbox_bytes_per_connection: 5_000 + wide,
-                    outbox_bytes_total: 9_000 + u64::from(n),
-                    command_bytes: 1_000 + wide,
-                    reject_above_cpu_percent: 70 + wide,
-                    pause_above_cpu_percent: 80 + wide,
-                    reject_above_memory_percent: 90 + wide,
-                    shards: 1 + u16::from(n),
-                },
+                capacity: capacity(n),
                 accepts: accepts(n),
                 command_rate: CommandRate { per_second: 1 + wide, burst: 1 + wide },
                 slow_consumer: SlowConsumer { grace: Millis(1_000 + u64::from(n)) },
