@@ -26,7 +26,7 @@ pub(super) fn entry(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidEntry {
     );
     let proxy_protocol = listener.proxy_protocol.into();
     errors.ensure(
-        proxy_protocol == ProxyProtocol::Off || !listener.trusted_proxies.is_empty(),
+        proxy_protocol == ProxyProtocol::None || !listener.trusted_proxies.is_empty(),
         "spec.listener.proxyProtocol",
         "needs listener.trustedProxies, or anybody could write any address: list the networks that the load balancer \
          connects from",

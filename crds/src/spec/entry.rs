@@ -18,8 +18,9 @@ pub enum ForwardedHeader {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyProtocol {
     /// No.
+    // Not Off, which YAML 1.1 takes for a boolean.
     #[default]
-    Off,
+    None,
     /// They may.
     Accept,
     /// They do; a connection without its header, or from anybody else, is refused.
@@ -62,7 +63,7 @@ impl From<ForwardedHeader> for wsgateway_config::ForwardedHeader {
 impl From<ProxyProtocol> for wsgateway_config::ProxyProtocol {
     fn from(protocol: ProxyProtocol) -> Self {
         match protocol {
-            ProxyProtocol::Off => Self::Off,
+            ProxyProtocol::None => Self::None,
             ProxyProtocol::Accept => Self::Accept,
             ProxyProtocol::Require => Self::Require,
         }

@@ -12,7 +12,7 @@ use super::protocols::Protocol;
 #[x_kube(validation = Rule::new("self.defaultProtocol in self.protocols").message(
     "listener.defaultProtocol must be one of listener.protocols, since clients that name no protocol get it: add it \
      there, or choose another"
-), validation = Rule::new("self.proxyProtocol == 'Off' || (has(self.trustedProxies) && self.trustedProxies.size() > 0)").message(
+), validation = Rule::new("self.proxyProtocol == 'None' || (has(self.trustedProxies) && self.trustedProxies.size() > 0)").message(
     "listener.proxyProtocol needs listener.trustedProxies, or anybody could write any address: list the networks that the \
      load balancer connects from"
 ))]
@@ -88,8 +88,8 @@ pub struct Listener {
     /// at, since proxies pass on what they do not write. Default XForwardedFor.
     #[serde(default)]
     pub forwarded_header: ForwardedHeader,
-    /// Whether trusted proxies begin connections with the PROXY protocol, version 1 or 2: Off; Accept, they may; Require,
-    /// they do, and connections without it or from anybody else are refused. Needs listener.trustedProxies. Default Off.
+    /// Whether trusted proxies begin connections with the PROXY protocol, version 1 or 2: None; Accept, they may; Require,
+    /// they do, and connections without it or from anybody else are refused. Needs listener.trustedProxies. Default None.
     #[serde(default)]
     pub proxy_protocol: ProxyProtocol,
     /// Largest message accepted from a client, in bytes, such as 64Ki; 1Ki to 1Mi. A larger one closes the connection

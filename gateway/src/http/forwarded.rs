@@ -53,7 +53,7 @@ impl Proxies {
     pub(super) fn begin(&self, read: &[u8], peer: IpAddr) -> Beginning {
         let nothing = Beginning::Of { address: peer, len: 0 };
         let unless_required = match self.protocol {
-            ProxyProtocol::Off => return nothing,
+            ProxyProtocol::None => return nothing,
             ProxyProtocol::Accept => nothing,
             ProxyProtocol::Require => Beginning::Refused,
         };
@@ -140,7 +140,7 @@ mod tests {
         for line in lines {
             fields.append(name, HeaderValue::from_str(line).unwrap());
         }
-        proxies(header, ProxyProtocol::Off).client(&fields, ip(from)).to_string()
+        proxies(header, ProxyProtocol::None).client(&fields, ip(from)).to_string()
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
             HeaderName::from_static("x-forwarded-for"),
             HeaderValue::from_static("192.0.2.1"),
         )]);
-        let proxies = proxies(ForwardedHeader::Forwarded, ProxyProtocol::Off);
+        let proxies = proxies(ForwardedHeader::Forwarded, ProxyProtocol::None);
         assert_eq!(proxies.client(&both, ip("10.0.0.1")), ip("10.0.0.1"));
     }
 
@@ -205,7 +205,7 @@ mod tests {
         let told = Of { address: ip("192.0.2.7"), len: header.len() };
         let nothing = |address| Of { address, len: 0 };
         for (protocol, from, read, want) in [
-            (ProxyProtocol::Off, proxy, &header[..], nothing(proxy)),
+            (ProxyProtocol::None, proxy, &header[..], nothing(proxy)),
             (ProxyProtocol::Accept, proxy, header, told),
             (ProxyProtocol::Accept, proxy, &header[..9], Wait),
             (ProxyProtocol::Accept, proxy, b"GET / HTTP/1.1\r\n", nothing(proxy)),

@@ -30,7 +30,7 @@ pub enum ForwardedHeader {
 pub enum ProxyProtocol {
     /// No: its header is a bad request.
     #[default]
-    Off,
+    None,
     /// They may.
     Accept,
     /// They do; a connection without its header, or from anybody else, is refused.

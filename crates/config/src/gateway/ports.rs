@@ -69,7 +69,7 @@ impl Listener {
         all("listener.allowedOrigins", &self.allowed_origins, is_origin_pattern, ORIGIN_HINT)?;
         all("listener.allowedHosts", &self.allowed_hosts, is_host_pattern, HOST_HINT)?;
         most_networks("listener.trustedProxies", &self.trusted_proxies)?;
-        if self.proxy_protocol != ProxyProtocol::Off && self.trusted_proxies.is_empty() {
+        if self.proxy_protocol != ProxyProtocol::None && self.trusted_proxies.is_empty() {
             return Err(ConfigError::value(
                 "listener.proxyProtocol",
                 "needs listener.trustedProxies: anybody else could write any address",
