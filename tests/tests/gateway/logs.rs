@@ -70,7 +70,8 @@ async fn a_configuration_that_is_refused_is_one_documented_line() -> Result<()> 
     let (nats, _jetstream) = nats_with_stream().await?;
     let scratch = Scratch::new("logs")?;
     let file = scratch.write("gateway.yaml", config(&nats.url()).render()?)?;
-    let live = scratch.write("live.yaml", "{}\n")?;
+    let least = "capacity: { connections: 7 }\nlog: { level: info }\n";
+    let live = scratch.write("live.yaml", least)?;
     let mut process = Process::start_with_files(&file, Some(&live)).await?;
     ready(process.admin_addr).await?;
     std::fs::write(&live, "limits: [\n")?;
