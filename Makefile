@@ -72,7 +72,7 @@ docs-test: ## Links, manifests, values and commands of the docs, tried (ARGS="--
 describe: ## What kubectl describe shows of broken worlds, held against golden pages (needs kubectl)
 	@command -v kubectl >/dev/null || { echo "make describe needs kubectl on PATH: install it" >&2; exit 1; }
 	@hack/tools test
-	cargo test --locked -p wsgateway-tests --test describe
+	cargo test --locked --workspace --test describe
 
 .PHONY: skew
 skew: ## Operator and gateway of the last release next to those of this checkout (REV=commit)
