@@ -136,8 +136,7 @@ pub struct PodSecurity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub run_as_user: Option<i64>,
-    /// Group ID of the gateway's process, such as 65532. Absent: as runAsUser, or 65532 without
-    /// that.
+    /// Group ID of the gateway's process, such as 65532. Absent: as runAsUser.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub run_as_group: Option<i64>,

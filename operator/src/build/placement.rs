@@ -43,16 +43,13 @@ fn usual_spread() -> Vec<TopologySpreadConstraint> {
     vec![over("topology.kubernetes.io/zone"), over("kubernetes.io/hostname")]
 }
 
-/// The group of our images' user. A runtime gives a user that is not in the image's `/etc/passwd` the group of root.
-const GROUP: i64 = 65_532;
-
-/// Never root, nor of its group. Which user it is, the image says or the platform: OpenShift refuses one that is not of the
-/// namespace's range; of groups it minds only those of volumes. Everybody may read what is mounted.
+/// Never root. Which user it is, the image says or the platform: OpenShift refuses one that is not of the namespace's
+/// range. A group without a user is no choice: runtimes create no such pod.
 pub(super) fn security(gateway: &ValidGateway) -> PodSecurityContext {
     let given = &gateway.pod.security;
     PodSecurityContext {
         run_as_non_root: Some(true),
-        run_as_group: given.run_as_group.or(given.run_as_user).or(Some(GROUP)),
+        run_as_group: given.run_as_group.or(given.run_as_user),
         seccomp_profile: Some(SeccompProfile {
             type_: "RuntimeDefault".to_owned(),
             ..SeccompProfile::default()
