@@ -1,6 +1,5 @@
 //! Verifier: tokens in, grants out, by one configuration and the keys of the moment.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use wsgateway_config::{Auth, is_pattern};
@@ -22,7 +21,6 @@ pub struct Verifier {
     anonymous: Option<Arc<Grant>>,
     keys: RwLock<Arc<Keys>>,
     cache: Mutex<Cache>,
-    cached: AtomicU64,
 }
 
 /// A token that was verified.
@@ -47,7 +45,6 @@ impl Verifier {
             anonymous,
             keys: RwLock::default(),
             cache: Mutex::new(Cache::new(cache_bytes)),
-            cached: AtomicU64::new(0),
         }
     }
 
@@ -83,7 +80,6 @@ impl Verifier {
             return Err(RefusedToken::TooLong);
         }
         if let Some(grant) = self.cache().get(token, now_ms) {
-            self.cached.fetch_add(1, Ordering::Relaxed);
             return Ok(Verified { grant, was_cached: true });
         }
         // Held until the grant is kept, so that it is forgotten together with its key.
@@ -92,11 +88,6 @@ impl Verifier {
         let grant = Arc::new(self.grant(&claims, now_ms)?);
         self.cache().put(token.into(), Arc::clone(&grant));
         Ok(Verified { grant, was_cached: false })
-    }
-
-    /// Tokens whose signature was not looked at again, since the start.
-    pub fn cached(&self) -> u64 {
-        self.cached.load(Ordering::Relaxed)
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
