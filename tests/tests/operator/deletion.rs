@@ -228,12 +228,23 @@ async fn a_wsgateway_that_this_version_cannot_read_has_a_condition_and_can_be_de
     world.stop_operator().await
 }
 
+/// Waits until the garbage collector watches WsGateways: it looks for new kinds once in 30 s, and objects
+/// of owners whose kind came and went between two looks stay for ever. Only a collector that sees
+/// the owner ends a deletion in the foreground.
+async fn known_to_the_garbage_collector(world: &World) -> Result<()> {
+    const PROBE: &str = "probe";
+    world.create(&json!({ "metadata": { "name": PROBE } })).await?;
+    world.api::<WsGateway>().delete(PROBE, &DeleteParams::foreground()).await?;
+    world.gone::<WsGateway>(PROBE).await
+}
+
 #[tokio::test]
 async fn after_the_operator_is_gone_the_crd_can_be_deleted_with_wsgateways_whose_streams_stay()
 -> Result<()> {
     let plane: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start().await?));
     plane.apply_crd(&WsGateway::crd()).await?;
     let mut world = World::on(plane, "uninstalled").await?;
+    known_to_the_garbage_collector(&world).await?;
     world.start_operator().await?;
     world.create(&json!({})).await?;
     world.stream_ready().await?;
