@@ -299,11 +299,13 @@ pub struct ValidRebalance {
 pub struct Even {
     /// On average, rounded up: a pod that has too many keeps so many.
     pub mean: u64,
+    /// Most that a pod has by chance alone, where clients find their pod at random.
+    pub usual: u64,
     /// Most that a pod may have without handing any over.
     pub most: u64,
 }
 
-/// Standard deviations that a pod may be above the mean besides: where clients find their pod by chance, some are.
+/// Standard deviations that a pod may be above the mean: where clients find their pod by chance, some are.
 const CHANCE: u64 = 3;
 
 impl ValidRebalance {
@@ -312,7 +314,8 @@ impl ValidRebalance {
     pub fn even(&self, clients: u64, pods: u64) -> Even {
         let mean = clients.div_ceil(pods.max(1));
         let tolerated = mean.saturating_mul(100 + u64::from(self.tolerance_percent)) / 100;
-        Even { mean, most: tolerated + CHANCE * mean.isqrt() }
+        let chance = CHANCE * mean.isqrt();
+        Even { mean, usual: mean + chance, most: tolerated + chance }
     }
 }
 

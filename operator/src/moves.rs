@@ -63,6 +63,7 @@ pub(crate) fn look(
         pods,
         template: deployment.and_then(rollout::template_of).unwrap_or_default(),
         is_rolling: rollout.plan.stage.is_rolling(),
+        is_pinned: rollout.plan.pin.is_some() || rollout.is_pinned,
         is_steady: context.pods.is_steady(&key(valid), Instant::now()),
         is_fresh: age.is_none_or(|age| age <= FRESH),
         now,

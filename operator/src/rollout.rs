@@ -42,6 +42,8 @@ pub(crate) struct Rollout {
     turn: Option<String>,
     /// A ReplicaSet has not chosen yet which pods it ends.
     is_choosing: bool,
+    /// The Service is limited to pods of one template.
+    pub(crate) is_pinned: bool,
     /// What was looked at.
     pub(crate) deployment: Option<Arc<Deployment>>,
     pub(crate) pods: Option<Vec<PodFacts>>,
@@ -114,7 +116,8 @@ pub(crate) async fn look(
         context.ledger.pass(&key);
     }
     let is_choosing = observed.is_choosing();
-    Ok(Rollout { plan, turn, is_choosing, deployment, pods, contract })
+    let is_pinned = observed.pinned.is_some();
+    Ok(Rollout { plan, turn, is_choosing, is_pinned, deployment, pods, contract })
 }
 
 async fn found(key: &Name, context: &Context) -> Result<Option<Arc<Deployment>>, Error> {

@@ -86,6 +86,24 @@
 {{- end }}
 {{- end -}}
 
+{{/* Where the operators prefer to run: in other zones than each other, which are no constraint of wsgateway.spread, because the
+scheduler leaves nodes without the label of one constraint out of all of them. */}}
+{{- define "wsgateway.affinity" -}}
+{{- $operator := .Values.operator -}}
+{{- $affinity := deepCopy $operator.affinity -}}
+{{- $auto := and (not (kindIs "slice" $operator.topologySpreadConstraints)) (gt (int $operator.replicas) 1) -}}
+{{- if and $auto (not (hasKey $affinity "podAntiAffinity")) -}}
+{{- $selector := dict "matchLabels" (include "wsgateway.selectorLabels" . | fromYaml) -}}
+{{- $term := dict "topologyKey" "topology.kubernetes.io/zone" "labelSelector" $selector -}}
+{{- $preferred := list (dict "weight" 100 "podAffinityTerm" $term) -}}
+{{- $_ := set $affinity "podAntiAffinity" (dict "preferredDuringSchedulingIgnoredDuringExecution" $preferred) -}}
+{{- end -}}
+{{- with $affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* Over which nodes the operators are spread. */}}
 {{- define "wsgateway.spread" -}}
 {{- $given := .Values.operator.topologySpreadConstraints -}}
@@ -93,9 +111,7 @@
 {{- if kindIs "slice" $given -}}
 {{- $constraints = $given -}}
 {{- else if gt (int .Values.operator.replicas) 1 -}}
-{{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" -}}
-{{- $constraints = append $constraints (dict "topologyKey" . "maxSkew" 1 "whenUnsatisfiable" "ScheduleAnyway") -}}
-{{- end -}}
+{{- $constraints = list (dict "topologyKey" "kubernetes.io/hostname" "maxSkew" 1 "whenUnsatisfiable" "ScheduleAnyway") -}}
 {{- end -}}
 {{- $selector := dict "labelSelector" (dict "matchLabels" (include "wsgateway.selectorLabels" . | fromYaml)) -}}
 {{- $complete := list -}}

@@ -35,7 +35,7 @@ pub enum RebalanceMode {
     Auto,
     /// Once, whenever the annotation wsgateway.dev/rebalance-at gets another value, such as the time.
     Manual,
-    /// Never.
+    /// Never. Written "Off", in quotation marks: without them YAML takes it for a boolean.
     Off,
 }
 

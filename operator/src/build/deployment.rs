@@ -59,7 +59,7 @@ pub(super) fn build(
             }),
             revision_history_limit: Some(3),
             progress_deadline_seconds: Some(PROGRESS_DEADLINE),
-            template: labelled(template(gateway, config, parts, default_image)?)?,
+            template: labelled(gateway, template(gateway, config, parts, default_image)?)?,
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
@@ -67,14 +67,21 @@ pub(super) fn build(
 }
 
 /// The template with its own hash, by which its pods are told from those of others.
-fn labelled(mut template: PodTemplateSpec) -> Result<PodTemplateSpec, ConfigError> {
+fn labelled(
+    gateway: &ValidGateway,
+    mut template: PodTemplateSpec,
+) -> Result<PodTemplateSpec, ConfigError> {
     let plain = serde_json::to_value(&template).map_err(|error| ConfigError::Shape {
         path: "spec.pod".to_owned(),
         message: error.to_string(),
     })?;
     let metadata = template.metadata.get_or_insert_default();
     let labels = metadata.labels.get_or_insert_default();
-    labels.insert(TEMPLATE_LABEL.to_owned(), unchanged::mark(&plain));
+    let hash = unchanged::mark(&plain);
+    labels.insert(TEMPLATE_LABEL.to_owned(), hash.clone());
+    if let Some(pod) = &mut template.spec {
+        placement::count_only(&hash, gateway, pod);
+    }
     Ok(template)
 }
 

@@ -10,6 +10,8 @@ mod rebalance;
 mod rest;
 mod shrink;
 
+use std::collections::BTreeSet;
+
 use wsgateway_config::{Shed, ShedReason};
 use wsgateway_crds::{DisruptionKind, ValidRebalance};
 
@@ -39,6 +41,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) template: &'a str,
     /// Pods are being replaced.
     pub(crate) is_rolling: bool,
+    /// The Service is limited to pods of one template, or is about to be.
+    pub(crate) is_pinned: bool,
     /// The pods have said how many clients they have a moment ago, as far as they say anything.
     pub(crate) is_fresh: bool,
     /// No crowd comes or goes.
@@ -199,7 +203,7 @@ pub(crate) fn plan(observed: &Observed<'_>, wanted: Wanted) -> Plan {
     if is_premature {
         (stage, is_answered) = (Stage::Settled, false);
     }
-    withdraw(&mut pods);
+    withdraw(&mut pods, observed.is_pinned);
     let is_yielding = matches!(stage, Stage::Yielding { .. });
     let is_waiting = is_premature
         || is_yielding
@@ -231,15 +235,25 @@ fn retract(pods: &mut [Pod<'_>], waits: impl Fn(ShedReason) -> bool) -> bool {
 
 /// Takes pods from behind the Service that hand clients over, and, as long as others have room, those that are full or on a
 /// node that is taken out of service: a new client is not to meet a closed door while there is an open one, nor a pod from
-/// which it has to go soon. Somebody takes clients in any case.
-fn withdraw(pods: &mut [Pod<'_>]) {
+/// which it has to go soon. Somebody takes clients in any case, also of the pods of one template, if only those are
+/// behind the Service.
+fn withdraw(pods: &mut [Pod<'_>], is_pinned: bool) {
+    let template = |pod: &Pod<'_>| pod.facts.view.template.as_ref().filter(|_| is_pinned).cloned();
+    let templates: BTreeSet<Option<String>> = pods.iter().map(template).collect();
+    for of in &templates {
+        let mut group: Vec<_> = pods.iter_mut().filter(|pod| template(pod) == *of).collect();
+        withdraw_of(&mut group);
+    }
+}
+
+fn withdraw_of(pods: &mut [&mut Pod<'_>]) {
     for pod in &mut *pods {
         // One that was called back takes clients when it says so; of one that has not been asked yet nothing is known.
         let may_accept = pod.facts.view.accepts || pod.facts.seen != Seen::NotAsked;
         pod.stance.accepts = may_accept && pod.stance.shed.is_none() && !pod.has_closed();
     }
     let has_room =
-        |pod: &Pod<'_>| pod.stance.accepts && pod.facts.takes_clients() && !pod.facts.full;
+        |pod: &&mut Pod<'_>| pod.stance.accepts && pod.facts.takes_clients() && !pod.facts.full;
     if pods.iter().any(|pod| has_room(pod) && !pod.facts.leaving) {
         for pod in pods.iter_mut().filter(|pod| pod.facts.full || pod.facts.leaving) {
             pod.stance.accepts = false;

@@ -138,10 +138,10 @@ fn is_plain(spec: &PodSpec) -> bool {
     spec.containers.len() == 1
         && spec.containers[0].env.as_ref().is_some_and(|env| env.len() == 2)
         && spec.volumes.as_ref().is_some_and(|volumes| volumes.len() == 1)
-        && spec.topology_spread_constraints.as_ref().is_some_and(|spread| spread.len() == 2)
+        && spec.topology_spread_constraints.as_ref().is_some_and(|spread| spread.len() == 1)
         && spec.service_account_name.as_deref() == Some("odin-gateway")
         && spec.tolerations.is_none()
-        && spec.affinity.is_none()
+        && spec.affinity.as_ref().is_some_and(|affinity| affinity.node_affinity.is_none())
         && spec.node_selector.is_none()
         && spec.host_aliases.is_none()
         && spec.priority_class_name.is_none()

@@ -119,7 +119,8 @@ fn the_pod_ends_after_a_pause_for_the_endpoints_and_the_drain() {
 fn pods_are_spread_within_their_own_rollout_unless_told_otherwise() {
     let usual = pod(&built(SAMPLE, false)).topology_spread_constraints.unwrap();
     let keys: Vec<&str> = usual.iter().map(|spread| spread.topology_key.as_str()).collect();
-    assert_eq!(keys, ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]);
+    // With zones beside it, the scheduler would spread nothing over nodes that are in none.
+    assert_eq!(keys, ["kubernetes.io/hostname"]);
     let other = with("\n  pod: { topologySpread: [{ topologyKey: rack, maxSkew: 3 }] }\n");
     let other = pod(&other).topology_spread_constraints.unwrap();
     assert_eq!((other.len(), other[0].topology_key.as_str(), other[0].max_skew), (1, "rack", 3));
@@ -130,6 +131,27 @@ fn pods_are_spread_within_their_own_rollout_unless_told_otherwise() {
     }
     let none = with("\n  pod: { topologySpread: [] }\n");
     assert_eq!(pod(&none).topology_spread_constraints, None);
+    assert_eq!(pod(&none).affinity, None);
+}
+
+#[test]
+fn pods_prefer_other_zones_than_those_of_their_own_rollout_unless_told_otherwise() {
+    let zones = |change: &str| {
+        let objects = with(change);
+        let anti = pod(&objects).affinity?.pod_anti_affinity?;
+        let terms = anti.preferred_during_scheduling_ignored_during_execution?;
+        let term = terms[0].pod_affinity_term.clone();
+        assert_eq!((terms.len(), &*term.topology_key), (1, "topology.kubernetes.io/zone"));
+        let labels = term.label_selector?.match_labels?;
+        assert_eq!(labels["wsgateway.dev/template"], objects.template()?);
+        Some(labels.len())
+    };
+    let usual = zones("");
+    assert!(usual.is_some_and(|labels| labels > 2), "{usual:?}");
+    let beside = "\n  pod: { affinity: { nodeAffinity: {} } }\n";
+    assert_eq!(zones(beside), usual, "nodes are chosen as well");
+    assert_eq!(zones("\n  pod: { affinity: { podAntiAffinity: {} } }\n"), None);
+    assert_eq!(zones("\n  pod: { overrides: { spec: { affinity: null } } }\n"), None);
 }
 
 #[test]

@@ -77,19 +77,30 @@ fn mark(pods: &mut [Pod<'_>], now: i64, wanted: Wanted) {
     if all < rebalance.min_connections.max(1) || pods.len() < 2 {
         return;
     }
-    let Even { mean: keep, most } = rebalance.even(all, count(pods));
-    let is_above = |pod: &Pod<'_>| pod.connections() > most;
-    let excess = |pod: &Pod<'_>| pod.connections().saturating_sub(keep);
-    let moving: u64 = pods.iter().filter(|pod| is_above(pod)).map(excess).sum();
-    let room: u64 = pods.iter().filter(|pod| !is_above(pod)).map(Pod::room).sum();
-    if moving == 0 || moving > room {
+    let Even { mean: keep, usual, most } = rebalance.even(all, count(pods));
+    if !pods.iter().any(|pod| pod.connections() > most) {
         return;
     }
-    for pod in pods.iter_mut().filter(|pod| is_above(pod)) {
+    // Once anybody moves, all move that are to: a pod that is a bit above the mean and stays open would be filled up by those
+    // who leave the others, and be the next that is beyond what is tolerated.
+    let fits = |limit: &u64| {
+        let moving = moving(pods, keep, *limit);
+        let room: u64 = pods.iter().filter(|pod| pod.connections() <= *limit).map(Pod::room).sum();
+        moving > 0 && moving <= room
+    };
+    let Some(limit) = [usual, most].into_iter().find(fits) else { return };
+    let moving = moving(pods, keep, limit);
+    for pod in pods.iter_mut().filter(|pod| pod.connections() > limit) {
         let part = (keep, pod.connections().saturating_sub(keep));
         let shed = instruct(ShedReason::Rebalance, now, part, moving, rebalance.per_minute);
         pod.stance.shed = Some(Shed { min_age_seconds: wanted.min_age_seconds, ..shed });
     }
+}
+
+/// Clients beyond `keep` of pods that have more than `limit`.
+fn moving(pods: &[Pod<'_>], keep: u64, limit: u64) -> u64 {
+    let above = pods.iter().map(Pod::connections).filter(|count| *count > limit);
+    above.map(|count| count.saturating_sub(keep)).sum()
 }
 
 fn rebalancing(pods: &[Pod<'_>], wanted: Wanted) -> Stage {

@@ -69,6 +69,7 @@ fn look<'a>(pods: &'a [PodFacts], replicas: i32) -> Observed<'a> {
         pods,
         template: TEMPLATE,
         is_rolling: false,
+        is_pinned: false,
         is_fresh: true,
         is_steady: true,
         now: 1_000,
@@ -216,6 +217,16 @@ impl Cluster {
                 pod.told_at = self.now;
             }
             (pod.facts.view.accepts, pod.facts.view.shed) = (stance.accepts, stance.shed);
+        }
+    }
+
+    /// The process of a pod is killed: its clients go to the others, and it starts again.
+    fn kill(&mut self, at: usize) {
+        let pod = &mut self.pods[at];
+        pod.facts.view.ready = false;
+        pod.ready_at = self.now + 5;
+        for client in std::mem::take(&mut pod.clients) {
+            self.connect(client);
         }
     }
 
@@ -500,6 +511,12 @@ fn pods_of_a_node_that_is_taken_out_of_service_get_no_clients_and_go_first() {
     pods[2] = facts("c", CAPACITY);
     assert_eq!(accepts(plan(&look(&pods, 3), want(3))), [("c".to_owned(), false)]);
     assert_eq!(accepts(plan(&look(&pods[..2], 2), want(2))), []);
+    // Others have room, and the Service does not lead to them, in the middle of a rollout.
+    let mut old = facts("c", 5);
+    old.view.template = Some("before".to_owned());
+    pods[2] = old;
+    let pinned = Observed { is_rolling: true, is_pinned: true, ..look(&pods, 3) };
+    assert_eq!(accepts(plan(&pinned, want(3))), []);
     // The emptiest of those whose clients have to go anyway.
     pods[2] = facts("c", 5);
     let plan_of = |wanted| plan(&look(&pods, 3), wanted);
@@ -548,6 +565,27 @@ fn after_a_rise_clients_spread_without_a_swing_and_each_is_moved_once(
     assert!(twice * 50 <= clients, "{twice} of {clients} were moved again");
     cluster.run(600);
     assert_eq!(after, cluster.moved, "nobody is moved any more");
+}
+
+#[rstest]
+fn after_the_death_of_a_pod_clients_are_spread_once_and_those_who_move_stay(
+    #[values(Balancer::Random, Balancer::LeastConnections)] balancer: Balancer,
+    #[values((4, 2_000), (8, 4_000), (40, 20_000))] size: (i32, usize),
+    #[values(1, 2, 3, 4, 5, 6, 7, 8)] seed: u64,
+) {
+    let (pods, clients) = size;
+    let mut cluster = Cluster::new(pods, clients, Balancer::Random, RebalanceMode::Auto, seed);
+    cluster.balancer = balancer;
+    cluster.run(60);
+    cluster.moved.fill(0);
+    cluster.stages.clear();
+    cluster.kill(0);
+    cluster.run(1_000);
+    cluster.check_rest();
+    let begins = cluster.stages.chunk_by(|a, b| a.word() == b.word());
+    let times = begins.filter(|run| matches!(run[0], Stage::Rebalancing(_))).count();
+    let most = cluster.moved.iter().max().copied().unwrap_or_default();
+    assert!(times <= 1 && most <= 1, "{times} times, {most} for one: {:?}", cluster.counts());
 }
 
 #[rstest]
