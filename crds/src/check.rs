@@ -71,6 +71,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
         derived,
         protocols,
         auth: auth::auth(spec, &mut errors),
+        disconnects: Vec::new(),
         limits,
         log: Log { level: spec.log_level.into() },
         autoscaling,

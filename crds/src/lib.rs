@@ -9,6 +9,7 @@ mod cel;
 mod check;
 mod defaults;
 mod derived;
+mod disconnect;
 mod manifest;
 mod open;
 mod overrides;
@@ -39,6 +40,9 @@ mod valid;
 pub use check::{FieldError, reachable, validate};
 pub use defaults::Defaults;
 pub use derived::{ADMIN_PORT, Asked, Derived, TooLittleMemory};
+pub use disconnect::{
+    BadLine, DISCONNECT, DisconnectEntry, Disconnects, Full, LEAST_STAND, MAX_BAN, Whom,
+};
 pub use manifest::{CRD_NAME, crd_yaml, parse};
 pub use overrides::Overrides;
 pub use pod_names::{

@@ -25,6 +25,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         odin: gateway.protocols.odin.clone(),
         symbols: gateway.protocols.symbols.clone(),
         auth: gateway.auth.as_ref().map(|auth| auth.config.clone()),
+        disconnects: gateway.disconnects.clone(),
         admin: Admin { port: ADMIN_PORT, ..Admin::default() },
         heartbeat: limits.heartbeat.clone(),
         capacity: capacity(gateway),

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use wsgateway_config::{
-    AboveLimit, Accepts, CommandRate, ForwardedHeader, Heartbeat, History, Log, Millis, Network,
-    Odin, Protocol, ProxyProtocol, Rule, SlowConsumer, StreamConfig, Symbols, Tracing,
+    AboveLimit, Accepts, CommandRate, Disconnect, ForwardedHeader, Heartbeat, History, Log, Millis,
+    Network, Odin, Protocol, ProxyProtocol, Rule, SlowConsumer, StreamConfig, Symbols, Tracing,
 };
 
 use crate::{
@@ -48,6 +48,8 @@ pub struct ValidGateway {
     pub protocols: ValidProtocols,
     /// Who clients are, and what they may hear; everybody and everything without it.
     pub auth: Option<ValidAuth>,
+    /// Whose connections are ended, and who is kept out: from an annotation, not from the specification.
+    pub disconnects: Vec<Disconnect>,
     /// What one client may take.
     pub limits: ValidLimits,
     /// What the pods log.

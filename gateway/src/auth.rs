@@ -20,10 +20,12 @@ use wsgateway_access::{Grant, Keys, RefusedToken, Verifier};
 use wsgateway_config::{GatewayConfig, Jwks};
 use wsgateway_proto::handshake::Token;
 
+use crate::disconnects::{Banned, Disconnects};
+use crate::swap::Swap;
 use crate::time::unix_ms_u64;
 use crate::users::{Policy, UserFull, UserPlace, Users};
 use files::KeyFiles;
-use metrics::AuthMetrics;
+pub(crate) use metrics::AuthMetrics;
 use remote::Remote;
 
 /// How often files with keys are read.
@@ -45,6 +47,7 @@ pub(crate) struct Authentication {
     running: Arc<Mutex<Option<Running>>>,
     metrics: AuthMetrics,
     users: Users,
+    disconnects: Arc<Swap<Disconnects>>,
 }
 
 /// Verifies tokens, and counts what becomes of them and of their users.
@@ -53,6 +56,7 @@ pub(crate) struct Guard {
     verifier: Verifier,
     pub metrics: AuthMetrics,
     users: Users,
+    disconnects: Arc<Swap<Disconnects>>,
     /// Whether an issuer has not answered yet, which may know keys that nobody knows here.
     waits: AtomicBool,
     /// Rung for each token with a key that is not known.
@@ -82,7 +86,8 @@ impl Authentication {
     pub(crate) fn new(config: &GatewayConfig, registry: &Registry) -> prometheus::Result<Self> {
         let metrics = AuthMetrics::register(registry)?;
         let users = Users::new(0, Policy::RejectNew);
-        let authentication = Self { running: Arc::default(), metrics, users };
+        let disconnects = Arc::new(Swap::new(Disconnects::default()));
+        let authentication = Self { running: Arc::default(), metrics, users, disconnects };
         authentication.configure(config);
         Ok(authentication)
     }
@@ -93,6 +98,8 @@ impl Authentication {
         let capacity = &config.capacity;
         let above = capacity.above_connections_per_user.into();
         self.users.set(capacity.connections_per_user, above);
+        self.disconnects.set(Disconnects::new(&config.disconnects));
+        self.metrics.disconnects(config.disconnects.len());
         let Some(auth) = &config.auth else {
             *running = None;
             return self.metrics.keys(None);
@@ -106,7 +113,9 @@ impl Authentication {
         let users = self.users.clone();
         let jwks = auth.jwt.jwks.as_ref();
         let waits = AtomicBool::new(jwks.is_some());
-        let guard = Arc::new(Guard { verifier, metrics, users, waits, unknown: Notify::new() });
+        let disconnects = Arc::clone(&self.disconnects);
+        let unknown = Notify::new();
+        let guard = Arc::new(Guard { verifier, metrics, users, disconnects, waits, unknown });
         let remote = jwks.map(|jwks| Remote::new(jwks, Instant::now()));
         let mut fresh = Running { guard, files: KeyFiles::new(&auth.jwt.keys), remote };
         fresh.poll();
@@ -116,6 +125,11 @@ impl Authentication {
     /// The connections of users.
     pub(crate) fn users(&self) -> &Users {
         &self.users
+    }
+
+    /// Who is disconnected.
+    pub(crate) fn disconnects(&self) -> Arc<Disconnects> {
+        self.disconnects.get()
     }
 
     /// What verifies tokens, if clients have to show any.
@@ -196,6 +210,11 @@ impl Guard {
     /// The user has as many as may be.
     pub(crate) fn count(&self, grant: &Grant) -> Result<Option<UserPlace>, UserFull> {
         grant.user.as_deref().map_or(Ok(None), |user| self.users.enter(user))
+    }
+
+    /// Whether the holder of a grant is kept out now.
+    pub(crate) fn ban(&self, grant: &Grant) -> Option<Banned> {
+        self.disconnects.with(|disconnects| disconnects.ban(grant, unix_ms_u64()))
     }
 
     /// What a token grants now.

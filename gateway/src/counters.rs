@@ -8,8 +8,10 @@ pub(crate) use buckets::Buckets;
 use buckets::Published;
 
 /// Close codes that are counted by name; everything else is "other".
-pub(crate) const CLOSE_CODES: [u16; 14] =
-    [1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1012, 1013, 4004, 4008, 4009, 4011];
+pub(crate) const CLOSE_CODES: [u16; 17] = [
+    1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1012, 1013, 4004, 4008, 4009, 4010, 4011, 4012,
+    4013,
+];
 
 /// Upper bounds of how long clients were away that resume (ms).
 pub(crate) const AWAY_MS: [u64; 9] = [100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 120_000];

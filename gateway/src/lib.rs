@@ -15,6 +15,7 @@ pub mod cli;
 mod clients;
 mod conn;
 mod counters;
+mod disconnects;
 pub mod echo;
 mod encode;
 mod epoch;

@@ -24,6 +24,8 @@ pub(crate) struct Rejections {
     pub source_not_ready: IntCounter,
     /// For their token.
     pub unauthorized: IntCounter,
+    /// For a ban of their user or token.
+    pub banned: IntCounter,
     /// Event streams and long-polls have their share of the places.
     pub fallbacks_full: IntCounter,
     /// There were no file descriptors.
@@ -86,6 +88,7 @@ impl Rejections {
             draining: reason("draining"),
             source_not_ready: reason("source_not_ready"),
             unauthorized: reason("unauthorized"),
+            banned: reason("banned"),
             fallbacks_full: reason("fallbacks_full"),
             descriptors: reason("descriptors"),
             origin: reason("origin"),

@@ -133,8 +133,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         metrics.leader().set(1);
         (None, Lead::alone())
     };
-    let plain = client.clone();
-    let client = election::fenced(client, lead.clone());
+    let (plain, client) = (client.clone(), election::fenced(client, lead.clone()));
     let (registered, known_registered) = watch::channel(Registered::default());
     let ((kinds, known), (wake, wakes)) = (watch::channel(BTreeSet::new()), wakes());
     let triggers = controller::triggers(&client, &options, &scope, &known, (wakes, &metrics));
@@ -163,6 +162,7 @@ pub fn start(options: Options, client: Client) -> Result<App, StartError> {
         written: crate::apply::Written::default(),
         configs: crate::configs::Looks::default(),
         spread: crate::live::Spread::default(),
+        disconnects: crate::disconnects::Reported::default(),
         backoff: crate::backoff::Backoff::default(),
         turns,
         ledger,

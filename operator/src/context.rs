@@ -14,6 +14,7 @@ use crate::backoff::Backoff;
 use crate::build::NetworkRules;
 use crate::children::Children;
 use crate::configs::Looks;
+use crate::disconnects::Reported;
 use crate::disruptions::Ledger;
 use crate::election::Lead;
 use crate::events::Events;
@@ -58,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) written: Written,
     pub(crate) configs: Looks,
     pub(crate) spread: Spread,
+    /// What was said of annotations that name people.
+    pub(crate) disconnects: Reported,
     pub(crate) backoff: Backoff,
     pub(crate) turns: Turns,
     pub(crate) ledger: Ledger,
@@ -93,6 +96,7 @@ impl Context {
         self.ledger.forget(name);
         self.fared.forget(name);
         self.spread.forget(&name.namespace, &name.name);
+        self.disconnects.forget(name);
         self.backoff.succeeded(&name.namespace, &name.name);
     }
 }

@@ -24,6 +24,7 @@ mod context;
 mod controller;
 mod dereference;
 mod dialing;
+mod disconnects;
 mod discovery;
 mod disruptions;
 mod election;

@@ -24,8 +24,8 @@ use crate::status::Verdict;
 use crate::stream::Outcome;
 use crate::wake::Name;
 use crate::{
-    RECONCILE_AT, TAKE_OVER, apply, configs, dereference, evictions, finalize, live, moves,
-    rollout, secrets, stream, traces,
+    RECONCILE_AT, TAKE_OVER, apply, configs, dereference, disconnects, evictions, finalize, live,
+    moves, rollout, secrets, stream, traces,
 };
 
 /// While something is not ready, the next look comes this early.
@@ -123,7 +123,7 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
     }
     finalize::guard(gateway, context).await?;
     let defaults = &context.options.defaults;
-    let valid = match validate(&defaults.fill(gateway)) {
+    let mut valid = match validate(&defaults.fill(gateway)) {
         Ok(valid) => valid.at(Timestamp::now()),
         Err(errors) => {
             let errors = defaults.explain(gateway, errors);
@@ -131,6 +131,7 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
         }
     };
     context.written.ask(&key, gateway.annotations().get(RECONCILE_AT).map(String::as_str));
+    let over = disconnects::settle(gateway, &mut valid, context).await?;
     let world = dereference::look(&valid, context).instrument(traces::span!("read")).await;
     let nats = traces::span!("stream", messaging.system = "nats", verdict = tracing::field::Empty);
     let stream = make_stream(gateway, &valid, &world, context).instrument(nats.clone()).await;
@@ -175,7 +176,7 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
         context.pods.ask_at(&key, Instant::now());
         return Ok((Action::requeue(MOVING), settled));
     }
-    Ok((next_look(&valid, settled, &stream, context), settled))
+    Ok((next_look(&valid, settled, &stream, over, context), settled))
 }
 
 async fn make_stream(
@@ -301,7 +302,13 @@ async fn secrets_withheld(
     Some(Verdict::no(trouble.reason, format!("{trouble}{kept}")))
 }
 
-fn next_look(valid: &ValidGateway, ready: bool, stream: &Outcome, context: &Context) -> Action {
+fn next_look(
+    valid: &ValidGateway,
+    ready: bool,
+    stream: &Outcome,
+    over: Option<Duration>,
+    context: &Context,
+) -> Action {
     let (namespace, name) = (&valid.namespace, &valid.name);
     let wait = if stream.retry {
         context.backoff.failed(namespace, name, fastrand::f64())
@@ -316,7 +323,7 @@ fn next_look(valid: &ValidGateway, ready: bool, stream: &Outcome, context: &Cont
         wait.mul_f64(0.9 + 0.2 * fastrand::f64())
     };
     let pods = context.spread.wait(namespace, name, Instant::now());
-    Action::requeue(pods.map_or(wait, |pods| pods.min(wait)))
+    Action::requeue([pods, over].into_iter().flatten().fold(wait, Duration::min))
 }
 
 /// Time between two reconciliations of a WsGateway at which nothing changes.

@@ -37,6 +37,7 @@ mod gateway {
     mod consumers;
     mod deletions;
     mod delivery;
+    mod disconnects;
     mod drain;
     mod echo;
     mod fallback;

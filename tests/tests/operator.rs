@@ -21,6 +21,8 @@ mod crowd;
 mod defaults;
 #[path = "operator/deletion.rs"]
 mod deletion;
+#[path = "operator/disconnects.rs"]
+mod disconnects;
 #[path = "operator/drift.rs"]
 mod drift;
 #[path = "operator/end.rs"]

@@ -7,6 +7,7 @@ use crate::{ConfigError, yaml};
 mod auth;
 mod channels;
 mod check;
+mod disconnect;
 mod entry;
 mod jetstream;
 mod limits;
@@ -28,6 +29,7 @@ pub use channels::{
     Channels, Delivery, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW, MAX_RULES, MAX_TYPE_BYTES, Rule,
     is_message_type,
 };
+pub use disconnect::{Disconnect, MAX_DISCONNECT_NAME_BYTES, MAX_DISCONNECTS};
 pub use entry::{
     AcceptRate, Accepts, ForwardedHeader, HOST_HINT, MAX_ACCEPTS, MAX_NETWORKS, MAX_ORIGIN_BYTES,
     MAX_ORIGINS, ORIGIN_HINT, ProxyProtocol, is_host_pattern, is_origin_pattern,
@@ -64,6 +66,9 @@ pub struct GatewayConfig {
     /// Who clients are, and what they may hear. Absent: everybody may hear everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
+    /// Whose connections are ended, and who is kept out for a while. Clients who show no token have no name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disconnects: Vec<Disconnect>,
     /// What odin.v1 clients get.
     #[serde(default)]
     pub odin: Odin,
@@ -111,6 +116,7 @@ impl GatewayConfig {
             channels: Channels::default(),
             listener: Listener::default(),
             auth: None,
+            disconnects: Vec::new(),
             odin: Odin::default(),
             symbols: Symbols::default(),
             admin: Admin::default(),

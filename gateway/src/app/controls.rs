@@ -67,6 +67,7 @@ impl Recipe {
     pub(super) fn settings(&self, config: &GatewayConfig) -> (Settings, &'static dyn Handler) {
         let mut settings = Settings::new(config, self.shards, &self.pod, self.boot);
         settings.guard = self.authentication.guard();
+        settings.disconnects = self.authentication.disconnects();
         (self.adapt)(settings)
     }
 }

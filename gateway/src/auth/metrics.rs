@@ -16,11 +16,13 @@ pub(crate) struct AuthMetrics {
     pub several: IntCounter,
     pub no_keys: IntCounter,
     pub wrong_user: IntCounter,
+    pub banned: IntCounter,
     by_signature: IntCounter,
     by_cache: IntCounter,
     fetched: [IntCounter; 2],
     keys: IntGauge,
     problems: IntGauge,
+    disconnects: IntGauge,
 }
 
 impl AuthMetrics {
@@ -46,11 +48,16 @@ impl AuthMetrics {
             "wsgateway_auth_key_problems",
             "Files or addresses of keys that cannot be used now: their last good keys are",
         )?;
+        let disconnects = IntGauge::new(
+            "wsgateway_auth_disconnects",
+            "Disconnects that stand: users and tokens whose connections were ended, banned ones among them",
+        )?;
         registry.register(Box::new(refused.clone()))?;
         registry.register(Box::new(verified.clone()))?;
         registry.register(Box::new(fetches.clone()))?;
         registry.register(Box::new(keys.clone()))?;
         registry.register(Box::new(problems.clone()))?;
+        registry.register(Box::new(disconnects.clone()))?;
         let reason = |reason| refused.with_label_values(&[reason]);
         let by = |by| verified.with_label_values(&[by]);
         Ok(Self {
@@ -59,11 +66,13 @@ impl AuthMetrics {
             several: reason("several_tokens"),
             no_keys: reason("no_keys"),
             wrong_user: reason("wrong_user"),
+            banned: reason("banned"),
             by_signature: by("signature"),
             by_cache: by("cache"),
             fetched: ["failed", "answered"].map(|outcome| fetches.with_label_values(&[outcome])),
             keys,
             problems,
+            disconnects,
         })
     }
 
@@ -83,6 +92,11 @@ impl AuthMetrics {
     pub(super) fn fetched(&self, is_answered: bool) {
         let [failed, answered] = &self.fetched;
         if is_answered { answered.inc() } else { failed.inc() }
+    }
+
+    /// So many disconnects stand.
+    pub(super) fn disconnects(&self, count: usize) {
+        self.disconnects.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// These are the keys.

@@ -10,6 +10,8 @@ use super::{CLOSE_TIMEOUT, Clients, active};
 use crate::admission::Permit;
 use crate::conn::due::List;
 use crate::conn::{CLOSED, Connection, Phase};
+use crate::disconnects::{Disconnects, Ending};
+use crate::time::unix_ms_u64;
 
 impl Clients {
     /// Ends a connection politely: nothing but the close frame follows what was begun.
@@ -58,6 +60,26 @@ impl Clients {
         for conn in named {
             self.close(conn, 4010, "too many connections of this user");
         }
+    }
+
+    /// Closes the connections that disconnects name; how many those were.
+    pub(crate) fn disconnect(&mut self, disconnects: &Disconnects) -> usize {
+        if disconnects.len() == 0 {
+            return 0;
+        }
+        let now_ms = unix_ms_u64();
+        let ending = |connection: &Connection| {
+            disconnects.ending(&connection.identity.as_ref()?.grant, now_ms)
+        };
+        let named: Vec<(u32, Ending)> = self
+            .open()
+            .filter_map(|(conn, connection)| Some((conn, ending(connection)?)))
+            .collect();
+        for (conn, ending) in &named {
+            let (code, reason) = ending.close();
+            self.close(*conn, code, reason);
+        }
+        named.len()
     }
 
     /// Drops what waits for a connection, but for the rest of a frame that has begun.

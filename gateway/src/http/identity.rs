@@ -10,6 +10,7 @@ use wsgateway_proto::handshake::{SeveralTokens, Token, token};
 use super::place::Busy;
 use super::{Site, problem};
 use crate::auth::Guard;
+use crate::disconnects::Banned;
 
 /// Why nobody knows who a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,12 @@ pub(super) enum Stranger {
     Refused(RefusedToken),
     /// There are no keys yet to verify a token with.
     NoKeys,
+    /// Its token is good, and its user or that token is kept out.
+    Banned(Banned),
 }
+
+/// A ban that ends within this is worth waiting for (ms).
+const SOON_MS: u64 = 600_000;
 
 /// A token of a request, if it has one.
 pub(super) type Shown = Result<Option<Token>, SeveralTokens>;
@@ -36,10 +42,15 @@ pub(super) fn identify(
     let Some(token) = shown.as_ref().map_err(|_| Stranger::Several)? else {
         return guard.anonymous().map(Some).ok_or(Stranger::Missing);
     };
-    guard.verify(token).map(Some).map_err(|refused| match guard.may_know_later(refused) {
+    let grant = guard.verify(token).map_err(|refused| match guard.may_know_later(refused) {
         true => Stranger::NoKeys,
         false => Stranger::Refused(refused),
-    })
+    })?;
+    // After the token: nobody learns who is banned but who it is.
+    match guard.ban(&grant) {
+        Some(banned) => Err(Stranger::Banned(banned)),
+        None => Ok(Some(grant)),
+    }
 }
 
 /// Who a request is from; or the refusal, which is counted.
@@ -57,8 +68,12 @@ pub(super) fn identify_request(
             Stranger::Several => metrics.several.inc(),
             Stranger::Refused(refused) => metrics.refused(refused),
             Stranger::NoKeys => metrics.no_keys.inc(),
+            Stranger::Banned(_) => metrics.banned.inc(),
         }
-        site.rejections.unauthorized.inc();
+        match stranger {
+            Stranger::Banned(_) => site.rejections.banned.inc(),
+            _ => site.rejections.unauthorized.inc(),
+        }
         Box::new(stranger.into_response())
     })
 }
@@ -73,6 +88,12 @@ impl IntoResponse for Stranger {
             Self::Several => {
                 let message = SeveralTokens.to_string();
                 return problem(StatusCode::BAD_REQUEST, "several_tokens", &message, None);
+            }
+            Self::Banned(Banned { left_ms }) => {
+                let retry = Some(left_ms).filter(|left| *left <= SOON_MS);
+                let message =
+                    "this user or this token is banned: do not come back before that ends";
+                return problem(StatusCode::FORBIDDEN, "banned", message, retry);
             }
             Self::Missing => {
                 let message = "show a token: Authorization: Bearer, ?token=, or bearer.TOKEN in Sec-WebSocket-Protocol";

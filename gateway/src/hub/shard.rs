@@ -302,7 +302,12 @@ impl Shard {
         let Parts { live, sessions, .. } = &mut self.parts;
         live.clients.reconfigure(settings.clients);
         live.index.set_budget(settings.name_bytes);
+        let fresh = sessions.fresh_disconnects(&settings.disconnects);
         sessions.configure(settings);
+        let ended = live.clients.disconnect(&fresh);
+        if ended > 0 {
+            tracing::info!(shard = self.number, ended, "connections were disconnected by request");
+        }
         self.dismiss_strangers();
     }
 

@@ -2,7 +2,7 @@
  * One line at a time: opens it, watches it, and opens the next when it has ended. Owns every timer. What goes over the
  * line is the session's business.
  */
-import { afterEnd, ceiling, lineVerdict, TOKEN } from './backoff.js';
+import { afterEnd, BANNED, ceiling, lineVerdict, TOKEN } from './backoff.js';
 import type { Emitter } from './emitter.js';
 import { isOffline, watch } from './environment.js';
 import type { Line, LineHooks, LineOptions, Openers } from './transport.js';
@@ -244,7 +244,7 @@ export class Connection {
     const asking = new AbortController();
     this.#asking = asking;
     const timer = setTimeout(() => asking.abort(), HTTP_TIMEOUT);
-    const status = await this.settings
+    const code = await this.settings
       .rare()
       .then((rare) => rare.answersHttp(options, asking.signal))
       .catch(() => 0);
@@ -253,8 +253,9 @@ export class Connection {
     this.#asking = undefined;
     if (this.#greeted) return;
     // What a page is not told of its upgrade.
-    if (status === 401) this.#end(4001, 'the token was refused');
-    else this.#choice.answered(status > 0);
+    if (code === 4001) this.#end(code, 'the token was refused');
+    else if (code === BANNED) this.#end(code, 'banned');
+    else this.#choice.answered(code > 0);
   }
 
   // ---- watching ------------------------------------------------------------------------------------------------

@@ -1,18 +1,17 @@
 /** Whether plain HTTP works where a WebSocket does not open. */
 import type { LineOptions } from './transport.js';
-import { identity } from './transport-http.js';
+import { codeOf, identity, refusalOf } from './transport-http.js';
 
-/** Asks the WebSocket endpoint without an upgrade. Returns the status when it is answered, and not by somebody who is busy or
- * away; else 0. */
+/** Asks the WebSocket endpoint without an upgrade. Returns the close code that means what is answered, unless it is by somebody
+ * who is busy or away; then 0. */
 export async function answersHttp(options: LineOptions, signal: AbortSignal): Promise<number> {
   const plain = new URL(options.url);
   plain.protocol = plain.protocol.replace('ws', 'http');
   try {
     const response = await (options.fetch as typeof fetch)(plain, { headers: identity(options), cache: 'no-store', signal });
-    const { status } = response;
     // Read to its end, so that the connection is free for the next request.
-    await response.arrayBuffer().catch(() => {});
-    return status < 500 && status !== 429 ? status : 0;
+    const refusal = await refusalOf(response);
+    return refusal.status < 500 && refusal.status !== 429 ? codeOf(refusal) : 0;
   } catch {
     return 0;
   }

@@ -1,4 +1,5 @@
 /** What the lines over plain HTTP have in common. */
+import { BANNED } from './backoff.js';
 import type { LineOptions } from './transport.js';
 
 /** The URL of an HTTP endpoint next to the WebSocket endpoint: `wss://host/ws` has `https://host/sse`. */
@@ -37,8 +38,9 @@ export async function refusalOf(response: Response): Promise<Refusal> {
 }
 
 /** The close code that means what this HTTP refusal means. */
-export function codeOf(status: number): number {
+export function codeOf({ status, code }: Pick<Refusal, 'status' | 'code'>): number {
   if (status === 401) return 4001;
+  if (code === 'banned') return BANNED;
   if (status === 403) return 4003;
   return status === 429 || status === 503 ? 1013 : 1006;
 }

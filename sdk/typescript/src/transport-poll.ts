@@ -67,8 +67,8 @@ export class Wanted {
 
   /** Code, reason and advice of the end that an error means. */
   endOf(error: unknown): [number, string, number | undefined] {
-    const { status = 0, message = String(error), advisedMs } = error as Partial<Refusal>;
-    return [codeOf(status), message, advisedMs];
+    const { status = 0, code = '', message = String(error), advisedMs } = error as Partial<Refusal>;
+    return [codeOf({ status, code }), message, advisedMs];
   }
 
   /** The cursor to go on from: what the last command said, later what has been delivered. */

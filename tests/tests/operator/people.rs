@@ -21,14 +21,14 @@ use crate::rights::created_by;
 use crate::world::{ODIN, SOON, World};
 
 /// Somebody with a kubeconfig.
-struct Person {
+pub(crate) struct Person {
     kubeconfig: PathBuf,
     namespace: String,
 }
 
 impl Person {
     /// Bound to a ClusterRole in the world's namespace, or to none.
-    async fn new(world: &World, name: &str, role: Option<&str>) -> Result<Self> {
+    pub(crate) async fn new(world: &World, name: &str, role: Option<&str>) -> Result<Self> {
         if let Some(role) = role {
             let binding = json!({
                 "metadata": { "name": name },
@@ -51,7 +51,7 @@ impl Person {
     }
 
     /// What wsgw shows.
-    async fn sees(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn sees(&self, arguments: &[&str]) -> Result<String> {
         let output = self.runs(arguments).await?;
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "wsgw {arguments:?}: {errors}");
@@ -59,14 +59,14 @@ impl Person {
     }
 
     /// The same for programs.
-    async fn items(&self, arguments: &[&str]) -> Result<Vec<Value>> {
+    pub(crate) async fn items(&self, arguments: &[&str]) -> Result<Vec<Value>> {
         let text = self.sees(&[arguments, &["--output", "json"]].concat()).await?;
         let document: Value = serde_json::from_str(&text).context(text)?;
         document["items"].as_array().cloned().context("items")
     }
 
     /// The error of wsgw.
-    async fn is_told(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn is_told(&self, arguments: &[&str]) -> Result<String> {
         let output = self.runs(arguments).await?;
         ensure!(output.status.code() == Some(1), "wsgw {arguments:?}: {output:?}");
         Ok(String::from_utf8(output.stderr)?)

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use cluster::{
-    Color, ConnectionsArgs, DrainArgs, EventsArgs, Format, From, Reach, Select, Show, Sort,
-    StatusArgs, StreamArgs, TopArgs,
+    Color, ConnectionsArgs, DisconnectArgs, DrainArgs, EventsArgs, Format, From, Reach, Select,
+    Show, Sort, StatusArgs, StreamArgs, TopArgs,
 };
 
 /// Look after WsGateways on a cluster, and run, check and translate their manifests on this machine.
@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Events(Box<EventsArgs>),
     /// Move the clients of one gateway pod to others, and have it replaced
     Drain(Box<DrainArgs>),
+    /// End the connections of a user or of a token on every pod, and keep them out for a while
+    Disconnect(Box<DisconnectArgs>),
     /// Print the completion script of a shell
     Completion(CompletionArgs),
     /// Candidates for a shell

@@ -59,6 +59,8 @@ pub(crate) enum Error {
     Cluster(#[from] crate::cluster::Trouble),
     #[error(transparent)]
     Drain(#[from] crate::drain::DrainError),
+    #[error(transparent)]
+    Disconnect(#[from] crate::disconnect::DisconnectError),
     #[error("cannot listen on {address}: {source}; choose another port with {flag}")]
     Port { address: std::net::SocketAddr, flag: &'static str, source: std::io::Error },
     #[error("ports {first} to {last} are all taken; choose one with {flag}")]

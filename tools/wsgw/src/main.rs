@@ -3,13 +3,14 @@
 //! In: a WsGateway manifest and flags. Out: a gateway on this machine (`dev`), the configuration that the operator
 //! would mount (`render`), every error of the manifest (`check`), or what it would change (`plan`). What looks at a cluster
 //! (`status`, `top`, `connections`, `stream`, `events`) reads it through [`cluster`], turns it into values, and these into a
-//! page ([`screen`]) or a document ([`output`]); `drain` alone changes something. One file per subcommand.
+//! page ([`screen`]) or a document ([`output`]); `drain` and `disconnect` alone change something. One file per subcommand.
 
 mod check;
 mod cli;
 mod cluster;
 mod completion;
 mod dev;
+mod disconnect;
 mod drain;
 mod error;
 mod events;
@@ -75,6 +76,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Stream(options) => on_cluster(stream::run(&options)),
         Command::Events(options) => on_cluster(events::run(&options)),
         Command::Drain(options) => on_cluster(drain::run(&options)),
+        Command::Disconnect(options) => on_cluster(disconnect::run(&options)),
         Command::Complete { words } => on_cluster(completion::candidates(&words)),
     }
 }

@@ -1,6 +1,6 @@
 //! The rules that make a configuration runnable; each refusal names the field and what would be right.
 
-use super::{Auth, GatewayConfig, History, Source, protocols};
+use super::{Auth, GatewayConfig, History, Source, disconnect, protocols};
 use crate::{ConfigError, Millis};
 
 /// The timer wheels of the gateway are no finer.
@@ -81,6 +81,7 @@ impl GatewayConfig {
         self.history.check()?;
         self.tracing.check()?;
         self.auth.as_ref().map_or(Ok(()), Auth::check)?;
+        disconnect::check(&self.disconnects)?;
         self.check_limits()
     }
 

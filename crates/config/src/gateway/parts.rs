@@ -9,10 +9,11 @@ use crate::ConfigError;
 use crate::yaml::Tree;
 
 /// Fields that a running gateway takes up, with everything below them.
-const LIVE: [&str; 36] = [
+const LIVE: [&str; 37] = [
     "accepts",
     "auth",
     "channels.rules",
+    "disconnects",
     "listener.protocols",
     "listener.defaultProtocol",
     "listener.compression",
@@ -237,6 +238,12 @@ mod tests {
                 },
                 listener: listener(n),
                 auth: Some(auth(n)),
+                disconnects: vec![Disconnect {
+                    user: odd.then(|| n.to_string()),
+                    token_id: (!odd).then(|| n.to_string()),
+                    at: u64::from(n),
+                    until: Some(1 + u64::from(n)),
+                }],
                 odin: Odin {
                     template: format!("{{token}}.{n}"),
                     initial_channels: vec![n.to_string()],

@@ -61,6 +61,8 @@ impl Shard {
         if let Some(stranger) = self.parts.sessions.stranger(&self.parts.live, timer.conn) {
             self.parts.dismiss(stranger, "auth");
         }
+        let Parts { live, sessions, .. } = &mut self.parts;
+        sessions.turn_out(live, timer.conn);
         if let Some(drain) = &self.drain {
             self.parts.dismiss(timer, drain.reason);
         }

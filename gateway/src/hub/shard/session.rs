@@ -20,6 +20,7 @@ use super::replay::Replays;
 use super::settings::{SessionSettings, Settings};
 use crate::auth::Guard;
 use crate::clients::wheel::Timer;
+use crate::disconnects::Disconnects;
 use crate::time::unix_ms;
 
 /// Clients told to reconnect in the same tick spread themselves over this time.
@@ -34,6 +35,7 @@ pub(crate) struct Sessions {
     settings: Arc<SessionSettings>,
     /// What verifies the tokens of clients, if they need any.
     guard: Option<Arc<Guard>>,
+    disconnects: Arc<Disconnects>,
     /// The shard's.
     number: usize,
     pub(super) replays: Replays,
@@ -42,13 +44,15 @@ pub(crate) struct Sessions {
 impl Sessions {
     pub(super) fn new(settings: &Settings, number: usize, replays: Replays) -> Self {
         let (session, guard) = (Arc::clone(&settings.session), settings.guard.clone());
-        Self { settings: session, guard, number, replays }
+        let disconnects = Arc::clone(&settings.disconnects);
+        Self { settings: session, guard, disconnects, number, replays }
     }
 
     /// Takes up other settings, for what is asked from now on.
     pub(super) fn configure(&mut self, settings: &Settings) {
         self.settings = Arc::clone(&settings.session);
         self.guard.clone_from(&settings.guard);
+        self.disconnects = Arc::clone(&settings.disconnects);
     }
 
     /// Acts on one command, in the protocol of the connection.

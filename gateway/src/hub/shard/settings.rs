@@ -16,6 +16,7 @@ use crate::clients::clock::ticks;
 use crate::clients::heartbeat::Heartbeat;
 use crate::conn::rate::RateLimit;
 use crate::conn::slow::Bounds;
+use crate::disconnects::Disconnects;
 
 /// What a shard needs to know, the same for every shard.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Settings {
     pub(super) session: Arc<SessionSettings>,
     /// What verifies the tokens of clients, if they need any.
     pub(crate) guard: Option<Arc<Guard>>,
+    /// Who is disconnected.
+    pub(crate) disconnects: Arc<Disconnects>,
 }
 
 /// What sessions need to know.
@@ -107,6 +110,7 @@ impl Settings {
             name_bytes: names / shards.max(1),
             session: Arc::new(SessionSettings::new(config, pod, boot)),
             guard: None,
+            disconnects: Arc::default(),
         }
     }
 }

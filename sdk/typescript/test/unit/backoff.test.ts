@@ -24,7 +24,7 @@ test('advice that may be the same for everybody, or went wrong before, is spread
   expect(afterEnd(end({ code: 1013, advisedMs: 1e12 }), OPTIONS, 0)).toEqual({ delayMs: 120_000, atLeastMs: 120_000, ...AGAIN });
 });
 
-test.each([1001, 1002, 1006, 1011, 1012, 1013, 4008, 4011, 4999])('after %i it tries again', (code) => {
+test.each([1001, 1002, 1006, 1011, 1012, 1013, 4008, 4011, 4012, 4999])('after %i it tries again', (code) => {
   expect(afterEnd(end({ code }), OPTIONS, 0.5).delayMs).not.toBeNull();
 });
 
@@ -32,7 +32,7 @@ test('after 4009 it waits for seconds even when chance says at once', () => {
   expect(afterEnd(end({ code: 4009 }), OPTIONS, 0)).toEqual({ delayMs: 5000, atLeastMs: 5000, ...AGAIN });
 });
 
-test.each([1003, 1007, 1009, 4010])('after %i it stops: the same would happen again', (code) => {
+test.each([1003, 1007, 1009, 4010, 4013])('after %i it stops: the same would happen again', (code) => {
   expect(afterEnd(end({ code, refusals: 1 }), OPTIONS, 0.5)).toEqual({ delayMs: null, state: 'refused' });
 });
 

@@ -16,6 +16,7 @@ let requests: URL[];
 let tokens: (string | undefined)[];
 /** What a plain request to the WebSocket endpoint is answered. */
 let upgrade: number;
+let upgradeCode: string;
 let upgrades: number;
 let answer: (url: URL, response: ServerResponse) => void;
 
@@ -23,12 +24,13 @@ beforeEach(async () => {
   requests = [];
   tokens = [];
   upgrade = 426;
+  upgradeCode = 'upgrade_required';
   upgrades = 0;
   server = createServer((request: IncomingMessage, response) => {
     const url = new URL(request.url ?? '', 'http://x');
     if (url.pathname === '/base/ws') {
       upgrades += 1;
-      return json(response, { code: 'upgrade_required', message: '…' }, upgrade);
+      return json(response, { code: upgradeCode, message: '…' }, upgrade);
     }
     requests.push(url);
     tokens.push(request.headers.authorization);
@@ -226,6 +228,25 @@ test('a page that is not told why its upgrades fail finds out, and says unauthor
   expect(recorder.client.state).toBe('connecting');
 });
 
+test('a page that is banned finds out, and stops', async () => {
+  [upgrade, upgradeCode] = [403, 'banned'];
+  let asked = 0;
+  connect({ fallback: [], token: () => `token-${++asked}`, backoff: { baseMs: 10 } });
+  recorder.client.subscribe('a', recorder.receive);
+  await until('refused', () => recorder.client.state === 'refused');
+  expect(recorder.of('close').at(-1)).toEqual({ type: 'close', code: 4013, reason: 'banned', retryInMs: null });
+  expect(asked).toBeLessThan(8);
+});
+
+test.each(['sse', 'poll'] as const)('%s: a refusal for a ban ends it, whatever token there is', async (transport) => {
+  answer = (_, response) => json(response, { code: 'banned', message: 'do not come back', retryAfterMs: 70 }, 403);
+  let asked = 0;
+  connect({ fallback: [transport], token: () => `token-${++asked}` });
+  recorder.client.subscribe('a', recorder.receive);
+  await until('the end', () => recorder.client.state === 'refused');
+  expect(recorder.of('close').at(-1)).toEqual({ type: 'close', code: 4013, reason: 'do not come back', retryInMs: null });
+});
+
 test('SSE: a token that is about to expire is exchanged, and the stream goes on from the cursor', async () => {
   answer = (url, response) => {
     const from = begin(url, response);
@@ -354,7 +375,7 @@ test('SSE: the end of a stream says whether and when to come back', async () => 
   expect(second).toMatchObject({ code: 1000, reason: 'you asked', retryInMs: null });
 });
 
-test.each([4001, 4004, 4010])('SSE: after %i it stops, as on WebSocket', async (code) => {
+test.each([4001, 4004, 4010, 4013])('SSE: after %i it stops, as on WebSocket', async (code) => {
   answer = (url, response) => {
     begin(url, response);
     response.end(event({ type: 'close', code, reason: 'no' } as never));

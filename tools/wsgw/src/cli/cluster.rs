@@ -258,6 +258,51 @@ pub(crate) struct DrainArgs {
     pub(crate) color: Color,
 }
 
+const DISCONNECT_EXAMPLES: &str = "\
+Examples:
+  kubectl wsgw disconnect odin --user ann
+                                       ends all connections of ann; with a good token she may come back at once
+  kubectl wsgw disconnect odin --user ann --ban 10m
+                                       and keeps her out for ten minutes, on every pod, also those that start later
+  kubectl wsgw disconnect odin --token-id 7d1f --ban 24h
+                                       the same of one token, by its claim jti, until it has expired by itself
+  kubectl wsgw disconnect odin --user ann --lift
+                                       takes back what stands for ann: she may come back at once
+  kubectl wsgw disconnect --list       what stands, of all WsGateways of the namespace
+
+The names are those that tokens have (spec.auth). They are written into an annotation of the WsGateway, where everybody can
+read them who may read WsGateways, for as long as they stand. The times are the operator's. A ban lasts from 1s to 720h. Needs
+the right to get and patch wsgateways, as ClusterRole edit has it; --list the right to list them.";
+
+#[derive(Debug, Args)]
+#[command(after_help = DISCONNECT_EXAMPLES)]
+pub(crate) struct DisconnectArgs {
+    /// Name of a WsGateway [default: the only one of the namespace]
+    pub(crate) name: Option<String>,
+    /// A user, as tokens name it
+    #[arg(long, value_name = "USER", required_unless_present_any = ["token_id", "list"])]
+    pub(crate) user: Option<String>,
+    /// A token, by its claim jti
+    #[arg(long, value_name = "ID", conflicts_with = "user")]
+    pub(crate) token_id: Option<String>,
+    /// Keep them out for so long
+    #[arg(long, value_name = "DURATION", value_parser = timeout)]
+    pub(crate) ban: Option<Duration>,
+    /// Take back what stands for them
+    #[arg(long, conflicts_with = "ban")]
+    pub(crate) lift: bool,
+    /// Show what stands
+    #[arg(long, conflicts_with_all = ["user", "token_id", "ban", "lift"])]
+    pub(crate) list: bool,
+    /// How long to wait for the operator
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = timeout)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
 fn timeout(text: &str) -> Result<Duration, String> {
     wsgateway_crds::duration(text).map(Duration::from).map_err(|error| error.to_string())
 }

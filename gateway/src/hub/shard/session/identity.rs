@@ -7,9 +7,12 @@ use wsgateway_proto::v1::{self, Id};
 
 use super::Sessions;
 use super::subscribe::NOT_ALLOWED;
+use crate::auth::AuthMetrics;
 use crate::clients::wheel::Timer;
 use crate::conn::Transport;
+use crate::disconnects::{Disconnects, Ending};
 use crate::hub::shard::live::Live;
+use crate::time::unix_ms_u64;
 
 /// Why another token of a client changes nothing.
 enum Refused {
@@ -21,6 +24,34 @@ enum Refused {
     TooSoon,
     /// Its user has as many connections as may be.
     UserFull,
+    /// It, or its user, is kept out.
+    Banned,
+}
+
+impl Refused {
+    /// Counts it; the code and the words for the client.
+    fn count(self, metrics: &AuthMetrics) -> (&'static str, String) {
+        let (code, message) = match self {
+            Self::Token(refused) => {
+                metrics.refused(refused);
+                return (refused.code(), refused.to_string());
+            }
+            Self::OtherUser => {
+                metrics.wrong_user.inc();
+                ("wrong_user", "the token is another user's: open a new connection")
+            }
+            Self::UserFull => (
+                "user_connections",
+                "you have as many connections as you may have: close another one",
+            ),
+            Self::Banned => {
+                metrics.banned.inc();
+                ("banned", "this user or this token is banned")
+            }
+            Self::TooSoon => ("too_many_tokens", "the last token was bad: wait a second"),
+        };
+        (code, message.to_owned())
+    }
 }
 
 impl Sessions {
@@ -29,6 +60,24 @@ impl Sessions {
         let connection = live.clients.get(conn)?;
         let is_stranger = self.guard.is_some() && connection.identity.is_none();
         is_stranger.then_some(Timer { conn, serial: connection.serial })
+    }
+
+    /// The disconnects of these settings that this shard has not acted on.
+    pub(in crate::hub::shard) fn fresh_disconnects(&self, all: &Disconnects) -> Disconnects {
+        all.since(&self.disconnects)
+    }
+
+    /// Closes a client that was let in just before its ban came.
+    pub(in crate::hub::shard) fn turn_out(&self, live: &mut Live, conn: u32) {
+        let grant = live.clients.grant(conn);
+        if grant.is_some_and(|grant| self.is_banned(grant)) {
+            let (code, reason) = Ending::Banned.close();
+            live.clients.close(conn, code, reason);
+        }
+    }
+
+    fn is_banned(&self, grant: &Grant) -> bool {
+        self.disconnects.ban(grant, unix_ms_u64()).is_some()
     }
 
     /// What a client is subscribed to without asking. Event streams and long-polls ask for it in their request.
@@ -76,6 +125,10 @@ impl Sessions {
             if before.is_some() && grant.user != before {
                 return Err(Refused::OtherUser);
             }
+            // The process's list: this shard may be about to take it up.
+            if guard.ban(&grant).is_some() {
+                return Err(Refused::Banned);
+            }
             // Somebody who had no token counts for a user from now on.
             if before.is_none() {
                 let place = guard.count(&grant).map_err(|_| Refused::UserFull)?;
@@ -96,27 +149,7 @@ impl Sessions {
             }
             Err(refused) => {
                 live.clients.refuse_token(conn);
-                let (code, message) = match refused {
-                    Refused::Token(refused) => {
-                        guard.metrics.refused(refused);
-                        (refused.code(), refused.to_string())
-                    }
-                    Refused::OtherUser => {
-                        guard.metrics.wrong_user.inc();
-                        (
-                            "wrong_user",
-                            "the token is another user's: open a new connection".to_owned(),
-                        )
-                    }
-                    Refused::UserFull => (
-                        "user_connections",
-                        "you have as many connections as you may have: close another one"
-                            .to_owned(),
-                    ),
-                    Refused::TooSoon => {
-                        ("too_many_tokens", "the last token was bad: wait a second".to_owned())
-                    }
-                };
+                let (code, message) = refused.count(&guard.metrics);
                 self.refuse(live, conn, id, code, &message);
             }
         }
