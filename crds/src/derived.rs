@@ -171,6 +171,7 @@ mod tests {
             outbox_bytes,
             command_bytes: 64 << 10,
             command_rate: Default::default(),
+            source_rate: Default::default(),
             heartbeat: Default::default(),
             slow_consumer: Default::default(),
             compression: true,

@@ -64,8 +64,8 @@ pub use spec::{
     Monitoring, Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol,
     ProxyProtocol, RateLimits, Rebalance, RebalanceMode, Redis, RedisSecret, Resources, Rollout,
     ScaleDown, ScheduleEntry, SecretName, ServiceMonitorMode, ServiceType, SlowConsumer, Storage,
-    Stream, Symbols, TaintEffect, TokenSecret, Toleration, TolerationOperator, TopologySpread,
-    Tracing, UserPasswordSecret, WhenUnsatisfiable,
+    Stream, StreamRate, Symbols, TaintEffect, TokenSecret, Toleration, TolerationOperator,
+    TopologySpread, Tracing, UserPasswordSecret, WhenUnsatisfiable,
 };
 pub use status::{
     DisruptionKind, DisruptionStatus, Endpoints, HaltStatus, Ownership, PodState, PodStatus,

@@ -100,6 +100,11 @@ pub const VERSION: &str = "v1alpha1";
               or lower stream.maxMessageSize"),
     validation = Rule::new("self.capacity.connectionsPerUser == 0 || has(self.auth)")
     .message("capacity.connectionsPerUser needs auth: without tokens nobody knows who a client is"),
+    validation = Rule::new(
+        "!has(self.redis) || self.rateLimits.streamMessages.perSecond == 0 && self.rateLimits.deliveries.perSecond == 0"
+    )
+    .message("rateLimits.streamMessages and rateLimits.deliveries are for JetStream: Redis keeps no messages, so that what \
+              waits would be lost; leave them out"),
     validation = Rule::new("!has(self.tracing) || !has(self.redis)")
     .message("tracing follows headers of NATS messages, and Redis carries none: leave tracing out"),
     validation = Rule::new(

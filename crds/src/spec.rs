@@ -24,7 +24,7 @@ mod tracing;
 
 pub use auth::{Algorithm, Anonymous, Auth, AuthRule, Jwks, Jwt, JwtKey, KeySecret};
 pub use autoscaling::{Autoscaling, Keda, MetricsSource, ScaleDown, ScheduleEntry};
-pub use capacity::{AboveLimit, Capacity, CommandRate, RateLimits, SlowConsumer};
+pub use capacity::{AboveLimit, Capacity, CommandRate, RateLimits, SlowConsumer, StreamRate};
 pub use channels::{ChannelRule, Channels, Delivery};
 pub use disruption::Disruption;
 pub use entry::{AcceptRate, ForwardedHeader, ProxyProtocol};

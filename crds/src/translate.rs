@@ -31,6 +31,7 @@ pub fn gateway_config(gateway: &ValidGateway) -> GatewayConfig {
         capacity: capacity(gateway),
         accepts: limits.entry.accepts.clone(),
         command_rate: limits.command_rate.clone(),
+        source_rate: limits.source_rate,
         slow_consumer: limits.slow_consumer.clone(),
         history: limits.history.clone(),
         drain: Drain {

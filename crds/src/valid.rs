@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use wsgateway_config::{
-    AboveLimit, Accepts, CommandRate, Disconnect, ForwardedHeader, Heartbeat, History, Log, Millis,
-    Network, Odin, Protocol, ProxyProtocol, Rule, SlowConsumer, StreamConfig, Symbols, Tracing,
+    AboveLimit, Accepts, CommandRate, Disconnect, ForwardedHeader, Heartbeat, History, Log, Millis, Network, Odin, Protocol, ProxyProtocol, Rule, SlowConsumer, StreamConfig, Symbols, Tracing, SourceRate,
 };
 
 use crate::{
@@ -210,6 +209,8 @@ pub struct ValidLimits {
     pub command_bytes: u32,
     /// Commands over time.
     pub command_rate: CommandRate,
+    /// Messages that are taken from the stream over time.
+    pub source_rate: SourceRate,
     /// Pings, with a timeout of at most the interval.
     pub heartbeat: Heartbeat,
     /// Patience when it reads slowly.

@@ -153,7 +153,10 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
 #[case::limits_at_their_ends(json!({ "spec": { "slowConsumer": { "grace": "100ms" },
     "listener": { "maxCommandSize": "1Mi", "compression": false, "heartbeat": { "interval": "1h", "timeout": "60m" } },
     "capacity": { "subscriptionsPerConnection": 10000, "outboxPerConnection": "256Mi" },
-    "rateLimits": { "commandsPerConnection": { "perSecond": 10000, "burst": 1 } } } }))]
+    "rateLimits": { "commandsPerConnection": { "perSecond": 10000, "burst": 1 },
+        "streamMessages": { "perSecond": 100_000_000 }, "deliveries": { "perSecond": 1 } } } }))]
+#[case::rates_of_channels(json!({ "spec": { "channels": { "rules": [{ "match": "*.price", "delivery": "Latest", "maxRate": 1 },
+    { "match": ">", "delivery": "Latest", "maxRate": 100, "batchWindow": "1s" }] } } }))]
 #[case::redis(json!({ "spec": { "nats": null, "stream": null, "channels": { "stripPrefix": "channel.trade.",
     "rules": [{ "match": "*" }] }, "redis": { "servers": ["rediss://r:6380", "redis://[::1]"],
     "channels": ["channel:trade:*", "x y"], "username": "me", "passwordSecret": { "name": "a", "key": "b" },

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use axum::Router;
 use prometheus::Registry;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::{ConfigError, GatewayConfig, JetStreamSource, Source};
 use wsgateway_runtime::admin::AdminError;
@@ -21,7 +22,7 @@ use wsgateway_runtime::readiness::Readiness;
 
 use crate::admission::Admission;
 use crate::auth::Authentication;
-use crate::encode::{Encoder, Rules};
+use crate::encode::Encoder;
 use crate::guard::{self, Guards, Levels};
 use crate::history::archive::{self, Desk};
 use crate::history::{Archive, History, Past};
@@ -41,7 +42,7 @@ use crate::trace::Tracer;
 use crate::users;
 pub(crate) use controls::Adapt;
 pub use controls::ReloadError;
-use controls::{Controls, Entrance, Reached, Recipe};
+use controls::{Controls, Entrance, Reached, Recipe, Steer};
 use running::Parts;
 pub use running::{Running, Traffic};
 use threads::{Priority, Thread};
@@ -161,7 +162,7 @@ pub(crate) fn start_with(
     )?;
     let admin_addr = admin.address;
     let (stop_http, stop_source) = (CancellationToken::new(), CancellationToken::new());
-    let (sink, rules) = sink(&config, &site, &history, &tracer, &readiness);
+    let (sink, steer) = sink(&config, &site, &history, &tracer, &readiness);
     let stop_on_error = stop_source.clone().drop_guard();
     let (memory, source) =
         threads::start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;
@@ -184,22 +185,23 @@ pub(crate) fn start_with(
     tracing::info!(address = %client_addr, path = config.listener.path, shards, name = config.name, "listening");
     let stops = (stop_http, stop_source, tracer.clone());
     let reached =
-        Reached { recipe, hub: hub.clone(), entrance, history, rules, site, port, metrics, tracer };
+        Reached { recipe, hub: hub.clone(), entrance, history, steer, site, port, metrics, tracer };
     let controls = Controls::new(config, reached);
     let parts = Some(Parts { admission, serving, threads, http, source, stops, _admin: admin });
     Ok(Running { client_addr, admin_addr, memory, hub, shedding, parts, readiness, controls })
 }
 
-/// What the source fills, and the rules by which it encodes.
+/// What the source fills, and what a changed configuration steers it by.
 fn sink(
     config: &GatewayConfig,
     site: &Site,
     history: &History,
     tracer: &Tracer,
     readiness: &Readiness,
-) -> (Sink, Rules) {
+) -> (Sink, Steer) {
     let encoder = Encoder::new(&config.channels);
     let rules = encoder.rules();
+    let (rates, limited) = watch::channel(config.source_rate);
     let sink = Sink {
         encoder,
         history: history.clone(),
@@ -208,8 +210,9 @@ fn sink(
         gate: readiness.gate("source"),
         losses: Losses::default(),
         tracer: tracer.clone(),
+        rates: limited,
     };
-    (sink, rules)
+    (sink, Steer { rules, rates })
 }
 
 /// What stands in front of the shards.

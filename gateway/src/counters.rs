@@ -121,6 +121,10 @@ counters! {
     batches,
     /// Messages that a newer one of their channel replaced, for slow clients.
     conflated,
+    /// Messages that a newer one of their channel replaced within the interval of `maxRate`, for each client.
+    rate_conflated,
+    /// Channels of which the newest message waits for the end of that interval.
+    rate_waiting,
     /// Messages taken from the inbox.
     messages,
     /// Commands taken from clients.
@@ -189,6 +193,16 @@ impl Totals {
 }
 
 impl Counters {
+    /// Frames handed to sockets or outboxes, as last published.
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.deliveries.load(Relaxed)
+    }
+
+    /// Messages taken from the inbox, as last published.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages.load(Relaxed)
+    }
+
     /// Connections held or on their way.
     pub(crate) fn load(&self) -> u64 {
         self.connections.load(Relaxed)

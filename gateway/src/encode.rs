@@ -6,6 +6,7 @@
 mod dedupe;
 mod previous;
 mod rules;
+mod skipped;
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +18,8 @@ use wsgateway_proto::{Deleted, frame, odin, v1};
 use dedupe::Dedupe;
 use previous::Previous;
 pub(crate) use rules::{Rules, Treatment};
+use skipped::Before;
+pub(crate) use skipped::Skipped;
 
 use crate::trace::{Received, Trace};
 
@@ -50,7 +53,7 @@ pub(crate) struct Delivery {
     pub offset: u64,
     /// When the stream stored it (Unix ms).
     pub ts: i64,
-    /// The whole WebSocket frame, `wsgateway.v1`.
+    /// The whole WebSocket frame, `wsgateway.v1`; the `gap` that is to be reported before it stands in front.
     pub frame: Bytes,
     /// What the channel's rule asks for.
     pub treatment: Treatment,
@@ -58,6 +61,8 @@ pub(crate) struct Delivery {
     pub deleted: Option<Deleted>,
     /// What its shards need for their spans; `None` for nearly every message.
     pub trace: Option<Arc<Trace>>,
+    /// Messages of the channel that it replaces; `None` for nearly every message.
+    before: Option<Box<Before>>,
     /// Where in the frame the data begins.
     data_at: u32,
     /// What the channel's rule calls it for odin.v1 clients.
@@ -71,7 +76,7 @@ pub(crate) struct Delivery {
 impl Delivery {
     /// The JSON inside the frame.
     pub(crate) fn body(&self) -> &[u8] {
-        frame::payload(&self.frame)
+        frame::payload(self.frame.get(self.gap_len()..).unwrap_or_default())
     }
 
     /// The rest of the JSON from `"data":` (or what stands before it or for it) to the closing brace: the same in all protocols.
@@ -109,7 +114,7 @@ impl Delivery {
             let body = self.body();
             let mut twin = Vec::new();
             let pays = body.len() >= MIN_DEFLATE && deflater.message(body, &mut twin);
-            pays.then(|| Bytes::from(twin))
+            pays.then(|| self.behind_gap(twin))
         });
         self.twin()
     }
@@ -217,6 +222,7 @@ impl Envelope {
             frame,
             treatment: ruling.treatment,
             deleted: message.deleted,
+            before: None,
             trace: message.trace.as_ref().map(|received| received.encoded(message, channel)),
             // A header and a channel of at most 64 KiB stand before it.
             data_at: u32::try_from(data_at).unwrap_or(u32::MAX),

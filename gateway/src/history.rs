@@ -236,6 +236,11 @@ impl View<'_> {
         self.state.ring.get(offset).cloned()
     }
 
+    /// Offset of the last message that was stored before a time (Unix ms), as far as the ring goes back.
+    pub(crate) fn offset_before(&self, ts: i64) -> u64 {
+        self.state.ring.offset_before(ts)
+    }
+
     /// Offsets up to here may be missing in the ring, and nobody knows which.
     pub(crate) fn floor(&self) -> u64 {
         self.state.ring.floor()

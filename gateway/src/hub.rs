@@ -178,6 +178,16 @@ impl Hub {
         self.shards.iter().map(|lane| lane.counters.totals()).sum()
     }
 
+    /// Deliveries of all shards, as last published.
+    pub(crate) fn deliveries(&self) -> u64 {
+        self.shards.iter().map(|lane| lane.counters.deliveries()).sum()
+    }
+
+    /// Messages that the shards have put on the lists of their receivers: each counts once in each shard.
+    pub(crate) fn marked(&self) -> u64 {
+        self.shards.iter().map(|lane| lane.counters.messages()).sum()
+    }
+
     /// What each shard tells of itself; its longest turn is that since this was last asked.
     pub(crate) fn take_views(&self) -> impl Iterator<Item = View> {
         self.shards.iter().map(|lane| View {

@@ -214,11 +214,19 @@ impl Index {
 
     /// Subscriber lists of every pattern that matches a resolved channel.
     pub(crate) fn receivers(&self, channel: &str) -> impl Iterator<Item = &[Subscriber]> {
+        self.receivers_by_pattern(channel).map(|(_, subscribers)| subscribers)
+    }
+
+    /// The same with the number of each pattern.
+    pub(crate) fn receivers_by_pattern(
+        &self,
+        channel: &str,
+    ) -> impl Iterator<Item = (u32, &[Subscriber])> {
         let patterns = self.cache.get(channel).map_or(&[][..], Vec::as_slice);
-        patterns
-            .iter()
-            .filter_map(|number| self.patterns.get(*number as usize))
-            .map(|pattern| pattern.subscribers.as_slice())
+        patterns.iter().filter_map(|number| {
+            let pattern = self.patterns.get(*number as usize)?;
+            Some((*number, pattern.subscribers.as_slice()))
+        })
     }
 
     fn create(&mut self, text: &str, wildcard: bool) -> u32 {

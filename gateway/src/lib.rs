@@ -27,6 +27,7 @@ mod index;
 mod limits;
 mod metrics;
 mod peer;
+mod rate;
 pub mod reload;
 mod resources;
 mod shed;

@@ -5,7 +5,6 @@
 //! each address ([`cells`]), and one number for each address that has connections now.
 
 mod cells;
-mod rate;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use wsgateway_config::{Accepts, Network};
+use wsgateway_config::{AcceptRate, Accepts, Network};
 
 use crate::peer::Peer;
+use crate::rate::Limit;
 use cells::Cells;
-use rate::Rate;
 
 /// The limits of this process. Clones share them.
 #[derive(Clone, Debug)]
@@ -54,8 +53,8 @@ pub(crate) struct Counted {
 /// Pure: time is a parameter.
 #[derive(Debug, Default)]
 struct State {
-    all: Option<(Rate, u64)>,
-    per_address: Option<(Rate, Cells)>,
+    all: Option<(Limit, u64)>,
+    per_address: Option<(Limit, Cells)>,
     /// Most connections of one address; 0: any number.
     most: u32,
     /// Connections of each address that has any: at most as many entries as there are connections. Its hash is keyed at
@@ -121,10 +120,10 @@ impl Drop for Counted {
 impl State {
     fn configure(&mut self, accepts: &Accepts) {
         let paid = self.all.map_or(0, |(_, paid)| paid);
-        self.all = Rate::new(accepts.all).map(|rate| (rate, paid));
+        self.all = limit(accepts.all).map(|limit| (limit, paid));
         let cells = self.per_address.take().map(|(_, cells)| cells);
         self.per_address =
-            Rate::new(accepts.per_address).map(|rate| (rate, cells.unwrap_or_else(Cells::new)));
+            limit(accepts.per_address).map(|limit| (limit, cells.unwrap_or_else(Cells::new)));
         self.most = accepts.connections_per_address;
         self.exempt.clone_from(&accepts.exempt_networks);
     }
@@ -142,14 +141,14 @@ impl State {
             return Err(Limited::Connections);
         }
         let own = match &mut self.per_address {
-            Some((rate, cells)) if !is_exempt => {
-                let paid = rate.pay(cells.paid(peer), now_ns);
+            Some((limit, cells)) if !is_exempt => {
+                let paid = limit.pay(cells.paid(peer), now_ns, 1);
                 Some(paid.map_err(|wait| Limited::AddressRate { wait_ms: millis(wait) })?)
             }
             _ => None,
         };
-        if let Some((rate, paid)) = &mut self.all {
-            let next = rate.pay(*paid, now_ns);
+        if let Some((limit, paid)) = &mut self.all {
+            let next = limit.pay(*paid, now_ns, 1);
             *paid = next.map_err(|wait| Limited::Rate { wait_ms: millis(wait) })?;
         }
         if let (Some(paid), Some((_, cells))) = (own, &mut self.per_address) {
@@ -169,6 +168,10 @@ impl State {
             }
         }
     }
+}
+
+fn limit(rate: AcceptRate) -> Option<Limit> {
+    Limit::new(rate.per_second, rate.burst)
 }
 
 fn millis(ns: u64) -> u64 {

@@ -7,6 +7,7 @@
 mod ack;
 pub(crate) mod jetstream;
 pub(crate) mod memory;
+mod pacer;
 mod position;
 pub(crate) mod redis;
 pub(crate) mod status;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::watch;
+use wsgateway_config::SourceRate;
 use wsgateway_proto::v1;
 use wsgateway_runtime::readiness::Gate;
 
@@ -38,6 +41,8 @@ pub(crate) struct Sink {
     pub losses: Losses,
     /// Decides which messages are traced.
     pub tracer: Tracer,
+    /// How much may be taken from the stream, as it changes.
+    pub rates: watch::Receiver<SourceRate>,
 }
 
 /// How often what the stream discarded is told at once, before the message behind it; further holes are gathered and told

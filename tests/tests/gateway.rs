@@ -61,6 +61,7 @@ mod gateway {
     mod polls;
     mod pressure;
     mod publishers;
+    mod rates;
     mod redis;
     mod redis_faults;
     mod reload;
@@ -71,6 +72,7 @@ mod gateway {
     mod source_faults;
     mod storm;
     mod strangers;
+    mod stream_rates;
     mod swarm;
     mod symbols;
     mod traces;

@@ -26,8 +26,8 @@ pub use auth::{
     MAX_KEY_FILES, is_rule_template,
 };
 pub use channels::{
-    Channels, Delivery, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW, MAX_RULES, MAX_TYPE_BYTES, Rule,
-    is_message_type,
+    Channels, Delivery, MAX_BATCH_WINDOW, MAX_CHANNEL_RATE, MAX_DEDUPE_WINDOW, MAX_RULES,
+    MAX_TYPE_BYTES, Rule, is_message_type,
 };
 pub use disconnect::{Disconnect, MAX_DISCONNECT_NAME_BYTES, MAX_DISCONNECTS};
 pub use entry::{
@@ -36,8 +36,8 @@ pub use entry::{
 };
 pub use jetstream::{JetStreamSource, NatsAuth, NatsTls, NatsUser};
 pub use limits::{
-    AboveLimit, Capacity, CommandRate, Drain, Heartbeat, History, NAME_BYTES_PER_CONNECTION,
-    SlowConsumer,
+    AboveLimit, Capacity, CommandRate, Drain, Heartbeat, History, MAX_SOURCE_RATE,
+    NAME_BYTES_PER_CONNECTION, SlowConsumer, SourceRate,
 };
 pub use load::Loaded;
 pub use log::{Log, LogLevel};
@@ -90,6 +90,9 @@ pub struct GatewayConfig {
     /// Commands accepted from one connection.
     #[serde(default)]
     pub command_rate: CommandRate,
+    /// How fast messages are taken from the stream.
+    #[serde(default, skip_serializing_if = "SourceRate::is_unlimited")]
+    pub source_rate: SourceRate,
     /// Patience with clients that read slowly.
     #[serde(default)]
     pub slow_consumer: SlowConsumer,
@@ -124,6 +127,7 @@ impl GatewayConfig {
             capacity: Capacity::default(),
             accepts: Accepts::default(),
             command_rate: CommandRate::default(),
+            source_rate: SourceRate::default(),
             slow_consumer: SlowConsumer::default(),
             history: History::default(),
             drain: Drain::default(),

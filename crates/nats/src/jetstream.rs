@@ -47,6 +47,11 @@ impl Api {
         format!("{}.CONSUMER.CREATE.{stream}.{name}", self.prefix)
     }
 
+    /// Where to ask a consumer for messages: [`ConsumerConfig::pull`].
+    pub fn next_messages(&self, stream: &str, name: &str) -> String {
+        format!("{}.CONSUMER.MSG.NEXT.{stream}.{name}", self.prefix)
+    }
+
     /// Where to delete a consumer.
     pub fn delete_consumer(&self, stream: &str, name: &str) -> String {
         format!("{}.CONSUMER.DELETE.{stream}.{name}", self.prefix)

@@ -1,8 +1,8 @@
 //! Rules of the channels: each matches something, and gets its turn.
 
 use wsgateway_config::{
-    Delivery as Policy, MAX_BATCH_WINDOW, MAX_DEDUPE_WINDOW, MAX_RULES, Rule, covers,
-    is_message_type, is_pattern,
+    Delivery as Policy, MAX_BATCH_WINDOW, MAX_CHANNEL_RATE, MAX_DEDUPE_WINDOW, MAX_RULES, Rule,
+    covers, is_message_type, is_pattern,
 };
 
 use super::errors::Errors;
@@ -127,6 +127,15 @@ fn translate(rule: &ChannelRule, path: &str, errors: &mut Errors) -> Rule {
         &format!("{path}.type"),
         "write 1 to 64 letters, digits and . : _ - only, such as trade:executed",
     );
+    let max_rate = rule.max_rate.map(|rate| {
+        let path = format!("{path}.maxRate");
+        errors.ensure(
+            rule.delivery == Delivery::Latest,
+            &path,
+            "needs delivery: Latest, since what comes faster is left out: set it, or leave maxRate out",
+        );
+        errors.number(&path, rate, 1..=i32::from(MAX_CHANNEL_RATE))
+    });
     Rule {
         r#match: rule.pattern.clone(),
         delivery: match rule.delivery {
@@ -136,5 +145,6 @@ fn translate(rule: &ChannelRule, path: &str, errors: &mut Errors) -> Rule {
         batch_window,
         message_type: rule.message_type.clone(),
         dedupe_window,
+        max_rate,
     }
 }

@@ -1,6 +1,8 @@
 //! Rules of what one client may take.
 
-use wsgateway_config::{AboveLimit, CommandRate, Heartbeat, History, Millis, SlowConsumer};
+use wsgateway_config::{
+    AboveLimit, CommandRate, Heartbeat, History, MAX_SOURCE_RATE, Millis, SlowConsumer, SourceRate,
+};
 
 use super::entry::entry;
 use super::errors::Errors;
@@ -51,6 +53,7 @@ pub(super) fn limits(spec: &WsGatewaySpec, errors: &mut Errors) -> ValidLimits {
                 1..=100_000,
             ),
         },
+        source_rate: source_rate(spec, errors),
         heartbeat: heartbeat(spec, errors),
         slow_consumer: SlowConsumer { grace },
         compression: listener.compression,
@@ -76,6 +79,25 @@ fn connections_per_user(spec: &WsGatewaySpec, errors: &mut Errors) -> u32 {
     let message = "needs auth: without tokens nobody knows who a client is";
     errors.ensure(most == 0 || spec.auth.is_some(), PATH, message);
     errors.number(PATH, most, 0..=10_000)
+}
+
+/// How fast a pod takes messages from its stream.
+fn source_rate(spec: &WsGatewaySpec, errors: &mut Errors) -> SourceRate {
+    let limits = &spec.rate_limits;
+    let [messages_per_second, deliveries_per_second] = [
+        ("streamMessages", limits.stream_messages.per_second),
+        ("deliveries", limits.deliveries.per_second),
+    ]
+    .map(|(field, rate)| {
+        let path = format!("spec.rateLimits.{field}.perSecond");
+        errors.ensure(
+            rate == 0 || spec.redis.is_none(),
+            &path,
+            "is for JetStream: Redis keeps no messages, so that what waits would be lost; leave it out",
+        );
+        errors.number(&path, rate, 0..=i32::try_from(MAX_SOURCE_RATE).unwrap_or(i32::MAX))
+    });
+    SourceRate { messages_per_second, deliveries_per_second }
 }
 
 /// Event streams and long-polls of a pod, if they are given.

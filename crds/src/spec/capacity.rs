@@ -105,7 +105,7 @@ pub struct SlowConsumer {
     pub grace: String,
 }
 
-/// How fast clients may ask for something.
+/// How fast clients may ask for something, and how fast a pod takes messages from its stream.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RateLimits {
@@ -125,6 +125,25 @@ pub struct RateLimits {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::entry_networks")]
     pub exempt_networks: Vec<String>,
+    /// Messages that each pod takes from its stream. What is beyond waits in the stream and counts as lag; what the limits of
+    /// the stream (maxAge, maxMessages, maxBytes) discard meanwhile, clients are told of by gaps. Not for redis, which keeps
+    /// nothing.
+    #[serde(default)]
+    pub stream_messages: StreamRate,
+    /// Deliveries of each pod: messages times the clients that they go to. A pod beyond it takes its messages from the stream
+    /// more slowly, and nothing is dropped; see streamMessages.
+    #[serde(default)]
+    pub deliveries: StreamRate,
+}
+
+/// How much a pod does in a second with what its stream brings.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamRate {
+    /// So many a second; a tenth of that at once. 0 = unlimited. Default 0.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100_000_000))]
+    pub per_second: i32,
 }
 
 /// Commands and pings of one connection.

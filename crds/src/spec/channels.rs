@@ -32,6 +32,9 @@ pub struct Channels {
 /// How messages of some channels are treated on their way to clients.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.maxRate) || self.delivery == 'Latest'").message(
+    "channels.rules[].maxRate needs delivery: Latest, since what comes faster is left out: set it, or leave maxRate out"
+))]
 pub struct ChannelRule {
     /// Channels that the rule is for, as clients name them (without stripPrefix); wildcards as in a subscription: * is
     /// one token, > is all that follow, such as BTC.price, *.price or log.> (at most 8 tokens).
@@ -68,6 +71,13 @@ pub struct ChannelRule {
         "channels.rules[].dedupeWindow must be at most 10m: every nonce is remembered as long"
     ))]
     pub dedupe_window: String,
+    /// Most messages of each channel that a client gets in a second, such as 5; 1 to 100, with delivery Latest alone. What
+    /// comes faster waits for the end of the interval (200ms with 5), and the newest message then stands for all that were
+    /// left out, which a gap before it tells. What a client asks for from before (snapshot, resume, replay) is not slowed
+    /// down. Absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_rate: Option<i32>,
 }
 
 /// What a client gets that reads slowly.

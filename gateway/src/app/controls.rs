@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::Registry;
-use wsgateway_config::{ConfigError, GatewayConfig};
+use tokio::sync::watch;
+use wsgateway_config::{ConfigError, GatewayConfig, SourceRate};
 use wsgateway_runtime::{descriptors, logs};
 
 use super::socket;
@@ -120,6 +121,15 @@ pub(super) fn bounds(config: &GatewayConfig) -> Bounds {
     }
 }
 
+/// What steers the source.
+#[derive(Debug)]
+pub(super) struct Steer {
+    /// How it encodes.
+    pub rules: Rules,
+    /// How much it takes from the stream.
+    pub rates: watch::Sender<SourceRate>,
+}
+
 /// Everything that a changed configuration reaches.
 #[derive(Debug)]
 pub(super) struct Reached {
@@ -127,7 +137,7 @@ pub(super) struct Reached {
     pub hub: Hub,
     pub entrance: Entrance,
     pub history: History,
-    pub rules: Rules,
+    pub steer: Steer,
     pub site: Arc<Site>,
     /// The client port: connections inherit its options.
     pub port: TcpListener,
@@ -195,7 +205,12 @@ impl Reached {
         self.recipe.authentication.configure(config);
         self.entrance.resize(config);
         self.hub.configure(self.recipe.settings(config).0);
-        self.rules.replace(&config.channels.rules);
+        let Steer { rules, rates } = &self.steer;
+        rules.replace(&config.channels.rules);
+        // Only a change ends what the source waits for.
+        rates.send_if_modified(|rate| {
+            std::mem::replace(rate, config.source_rate) != config.source_rate
+        });
         self.site.terms.set(Terms::new(config, self.recipe.authentication.guard()));
         self.site.guards.set(Levels::of(&config.capacity));
         if let Err(error) = socket::set_patience(&self.port, socket::patience(config)) {

@@ -28,13 +28,12 @@ fn count(connection: &mut Connection, due: &Due, link: u32, messages: u64) {
 
 impl Clients {
     /// Puts a message on the list of every subscriber, once; `patterns` are the subscribers of each pattern that matches.
-    /// True if it is due to somebody: then it must be given to [`Clients::keep`] before the next one.
+    /// Returns how many those are; if any, it must be given to [`Clients::keep`] before the next one.
     pub(crate) fn mark<'a>(
         &mut self,
         delivery: &Delivery,
         patterns: impl Iterator<Item = &'a [Subscriber]>,
-    ) -> bool {
-        self.totals.messages += 1;
+    ) -> usize {
         let window_us = u64::from(delivery.treatment.window_us);
         let until_us = (window_us > 0).then_some(self.clock.now_us + window_us);
         let due = &mut self.due;
@@ -59,7 +58,7 @@ impl Clients {
         if let Some(trace) = &delivery.trace {
             self.traced.marked(trace, delivery, receivers);
         }
-        receivers > 0
+        receivers
     }
 
     /// Keeps a marked message until it has been written.
@@ -192,12 +191,15 @@ impl Clients {
             let meter = &self.outbox_memory;
             let Some((frame, next)) = self.due.frame(link, form, number, meter) else { return };
             count(connection, &self.due, link, 1);
-            let rest = Frame { bytes: frame.bytes.slice(offset..), shared: frame.shared };
-            let bytes = rest.bytes.len() as u64;
             // A client that counts would take what is left out for lost.
             let may_replace = offset == 0 && !form.is_private();
-            let taken = match self.due.latest(link).filter(|_| may_replace) {
-                Some(latest) => self.enqueue_latest(conn, rest, latest),
+            let latest = self.due.latest(link).filter(|_| may_replace);
+            // The outbox reports what was left out itself, since there may be more of it by then.
+            let begin = if latest.is_some() { self.due.gap_len(link, form) } else { offset };
+            let rest = Frame { bytes: frame.bytes.slice(begin..), shared: frame.shared };
+            let bytes = rest.bytes.len() as u64;
+            let taken = match latest {
+                Some((latest, skipped)) => self.enqueue_latest(conn, rest, latest, skipped),
                 None => self.enqueue(conn, rest, offset > 0),
             };
             if !taken {

@@ -12,6 +12,7 @@ use super::{Clients, active};
 use crate::conn::outbox::{Frame, Keep, Latest, Outbox};
 use crate::conn::slow::{self, Bounds, Situation, Verdict, Waiting};
 use crate::conn::{Phase, Transport};
+use crate::encode::Skipped;
 
 /// Memory that the buffer of own frames keeps between two uses: one large answer is no reason to hold it for ever.
 const CONTROL_KEPT: usize = 64 << 10;
@@ -126,15 +127,21 @@ impl Clients {
     }
 
     /// The same for a message that a newer one of its channel may replace.
-    pub(super) fn enqueue_latest(&mut self, conn: u32, frame: Frame, latest: Latest) -> bool {
-        self.grow(conn, |outbox| outbox.push_latest(frame, latest))
+    pub(super) fn enqueue_latest(
+        &mut self,
+        conn: u32,
+        frame: Frame,
+        latest: Latest,
+        skipped: Option<Skipped>,
+    ) -> bool {
+        self.grow(conn, |outbox| outbox.push_latest(frame, latest, skipped))
     }
 
     fn grow(&mut self, conn: u32, add: impl FnOnce(&mut Outbox)) -> bool {
         let Some(connection) = active(&mut self.connections, conn) else { return false };
         let fresh = connection.outbox.is_none();
-        let meter = &self.outbox_memory;
-        let outbox = connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(meter)));
+        let (meter, events) = (&self.outbox_memory, connection.form.is_events());
+        let outbox = connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(meter, events)));
         let before = outbox.cost();
         add(outbox);
         self.totals.outbox_bytes += (outbox.cost() - before) as u64;

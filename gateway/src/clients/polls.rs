@@ -53,6 +53,9 @@ impl Clients {
             && !poll.is_done()
             && let Some((delivery, next)) = due.message(link)
         {
+            if let Some(gap) = delivery.gap_body() {
+                poll.push(gap, now);
+            }
             poll.message(delivery.body(), delivery.offset, now);
             totals.deliveries += 1;
             totals.delivered_bytes += delivery.body().len() as u64;

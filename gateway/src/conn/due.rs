@@ -13,10 +13,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wsgateway_proto::deflate::Deflater;
 
+use super::events as stream;
 use super::form::{Form, Transport};
 use super::outbox::memory::{Meter, Shared};
 use super::outbox::{Frame, Latest};
-use crate::encode::Delivery;
+use crate::encode::{Delivery, Skipped};
 use batch::Batches;
 
 /// No link: the end of a list.
@@ -207,9 +208,11 @@ impl Due {
         self.links.len()
     }
 
-    /// When the stream stored each message that somebody is linked to (Unix ms).
+    /// When the stream stored each message that somebody is linked to and that waits for no rule (Unix ms).
     pub(crate) fn times(&self) -> impl Iterator<Item = i64> {
-        self.deliveries.iter().map(|delivery| delivery.ts)
+        // Where a rule makes messages wait, their age says nothing of this pod.
+        let unpaced = self.deliveries.iter().filter(|delivery| delivery.treatment.max_rate == 0);
+        unpaced.map(|delivery| delivery.ts)
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -230,11 +233,22 @@ impl Due {
         self.shrink();
     }
 
-    /// What an outbox must know of a message of a `Latest` channel; `None` for other channels.
-    pub(crate) fn latest(&self, link: u32) -> Option<Latest> {
+    /// What an outbox must know of a message of a `Latest` channel, and what is to be reported before it; `None` for other
+    /// channels.
+    pub(crate) fn latest(&self, link: u32) -> Option<(Latest, Option<Skipped>)> {
         let (delivery, _) = self.message(link)?;
         let (channel, offset) = (Arc::clone(&delivery.channel), delivery.offset);
-        delivery.treatment.latest.then_some(Latest { channel, offset })
+        let latest = Latest { channel, offset };
+        delivery.treatment.latest.then(|| (latest, delivery.skipped()))
+    }
+
+    /// Bytes of the gap at the beginning of [`Due::frame`], for a client of this form.
+    pub(crate) fn gap_len(&self, link: u32, form: Form) -> usize {
+        let Some((delivery, _)) = self.message(link) else { return 0 };
+        match (form.is_events(), delivery.gap_body()) {
+            (true, Some(gap)) => stream::gap(gap).len(),
+            _ => delivery.gap_len(),
+        }
     }
 
     /// The compressor, made when it is needed first.

@@ -47,6 +47,9 @@ impl EventStream {
 
     /// Appends the event of a live message.
     pub(crate) fn message(self, message: &Delivery, epoch: &str, out: &mut Vec<u8>) {
+        if let Some(gap) = message.gap_body() {
+            out.append(&mut self::gap(gap));
+        }
         self.id(epoch, message.offset, out);
         data(message.body(), out);
     }
@@ -103,6 +106,14 @@ impl EventStream {
 pub(crate) fn event(kind: &str, json: &str, out: &mut Vec<u8>) {
     line("event", kind.as_bytes(), out);
     data(json.as_bytes(), out);
+}
+
+/// The event of a `gap`, which this is the JSON of.
+pub(crate) fn gap(json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    line("event", b"gap", &mut out);
+    data(json, &mut out);
+    out
 }
 
 fn close(payload: &[u8], out: &mut Vec<u8>) {

@@ -13,9 +13,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use entry::Entry;
 pub(crate) use entry::Latest;
-use entry::{Entry, Skipped};
 use memory::{Charge, Meter, Shared};
+
+use crate::encode::Skipped;
 
 /// Slices handed to one vectored write; the kernel takes up to 1,024, a cache line holds four.
 const SLICES: usize = 64;
@@ -58,6 +60,8 @@ pub(crate) struct Outbox {
     /// What the shard is charged for this outbox alone.
     charge: Charge,
     started: bool,
+    /// Whether the client reads events.
+    events: bool,
     /// `Latest` messages added since the last conflation.
     fresh: usize,
     /// Tick at which the pressure began.
@@ -69,14 +73,15 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// An empty outbox whose memory is charged to this meter.
-    pub(crate) fn new(meter: &Meter) -> Self {
+    /// An empty outbox whose memory is charged to this meter; `events`: of an event stream.
+    pub(crate) fn new(meter: &Meter, events: bool) -> Self {
         Self {
             frames: VecDeque::new(),
             bytes: 0,
             own: 0,
             charge: Charge::new(meter),
             started: false,
+            events,
             fresh: 0,
             pressed_since: None,
             granted: 0,
@@ -121,14 +126,14 @@ impl Outbox {
 
     /// Adds a frame behind the others.
     pub(crate) fn push(&mut self, frame: impl Into<Frame>) {
-        self.add(frame.into(), None);
+        self.add(frame.into(), None, None);
     }
 
-    fn add(&mut self, frame: Frame, latest: Option<Latest>) {
+    fn add(&mut self, frame: Frame, latest: Option<Latest>, skipped: Option<Skipped>) {
         let Frame { bytes, shared } = frame;
         self.bytes += bytes.len();
         self.own += if shared.is_some() { 0 } else { bytes.len() };
-        self.frames.push_back(Entry { frame: bytes, shared, latest, skipped: None });
+        self.frames.push_back(Entry { frame: bytes, shared, latest, skipped });
         self.settle_charge();
     }
 
@@ -145,10 +150,15 @@ impl Outbox {
         self.settle_charge();
     }
 
-    /// Adds a message of a `Latest` channel, whose frame for this client is `frame`.
-    pub(crate) fn push_latest(&mut self, frame: impl Into<Frame>, latest: Latest) {
+    /// Adds a message of a `Latest` channel, whose frame for this client is `frame`; it has replaced `skipped` already.
+    pub(crate) fn push_latest(
+        &mut self,
+        frame: impl Into<Frame>,
+        latest: Latest,
+        skipped: Option<Skipped>,
+    ) {
         self.fresh += 1;
-        self.add(frame.into(), Some(latest));
+        self.add(frame.into(), Some(latest), skipped);
     }
 
     /// Adds the rest of a frame whose beginning the socket has taken. It must be the first.
@@ -229,13 +239,13 @@ impl Outbox {
     /// Chooses the frames of the next write and puts the gaps that they must tell of in front of them. Such a
     /// message is not replaced any more: its gap may be on its way.
     fn settle(&mut self) -> usize {
-        let (mut count, mut bytes) = (0, 0);
+        let (mut count, mut bytes, events) = (0, 0, self.events);
         for entry in self.frames.iter_mut().take(SLICES) {
             if bytes >= WRITE {
                 break;
             }
             let (before, shared) = (entry.frame.len(), entry.shared.is_some());
-            entry.tell_gap();
+            entry.tell_gap(events);
             self.bytes += entry.frame.len() - before;
             // A frame with a gap in front of it is a copy.
             self.own += match entry.shared {

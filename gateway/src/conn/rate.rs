@@ -1,20 +1,13 @@
-//! What one connection may make the gateway do: the generic cell rate algorithm in eight bytes, once for commands and
-//! once for bytes.
+//! What one connection may make the gateway do: a cell rate ([`crate::rate`]) in eight bytes, once for commands and once
+//! for bytes.
 //!
 //! Commands, pings and unasked pongs are counted; and so is every byte of input, since a frame that carries nothing is
 //! read all the same, and a command costs what it names.
 
+use crate::rate::Limit;
+
 /// Bytes of input that may come with each command of the limit: more than a hundred channels of usual length.
 const BYTES_PER_COMMAND: u64 = 1 << 10;
-
-/// One limit as times: a unit costs so much time, and what is unpaid may reach so far into the future.
-#[derive(Clone, Copy, Debug)]
-struct Limit {
-    /// Time (µs) that so many units pay for.
-    cost_us: u64,
-    units: u64,
-    tolerance_us: u64,
-}
 
 /// Limits of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -26,47 +19,38 @@ pub(crate) struct RateLimit {
 impl RateLimit {
     /// `per_second` and `burst` commands of at least 1, the largest of `command_bytes`; two of those fit at once.
     pub(crate) fn new(per_second: u32, burst: u32, command_bytes: u32) -> Self {
-        let cost_us = (1_000_000 / u64::from(per_second.max(1))).max(1);
         let burst = u64::from(burst.max(1));
         let burst_bytes = (2 * u64::from(command_bytes)).max(burst * BYTES_PER_COMMAND);
         Self {
-            commands: Limit { cost_us, units: 1, tolerance_us: cost_us * burst },
-            bytes: Limit {
-                cost_us,
-                units: BYTES_PER_COMMAND,
-                tolerance_us: cost_us * burst_bytes / BYTES_PER_COMMAND,
-            },
+            commands: Limit::of_units(per_second, 1, burst),
+            bytes: Limit::of_units(per_second, BYTES_PER_COMMAND, burst_bytes),
         }
     }
 }
 
-/// When what was taken so far will have been paid for (µs of the shard's clock).
+/// When what was taken so far will have been paid for (ns of the shard's clock).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rate {
-    commands_us: u64,
-    bytes_us: u64,
+    commands_ns: u64,
+    bytes_ns: u64,
 }
 
 impl Rate {
     /// Takes one command at `now_us`; false when it is one too many.
     pub(crate) fn take(&mut self, limit: &RateLimit, now_us: u64) -> bool {
-        pay(&mut self.commands_us, &limit.commands, now_us, 1)
+        take(&mut self.commands_ns, limit.commands, now_us, 1)
     }
 
     /// Takes so many bytes of input; false when they are too many.
     pub(crate) fn take_bytes(&mut self, limit: &RateLimit, now_us: u64, bytes: usize) -> bool {
-        pay(&mut self.bytes_us, &limit.bytes, now_us, bytes as u64)
+        take(&mut self.bytes_ns, limit.bytes, now_us, bytes as u64)
     }
 }
 
-fn pay(paid_us: &mut u64, limit: &Limit, now_us: u64, units: u64) -> bool {
-    let cost_us = limit.cost_us.saturating_mul(units) / limit.units;
-    let paid = (*paid_us).max(now_us).saturating_add(cost_us);
-    if paid > now_us + limit.tolerance_us {
-        return false;
-    }
-    *paid_us = paid;
-    true
+fn take(paid_ns: &mut u64, limit: Limit, now_us: u64, units: u64) -> bool {
+    let paid = limit.pay(*paid_ns, now_us.saturating_mul(1_000), units);
+    *paid_ns = paid.unwrap_or(*paid_ns);
+    paid.is_ok()
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub(crate) struct Treatment {
     pub latest: bool,
     /// Time (µs) that a message may wait for others to leave with; 0: leaves at once.
     pub window_us: u32,
+    /// Most messages of a channel that a client gets in a second; 0: any number.
+    pub max_rate: u16,
 }
 
 /// What a rule says of the messages of its channels.
@@ -73,6 +75,7 @@ impl Table {
                 latest: rule.delivery == Policy::Latest,
                 window_us: u32::try_from(Duration::from(rule.batch_window).as_micros())
                     .unwrap_or(u32::MAX),
+                max_rate: rule.max_rate.unwrap_or_default(),
             },
             message_type: rule.message_type.as_deref().map(Arc::from),
             dedupe_ms: i64::try_from(rule.dedupe_window.0).unwrap_or(i64::MAX),
@@ -114,7 +117,8 @@ mod tests {
             ("log.a.b", false, 1_000_000),
             ("ETH.trade", false, 0),
         ] {
-            assert_eq!(rules.of(channel).treatment, Treatment { latest, window_us }, "{channel}");
+            let treatment = Treatment { latest, window_us, max_rate: 0 };
+            assert_eq!(rules.of(channel).treatment, treatment, "{channel}");
         }
     }
 

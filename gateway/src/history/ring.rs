@@ -244,6 +244,13 @@ impl Ring {
         self.messages.get(self.place(offset)).filter(|delivery| delivery.offset == offset)
     }
 
+    /// Offset of the last message that was stored before a time (Unix ms), or the last one that is not here any more.
+    pub(super) fn offset_before(&self, ts: i64) -> u64 {
+        let place = self.messages.partition_point(|message| message.ts < ts);
+        let last = place.checked_sub(1).and_then(|place| self.messages.get(place));
+        last.map_or(self.floor, |message| message.offset)
+    }
+
     /// Where the first message at or behind an offset is.
     fn place(&self, offset: u64) -> usize {
         // Without holes the offsets are dense, and the place is known.

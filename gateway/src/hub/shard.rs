@@ -13,6 +13,7 @@ mod drain;
 pub(crate) mod handler;
 pub(crate) mod input;
 pub(crate) mod live;
+mod paced;
 mod replay;
 pub(crate) mod session;
 mod settings;
@@ -122,7 +123,8 @@ impl Shard {
         let published = Arc::new(Counters::default());
         let mut clients = Clients::new(settings.clients, poll.registry().try_clone()?);
         clients.traced = Traced::of(number);
-        let live = Live::new(clients, settings.name_bytes);
+        let mut live = Live::new(clients, settings.name_bytes);
+        live.paces = settings.paces;
         let replays = Replays::new(past, Arc::clone(&inbox));
         let sessions = Sessions::new(settings, number, replays);
         let shard = Self {
@@ -174,7 +176,9 @@ impl Shard {
         // A drain continues with every tick.
         let timers = clients.until_next_timer(if self.drain.is_some() { 1 } else { IDLE_TICKS });
         let left_us = |until_us: u64| until_us.saturating_sub(clients.clock.now_us);
-        let precise = clients.hold_until_us().into_iter().chain(clients.answer_at_us()).min();
+        let paced = self.parts.live.paced.next_us();
+        let precise =
+            clients.hold_until_us().into_iter().chain(clients.answer_at_us()).chain(paced).min();
         precise.map_or(timers, |until_us| Duration::from_micros(left_us(until_us)).min(timers))
     }
 
@@ -200,6 +204,7 @@ impl Shard {
         self.clients().clock.update();
         let worked_us = self.clients().clock.now_us - begun_us;
         self.welcome(worked_us);
+        self.emit_paced();
         self.flush_held();
         self.end_answers();
         self.tick();
@@ -303,6 +308,7 @@ impl Shard {
         live.clients.reconfigure(settings.clients);
         live.index.set_budget(settings.name_bytes);
         let fresh = sessions.fresh_disconnects(&settings.disconnects);
+        live.paces = settings.paces;
         sessions.configure(settings);
         let ended = live.clients.disconnect(&fresh);
         if ended > 0 {
@@ -329,6 +335,7 @@ impl Shard {
         live.clients.set_epoch(epoch);
         live.position = position;
         if replaced {
+            live.paced.clear();
             let mut all = Drain::new(&live.clients, Duration::ZERO, "restart");
             while let Some(timer) = all.next(self.parts.live.clients.clock.now_us) {
                 self.parts.dismiss(timer, all.reason);
@@ -347,6 +354,21 @@ impl Shard {
             }
         }
         self.settle();
+    }
+
+    /// Delivers what has waited for the interval of its channel.
+    fn emit_paced(&mut self) {
+        if self.parts.live.paced.is_empty() {
+            return;
+        }
+        while self.parts.live.emit_due() {
+            if self.clients().is_full() {
+                self.flush(true);
+            }
+        }
+        self.flush(false);
+        let waiting = self.parts.live.paced.waiting() as u64;
+        self.clients().totals.rate_waiting = waiting;
     }
 
     /// Writes what was on hold, if the time has come.

@@ -72,22 +72,21 @@ mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
-    use wsgateway_config::AcceptRate;
 
-    use super::super::rate::Rate;
     use super::*;
+    use crate::rate::Limit;
 
     /// Whether one more connection of an address passes.
-    fn take(cells: &mut Cells, rate: Rate, peer: Peer, now_ns: u64) -> bool {
-        let paid = rate.pay(cells.paid(peer), now_ns);
+    fn take(cells: &mut Cells, rate: Limit, peer: Peer, now_ns: u64) -> bool {
+        let paid = rate.pay(cells.paid(peer), now_ns, 1);
         if let Ok(paid) = paid {
             cells.remember(peer, paid, now_ns);
         }
         paid.is_ok()
     }
 
-    fn rate(per_second: u32, burst: u32) -> Rate {
-        Rate::new(AcceptRate { per_second, burst }).unwrap()
+    fn rate(per_second: u32, burst: u32) -> Limit {
+        Limit::new(per_second, burst).unwrap()
     }
 
     #[test]
@@ -136,7 +135,7 @@ mod tests {
                 now_ns += pause_ns / 8;
                 let peer = Peer::V4(peer);
                 let paid = model.entry(peer).or_default();
-                let passes = rate.pay(*paid, now_ns).inspect(|next| *paid = *next).is_ok();
+                let passes = rate.pay(*paid, now_ns, 1).inspect(|next| *paid = *next).is_ok();
                 prop_assert_eq!(take(&mut large, rate, peer, now_ns), passes);
                 if !passes {
                     offenders.insert(peer);

@@ -25,7 +25,7 @@ struct Facts {
     usage: Usage,
 }
 
-const GAUGES: [(&str, &str, Read); 19] = [
+const GAUGES: [(&str, &str, Read); 20] = [
     ("wsgateway_connections", "Connections held", |facts| facts.taken as f64),
     ("wsgateway_connections_capacity", "Most connections this pod holds", |facts| {
         facts.capacity as f64
@@ -58,6 +58,11 @@ const GAUGES: [(&str, &str, Read); 19] = [
     ("wsgateway_outboxes", "Clients that bytes are waiting for", |facts| {
         facts.totals.outboxes as f64
     }),
+    (
+        "wsgateway_rate_waiting_messages",
+        "Newest messages of channels with maxRate that wait for the end of an interval, in each shard",
+        |facts| facts.totals.rate_waiting as f64,
+    ),
     ("wsgateway_shards", "Threads that hold connections", |facts| facts.shards.len() as f64),
     ("wsgateway_replays", "Clients that look back at this moment", |facts| {
         facts.totals.replays as f64
@@ -89,7 +94,7 @@ const GAUGES: [(&str, &str, Read); 19] = [
     }),
 ];
 
-const COUNTERS: [(&str, &str, Read); 16] = [
+const COUNTERS: [(&str, &str, Read); 18] = [
     ("wsgateway_connections_accepted_total", "Connections admitted", |facts| {
         facts.totals.adopted as f64
     }),
@@ -109,6 +114,16 @@ const COUNTERS: [(&str, &str, Read); 16] = [
         "wsgateway_conflated_total",
         "Messages of Latest channels that slow clients were told of instead of getting them",
         |facts| facts.totals.conflated as f64,
+    ),
+    (
+        "wsgateway_rate_conflated_total",
+        "Messages of channels with maxRate that clients did not get, since a newer one replaced them in time",
+        |facts| facts.totals.rate_conflated as f64,
+    ),
+    (
+        "wsgateway_source_paced_seconds_total",
+        "Time that messages waited in the stream for rateLimits.streamMessages and rateLimits.deliveries",
+        |facts| facts.source.paced_ms as f64 / 1e3,
     ),
     ("wsgateway_sent_away_total", "Clients asked to reconnect elsewhere", |facts| {
         facts.totals.sent_away as f64

@@ -3,7 +3,7 @@
 //! One ephemeral push consumer per process, always created to start right after our cursor. Whatever goes wrong
 //! (silence, a hole in its deliveries, a new connection, a deleted consumer) has the same answer: delete it and create
 //! another one. Flow control bounds what the server sends ahead of us, so a slow gateway holds messages back in the
-//! stream.
+//! stream. With `rateLimits` the consumer is asked for what the limits let through ([`pull`]), and the rest waits there.
 
 mod api_link;
 mod connect;
@@ -11,6 +11,7 @@ mod control;
 mod identity;
 mod lookup;
 mod message;
+mod pull;
 mod read;
 mod session;
 
@@ -58,6 +59,10 @@ enum Ended {
     Replaced,
     #[error("the stream {0} does not exist")]
     NoStream(String),
+    #[error("the limits of the stream have changed")]
+    OtherLimits,
+    #[error("the server delivers nothing: {0}")]
+    Pull(String),
     #[error("cannot {what}: {why}")]
     Refused { what: &'static str, why: String },
 }
@@ -142,6 +147,9 @@ impl Reader {
             loop {
                 let started = Instant::now();
                 let Err(ended) = self.read_from(link).await;
+                if matches!(ended, Ended::OtherLimits) {
+                    continue; // nothing is wrong
+                }
                 self.sink.status.restarted();
                 if self.is_over(link, &ended) {
                     break;

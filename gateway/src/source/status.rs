@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -68,6 +69,9 @@ pub(crate) struct Snapshot {
     pub lost: u64,
     #[serde(skip)]
     pub restarts: u64,
+    /// Time that messages have waited in the stream for the limits of this pod (ms).
+    #[serde(skip)]
+    pub paced_ms: u64,
 }
 
 /// Shared status; clones see the same.
@@ -87,6 +91,7 @@ struct Shared {
     repetitions: AtomicU64,
     lost: AtomicU64,
     restarts: AtomicU64,
+    paced_us: AtomicU64,
 }
 
 /// What changes with the state only.
@@ -110,6 +115,7 @@ impl Status {
             repetitions: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
+            paced_us: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -157,6 +163,23 @@ impl Status {
         self.shared.restarts.fetch_add(1, Relaxed);
     }
 
+    /// Messages that were handed on to the shards.
+    pub(super) fn handed_on(&self) -> u64 {
+        let shared = &self.shared;
+        shared.messages.load(Relaxed).saturating_sub(shared.repetitions.load(Relaxed))
+    }
+
+    /// The limits of this pod have let messages wait so long.
+    pub(super) fn paced(&self, wait: Duration) {
+        let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        self.shared.paced_us.fetch_add(us, Relaxed);
+    }
+
+    /// So many messages wait in the stream.
+    pub(super) fn waiting(&self, messages: u64) {
+        self.shared.lag.store(messages, Relaxed);
+    }
+
     /// The state alone.
     pub(crate) fn state(&self) -> State {
         self.slow().state
@@ -186,6 +209,7 @@ impl Status {
             repetitions: shared.repetitions.load(Relaxed),
             lost: shared.lost.load(Relaxed),
             restarts: shared.restarts.load(Relaxed),
+            paced_ms: shared.paced_us.load(Relaxed) / 1_000,
         }
     }
 

@@ -11,12 +11,12 @@ use super::rig::{Rig, SOON};
 
 const OUTBOX: u32 = 256 << 10;
 
-fn latest(pattern: &str) -> Rule {
+pub(super) fn latest(pattern: &str) -> Rule {
     Rule { r#match: pattern.to_owned(), delivery: Delivery::Latest, ..Rule::default() }
 }
 
 /// A client that is noticed soon when it does not read.
-async fn slow_client(rig: &Rig, channels: &[&str]) -> Result<Client> {
+pub(super) async fn slow_client(rig: &Rig, channels: &[&str]) -> Result<Client> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(8 << 10)?;
     let mut client = Client::connect_over(socket.connect(rig.client_addr).await?).await?;
@@ -36,12 +36,16 @@ async fn pushes_until(client: &mut Client, channel: &str) -> Result<Vec<Value>> 
     }
 }
 
-fn offset(push: &Value, field: &str) -> Result<u64> {
+pub(super) fn offset(push: &Value, field: &str) -> Result<u64> {
     push[field].as_u64().with_context(|| format!("no number {field} in {push}"))
 }
 
 /// Offsets of a channel that a client got, and those that it was told not to get. In order, or it fails.
-fn account(pushes: &[Value], channel: &str, all: &[u64]) -> Result<(Vec<u64>, Vec<u64>)> {
+pub(super) fn account(
+    pushes: &[Value],
+    channel: &str,
+    all: &[u64],
+) -> Result<(Vec<u64>, Vec<u64>)> {
     let (mut got, mut gone) = (Vec::new(), Vec::new());
     let mut at = 0;
     for push in pushes.iter().filter(|push| push["channel"] == channel) {

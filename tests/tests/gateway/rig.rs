@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ::gateway::app::{self, Options, Running};
+use ::gateway::reload::Given;
 use anyhow::{Context as _, Result};
 use async_nats::jetstream::{self, stream};
 use harness::{Nats, wait_until};
@@ -173,6 +174,12 @@ impl Rig {
     pub(super) fn shed(&self, shed: Option<Shed>) -> Result<()> {
         self.gateway.as_ref().context("the gateway has been stopped")?.shed(shed);
         Ok(())
+    }
+
+    /// Has the gateway take up another configuration; returns the fields that changed.
+    pub(super) fn reload(&self, config: GatewayConfig) -> Result<Vec<String>> {
+        let gateway = self.gateway.as_ref().context("the gateway has been stopped")?;
+        Ok(gateway.reload(Given::of(config)?)?)
     }
 
     /// Takes the gateway out, to stop it in the background.

@@ -11,6 +11,8 @@ pub const MAX_BATCH_WINDOW: Millis = Millis(1_000);
 /// Longest `dedupeWindow`: a publisher that repeats itself does so within seconds, and every nonce is remembered as
 /// long.
 pub const MAX_DEDUPE_WINDOW: Millis = Millis::from_secs(600);
+/// Largest `maxRate`: intervals end on a grid of a few milliseconds, and nobody sees more.
+pub const MAX_CHANNEL_RATE: u16 = 100;
 /// Longest `type` (bytes).
 pub const MAX_TYPE_BYTES: usize = 64;
 
@@ -47,6 +49,10 @@ pub struct Rule {
     /// (ms; 0 = never).
     #[serde(default)]
     pub dedupe_window: Millis,
+    /// Most messages of each channel that one client gets in a second, 1 to 100; with delivery `Latest` alone, since the
+    /// newest message stands for those before it. Absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rate: Option<u16>,
 }
 
 /// Whether clients may be told this message type: 1 to 64 letters, digits and `. : _ -`.
@@ -117,6 +123,9 @@ impl Rule {
                 ));
             }
         }
+        if let Some(rate) = self.max_rate {
+            self.check_max_rate(at, rate)?;
+        }
         match &self.message_type {
             Some(name) if !is_message_type(name) => Err(ConfigError::value(
                 format!("channels.rules[{at}].type"),
@@ -127,5 +136,18 @@ impl Rule {
             )),
             _ => Ok(()),
         }
+    }
+
+    fn check_max_rate(&self, at: usize, rate: u16) -> Result<(), ConfigError> {
+        let problem = match self.delivery {
+            Delivery::Every => {
+                "needs delivery: Latest, since what comes faster is left out: set it, or leave maxRate out".to_owned()
+            }
+            Delivery::Latest if (1..=MAX_CHANNEL_RATE).contains(&rate) => return Ok(()),
+            Delivery::Latest => {
+                format!("must be 1 to {MAX_CHANNEL_RATE} messages a second; got {rate}")
+            }
+        };
+        Err(ConfigError::value(format!("channels.rules[{at}].maxRate"), problem))
     }
 }

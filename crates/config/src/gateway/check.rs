@@ -75,6 +75,7 @@ impl GatewayConfig {
         protocols::check(&self.listener.protocols, self.listener.default_protocol)?;
         self.listener.check_entry()?;
         self.accepts.check()?;
+        self.source_rate.check(&self.source)?;
         self.odin.check()?;
         self.symbols.check()?;
         self.channels.check()?;
@@ -160,7 +161,11 @@ mod tests {
     #[test]
     fn what_is_rendered_is_read_back_unchanged() {
         let mut config = example();
-        config.channels.rules.push(rule("*.price", Delivery::Latest, 100));
+        config
+            .channels
+            .rules
+            .push(Rule { max_rate: Some(5), ..rule("*.price", Delivery::Latest, 100) });
+        config.source_rate.deliveries_per_second = 7;
         config.channels.rules.push(Rule {
             message_type: Some("trade:executed".into()),
             dedupe_window: Millis(5_000),
@@ -333,7 +338,7 @@ mod tests {
     #[test]
     fn values_that_cannot_work_are_refused_with_their_path() {
         type Break = fn(&mut GatewayConfig);
-        let broken: [(&str, Break); 28] = [
+        let broken: [(&str, Break); 33] = [
             ("listener.allowedOrigins[1]", |c| {
                 c.listener.allowed_origins = vec!["https://a".into(), "a".into()];
             }),
@@ -370,6 +375,26 @@ mod tests {
             ("channels.rules[0].match", |c| c.channels.rules = vec![rule("", Delivery::Every, 0)]),
             ("channels.rules[0].batchWindow", |c| {
                 c.channels.rules = vec![rule(">", Delivery::Every, 1_001)];
+            }),
+            ("channels.rules[0].maxRate", |c| {
+                c.channels.rules =
+                    vec![Rule { max_rate: Some(5), ..rule(">", Delivery::Every, 0) }];
+            }),
+            ("channels.rules[0].maxRate", |c| {
+                c.channels.rules =
+                    vec![Rule { max_rate: Some(0), ..rule(">", Delivery::Latest, 0) }];
+            }),
+            ("channels.rules[0].maxRate", |c| {
+                let rule = rule(">", Delivery::Latest, 0);
+                c.channels.rules = vec![Rule { max_rate: Some(101), ..rule }];
+            }),
+            ("sourceRate.messagesPerSecond", |c| {
+                c.source_rate.messages_per_second = 100_000_001;
+            }),
+            ("sourceRate.deliveriesPerSecond", |c| {
+                c.source_rate.deliveries_per_second = 1;
+                let channels = vec!["a".into()];
+                c.source = Source::Redis(RedisSource::new(vec!["redis://r".into()], channels));
             }),
             ("capacity.connections", |c| c.capacity.connections = 0),
             ("capacity.pauseAboveCpuPercent", |c| c.capacity.pause_above_cpu_percent = 101),

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Millis;
+use super::Source;
+use crate::{ConfigError, Millis};
 
 /// Liveness of idle connections: a WebSocket ping after `interval` of silence, then `timeout` for any sign of life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +117,45 @@ pub struct CommandRate {
     pub per_second: u32,
     /// Commands that may arrive at once.
     pub burst: u32,
+}
+
+/// Largest limit of [`SourceRate`].
+pub const MAX_SOURCE_RATE: u32 = 100_000_000;
+
+/// How fast this process takes messages from its stream; what is beyond waits there (generic cell rate).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SourceRate {
+    /// Messages a second; 0 = unlimited.
+    pub messages_per_second: u32,
+    /// Deliveries a second, one for each message and client, that the messages may cause; 0 = unlimited.
+    pub deliveries_per_second: u32,
+}
+
+impl SourceRate {
+    /// Whether nothing is limited.
+    pub fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn check(&self, source: &Source) -> Result<(), ConfigError> {
+        for (path, rate) in [
+            ("sourceRate.messagesPerSecond", self.messages_per_second),
+            ("sourceRate.deliveriesPerSecond", self.deliveries_per_second),
+        ] {
+            let problem = match (rate, source) {
+                (0, _) | (..=MAX_SOURCE_RATE, Source::JetStream(_)) => continue,
+                (..=MAX_SOURCE_RATE, Source::Redis(_) | Source::Memory(_)) => {
+                    "needs source.jetStream: a source that keeps no messages cannot let them wait, and would lose them; \
+                     leave it out, or use JetStream"
+                        .to_owned()
+                }
+                (more, _) => format!("must be 0 to {MAX_SOURCE_RATE} a second; got {more}"),
+            };
+            return Err(ConfigError::value(path, problem));
+        }
+        Ok(())
+    }
 }
 
 /// Patience with clients that read slowly.

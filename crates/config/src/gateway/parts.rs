@@ -42,6 +42,7 @@ const LIVE: [&str; 37] = [
     "capacity.pauseAboveCpuPercent",
     "capacity.rejectAboveMemoryPercent",
     "commandRate",
+    "sourceRate",
     "slowConsumer",
     "history",
     "drain.connectionsPerMinute",
@@ -230,10 +231,11 @@ mod tests {
                     strip_prefix: format!("p{n}."),
                     rules: vec![Rule {
                         r#match: format!("{n}"),
-                        delivery: Delivery::Every,
+                        delivery: Delivery::Latest,
                         batch_window: Millis(1),
                         message_type: None,
                         dedupe_window: Millis(1),
+                        max_rate: Some(1 + u16::from(n)),
                     }],
                 },
                 listener: listener(n),
@@ -264,6 +266,10 @@ mod tests {
                 capacity: capacity(n),
                 accepts: accepts(n),
                 command_rate: CommandRate { per_second: 1 + wide, burst: 1 + wide },
+                source_rate: SourceRate {
+                    messages_per_second: 1 + wide,
+                    deliveries_per_second: 1 + wide,
+                },
                 slow_consumer: SlowConsumer { grace: Millis(1_000 + u64::from(n)) },
                 history: History {
                     messages: 10 + u64::from(n),
@@ -337,7 +343,7 @@ mod tests {
         assert_eq!(mixed.parts().unwrap(), Parts { live: others.live, ..parts.clone() });
         assert_eq!(one.change_to(&mixed).unwrap().restart, [""; 0]);
         assert_eq!(mixed.change_to(&other).unwrap().live, [""; 0]);
-        assert!(!parts.restart.contains("commandRate") && !parts.live.contains("source"));
+        assert!(!parts.restart.contains("commandRate") && !parts.live.contains("source:"));
     }
 
     #[test]

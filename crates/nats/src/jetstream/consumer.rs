@@ -1,4 +1,5 @@
-//! The one consumer of a reader: ephemeral, pushed to an inbox, with flow control and without acknowledgements.
+//! The one consumer of a reader: ephemeral, without acknowledgements; pushed to an inbox with flow control, or asked for
+//! messages.
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ pub struct ConsumerConfig<'a> {
     pub stream: &'a str,
     /// Its name, unique among those of the stream.
     pub name: &'a str,
-    /// Where its deliveries go.
-    pub inbox: &'a str,
+    /// Where its deliveries go, if the server pushes them; `None`: where a request for them says.
+    pub inbox: Option<&'a str>,
     /// First sequence to deliver.
     pub start: u64,
     /// How often the server speaks up on a quiet stream.
@@ -43,7 +44,8 @@ struct Body<'a> {
 struct Config<'a> {
     name: &'a str,
     description: &'static str,
-    deliver_subject: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliver_subject: Option<&'a str>,
     deliver_policy: &'static str,
     opt_start_seq: u64,
     ack_policy: &'static str,
@@ -51,8 +53,10 @@ struct Config<'a> {
     max_deliver: i64,
     /// Nothing is acknowledged; 0 would be taken for the stream's own limit, which asks for acknowledgements.
     max_ack_pending: i64,
-    flow_control: bool,
-    idle_heartbeat: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow_control: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_heartbeat: Option<u64>,
     inactive_threshold: u64,
     mem_storage: bool,
     num_replicas: u32,
@@ -61,7 +65,6 @@ struct Config<'a> {
 impl ConsumerConfig<'_> {
     /// The body of the request to create it.
     pub fn body(&self) -> Vec<u8> {
-        let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         let body = Body {
             stream_name: self.stream,
             action: "create",
@@ -75,8 +78,8 @@ impl ConsumerConfig<'_> {
                 replay_policy: "instant",
                 max_deliver: 1,
                 max_ack_pending: -1,
-                flow_control: true,
-                idle_heartbeat: nanoseconds(self.heartbeat),
+                flow_control: self.inbox.map(|_| true),
+                idle_heartbeat: self.inbox.map(|_| nanoseconds(self.heartbeat)),
                 inactive_threshold: nanoseconds(self.inactive),
                 mem_storage: true,
                 num_replicas: 1,
@@ -85,6 +88,24 @@ impl ConsumerConfig<'_> {
         // Strings and numbers: nothing that JSON cannot say.
         serde_json::to_vec(&body).unwrap_or_default()
     }
+
+    /// The body of a request for so many messages, which the server keeps for a time, and speaks up meanwhile.
+    pub fn pull(batch: u64, expires: Duration, heartbeat: Duration) -> Vec<u8> {
+        let request =
+            Pull { batch, expires: nanoseconds(expires), idle_heartbeat: nanoseconds(heartbeat) };
+        serde_json::to_vec(&request).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct Pull {
+    batch: u64,
+    expires: u64,
+    idle_heartbeat: u64,
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl ConsumerInfo {
@@ -106,15 +127,27 @@ mod tests {
         let config = ConsumerConfig {
             stream: "S",
             name: "n",
-            inbox: "_INBOX.1",
+            inbox: Some("_INBOX.1"),
             start: 7,
             heartbeat: Duration::from_secs(2),
             inactive: Duration::from_secs(5),
         };
+        let pulled = ConsumerConfig { inbox: None, ..config.clone() };
         let body: serde_json::Value = serde_json::from_slice(&config.body()).unwrap();
         assert_eq!((&body["stream_name"], &body["action"]), (&"S".into(), &"create".into()));
         let config = &body["config"];
         assert_eq!((&config["opt_start_seq"], &config["name"]), (&7.into(), &"n".into()));
         assert_eq!(config["idle_heartbeat"], 2_000_000_000u64);
+        // The server refuses these where it pushes nothing.
+        let body: serde_json::Value = serde_json::from_slice(&pulled.body()).unwrap();
+        for field in ["deliver_subject", "flow_control", "idle_heartbeat"] {
+            assert!(!config[field].is_null() && body["config"].get(field).is_none(), "{field}");
+        }
+        let request = ConsumerConfig::pull(7, Duration::from_secs(30), Duration::from_secs(2));
+        let request: serde_json::Value = serde_json::from_slice(&request).unwrap();
+        assert_eq!(
+            (&request["batch"], &request["expires"]),
+            (&7.into(), &30_000_000_000u64.into())
+        );
     }
 }

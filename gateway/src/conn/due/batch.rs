@@ -52,7 +52,8 @@ impl Due {
             let link = self.links.get(end as usize)?;
             let delivery = self.deliveries.get(link.delivery as usize)?;
             let longer = bytes + delivery.body().len() + 1;
-            if longer > GATHER {
+            // A gap is a frame of its own.
+            if longer > GATHER || delivery.skipped().is_some() {
                 break;
             }
             self.batches.numbers.push(link.delivery);

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wsgateway_proto::v1;
+use wsgateway_proto::frame;
 
 use super::memory::Shared;
+use crate::conn::events;
+use crate::encode::Skipped;
 
 /// A frame, and what conflation needs to know of it.
 #[derive(Debug)]
@@ -26,36 +28,17 @@ pub(crate) struct Latest {
     pub offset: u64,
 }
 
-/// Offsets of the first and the last message that were dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Skipped {
-    from: u64,
-    to: u64,
-}
-
-impl Skipped {
-    /// `earlier`, and behind it the message at `offset`.
-    pub(super) fn with(earlier: Option<Self>, offset: u64) -> Self {
-        Self { from: earlier.map_or(offset, |range| range.from), to: offset }
-    }
-
-    /// `earlier`, and behind it `later`.
-    pub(super) fn join(earlier: Option<Self>, later: Option<Self>) -> Option<Self> {
-        match (earlier, later) {
-            (Some(earlier), Some(later)) => Some(Self { from: earlier.from, to: later.to }),
-            (one, other) => one.or(other),
-        }
-    }
-}
-
 impl Entry {
-    /// Makes the gap part of what is sent.
-    pub(super) fn tell_gap(&mut self) {
+    /// Makes the gap part of what is sent; `events`: as an event of an event stream.
+    pub(super) fn tell_gap(&mut self, events: bool) {
         // Without one a newer message may still replace this one.
         let Some(skipped) = self.skipped.take() else { return };
         let Some(latest) = self.latest.take() else { return };
         let mut both = Vec::new();
-        v1::gap(&mut both, &latest.channel, skipped.from, skipped.to, "slow_consumer");
+        skipped.report(&latest.channel, &mut both);
+        if events {
+            both = events::gap(frame::payload(&both));
+        }
         both.extend_from_slice(&self.frame);
         self.frame = both.into();
         self.shared = None;

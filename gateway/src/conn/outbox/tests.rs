@@ -52,7 +52,7 @@ fn deliveries_of(channels: &[&str], length: usize) -> Vec<Arc<Delivery>> {
 fn push_latest(outbox: &mut Outbox, deliveries: &[Arc<Delivery>]) {
     for delivery in deliveries {
         let (channel, offset) = (Arc::clone(&delivery.channel), delivery.offset);
-        outbox.push_latest(delivery.frame.clone(), Latest { channel, offset });
+        outbox.push_latest(delivery.frame.clone(), Latest { channel, offset }, None);
     }
 }
 
@@ -89,7 +89,7 @@ fn a_waiting_frame_costs_little_beside_its_bytes() {
 
 #[test]
 fn frames_leave_in_order_however_narrow_the_socket_is() {
-    let mut outbox = Outbox::new(&Meter::default());
+    let mut outbox = Outbox::new(&Meter::default(), false);
     outbox.push_rest(Bytes::from_static(b"bc"));
     outbox.push(Bytes::from_static(b"defg"));
     outbox.push(Bytes::from_static(b"h"));
@@ -103,7 +103,7 @@ fn frames_leave_in_order_however_narrow_the_socket_is() {
 
 #[test]
 fn a_frame_that_was_begun_is_kept_and_the_rest_given_back() {
-    let mut outbox = Outbox::new(&Meter::default());
+    let mut outbox = Outbox::new(&Meter::default(), false);
     outbox.push(Bytes::from_static(b"abc"));
     outbox.push(Bytes::from_static(b"defg"));
     outbox.write_to(&mut Narrow::new(1)).unwrap();
@@ -113,7 +113,7 @@ fn a_frame_that_was_begun_is_kept_and_the_rest_given_back() {
 
 #[test]
 fn nothing_begun_means_nothing_kept() {
-    let mut outbox = Outbox::new(&Meter::default());
+    let mut outbox = Outbox::new(&Meter::default(), false);
     outbox.push(Bytes::from_static(b"abc"));
     outbox.write_to(&mut Narrow::new(3)).unwrap();
     outbox.push(Bytes::from_static(b"de"));
@@ -124,7 +124,7 @@ fn nothing_begun_means_nothing_kept() {
 #[test]
 fn conflation_keeps_the_newest_of_each_channel_in_order_and_tells_what_is_gone() {
     let all = deliveries(&["a", "b", "a", "c", "a", "b"]);
-    let mut outbox = Outbox::new(&Meter::default());
+    let mut outbox = Outbox::new(&Meter::default(), false);
     push_latest(&mut outbox, &all);
     assert_eq!(outbox.conflate(Keep::Newest), 3);
     assert_eq!(drained(outbox), ["4", "gap \"a\" 1..3", "5", "gap \"b\" 2..2", "6"]);
@@ -133,7 +133,7 @@ fn conflation_keeps_the_newest_of_each_channel_in_order_and_tells_what_is_gone()
 #[test]
 fn ranges_of_several_conflations_grow_into_one() {
     let all = deliveries(&["a", "a", "a", "a", "a"]);
-    let mut outbox = Outbox::new(&Meter::default());
+    let mut outbox = Outbox::new(&Meter::default(), false);
     push_latest(&mut outbox, &all[..2]);
     assert_eq!(outbox.conflate(Keep::Newest), 1);
     push_latest(&mut outbox, &all[2..3]);
@@ -148,7 +148,7 @@ fn only_what_is_handed_to_the_socket_is_beyond_conflation() {
     let channels: Vec<String> = (0..100).map(|n| format!("c{n}")).collect();
     let names: Vec<&str> = channels.iter().map(String::as_str).collect();
     let all = deliveries(&names.repeat(3));
-    let mut outbox = Outbox::new(&Meter::default());
+    let mut outbox = Outbox::new(&Meter::default(), false);
     push_latest(&mut outbox, &all[..200]);
     assert_eq!(outbox.conflate(Keep::Newest), 100);
     outbox.write_to(&mut Narrow::new(1)).unwrap();
@@ -160,10 +160,10 @@ fn only_what_is_handed_to_the_socket_is_beyond_conflation() {
         let latest = Latest { channel: format!("c{n}").into(), offset: n };
         (Bytes::from(vec![b'x'; 32 << 10]), latest)
     };
-    let mut outbox = Outbox::new(&Meter::default());
+    let mut outbox = Outbox::new(&Meter::default(), false);
     for n in (0..10).chain(0..10) {
         let (frame, latest) = large(n);
-        outbox.push_latest(frame, latest);
+        outbox.push_latest(frame, latest, None);
     }
     assert_eq!(outbox.conflate(Keep::Newest), 10);
     outbox.write_to(&mut Narrow::new(1)).unwrap();
@@ -176,7 +176,7 @@ fn a_busy_channel_gets_through_to_a_client_that_reads_less_than_comes() {
     let mut channels = vec!["quiet"; 30];
     channels.extend(["busy"; 300]);
     let all = deliveries_of(&channels, 8 << 10);
-    let (mut outbox, mut socket) = (Outbox::new(&Meter::default()), Narrow::new(0));
+    let (mut outbox, mut socket) = (Outbox::new(&Meter::default(), false), Narrow::new(0));
     push_latest(&mut outbox, &all[..30]);
     for burst in all[30..].chunks(10) {
         push_latest(&mut outbox, burst);
@@ -197,7 +197,7 @@ fn a_busy_channel_gets_through_to_a_client_that_reads_less_than_comes() {
 #[test]
 fn messages_of_other_channels_are_never_dropped() {
     let all = deliveries(&["a", "every", "a", "every"]);
-    let mut outbox = Outbox::new(&Meter::default());
+    let mut outbox = Outbox::new(&Meter::default(), false);
     for delivery in &all {
         match &*delivery.channel {
             "a" => push_latest(&mut outbox, std::slice::from_ref(delivery)),
@@ -211,7 +211,7 @@ fn messages_of_other_channels_are_never_dropped() {
 #[test]
 fn a_message_that_was_begun_is_finished_and_not_counted_as_gone() {
     let all = deliveries(&["a", "a", "a"]);
-    let mut outbox = Outbox::new(&Meter::default());
+    let mut outbox = Outbox::new(&Meter::default(), false);
     push_latest(&mut outbox, &all[..1]);
     let mut socket = Narrow::new(5);
     outbox.write_to(&mut socket).unwrap();
@@ -225,7 +225,7 @@ fn a_message_that_was_begun_is_finished_and_not_counted_as_gone() {
 #[test]
 fn a_gap_that_was_told_is_not_told_again() {
     let all = deliveries(&["a", "a", "a", "a"]);
-    let mut outbox = Outbox::new(&Meter::default());
+    let mut outbox = Outbox::new(&Meter::default(), false);
     push_latest(&mut outbox, &all[..2]);
     outbox.conflate(Keep::Newest);
     let mut socket = Narrow::new(10);
@@ -248,7 +248,7 @@ proptest::proptest! {
         let names = ["a", "b", "c", "every"];
         let picked: Vec<&str> = steps.iter().map(|step| names[step.0]).collect();
         let all = deliveries(&picked);
-        let (mut outbox, mut socket) = (Outbox::new(&Meter::default()), Narrow::new(0));
+        let (mut outbox, mut socket) = (Outbox::new(&Meter::default(), false), Narrow::new(0));
         for (delivery, (_, action, room)) in all.iter().zip(&steps) {
             match &*delivery.channel {
                 "every" => outbox.push(delivery.frame.clone()),
@@ -289,7 +289,7 @@ fn a_frame_that_waits_for_many_is_charged_once_until_the_last_of_them_has_it() {
     let frame = Frame { shared: Some(Shared::new(&meter, bytes.len())), bytes };
     let mut outboxes: Vec<_> = (0..1_000)
         .map(|_| {
-            let mut outbox = Outbox::new(&meter);
+            let mut outbox = Outbox::new(&meter, false);
             outbox.push(frame.clone());
             outbox
         })
@@ -310,7 +310,7 @@ fn a_frame_that_waits_for_many_is_charged_once_until_the_last_of_them_has_it() {
 #[test]
 fn a_frame_of_its_own_is_charged_to_the_outbox_that_holds_it_as_far_as_it_is_not_sent() {
     let meter = Meter::default();
-    let mut outbox = Outbox::new(&meter);
+    let mut outbox = Outbox::new(&meter, false);
     outbox.push(Bytes::from(vec![b'x'; 64 << 10]));
     outbox.push(Bytes::from(vec![b'x'; 64 << 10]));
     assert!((128 << 10..130 << 10).contains(&meter.bytes()), "{} bytes", meter.bytes());

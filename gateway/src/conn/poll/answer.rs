@@ -254,7 +254,8 @@ impl Answer {
             return;
         }
         self.list(push, out, now);
-        (self.offset, self.values) = (offset, false);
+        // A message that has waited for its rule may be older than what came before it.
+        (self.offset, self.values) = (self.offset.max(offset), false);
         self.messages += 1;
         self.bytes += push.len();
         let most_bytes = if self.stage == Stage::Live { MOST_LIVE_BYTES } else { MOST_BYTES };

@@ -4,14 +4,16 @@
 //! index and the clients; the back-index in each connection is kept in step with it here and nowhere else. Knows neither
 //! commands nor the past.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wsgateway_proto::channel::Kind;
 
+use super::paced::{Emission, Paced};
 use crate::clients::Clients;
-use crate::encode::Delivery;
+use crate::encode::{Delivery, Skipped};
 use crate::hub::few::Few;
-use crate::index::{Index, Moved, Subscription};
+use crate::index::{Index, Moved, Subscriber, Subscription};
 
 /// The clients of a shard with their live subscriptions.
 #[derive(Debug)]
@@ -20,12 +22,22 @@ pub(crate) struct Live {
     pub index: Index,
     /// Offset of the last message marked for its receivers.
     pub position: u64,
+    /// Channels with `maxRate` whose interval is under way.
+    pub(super) paced: Paced,
+    /// Whether some channel has such a rule.
+    pub(super) paces: bool,
 }
 
 impl Live {
     /// Nobody is subscribed to anything; names may cost so many bytes.
     pub(super) fn new(clients: Clients, name_bytes: usize) -> Self {
-        Self { clients, index: Index::new(name_bytes), position: 0 }
+        Self {
+            clients,
+            index: Index::new(name_bytes),
+            position: 0,
+            paced: Paced::default(),
+            paces: false,
+        }
     }
 
     /// Identity of the stream.
@@ -36,9 +48,46 @@ impl Live {
     /// Puts a message on the list of everybody who is subscribed to its channel.
     pub(super) fn mark(&mut self, delivery: Arc<Delivery>) {
         self.position = delivery.offset;
+        self.clients.totals.messages += 1;
         self.index.resolve(&delivery.channel);
-        if self.clients.mark(&delivery, self.index.receivers(&delivery.channel)) {
+        // The one branch that costs those who have no such rule.
+        if delivery.treatment.max_rate > 0 || !self.paced.is_empty() {
+            return self.pace(delivery);
+        }
+        if self.clients.mark(&delivery, self.index.receivers(&delivery.channel)) > 0 {
             self.clients.keep(delivery);
+        }
+    }
+
+    /// The same for a message that its channel's rule may let wait.
+    fn pace(&mut self, delivery: Arc<Delivery>) {
+        if self.index.receivers(&delivery.channel).next().is_none() {
+            return self.paced.forget(&delivery.channel);
+        }
+        if let Some(emission) = self.paced.arrive(delivery, self.clients.clock.now_us) {
+            self.emit(&emission);
+        }
+    }
+
+    /// Puts the next message whose interval has ended on the lists of its subscribers; false when there is none.
+    pub(super) fn emit_due(&mut self) -> bool {
+        let Some(emission) = self.paced.due(self.clients.clock.now_us) else { return false };
+        // Patterns may have come or gone since it arrived.
+        self.index.resolve(&emission.delivery.channel);
+        self.emit(&emission);
+        true
+    }
+
+    fn emit(&mut self, emission: &Emission) {
+        let Self { clients, index, paced, .. } = self;
+        let channel = &emission.delivery.channel;
+        if paced.has_no_joins() {
+            let all = index.receivers(channel);
+            return give(clients, emission, emission.skipped, all);
+        }
+        for (share, receivers) in shares(paced, index, emission) {
+            let skipped = share.map(|(from, to)| Skipped { from, to });
+            give(clients, emission, skipped, std::iter::once(&receivers[..]));
         }
     }
 
@@ -91,8 +140,11 @@ impl Live {
             // Few clients have many subscriptions: grow by what most of them need, not by doubling.
             subscriptions.reserve_exact((subscriptions.len() / 2).max(3));
         }
-        subscriptions.push(index.subscribe(text, kind == Kind::Wildcard, conn, place));
+        let subscription = index.subscribe(text, kind == Kind::Wildcard, conn, place);
+        subscriptions.push(subscription);
         clients.totals.subscriptions += 1;
+        let now_us = clients.clock.now_us;
+        self.paced.joined(conn, subscription.pattern, self.position, now_us);
     }
 
     /// Ends a subscription; false when there is none.
@@ -129,4 +181,49 @@ impl Live {
         }
         clients.totals.subscriptions -= 1;
     }
+}
+
+/// Puts a message on lists, after a report of what it replaces.
+fn give<'a>(
+    clients: &mut Clients,
+    emission: &Emission,
+    skipped: Option<Skipped>,
+    receivers: impl Iterator<Item = &'a [Subscriber]>,
+) {
+    let delivery = match skipped {
+        Some(skipped) => emission.delivery.after(skipped),
+        None => Arc::clone(&emission.delivery),
+    };
+    let count = clients.mark(&delivery, receivers);
+    if count > 0 {
+        clients.keep(delivery);
+    }
+    if skipped.is_some() {
+        clients.totals.rate_conflated += emission.count * count as u64;
+    }
+}
+
+/// Who gets a message while some subscriptions are younger than what it replaces, by what is to be reported to them.
+fn shares(
+    paced: &Paced,
+    index: &Index,
+    emission: &Emission,
+) -> BTreeMap<Option<(u64, u64)>, Vec<Subscriber>> {
+    let mut all: Vec<(u32, u64, Subscriber)> = Vec::new();
+    for (pattern, subscribers) in index.receivers_by_pattern(&emission.delivery.channel) {
+        all.extend(
+            subscribers.iter().map(|who| (who.conn, paced.joined_at(who.conn, pattern), *who)),
+        );
+    }
+    // Of the patterns of one client the oldest decides.
+    all.sort_unstable_by_key(|(conn, joined, _)| (*conn, *joined));
+    all.dedup_by_key(|(conn, ..)| *conn);
+    let mut shares = BTreeMap::<_, Vec<Subscriber>>::new();
+    for (_, joined, who) in all {
+        if let Some(skipped) = emission.share(joined) {
+            let share = skipped.map(|range| (range.from, range.to));
+            shares.entry(share).or_default().push(who);
+        }
+    }
+    shares
 }

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) input: input::Settings,
     /// Most bytes that names may cost in the index of this shard.
     pub(super) name_bytes: usize,
+    /// Whether some rule says how often a client may get a channel's messages.
+    pub(super) paces: bool,
     pub(super) session: Arc<SessionSettings>,
     /// What verifies the tokens of clients, if they need any.
     pub(crate) guard: Option<Arc<Guard>>,
@@ -108,6 +110,7 @@ impl Settings {
                 },
             },
             name_bytes: names / shards.max(1),
+            paces: config.channels.rules.iter().any(|rule| rule.max_rate.is_some()),
             session: Arc::new(SessionSettings::new(config, pod, boot)),
             guard: None,
             disconnects: Arc::default(),

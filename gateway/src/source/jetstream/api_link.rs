@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
+use wsgateway_nats::jetstream::ConsumerConfig;
 use wsgateway_nats::link::{Incoming, Link, Lost};
 use wsgateway_nats::wire::Message;
 
@@ -21,7 +22,8 @@ pub(super) struct ApiLink {
     link: Link,
     answers: u64,
     requests: u64,
-    deliveries: Option<u64>,
+    /// The subscription to deliveries, and its subject.
+    deliveries: Option<(u64, String)>,
     kept: VecDeque<Message>,
     lame: bool,
     /// What the server last complained about: a missing permission shows as silence otherwise.
@@ -44,14 +46,27 @@ impl ApiLink {
 
     /// Begins to listen to deliveries, and no longer to those of the consumer before; returns where they must go.
     pub(super) fn listen(&mut self) -> String {
-        if let Some(sid) = self.deliveries.take() {
+        if let Some((sid, _)) = self.deliveries.take() {
             self.link.unsubscribe(sid);
         }
         self.kept.clear();
         self.requests += 1;
         let inbox = self.link.inbox(&format!("deliver.{}", self.requests));
-        self.deliveries = Some(self.link.subscribe(&inbox));
+        self.deliveries = Some((self.link.subscribe(&inbox), inbox.clone()));
         inbox
+    }
+
+    /// Asks a consumer for so many deliveries, without waiting.
+    pub(super) fn pull(
+        &mut self,
+        subject: &str,
+        batch: u64,
+        expires: Duration,
+        heartbeat: Duration,
+    ) {
+        let reply = self.deliveries.as_ref().map(|(_, inbox)| inbox.as_str());
+        let body = ConsumerConfig::pull(batch, expires, heartbeat);
+        self.link.publish(subject.as_bytes(), reply, &body);
     }
 
     /// Asks, and waits for the answer; `what` says what could not be done otherwise.
@@ -98,7 +113,7 @@ impl ApiLink {
                 return Err(Ended::LameDuck);
             }
             match self.link.next().await? {
-                Incoming::Message(message) if Some(message.sid) == self.deliveries => {
+                Incoming::Message(message) if self.is_delivery(&message) => {
                     return Ok(message);
                 }
                 Incoming::Message(_) => {}
@@ -143,8 +158,12 @@ impl ApiLink {
         self.link.publish(subject, None, b"");
     }
 
+    fn is_delivery(&self, message: &Message) -> bool {
+        self.deliveries.as_ref().is_some_and(|(sid, _)| *sid == message.sid)
+    }
+
     fn keep(&mut self, message: Message) -> Result<(), Ended> {
-        if Some(message.sid) == self.deliveries {
+        if self.is_delivery(&message) {
             if self.kept.len() >= MAX_KEPT {
                 let why = "NATS delivers without an answer to flow control".to_owned();
                 return Err(Ended::Refused { what: "keep up", why });

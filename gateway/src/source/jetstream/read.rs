@@ -14,13 +14,13 @@ use crate::encode::Message;
 use crate::source::position::{Begin, Cursor};
 
 /// One consumer's progress.
-struct Progress {
+pub(super) struct Progress {
     plan: Begin,
     guess: Guess,
     /// Sequence of the consumer's next delivery: a hole here is a delivery that we missed.
-    expected: u64,
+    pub expected: u64,
     /// Last sequence of the stream that was handed on.
-    position: u64,
+    pub position: u64,
     /// When the message at our position was stored, if the first delivery is to be compared with it.
     stored: Option<i64>,
     /// What is before the live position is still being read.
@@ -28,14 +28,8 @@ struct Progress {
 }
 
 impl Reader {
-    /// Reads deliveries until something is wrong with them.
-    pub(super) async fn read(
-        &mut self,
-        link: &mut ApiLink,
-        plan: Begin,
-        guess: Guess,
-        made: ConsumerInfo,
-    ) -> Result<Infallible, Ended> {
+    /// Where a consumer that was just created begins.
+    pub(super) fn progress(&mut self, plan: Begin, guess: Guess, made: ConsumerInfo) -> Progress {
         let stored = self.cursor.as_ref().and_then(|cursor| cursor.stored);
         let stored = stored.filter(|_| plan.known);
         let mut progress = Progress {
@@ -51,16 +45,31 @@ impl Reader {
         if !progress.warm && progress.stored.is_none() {
             self.go_live(&mut progress);
         }
+        progress
+    }
+
+    /// Reads deliveries until something is wrong with them, or until the limits of the stream are other ones.
+    pub(super) async fn read(
+        &mut self,
+        link: &mut ApiLink,
+        mut progress: Progress,
+    ) -> Result<Infallible, Ended> {
+        let mut rates = self.sink.rates.clone();
         let mut watch = tokio::time::interval(HEARTBEAT);
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         loop {
+            // Live, and limited by now: the rest waits in the stream until it is asked for.
+            if !progress.warm && !rates.borrow().is_unlimited() {
+                return Err(Ended::OtherLimits);
+            }
             tokio::select! {
                 biased;
                 delivery = link.delivery() => {
                     heard = Instant::now();
                     self.delivery(link, delivery?, &mut progress).await?;
                 }
+                Ok(()) = rates.changed() => {}
                 now = watch.tick() => {
                     if now.duration_since(heard) > SILENCE {
                         return Err(Ended::Silent);
@@ -70,7 +79,7 @@ impl Reader {
         }
     }
 
-    async fn delivery(
+    pub(super) async fn delivery(
         &mut self,
         link: &mut ApiLink,
         delivery: wire::Message,

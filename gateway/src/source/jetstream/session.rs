@@ -20,6 +20,9 @@ use crate::source::status::State;
 /// How long the server keeps a consumer that nobody listens to any more: that of a process that was killed.
 const INACTIVE: Duration = Duration::from_secs(5);
 
+/// The same where nobody listens between two requests: one that was paid for by many deliveries may take its time.
+const INACTIVE_PULLED: Duration = Duration::from_secs(300);
+
 /// Longest wait for the last values of a stream, before the pod is ready without them.
 const SEED: Duration = Duration::from_secs(15);
 
@@ -30,7 +33,9 @@ impl Reader {
         let info = self.find_stream(link).await?;
         let (plan, guess) = self.plan(&info);
         self.delete_consumer(link).await?;
-        let made = self.create_consumer(link, &info, plan.start).await?;
+        // What is read back at the start goes to no client, and the pod is not ready before: it is not slowed down.
+        let pulls = !plan.fresh && !self.sink.rates.borrow_and_update().is_unlimited();
+        let made = self.create_consumer(link, &info, plan.start, pulls).await?;
         if plan.fresh {
             self.sink.reset(&guess.epoch, plan.start - 1);
             self.sink.status.set(State::Warming, None);
@@ -39,7 +44,11 @@ impl Reader {
         if let Some((from, to)) = plan.lost {
             self.sink.lost(from, to);
         }
-        self.read(link, plan, guess, made).await
+        let progress = self.progress(plan, guess, made);
+        match pulls {
+            true => self.pull(link, progress).await,
+            false => self.read(link, progress).await,
+        }
     }
 
     /// Gives the history the last values from before what will be read back. Where they do not come in time, they are
@@ -67,7 +76,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn find_stream(&self, link: &mut ApiLink) -> Result<StreamInfo, Ended> {
+    pub(super) async fn find_stream(&self, link: &mut ApiLink) -> Result<StreamInfo, Ended> {
         const WHAT: &str = "look up the stream";
         let stream = &self.source.stream;
         let answer = link.request(WHAT, &self.api.stream_info(stream), b"").await?;
@@ -130,15 +139,18 @@ impl Reader {
         link: &mut ApiLink,
         info: &StreamInfo,
         start: u64,
+        pulls: bool,
     ) -> Result<ConsumerInfo, Ended> {
         let stream = &self.source.stream;
+        let inbox = link.listen();
+        let inactive = if pulls { INACTIVE_PULLED } else { INACTIVE };
         let config = ConsumerConfig {
             stream,
             name: &self.consumer.name,
-            inbox: &link.listen(),
+            inbox: (!pulls).then_some(inbox.as_str()),
             start,
             heartbeat: HEARTBEAT,
-            inactive: info.inactive_limit.map_or(INACTIVE, |limit| limit.min(INACTIVE)),
+            inactive: info.inactive_limit.map_or(inactive, |limit| limit.min(inactive)),
         };
         // Whatever becomes of the answer.
         self.consumer.exists = true;

@@ -69,8 +69,15 @@ impl Replays {
                     job.tell_gone(gone, reason);
                 }
                 if let Goal::Subscribe(opening) = &mut job.goal {
-                    if recovered != Some(true) {
-                        job.values = Values::of(opening, &job.interest, cursor);
+                    match opening.from {
+                        Start::Offset(_) if recovered == Some(true) => {
+                            let view = self.past.history.view(live.epoch()).filter(|_| live.paces);
+                            let values = view
+                                .as_ref()
+                                .and_then(|view| Values::in_doubt(view, &job.interest, cursor));
+                            job.values = values;
+                        }
+                        _ => job.values = Values::of(opening, &job.interest, cursor),
                     }
                     // Said; the rest may take a while.
                     (opening.held, opening.rejected) = Default::default();

@@ -20,7 +20,10 @@ impl Replays {
         values.alone |= !self.past.archive.filters();
         let chunk = values.next(&view, job.chunk);
         drop(view);
-        let Some(chunk) = chunk else { return Next::Older };
+        let Some(mut chunk) = chunk else { return Next::Older };
+        if values.paced {
+            chunk.messages.retain(|message| message.treatment.max_rate > 0);
+        }
         values.cursor = chunk.cursor;
         if values.cursor >= values.until {
             job.values = None;

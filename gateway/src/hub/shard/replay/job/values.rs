@@ -23,7 +23,13 @@ pub(crate) struct Values {
     pub block: Option<Arc<Block>>,
     /// The source cannot look them up: what the history has must do.
     pub alone: bool,
+    /// Only of channels with `maxRate`.
+    pub paced: bool,
 }
+
+/// How much older than a cursor (ms, as the stream has stored them) a message may be that waited for the interval of its
+/// channel when the cursor was sent: twice the longest interval, since pods are late now and then.
+const DOUBT_MS: i64 = 2_000;
 
 impl Values {
     /// The last values that a subscription asked for; not only of what is new, unless the client resumes.
@@ -35,7 +41,30 @@ impl Values {
                 interest.add(held, kind);
             }
         }
-        Some(Box::new(Self { interest, cursor: 0, until, unknown: 0, block: None, alone: false }))
+        Some(Box::new(Self {
+            interest,
+            cursor: 0,
+            until,
+            unknown: 0,
+            block: None,
+            alone: false,
+            paced: false,
+        }))
+    }
+
+    /// The last values that a client may not have whose cursor is `offset`: those of channels with `maxRate`, which may have
+    /// waited while later messages of other channels were sent. A channel that has spoken since has none.
+    pub(crate) fn in_doubt(view: &View<'_>, interest: &Interest, offset: u64) -> Option<Box<Self>> {
+        let cursor = view.offset_before(view.get(offset)?.ts.saturating_sub(DOUBT_MS));
+        Some(Box::new(Self {
+            interest: interest.clone(),
+            cursor,
+            until: offset,
+            unknown: 0,
+            block: None,
+            alone: true,
+            paced: true,
+        }))
     }
 
     /// What is to be looked up next.
