@@ -56,6 +56,8 @@ pub(crate) struct Job {
     pub(crate) gather: u64,
     /// Messages in our history, unless it is as usual.
     pub(crate) history: Option<u64>,
+    /// Whether clients speak TLS with our gateway.
+    pub(crate) tls: bool,
     /// What is spoken, unless it is the server's first choice.
     pub(crate) wire: Option<Wire>,
     /// Further clients that ask for the whole stream again all the while.
@@ -78,6 +80,7 @@ impl Job {
             batch_window_ms: 0,
             gather: 1,
             history: None,
+            tls: false,
             wire: None,
             replaying: 0,
             storming: 0,
@@ -182,9 +185,9 @@ impl Bench {
     }
 
     fn try_session(&mut self, who: &Contestant, job: &Job) -> Result<Outcome, Error> {
-        let Job { batch_window_ms, gather, history, .. } = *job;
+        let Job { batch_window_ms, gather, history, tls, .. } = *job;
         let connections = job.most_connections();
-        let settings = Settings { connections, batch_window_ms, gather, history };
+        let settings = Settings { connections, batch_window_ms, gather, history, tls };
         let running = self.ground.start(who, settings)?;
         let plan = self.plan(&running, job);
         let mut others = Holders::default();

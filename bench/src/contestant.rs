@@ -12,6 +12,7 @@ use crate::load::CHANNEL;
 use crate::nats;
 use crate::plan::{Feed, Wire};
 use crate::process::{Scratch, Server, get, pinned};
+use crate::tunnel;
 
 /// One of those measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) gather: u64,
     /// Messages in our history, unless it is as usual.
     pub(crate) history: Option<u64>,
+    /// Whether clients speak TLS with our gateway.
+    pub(crate) tls: bool,
 }
 
 /// Where a gateway keeps its files, what it reads, and on which core it runs; None: on all.
@@ -90,6 +93,8 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) wire: Wire,
     pub(crate) feed: Feed,
+    /// The clients' side of TLS; its end is that of its connections.
+    pub(crate) _tunnel: Option<Server>,
 }
 
 impl Ground {
@@ -121,7 +126,7 @@ impl Ground {
         };
         let (address, control) =
             server.wait_for(|log| Some((field(log, "clients")?, field(log, "control")?)))?;
-        Ok(Running { server, address, wire: Wire::V1, feed: Feed::Floor(control) })
+        Ok(Running { server, address, wire: Wire::V1, feed: Feed::Floor(control), _tunnel: None })
     }
 
     fn gateway(&self, settings: Settings) -> Result<Running, Error> {
@@ -152,6 +157,9 @@ impl Ground {
                 ..Rule::default()
             });
         }
+        if settings.tls {
+            config.listener.tls = Some(tunnel::pair(&self.scratch)?);
+        }
         let file = self.scratch.join(&format!("{}.yaml", place.name));
         fs::write(&file, config.render()?).map_err(io("cannot write the configuration"))?;
         let mut command = pinned(place.core, &self.gateway);
@@ -169,13 +177,41 @@ impl Ground {
         server.wait_for(|_| {
             get(admin, "/readyz").is_ok_and(|(status, _)| status == 200).then_some(())
         })?;
-        Ok(Running { server, address, wire: Wire::V1, feed: Feed::Nats(self.nats) })
+        let (mut tunnel, mut address) = (None, address);
+        if settings.tls {
+            let (server, near) = self.tunnel(address)?;
+            (tunnel, address) = (Some(server), near);
+        }
+        Ok(Running {
+            server,
+            address,
+            wire: Wire::V1,
+            feed: Feed::Nats(self.nats),
+            _tunnel: tunnel,
+        })
+    }
+
+    /// The clients' side of TLS, on the clients' core: its CPU time is nobody's.
+    fn tunnel(&self, gateway: SocketAddr) -> Result<(Server, SocketAddr), Error> {
+        let mut command = pinned(self.client_core(), &self.this);
+        command.arg("tunnel").arg(gateway.to_string());
+        let mut server = Server::start("the tunnel", command, self.scratch.join("tunnel.log"))?;
+        let address = server.wait_for(|log| {
+            log.lines().find_map(|line| line.strip_prefix("listening ")?.trim().parse().ok())
+        })?;
+        Ok((server, address))
     }
 
     fn nats(&self) -> Result<Running, Error> {
         let nats = nats::start(&self.scratch, "nats-peer", self.server_core())?;
         let (server, address) = (nats.server, nats.websocket);
-        Ok(Running { server, address, wire: Wire::Nats, feed: Feed::Nats(nats.clients) })
+        Ok(Running {
+            server,
+            address,
+            wire: Wire::Nats,
+            feed: Feed::Nats(nats.clients),
+            _tunnel: None,
+        })
     }
 
     fn peer(&self, name: &str, folder: &Path) -> Result<Running, Error> {
@@ -187,7 +223,7 @@ impl Ground {
             log.lines().find_map(|line| line.strip_prefix("listening ")?.trim().parse().ok())
         })?;
         let wire = if name == "socketio" { Wire::SocketIo } else { Wire::Plain };
-        Ok(Running { server, address, wire, feed: Feed::Nats(self.nats) })
+        Ok(Running { server, address, wire, feed: Feed::Nats(self.nats), _tunnel: None })
     }
 }
 

@@ -25,6 +25,7 @@ mod samples;
 mod scale;
 mod scenarios;
 mod storm;
+mod tunnel;
 
 use std::process::ExitCode;
 
@@ -60,6 +61,9 @@ enum What {
     /// Clients that connect, subscribe and are gone, over and over (started by run)
     #[command(hide = true)]
     Storm,
+    /// The clients' side of TLS (started by run)
+    #[command(hide = true)]
+    Tunnel(tunnel::Arguments),
     /// Nothing, without ever sleeping (started by run)
     #[command(hide = true)]
     Awake,
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         What::Crowd => crowd::run(),
         What::Replay => comeback::replay(),
         What::Storm => storm::run(),
+        What::Tunnel(arguments) => tunnel::run(&arguments),
         What::Awake => holders::awake(),
     };
     match done {

@@ -88,6 +88,7 @@ pub(crate) fn markdown(results: &Results) -> String {
     text += &tables::latency(results);
     text += &tables::resume(results);
     text += &tables::ours(results);
+    text += &tables::tls(results);
     text += &tables::crowd(results);
     text += &tables::growth(results);
     text += &absent(results);

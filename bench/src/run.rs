@@ -15,8 +15,8 @@ use crate::{charts, nats, scenarios};
 use wsgateway_client::machine::Machine;
 
 /// Everything that can be measured.
-pub(crate) const SCENARIOS: [&str; 12] =
-    ["p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p12", "odin"];
+pub(crate) const SCENARIOS: [&str; 13] =
+    ["p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p12", "odin", "tls"];
 
 /// Every peer, in the order of the report.
 pub(crate) const PEERS: [&str; 8] =
@@ -26,7 +26,7 @@ pub(crate) const PEERS: [&str; 8] =
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Scenarios: p1 and p2 CPU per delivery (1 and 16 messages in flight), p3 memory of idle connections,
-    /// p4 latency, p5 CPU of a handshake, p6 everybody comes back at once, p7 compression, p8 a stalled client, p9 100,000 connections over six gateways, p10 idle CPU, p12 growth, odin: numbers per connection
+    /// p4 latency, p5 CPU of a handshake, p6 everybody comes back at once, p7 compression, p8 a stalled client, p9 100,000 connections over six gateways, p10 idle CPU, p12 growth, odin: numbers per connection, tls: TLS beside none
     #[arg(long, value_delimiter = ',', value_parser = SCENARIOS, default_values = SCENARIOS)]
     only: Vec<String>,
     /// Servers beside the floor and our gateway, or "none"

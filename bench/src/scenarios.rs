@@ -10,6 +10,7 @@ mod odin;
 mod resume;
 mod stalled;
 mod storm;
+mod tls;
 
 use crate::bench::Bench;
 use crate::error::Error;
@@ -20,6 +21,7 @@ pub(crate) use lookback::CASES as LOOKBACK;
 pub(crate) use odin::CASES as PROTOCOLS;
 pub(crate) use stalled::CASES as STALLED;
 pub(crate) use storm::{CASES as STORM, crowd as storm_crowd};
+pub(crate) use tls::CASES as TLS;
 
 /// Runs those asked for, in order.
 pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
@@ -54,6 +56,9 @@ pub(crate) fn all(bench: &mut Bench, only: &[String]) -> Result<(), Error> {
     }
     if wanted("odin") {
         odin::run(bench)?;
+    }
+    if wanted("tls") {
+        tls::run(bench)?;
     }
     Ok(())
 }

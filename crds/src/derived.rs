@@ -1,7 +1,7 @@
 //! The numbers that follow from `capacity`: what a pod holds decides what it needs.
 //!
-//! Memory request of a pod = base + connections × (8 KiB + 32 B per subscription + 4 KiB where odin.v1 is served) + 4 KiB
-//! for each event stream and long-poll + outboxes of a tenth of the connections + one and a half times the bytes of the
+//! Memory request of a pod = base + connections × (8 KiB + 32 B per subscription + 4 KiB where odin.v1 is served + 6 KiB
+//! with TLS on its port) + 4 KiB for each event stream and long-poll + outboxes of a tenth of the connections + one and a half times the bytes of the
 //! history. The names of channels and the outboxes are hard bounds in the gateway too: the request is what the gateway
 //! uses at worst, not on a good day. The kernel's buffers of stalled sockets, which the pod's cgroup pays for, and bursts
 //! are in the limit.
@@ -26,6 +26,8 @@ const BASE_BYTES: u64 = 64 << 20;
 const CONNECTION_BYTES: u64 = (6 << 10) + NAME_BYTES_PER_CONNECTION;
 /// The numbers of an odin.v1 connection that has had its thousandth message: an offset of four bytes for each of 1,024.
 const ODIN_BYTES: u64 = 4 << 10;
+/// The keys of a connection with TLS, measured by the gateway's tests, and its share of handshakes in progress.
+const TLS_BYTES: u64 = 6 << 10;
 /// Per subscription: its place in the index and the way back from there, with room for growth of both lists.
 const SUBSCRIPTION_BYTES: u64 = 32;
 /// Per event stream or long-poll, besides: what a long-poll keeps of its request, further requests that wait behind it
@@ -54,7 +56,7 @@ pub struct Derived {
     pub outbox_bytes: u64,
     /// Bytes of messages that a pod keeps: as specified, or less where a memory limit asks for it.
     pub history_bytes: u64,
-    /// Memory request of a pod in bytes: 64 MiB, 8 KiB per connection (4 KiB more where odin.v1 is served) and 32 B for
+    /// Memory request of a pod in bytes: 64 MiB, 8 KiB per connection (4 KiB more where odin.v1 is served, 6 KiB with TLS) and 32 B for
     /// each of its subscriptions, 4 KiB per event stream and long-poll, all outboxes, and the history with its last
     /// values.
     pub memory_request: u64,
@@ -75,6 +77,8 @@ pub struct Asked<'a> {
     pub history_may_shrink: bool,
     /// Whether `odin.v1` is served.
     pub odin: bool,
+    /// Whether clients speak TLS with it.
+    pub tls: bool,
     /// Target of the autoscaler, if one is specified.
     pub target: Option<u32>,
     /// Memory request that is given, in bytes.
@@ -108,7 +112,8 @@ impl Derived {
         let clients = u64::from(connections);
         let connection_bytes = CONNECTION_BYTES
             + u64::from(limits.subscriptions) * SUBSCRIPTION_BYTES
-            + if asked.odin { ODIN_BYTES } else { 0 };
+            + if asked.odin { ODIN_BYTES } else { 0 }
+            + if asked.tls { TLS_BYTES } else { 0 };
         let fallbacks = fallbacks(connections, limits);
         let parts = Parts {
             fixed: BASE_BYTES + clients * connection_bytes + u64::from(fallbacks) * FALLBACK_BYTES,
@@ -192,6 +197,7 @@ mod tests {
             limits,
             history_may_shrink: true,
             odin,
+            tls: false,
             target,
             memory_request: None,
             memory_limit: None,
@@ -261,6 +267,7 @@ mod tests {
             connections: 10_000,
             limits: &limits,
             history_may_shrink: true,
+            tls: false,
             odin: true,
             target: None,
             memory_request,

@@ -47,25 +47,25 @@ pub use manifest::{CRD_NAME, crd_yaml, parse};
 pub use overrides::Overrides;
 pub use pod_names::{
     AUTH_VOLUME, CONFIG_FOLDER, CONFIG_VOLUME, GATEWAY_CONTAINER, NATS_VOLUME, REDIS_VOLUME,
-    RESERVED_LABELS, RESERVED_PREFIX,
+    RESERVED_LABELS, RESERVED_PREFIX, TLS_VOLUME,
 };
 pub use root::{GROUP, VERSION, WsGateway, WsGatewaySpec, is_class_name};
 pub use schedule::{ScheduleError, ValidSchedule};
 pub use secrets::{
-    AUTH_FOLDER, NATS_FOLDER, REDIS_FOLDER, SECRET_ALLOW, SecretFile, SecretKey, ValidCredentials,
-    ValidTls,
+    AUTH_FOLDER, NATS_FOLDER, REDIS_FOLDER, SECRET_ALLOW, SecretFile, SecretKey, TLS_FOLDER,
+    ValidCredentials, ValidListenerTls, ValidTls,
 };
 pub use spec::{
     AboveLimit, AcceptRate, AdoptionPolicy, Algorithm, Anonymous, Auth, AuthRule, Autoscaling,
     CaSecret, Capacity, ChannelRule, Channels, ClientSecret, CommandRate, Compression, Credentials,
     DeletionPolicy, Delivery, Disruption, Expose, ExposeHttpRoute, ExposeIngress, ExposeService,
     ExternalTrafficPolicy, ForwardedHeader, HeadersSecret, Heartbeat, ImagePullPolicy, IpFamily,
-    IpFamilyPolicy, Jwks, Jwt, JwtKey, Keda, KeySecret, Listener, LogLevel, MetricsSource,
-    Monitoring, Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod, PodSecurity, Protocol,
-    ProxyProtocol, RateLimits, Rebalance, RebalanceMode, Redis, RedisSecret, Resources, Rollout,
-    ScaleDown, ScheduleEntry, SecretName, ServiceMonitorMode, ServiceType, SlowConsumer, Storage,
-    Stream, StreamRate, Symbols, TaintEffect, TokenSecret, Toleration, TolerationOperator,
-    TopologySpread, Tracing, UserPasswordSecret, WhenUnsatisfiable,
+    IpFamilyPolicy, Jwks, Jwt, JwtKey, Keda, KeySecret, Listener, ListenerTls, LogLevel,
+    MetricsSource, Monitoring, Nats, NatsTls, Network, NkeySecret, Odin, ParentRef, Pod,
+    PodSecurity, Protocol, ProxyProtocol, RateLimits, Rebalance, RebalanceMode, Redis, RedisSecret,
+    Resources, Rollout, ScaleDown, ScheduleEntry, SecretName, ServerSecret, ServiceMonitorMode,
+    ServiceType, SlowConsumer, Storage, Stream, StreamRate, Symbols, TaintEffect, TokenSecret,
+    Toleration, TolerationOperator, TopologySpread, Tracing, UserPasswordSecret, WhenUnsatisfiable,
 };
 pub use status::{
     DisruptionKind, DisruptionStatus, Endpoints, HaltStatus, Ownership, PodState, PodStatus,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use wsgateway_config::{NatsAuth, NatsTls, NatsUser};
+use wsgateway_config::{ListenerTls, NatsAuth, NatsTls, NatsUser};
 
 use crate::ValidRedis;
 
@@ -14,6 +14,9 @@ pub const REDIS_FOLDER: &str = "/etc/wsgateway-redis";
 
 /// Folder in a gateway's pod with the keys of tokens, each at `SECRET/KEY`.
 pub const AUTH_FOLDER: &str = "/etc/wsgateway-auth";
+
+/// Folder in a gateway's pod with the certificate that clients are shown.
+pub const TLS_FOLDER: &str = "/etc/wsgateway-tls";
 
 /// Label of a Secret that WsGateways of its namespace may use, with the value `true`. Whoever may write a WsGateway chooses
 /// the servers that get what is in the Secrets that it names; so whoever may write a Secret says whether it is for that.
@@ -57,7 +60,14 @@ pub struct ValidTls {
     pub handshake_first: bool,
 }
 
-/// A file of [`NATS_FOLDER`], [`REDIS_FOLDER`] or [`AUTH_FOLDER`] and where it comes from.
+/// TLS on the clients' port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidListenerTls {
+    /// Name of the Secret with the certificate and its key.
+    pub secret: String,
+}
+
+/// A file of [`NATS_FOLDER`], [`REDIS_FOLDER`], [`AUTH_FOLDER`] or [`TLS_FOLDER`] and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretFile {
     /// Where it comes from.
@@ -116,6 +126,21 @@ impl ValidTls {
     fn files(&self) -> Vec<(&SecretKey, &'static str)> {
         let client = self.client.iter().flat_map(|(chain, key)| [(chain, CERTIFICATE), (key, KEY)]);
         self.ca.iter().map(|ca| (ca, CA)).chain(client).collect()
+    }
+}
+
+impl ValidListenerTls {
+    /// As the gateway's configuration names them.
+    pub(crate) fn in_a_pod(&self) -> ListenerTls {
+        let path = |file: &str| [TLS_FOLDER, file].iter().collect();
+        ListenerTls { cert_file: path(CERTIFICATE), key_file: path(KEY) }
+    }
+
+    /// The Secret's keys that a pod needs as files of [`TLS_FOLDER`].
+    pub fn files(&self) -> Vec<SecretFile> {
+        let source = |key: &str| SecretKey { name: self.secret.clone(), key: key.to_owned() };
+        let file = |file: &str| SecretFile { source: source(file), file: file.to_owned() };
+        vec![file(CERTIFICATE), file(KEY)]
     }
 }
 

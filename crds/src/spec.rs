@@ -33,7 +33,7 @@ pub use expose::{
     IpFamilyPolicy, ParentRef, ServiceType,
 };
 pub use history::History;
-pub use listener::{Heartbeat, Listener};
+pub use listener::{Heartbeat, Listener, ListenerTls, ServerSecret};
 pub use log::LogLevel;
 pub use monitoring::{Monitoring, ServiceMonitorMode};
 pub use nats::{

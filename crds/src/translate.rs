@@ -5,7 +5,8 @@ use wsgateway_config::{
 };
 
 use crate::{
-    ADMIN_PORT, ValidCredentials, ValidGateway, ValidNats, ValidRedis, ValidSource, ValidTls,
+    ADMIN_PORT, ValidCredentials, ValidGateway, ValidListenerTls, ValidNats, ValidRedis,
+    ValidSource, ValidTls,
 };
 
 /// The configuration file of a gateway.
@@ -66,6 +67,7 @@ fn listener(gateway: &ValidGateway) -> Listener {
         trusted_proxies: entry.trusted_proxies.clone(),
         forwarded_header: entry.forwarded_header,
         proxy_protocol: entry.proxy_protocol,
+        tls: gateway.tls.as_ref().map(ValidListenerTls::in_a_pod),
         ..Listener::default()
     }
 }

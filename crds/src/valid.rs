@@ -8,12 +8,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use wsgateway_config::{
-    AboveLimit, Accepts, CommandRate, Disconnect, ForwardedHeader, Heartbeat, History, Log, Millis, Network, Odin, Protocol, ProxyProtocol, Rule, SlowConsumer, StreamConfig, Symbols, Tracing, SourceRate,
+    AboveLimit, Accepts, CommandRate, Disconnect, ForwardedHeader, Heartbeat, History, Log, Millis,
+    Network, Odin, Protocol, ProxyProtocol, Rule, SlowConsumer, SourceRate, StreamConfig, Symbols,
+    Tracing,
 };
 
 use crate::{
     AdoptionPolicy, DeletionPolicy, Derived, RebalanceMode, SecretFile, SecretKey,
-    ServiceMonitorMode, ValidCredentials, ValidSchedule, ValidTls, schedule, secrets,
+    ServiceMonitorMode, ValidCredentials, ValidListenerTls, ValidSchedule, ValidTls, schedule,
+    secrets,
 };
 
 pub use expose::{ValidExpose, ValidIngress, ValidParent, ValidRoute, ValidService};
@@ -43,6 +46,8 @@ pub struct ValidGateway {
     pub path: String,
     /// Port of the clients.
     pub port: u16,
+    /// TLS there; none without it.
+    pub tls: Option<ValidListenerTls>,
     /// What is spoken there.
     pub protocols: ValidProtocols,
     /// Who clients are, and what they may hear; everybody and everything without it.
@@ -172,7 +177,8 @@ impl ValidGateway {
             ValidSource::Redis(redis) => redis.files(),
         };
         let auth = self.auth.iter().flat_map(|auth| auth.files.iter().cloned());
-        source.into_iter().chain(auth).collect()
+        let tls = self.tls.iter().flat_map(ValidListenerTls::files);
+        source.into_iter().chain(auth).chain(tls).collect()
     }
 }
 

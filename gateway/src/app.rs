@@ -26,7 +26,7 @@ use crate::encode::Encoder;
 use crate::guard::{self, Guards, Levels};
 use crate::history::archive::{self, Desk};
 use crate::history::{Archive, History, Past};
-use crate::http::{self, Door, Pages, Shortage, Site, Terms};
+use crate::http::{self, Door, Hall, Pages, Secure, Shortage, Site, Terms};
 use crate::hub::shard::commands::Commands;
 use crate::hub::{self, Hub};
 use crate::limits::Limits;
@@ -38,6 +38,7 @@ use crate::source::status::Status;
 use crate::source::{Losses, Sink};
 use crate::statistics;
 use crate::swap::Swap;
+use crate::tls::{PairError, StartTls, Tls};
 use crate::trace::Tracer;
 use crate::users;
 pub(crate) use controls::Adapt;
@@ -78,6 +79,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no certificate to show to clients.
+    #[error("listener.tls: {0}")]
+    Tls(PairError),
     /// The admin port did not come up.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -87,6 +91,15 @@ pub enum StartError {
     /// Two metrics of the same name: a mistake of ours.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+}
+
+impl From<StartTls> for StartError {
+    fn from(error: StartTls) -> Self {
+        match error {
+            StartTls::Pair(error) => Self::Tls(error),
+            StartTls::Metrics(error) => Self::Metrics(error),
+        }
+    }
 }
 
 /// Starts a gateway and returns as soon as its ports are bound; it becomes ready when its source is live.
@@ -140,6 +153,7 @@ pub(crate) fn start_with(
 
     let shards = shard_count(&config, resources::whole_cpus());
     let (registry, readiness) = (Registry::new(), Readiness::new());
+    let tls = Tls::new(config.listener.tls.as_ref(), &registry)?;
     let authentication = Authentication::new(&config, &registry)?;
     let recipe = Recipe::new(adapt, shards, &options.pod, &authentication);
     let (settings, handler) = recipe.settings(&config);
@@ -148,9 +162,9 @@ pub(crate) fn start_with(
     let history = past.history.clone();
     let tracer = Tracer::start(&config, &options.pod, &registry)?;
     let Front { entrance, site, metrics } =
-        front(&config, state, (&hub, &history, &authentication), &registry)?;
+        front(&config, state, (&hub, &history, &authentication, tls), &registry)?;
     let desk = desk.map(|desk| desk.heed(site.guards.pauses()));
-    let (admission, places) = (entrance.admission.clone(), Arc::clone(&entrance.places));
+    let admission = entrance.admission.clone();
     let shortage = shortage(&site, &readiness, &registry)?;
     let serving = readiness.gate("serving");
 
@@ -166,7 +180,8 @@ pub(crate) fn start_with(
     let stop_on_error = stop_source.clone().drop_guard();
     let (memory, source) =
         threads::start_source(&config, &options, &readiness, (sink, desk), stop_source.clone())?;
-    let serve = http::serve(listener, routes(&site), places, shortage, stop_http.clone());
+    let serve =
+        http::serve(listener, hall(routes(&site), &entrance, &site), shortage, stop_http.clone());
     let tell = statistics::run(Arc::clone(&site), stop_http.clone());
     let shedding = site.shedding.clone();
     let shed = shed::run(shedding.clone(), admission.clone(), hub.clone(), stop_http.clone());
@@ -174,10 +189,11 @@ pub(crate) fn start_with(
     let exchange =
         users::exchange::run(authentication.users().clone(), named, hub.clone(), stop_http.clone());
     let keys = authentication.watch(stop_http.clone());
+    let certificate = watch_certificate(site.tls.clone(), stop_http.clone());
     let (guards, root) = (site.guards.clone(), root.to_owned());
     let guard = guard::run(guards, root, admission.clone(), stop_http.clone());
     let work = async {
-        tokio::join!(serve, tell, shed, keys, exchange, guard);
+        tokio::join!(serve, tell, shed, keys, certificate, exchange, guard);
     };
     let http = Thread::vital("http", &readiness, Priority::Normal, work)?;
     stop_on_error.disarm();
@@ -189,6 +205,20 @@ pub(crate) fn start_with(
     let controls = Controls::new(config, reached);
     let parts = Some(Parts { admission, serving, threads, http, source, stops, _admin: admin });
     Ok(Running { client_addr, admin_addr, memory, hub, shedding, parts, readiness, controls })
+}
+
+/// What connections meet on their way in.
+fn hall((routes, door): (Router, Door), entrance: &Entrance, site: &Site) -> Hall {
+    let (tls, handshakes) = (site.tls.clone(), entrance.handshakes.clone());
+    let secure = tls.zip(handshakes).map(|(tls, handshakes)| Secure { tls, handshakes });
+    Hall { door, routes, places: Arc::clone(&entrance.places), secure }
+}
+
+/// Follows the files of the certificate, if there is one.
+async fn watch_certificate(tls: Option<Tls>, stop: CancellationToken) {
+    if let Some(tls) = tls {
+        tls.watch(stop).await;
+    }
 }
 
 /// What the source fills, and what a changed configuration steers it by.
@@ -225,7 +255,7 @@ struct Front {
 fn front(
     config: &GatewayConfig,
     state: ConfigState,
-    (hub, history, authentication): (&Hub, &History, &Authentication),
+    (hub, history, authentication, tls): (&Hub, &History, &Authentication, Option<Tls>),
     registry: &Registry,
 ) -> Result<Front, StartError> {
     let rejections = Rejections::register(registry)?;
@@ -238,6 +268,7 @@ fn front(
     let shared = (hub.clone(), admission, status);
     let doors = Doors {
         authentication: authentication.clone(),
+        tls,
         limits: entrance.limits.clone(),
         guards,
         rejections,
@@ -257,6 +288,7 @@ fn bind(config: &GatewayConfig) -> Result<(TcpListener, TcpListener), StartError
 /// What decides who comes in.
 struct Doors {
     authentication: Authentication,
+    tls: Option<Tls>,
     limits: Limits,
     guards: Guards,
     rejections: Rejections,
@@ -267,7 +299,7 @@ fn site(
     config: &GatewayConfig,
     state: ConfigState,
     (hub, admission, status): (Hub, Admission, Status),
-    Doors { authentication, limits, guards, rejections }: Doors,
+    Doors { authentication, tls, limits, guards, rejections }: Doors,
 ) -> Site {
     Site {
         name: config.name.clone(),
@@ -279,6 +311,7 @@ fn site(
         admission,
         limits,
         authentication,
+        tls,
         shedding: Shedding::default(),
         hub,
         pages: Pages::new(&config.listener.path),

@@ -13,6 +13,7 @@ mod lifecycle;
 mod output;
 mod polls;
 mod reconfigure;
+pub(crate) mod secured;
 mod timers;
 mod tokens;
 mod unfinished;
@@ -127,6 +128,11 @@ impl Clients {
             self.remove(conn, 1006);
             return None;
         }
+        if self.get(conn).is_some_and(|connection| connection.tls.is_some())
+            && !self.begin_session(conn)
+        {
+            return None;
+        }
         let timer = Timer { conn, serial: self.serial };
         let ping_at = self.settings.heartbeat.ping_at(self.clock.tick, self.serial);
         self.wheel.insert(timer, Deadline::Liveness, ping_at);
@@ -194,6 +200,7 @@ impl Clients {
     pub(crate) fn release(&mut self, conn: u32) {
         let done = |connection: &Connection| connection.phase == Phase::Ended;
         if self.connections.get(conn as usize).is_some_and(done) {
+            self.end_session(conn);
             self.totals.writes += polls::give_back(self.connections.remove(conn as usize));
         }
     }

@@ -26,6 +26,7 @@ use wsgateway_proto::frame::Role;
 use crate::admission::Permit;
 use crate::index::Subscription;
 use crate::time::unix_ms_u64;
+use crate::tls::Session;
 pub(crate) use form::{Form, Transport};
 use identity::Identity;
 use odin::Sequence;
@@ -52,6 +53,8 @@ pub(crate) enum Phase {
 pub(crate) struct Socket {
     /// Non-blocking, options set.
     pub stream: TcpStream,
+    /// Of a connection with TLS.
+    pub tls: Option<Box<Session>>,
     pub form: Form,
     /// Who the client is, if anybody asks.
     pub grant: Option<Arc<Grant>>,
@@ -63,6 +66,8 @@ pub(crate) struct Socket {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub stream: TcpStream,
+    /// Of a connection with TLS: what it writes and reads passes through.
+    pub tls: Option<Box<Session>>,
     pub decoder: Decoder,
     /// Frames that the socket did not take; present only while there are some.
     pub outbox: Option<Box<Outbox>>,
@@ -113,6 +118,7 @@ impl Connection {
     pub(crate) fn new(socket: Socket, serial: u32, tick: u32) -> Self {
         Self {
             stream: socket.stream,
+            tls: socket.tls,
             decoder: Decoder::new(Role::Server),
             outbox: None,
             sequence: None,
@@ -157,6 +163,11 @@ impl Connection {
             }
             Protocol::WsGateway | Protocol::Symbols => 0,
         }
+    }
+
+    /// Bytes of messages, and of records of TLS, that have begun and not ended.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.decoder.buffered() + self.tls.as_ref().map_or(0, |session| session.partial())
     }
 
     /// Whether earlier frames still wait for the socket.

@@ -17,6 +17,7 @@ mod place;
 mod poll;
 mod query;
 mod refusal;
+mod secure;
 mod shortage;
 mod sse;
 mod terms;
@@ -47,12 +48,14 @@ use crate::resources::Sampler;
 use crate::shed::Shedding;
 use crate::source::status::Status;
 use crate::swap::Swap;
+use crate::tls::Tls;
 
-pub(crate) use accept::serve;
+pub(crate) use accept::{Hall, serve};
 use cached::Cached;
 pub(crate) use door::Door;
 use pending::Pending;
 pub(crate) use pending::Places;
+pub(crate) use secure::Secure;
 pub(crate) use shortage::{RESERVE, Shortage};
 pub(crate) use terms::Terms;
 use terms::offered;
@@ -76,6 +79,8 @@ pub(crate) struct Site {
     pub admission: Admission,
     pub limits: Limits,
     pub authentication: Authentication,
+    /// None: clients speak without TLS.
+    pub tls: Option<Tls>,
     pub shedding: Shedding,
     pub hub: Hub,
     pub pages: Pages,

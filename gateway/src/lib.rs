@@ -35,6 +35,7 @@ mod source;
 mod statistics;
 mod swap;
 mod time;
+mod tls;
 mod trace;
 mod users;
 

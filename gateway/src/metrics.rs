@@ -66,6 +66,27 @@ impl PendingMetrics {
             "wsgateway_pending_evicted_total",
             "Idle ones of them that were closed for a new connection",
         )?;
+        Self::registered(registry, held, evicted)
+    }
+
+    /// The same of connections whose TLS handshake has not ended.
+    pub(crate) fn register_handshakes(registry: &Registry) -> prometheus::Result<Self> {
+        let held = IntGauge::new(
+            "wsgateway_tls_pending_handshakes",
+            "Connections whose TLS handshake has not ended",
+        )?;
+        let evicted = IntCounter::new(
+            "wsgateway_tls_evicted_handshakes_total",
+            "Slow ones of them that were closed for a new connection",
+        )?;
+        Self::registered(registry, held, evicted)
+    }
+
+    fn registered(
+        registry: &Registry,
+        held: IntGauge,
+        evicted: IntCounter,
+    ) -> prometheus::Result<Self> {
         registry.register(Box::new(held.clone()))?;
         registry.register(Box::new(evicted.clone()))?;
         Ok(Self { held, evicted })

@@ -271,8 +271,8 @@ fn build(valid: &ValidGateway, world: &World, context: &Context) -> Result<Objec
         .map_err(|error| Error::new(Stage::Build, "ConfigNotRendered", error.to_string()))
 }
 
-/// Pods get a Secret only if it is for WsGateways: they send it to whatever servers the WsGateway names, or accept the tokens
-/// that it verifies.
+/// Pods get a Secret only if it is for WsGateways: they send it to whatever servers the WsGateway names, accept the tokens
+/// that it verifies, or are to clients who it says that they are.
 async fn secrets_withheld(
     deployment: &Deployment,
     valid: &ValidGateway,
@@ -286,11 +286,7 @@ async fn secrets_withheld(
         }
         _ => BTreeSet::new(),
     };
-    let keys = match &valid.auth {
-        Some(auth) => secrets::token_keys(auth, &valid.namespace, context).await,
-        None => Ok(BTreeSet::new()),
-    };
-    let trouble = match keys {
+    let trouble = match secrets::of_clients(valid, context).await {
         Ok(mut names) => {
             proven.append(&mut names);
             secrets::withheld(template, &proven, &valid.namespace, context).await?

@@ -1,7 +1,8 @@
 //! Secrets that a WsGateway names, read for the operator's own connection to NATS.
 //!
 //! In: a checked WsGateway. Out: an [`Access`] with the values, or what is missing, by name. What a Secret holds goes
-//! nowhere else: pods get theirs from the kubelet. Of the keys of tokens nothing is read but whether they exist.
+//! nowhere else: pods get theirs from the kubelet. Of the keys of tokens, and of the certificate that clients are shown,
+//! nothing is read but whether they exist.
 //!
 //! Whoever writes a WsGateway chooses the addresses that its Secrets are sent to, and sees which tokens a key accepts. So a
 //! Secret is used, by the operator and by the pods that it makes, only if it has the label [`SECRET_ALLOW`]; and a status
@@ -15,7 +16,9 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, Secret};
 use kube::Api;
 use kube::api::ObjectMeta;
-use wsgateway_crds::{SECRET_ALLOW, SecretFile, SecretKey, ValidAuth, ValidCredentials, ValidNats};
+use wsgateway_crds::{
+    SECRET_ALLOW, SecretFile, SecretKey, ValidCredentials, ValidGateway, ValidNats,
+};
 use wsgateway_nats::{Access, Auth, Material, Tls};
 
 use crate::context::Context;
@@ -40,16 +43,21 @@ pub(crate) async fn access(
     assemble(nats, &fetch_all(&nats.files(), namespace, context).await?)
 }
 
-/// Names of the Secrets with the keys of tokens, each of which has what is named of it: a pod would wait for a key that does
-/// not exist, and say so to the kubelet alone.
-pub(crate) async fn token_keys(
-    auth: &ValidAuth,
-    namespace: &str,
+/// Names of the Secrets with the keys of tokens and the certificate that clients are shown, each of which has what is named
+/// of it: a pod would wait for a key that does not exist, and say so to the kubelet alone.
+pub(crate) async fn of_clients(
+    gateway: &ValidGateway,
     context: &Context,
 ) -> Result<BTreeSet<String>, SecretTrouble> {
-    let found = fetch_all(&auth.files, namespace, context).await?;
-    auth.files.iter().try_for_each(|file| value(&file.source, &found, "spec.auth").map(drop))?;
-    Ok(found.into_keys().collect())
+    let auth = gateway.auth.as_ref().map(|auth| ("spec.auth", auth.files.clone()));
+    let tls = gateway.tls.as_ref().map(|tls| ("spec.listener.tls", tls.files()));
+    let mut names = BTreeSet::new();
+    for (section, files) in auth.into_iter().chain(tls) {
+        let found = fetch_all(&files, &gateway.namespace, context).await?;
+        files.iter().try_for_each(|file| value(&file.source, &found, section).map(drop))?;
+        names.extend(found.into_keys());
+    }
+    Ok(names)
 }
 
 async fn fetch_all(
@@ -173,7 +181,7 @@ fn value<'a>(
     bytes.ok_or_else(|| SecretTrouble {
         reason: "SecretMissing",
         message: format!(
-            "Secret {name} has no key {key}: add it, or name another key in {section}"
+            "Secret {name} has no key {key}: add it, or name another one in {section}"
         ),
     })
 }

@@ -17,6 +17,7 @@ mod gateway {
     mod redis_rig;
     mod rig;
     mod tokens;
+    mod tunnel;
     mod users;
     mod watched;
 
@@ -75,6 +76,7 @@ mod gateway {
     mod stream_rates;
     mod swarm;
     mod symbols;
+    mod tls;
     mod traces;
     mod web;
 }

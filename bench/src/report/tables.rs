@@ -3,7 +3,7 @@
 use super::{OURS, Results};
 use crate::contestant::title;
 use crate::samples::{Spread, number};
-use crate::scenarios::{COMPRESSION, LOOKBACK, STALLED, STORM, storm_crowd};
+use crate::scenarios::{COMPRESSION, LOOKBACK, STALLED, STORM, TLS, storm_crowd};
 
 /// A spread in a cell.
 fn cell(spread: Option<Spread>, digits: usize) -> String {
@@ -277,6 +277,40 @@ pub(super) fn ours(results: &Results) -> String {
         ),
     ]
     .concat()
+}
+
+/// TLS beside none: figures, and as a multiple of the same without.
+pub(super) fn tls(results: &Results) -> String {
+    let figures = [
+        ("cpuUsPerDelivery", 2),
+        ("cpuUsPerDelivery16", 2),
+        ("cpuUsPerHandshake", 0),
+        ("userBytesPerConnection", 0),
+    ];
+    let (plain, _) = TLS[0];
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (case, is_tls) in TLS {
+        let spread = |figure| results.spread("tls", case, OURS, figure);
+        if spread(figures[0].0).is_none() {
+            return String::new();
+        }
+        let cells = figures.iter().map(|(figure, digits)| cell(spread(figure), *digits));
+        rows.push([case.to_owned()].into_iter().chain(cells).collect());
+        if is_tls {
+            let ratio = |figure| cell(results.between("tls", case, plain, figure), 2);
+            let cells = figures.iter().map(|(figure, _)| ratio(figure));
+            rows.push([format!("{case} × {plain}")].into_iter().chain(cells).collect());
+        }
+    }
+    let heads = [
+        "",
+        "CPU per delivery (µs)",
+        "with 16 messages in flight",
+        "CPU per connection made (µs)",
+        "user memory of an idle one (bytes)",
+    ];
+    let small = number(results.scale.small as f64, 0);
+    table(&format!("## TLS on the client port, {small} clients"), &columns(&heads), &rows)
 }
 
 /// P9.

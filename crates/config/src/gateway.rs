@@ -42,7 +42,7 @@ pub use limits::{
 pub use load::Loaded;
 pub use log::{Log, LogLevel};
 pub use parts::{Change, Parts};
-pub use ports::{Admin, Listener};
+pub use ports::{Admin, Listener, ListenerTls};
 pub use protocols::{MAX_INITIAL_CHANNELS, MAX_SYMBOLS, Odin, Protocol, Symbols};
 pub use redis::{RedisServer, RedisSource};
 pub use source::{MemorySource, Source};

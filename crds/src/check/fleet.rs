@@ -6,13 +6,14 @@ use wsgateway_config::Millis;
 
 use super::errors::Errors;
 use super::names::{is_http_address, is_label};
+use super::nats::secret_key;
 use crate::schedule::{ScheduleError, ValidSchedule};
 use crate::spec::{
     Autoscaling, Disruption, Listener, MetricsSource, Monitoring, Rebalance, Rollout, ScheduleEntry,
 };
 use crate::{
-    ADMIN_PORT, ValidAutoscaling, ValidDisruption, ValidMetricsSource, ValidMonitoring,
-    ValidRebalance, WsGatewaySpec,
+    ADMIN_PORT, ValidAutoscaling, ValidDisruption, ValidListenerTls, ValidMetricsSource,
+    ValidMonitoring, ValidRebalance, WsGatewaySpec,
 };
 
 const RESERVED_PATHS: [&str; 5] = ["/", "/health", "/stats", "/sse", "/poll"];
@@ -35,6 +36,12 @@ pub(super) fn port(listener: &Listener, errors: &mut Errors) -> u16 {
         "9090 is the gateway's admin port: choose another, such as 8080",
     );
     errors.number("spec.listener.port", listener.port, 1024..=65_535)
+}
+
+pub(super) fn tls(listener: &Listener, errors: &mut Errors) -> Option<ValidListenerTls> {
+    let secret = &listener.tls.as_ref()?.secret;
+    let key = secret_key("spec.listener.tls.secret", &secret.name, ("name", "tls.crt"), errors);
+    Some(ValidListenerTls { secret: key.name })
 }
 
 pub(super) fn autoscaling(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<ValidAutoscaling> {

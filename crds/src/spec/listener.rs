@@ -92,6 +92,10 @@ pub struct Listener {
     /// they do, and connections without it or from anybody else are refused. Needs listener.trustedProxies. Default None.
     #[serde(default)]
     pub proxy_protocol: ProxyProtocol,
+    /// TLS on this port, for clients whose load balancer or Ingress does not end it; nothing else is spoken there then.
+    /// Another Secret, or none, replaces the pods; a changed Secret is taken up by those that run. Default: without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
     /// Largest message accepted from a client, in bytes, such as 64Ki; 1Ki to 1Mi. A larger one closes the connection
     /// with 1009. Default 64Ki.
     #[serde(default = "default_command_size")]
@@ -105,6 +109,23 @@ pub struct Listener {
     /// How clients that went away without a word are noticed.
     #[serde(default)]
     pub heartbeat: Heartbeat,
+}
+
+/// TLS on the clients' port: versions 1.2 and 1.3.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerTls {
+    /// The certificate that clients are shown, with its chain, and its key, as in a Secret of type kubernetes.io/tls.
+    pub secret: ServerSecret,
+}
+
+/// Where a certificate and its key are.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerSecret {
+    /// Name of the Secret; its keys are tls.crt and tls.key.
+    #[schemars(schema_with = "crate::schema::secret_name")]
+    pub name: String,
 }
 
 /// How clients that went away without a word are noticed: a WebSocket ping after `interval` of silence, then `timeout`
@@ -176,6 +197,7 @@ impl Default for Listener {
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
             proxy_protocol: ProxyProtocol::default(),
+            tls: None,
             max_command_size: default_command_size(),
             heartbeat: Heartbeat::default(),
         }

@@ -78,6 +78,8 @@ impl Recipe {
 pub(super) struct Entrance {
     pub admission: Admission,
     pub places: Arc<Places>,
+    /// Places of connections whose TLS handshake has not ended, where there is TLS.
+    pub handshakes: Option<Arc<Places>>,
     pub limits: Limits,
     /// Of open files.
     limit: u64,
@@ -88,17 +90,34 @@ impl Entrance {
         let limit = descriptors::raise_limit();
         let (budget, fallbacks) = budget(config, limit);
         let metrics = PendingMetrics::register(registry)?;
-        let places = Places::new(budget.pending, config.listener.keep_alive.into(), metrics);
+        let metrics_tls = PendingMetrics::register_handshakes(registry)?;
+        let keep_alive = config.listener.keep_alive.into();
+        let (http, tls) = pending(config, &budget);
+        let places = Places::new(http, keep_alive, metrics);
+        let handshakes = (tls > 0).then(|| Places::new(tls, keep_alive, metrics_tls));
         let admission = Admission::new(budget.connections, fallbacks);
-        Ok(Self { admission, places, limits: Limits::new(&config.accepts), limit })
+        let limits = Limits::new(&config.accepts);
+        Ok(Self { admission, places, handshakes, limits, limit })
     }
 
     fn resize(&self, config: &GatewayConfig) {
         let (budget, fallbacks) = budget(config, self.limit);
         self.admission.resize(budget.connections, fallbacks);
-        self.places.resize(budget.pending, config.listener.keep_alive.into());
+        let (http, tls) = pending(config, &budget);
+        let keep_alive = config.listener.keep_alive.into();
+        self.places.resize(http, keep_alive);
+        if let Some(handshakes) = &self.handshakes {
+            handshakes.resize(tls, keep_alive);
+        }
         self.limits.configure(&config.accepts);
     }
+}
+
+/// Places of pending connections for HTTP, and for TLS handshakes: a quarter where there are any. A handshake that waits
+/// for its client holds ten times the memory of a request that does.
+fn pending(config: &GatewayConfig, budget: &Budget) -> (usize, usize) {
+    let tls = if config.listener.tls.is_some() { budget.pending / 4 } else { 0 };
+    (budget.pending - tls, tls)
 }
 
 /// The budget, and how many of its connections may be event streams and long-polls.

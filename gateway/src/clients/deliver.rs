@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Clients;
-use super::output::{Written, write_all};
+use super::output::{Written, write};
 use crate::conn::Connection;
 use crate::conn::due::{Due, NONE, Rest};
 use crate::conn::outbox::Frame;
@@ -143,8 +143,8 @@ impl Clients {
             let bytes = self.due.bytes(&chunk, form);
             let all = bytes.len() as u64;
             self.totals.writes += 1;
-            match write_all(&mut connection.stream, bytes) {
-                Written::All => {
+            match write(&mut connection.stream, &mut connection.tls, bytes) {
+                written @ (Written::All | Written::Encrypted) => {
                     self.totals.deliveries += chunk.messages;
                     self.totals.delivered_bytes += all;
                     self.totals.batches += u64::from(chunk.is_batch());
@@ -154,6 +154,12 @@ impl Clients {
                         self.traced.written(offsets);
                     }
                     link = chunk.end;
+                    if written == Written::Encrypted {
+                        if self.hold(conn) && link != NONE {
+                            self.park(conn, link, 0);
+                        }
+                        return;
+                    }
                 }
                 Written::Part(written) => {
                     let (rest, done) = self.due.rest(&chunk, form, number, written);

@@ -6,7 +6,7 @@ use wsgateway_proto::frame;
 
 use super::clock::ticks;
 use super::wheel::{Deadline, Timer};
-use super::{CLOSE_TIMEOUT, Clients, active};
+use super::{CLOSE_TIMEOUT, Clients, active, secured};
 use crate::admission::Permit;
 use crate::conn::due::List;
 use crate::conn::{CLOSED, Connection, Phase};
@@ -89,7 +89,7 @@ impl Clients {
         let before = outbox.cost();
         outbox.keep_started();
         self.totals.outbox_bytes -= (before - outbox.cost()) as u64;
-        if outbox.frames() == 0 {
+        if outbox.is_empty() {
             connection.outbox = None;
             self.totals.outboxes -= 1;
         }
@@ -101,6 +101,10 @@ impl Clients {
         if connection.form.is_poll() {
             return self.detach(conn);
         }
+        if connection.tls.is_some() && !self.close_session(conn) {
+            return; // what is left of it comes first
+        }
+        let Some(connection) = self.get_mut(conn) else { return };
         if connection.stream.shutdown(Shutdown::Write).is_err() {
             self.remove(conn, 1006);
         }
@@ -114,6 +118,7 @@ impl Clients {
             self.totals.count_close(code);
         }
         end(connection);
+        secured::say_goodbye(connection);
         if let Some(outbox) = connection.outbox.take() {
             self.totals.outbox_bytes -= outbox.cost() as u64;
             self.totals.outboxes -= 1;

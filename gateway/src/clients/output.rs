@@ -8,18 +8,22 @@ use wsgateway_proto::deflate::Deflater;
 use wsgateway_proto::frame::{self, Opcode};
 
 use super::wheel::{Deadline, Timer};
-use super::{Clients, active};
+use super::{Clients, active, secured};
 use crate::conn::outbox::{Frame, Keep, Latest, Outbox};
 use crate::conn::slow::{self, Bounds, Situation, Verdict, Waiting};
 use crate::conn::{Phase, Transport};
 use crate::encode::Skipped;
+use crate::tls::Session;
 
 /// Memory that the buffer of own frames keeps between two uses: one large answer is no reason to hold it for ever.
 const CONTROL_KEPT: usize = 64 << 10;
 
 /// How a write ended, in bytes of what was to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     All,
+    /// All of it was encrypted, and some of that waits for the socket: [`Clients::hold`].
+    Encrypted,
     Part(usize),
     Failed,
 }
@@ -95,12 +99,15 @@ impl Clients {
         let written = if connection.is_blocked() {
             Written::Part(0)
         } else {
-            write_all(&mut connection.stream, bytes)
+            write(&mut connection.stream, &mut connection.tls, bytes)
         };
         match written {
             Written::Part(written) => {
                 let rest = bytes.get(written..).unwrap_or_default();
                 self.enqueue(conn, Bytes::copy_from_slice(rest).into(), written > 0);
+            }
+            Written::Encrypted => {
+                self.hold(conn);
             }
             Written::Failed => self.remove(conn, 1006),
             Written::All => {}
@@ -137,12 +144,20 @@ impl Clients {
         self.grow(conn, |outbox| outbox.push_latest(frame, latest, skipped))
     }
 
+    /// What was encrypted for a connection and not taken waits in its outbox; false when that closed it.
+    pub(super) fn hold(&mut self, conn: u32) -> bool {
+        self.grow(conn, |_| ())
+    }
+
     fn grow(&mut self, conn: u32, add: impl FnOnce(&mut Outbox)) -> bool {
         let Some(connection) = active(&mut self.connections, conn) else { return false };
         let fresh = connection.outbox.is_none();
         let (meter, events) = (&self.outbox_memory, connection.form.is_events());
         let outbox = connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(meter, events)));
         let before = outbox.cost();
+        if let Some(session) = &connection.tls {
+            outbox.set_encrypted(session.waiting());
+        }
         add(outbox);
         self.totals.outbox_bytes += (outbox.cost() - before) as u64;
         if fresh {
@@ -262,7 +277,10 @@ impl Clients {
         let Some(connection) = active(&mut self.connections, conn) else { return };
         let Some(outbox) = &mut connection.outbox else { return };
         let before = outbox.cost();
-        let outcome = outbox.write_to(&mut connection.stream);
+        let outcome = match &mut connection.tls {
+            None => outbox.write_to(&mut connection.stream),
+            Some(session) => secured::write_outbox(outbox, session, &mut connection.stream),
+        };
         let after = outbox.cost();
         self.totals.writes += 1;
         self.totals.outbox_bytes = self.totals.outbox_bytes - before as u64 + after as u64;
@@ -295,7 +313,19 @@ impl Clients {
     }
 }
 
-pub(super) fn write_all(stream: &mut mio::net::TcpStream, bytes: &[u8]) -> Written {
+/// Writes as much as the socket takes, through TLS if it has a session.
+pub(super) fn write(
+    stream: &mut mio::net::TcpStream,
+    tls: &mut Option<Box<Session>>,
+    bytes: &[u8],
+) -> Written {
+    match tls {
+        None => write_all(stream, bytes),
+        Some(session) => secured::write_all(session, stream, bytes),
+    }
+}
+
+fn write_all(stream: &mut mio::net::TcpStream, bytes: &[u8]) -> Written {
     loop {
         return match stream.write(bytes) {
             Ok(written) if written == bytes.len() => Written::All,

@@ -8,13 +8,14 @@ use std::time::Duration;
 use wsgateway_proto::frame::{self, Opcode};
 
 use super::clock::tick_at;
-use super::output::{Written, write_all};
+use super::output::{Written, write};
 use super::wheel::{Deadline, Timer};
 use super::{Clients, active};
 use crate::conn::due::{List, NONE};
 use crate::conn::poll::answer::{Expired, GATHER};
 use crate::conn::poll::{Poll, Request};
 use crate::conn::{CLOSED, Connection, Phase};
+use crate::tls::Link;
 
 impl Clients {
     /// Makes a new connection answer a request.
@@ -227,19 +228,20 @@ impl Clients {
 /// Gives the socket of a long-poll back to the HTTP server. Its place is free before the client has its answer, which it
 /// may follow with its next request at once. Returns the writes that it took.
 pub(super) fn give_back(connection: Connection) -> u64 {
-    let Connection { mut stream, poll, permit, .. } = connection;
+    let Connection { mut stream, mut tls, poll, permit, .. } = connection;
     let Some(mut poll) = poll else { return 0 };
     drop(permit);
     let end = if poll.is_small() && !poll.is_refused() { poll.end() } else { Vec::new() };
     let written = match end.is_empty() {
         true => Written::All,
-        false => write_all(&mut stream, &end),
+        false => write(&mut stream, &mut tls, &end),
     };
     let rest = match written {
-        Written::All => Vec::new(),
+        // What is encrypted goes with the socket.
+        Written::All | Written::Encrypted => Vec::new(),
         Written::Part(written) => end.get(written..).unwrap_or_default().to_vec(),
         Written::Failed => return 1,
     };
-    poll.give_back(stream.into(), rest);
+    poll.give_back(Link { stream: stream.into(), session: tls }, rest);
     u64::from(!end.is_empty())
 }

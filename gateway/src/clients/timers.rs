@@ -86,7 +86,8 @@ impl Clients {
     pub(crate) fn watch_message(&mut self, conn: u32) {
         let (now, timeout) = (self.clock.tick, self.settings.message_timeout);
         let Some(connection) = active(&mut self.connections, conn) else { return };
-        let Some(timeout) = timeout.filter(|_| connection.decoder.is_unfinished()) else {
+        let begun = connection.decoder.is_unfinished() || connection.unfinished() > 0;
+        let Some(timeout) = timeout.filter(|_| begun) else {
             connection.unfinished_since = None;
             return;
         };

@@ -29,6 +29,11 @@ impl Unfinished {
         self.bytes += decoder.buffered();
     }
 
+    /// The beginning of a record was so long, and is so long now.
+    pub(super) fn replace(&mut self, before: usize, after: usize) {
+        self.bytes = self.bytes.saturating_sub(before) + after;
+    }
+
     /// A decoder is taken from its connection.
     pub(super) fn take_out(&mut self, decoder: &Decoder) {
         self.bytes = self.bytes.saturating_sub(decoder.buffered());
@@ -63,15 +68,20 @@ impl Clients {
         let Some(connection) = active(&mut self.connections, conn) else { return };
         self.unfinished.enter(&decoder);
         connection.decoder = decoder;
+        self.bound_unfinished();
+    }
+
+    /// If unfinished messages hold too much together, closes those with the largest.
+    pub(super) fn bound_unfinished(&mut self) {
         if self.unfinished.bytes() <= self.room.unfinished {
             return;
         }
         let enough = self.room.unfinished / 8 * 7;
-        let holds = self.open().filter(|(_, connection)| connection.decoder.buffered() > 0);
+        let holds = self.open().filter(|(_, connection)| connection.unfinished() > 0);
         let mut holders: Vec<Holder> = holds
             .map(|(conn, connection)| Holder {
                 conn,
-                bytes: connection.decoder.buffered(),
+                bytes: connection.unfinished(),
                 since: connection.unfinished_since.map_or(u32::MAX, NonZeroU32::get),
             })
             .collect();

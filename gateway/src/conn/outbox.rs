@@ -57,6 +57,8 @@ pub(crate) struct Outbox {
     bytes: usize,
     /// Bytes of frames that nobody shares.
     own: usize,
+    /// Bytes that were encrypted and wait before all frames, with whoever encrypted them.
+    encrypted: usize,
     /// What the shard is charged for this outbox alone.
     charge: Charge,
     started: bool,
@@ -79,6 +81,7 @@ impl Outbox {
             frames: VecDeque::new(),
             bytes: 0,
             own: 0,
+            encrypted: 0,
             charge: Charge::new(meter),
             started: false,
             events,
@@ -91,7 +94,18 @@ impl Outbox {
 
     /// What waits for this client (bytes): every frame in full, and what each costs besides.
     pub(crate) fn cost(&self) -> usize {
-        self.bytes + self.frames.len() * size_of::<Entry>()
+        self.bytes + self.encrypted + self.frames.len() * size_of::<Entry>()
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.encrypted == 0
+    }
+
+    /// So many bytes wait encrypted.
+    pub(crate) fn set_encrypted(&mut self, bytes: usize) {
+        self.encrypted = bytes;
+        self.settle_charge();
     }
 
     /// Frames that wait.
@@ -139,7 +153,8 @@ impl Outbox {
 
     /// Charges what this outbox holds alone.
     fn settle_charge(&mut self) {
-        self.charge.set(self.own + self.frames.capacity() * size_of::<Entry>());
+        let entries = self.frames.capacity() * size_of::<Entry>();
+        self.charge.set(self.own + self.encrypted + entries);
     }
 
     /// Counts everything anew, after frames were dropped.

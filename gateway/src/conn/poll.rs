@@ -9,10 +9,10 @@ pub(crate) mod answer;
 mod gaps;
 
 use std::fmt::Debug;
-use std::net::TcpStream;
 use std::time::Duration;
 
 use super::outbox::memory::{Charge, Meter};
+use crate::tls::Link;
 use answer::{Answer, Broken, Expired, Terms};
 
 /// The largest answer that leaves whole: a socket takes it at once. Larger ones begin when they have so many bytes.
@@ -31,7 +31,7 @@ pub(crate) trait Origin: Debug + Send {
     fn keeps(&self) -> bool;
 
     /// Takes the socket back, non-blocking. The place of the client is free.
-    fn take_back(self: Box<Self>, stream: TcpStream, outcome: Outcome);
+    fn take_back(self: Box<Self>, link: Link, outcome: Outcome);
 }
 
 /// What became of a request.
@@ -181,12 +181,12 @@ impl Poll {
     }
 
     /// Gives the socket back. `rest`: what it has not taken of the answer.
-    pub(crate) fn give_back(self, stream: TcpStream, rest: Vec<u8>) {
+    pub(crate) fn give_back(self, link: Link, rest: Vec<u8>) {
         let outcome = match self.answer.broken() {
             Some(broken) => Outcome::Refused(broken.clone()),
             None => Outcome::Answered { rest, keep: self.keep },
         };
-        self.origin.take_back(stream, outcome);
+        self.origin.take_back(link, outcome);
     }
 
     /// Whether there is nothing to write: the HTTP server says why.
@@ -246,7 +246,7 @@ mod tests {
             true
         }
 
-        fn take_back(self: Box<Self>, _: TcpStream, _: Outcome) {}
+        fn take_back(self: Box<Self>, _: Link, _: Outcome) {}
     }
 
     /// A poll that has its acknowledgement, and a cursor at 1.

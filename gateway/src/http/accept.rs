@@ -26,24 +26,35 @@ use wsgateway_proto::handshake::MAX_HEAD;
 use wsgateway_runtime::raw;
 
 use super::door::{Door, Verdict};
-use super::pending::{Answering, Over, Pending, Places, Released};
+use super::pending::{Answering, Over, Pending, Places, Released, join};
 use super::refusal::hang_up;
+use super::secure::{self, Secure};
 use super::shortage::Shortage;
 use super::watched::Watched;
 use crate::hub::Burst;
 use crate::hub::arrivals::BURST;
+use crate::tls::Wire;
 
 /// Largest request head: cookies and a token fit several times.
 const HEAD_BYTES: usize = 16 << 10;
 
 /// Room for what is read of a head that does not come at once.
-const HEAD_PART: usize = 1 << 10;
+pub(super) const HEAD_PART: usize = 1 << 10;
+
+/// What a connection meets on its way in.
+#[derive(Clone, Debug)]
+pub(crate) struct Hall {
+    pub door: Door,
+    pub routes: Router,
+    pub places: Arc<Places>,
+    /// None: clients speak without TLS.
+    pub secure: Option<Secure>,
+}
 
 /// Serves the client port until cancelled.
 pub(crate) async fn serve(
     listener: StdListener,
-    (routes, door): (Router, Door),
-    places: Arc<Places>,
+    hall: Hall,
     mut shortage: Shortage,
     stop: CancellationToken,
 ) {
@@ -52,7 +63,7 @@ pub(crate) async fn serve(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot watch the client port"),
     };
-    let mut reception = Reception { buffer: vec![0; MAX_HEAD], door, routes, places };
+    let mut reception = Reception { buffer: vec![0; MAX_HEAD], hall };
     let accepting = async {
         let (mut burst, mut accepted) = (Burst::default(), 0);
         loop {
@@ -66,7 +77,7 @@ pub(crate) async fn serve(
                 }
                 // Nobody else waits, or enough were accepted.
                 () = std::future::ready(()), if accepted > 0 => {
-                    reception.door.let_in_together(&mut burst).await;
+                    reception.hall.door.let_in_together(&mut burst).await;
                     if accepted == BURST {
                         tokio::task::yield_now().await;
                     }
@@ -81,9 +92,7 @@ pub(crate) async fn serve(
 /// Where a connection comes in.
 struct Reception {
     buffer: Vec<u8>,
-    door: Door,
-    routes: Router,
-    places: Arc<Places>,
+    hall: Hall,
 }
 
 impl Reception {
@@ -96,21 +105,32 @@ impl Reception {
             Err(error) if is_only_early(&error) => &[],
             Err(error) => return tracing::debug!(%error, "a connection ended before its request"),
         };
-        match self.door.judge(read, peer) {
+        if let Some(secure) = &self.hall.secure {
+            let handshake = secure.handshakes.enter(peer, Instant::now());
+            let (hall, secure) = (self.hall.clone(), secure.clone());
+            drop(tokio::spawn(secure::connection(
+                stream,
+                read.to_vec(),
+                (hall, secure),
+                handshake,
+            )));
+            return;
+        }
+        match self.hall.door.judge(read, peer) {
             Verdict::Upgrade(upgrade) => {
-                return self.door.gather(burst, upgrade.into_handover(stream, read));
+                return self.hall.door.gather(burst, upgrade.into_handover(stream, read));
             }
             Verdict::Refused(answer) => return hang_up(&stream, &answer),
             Verdict::Wait | Verdict::Http { .. } => {}
         }
         // Before the next one is accepted: the task may get its turn later.
-        let pending = self.places.enter(peer, Instant::now());
-        let (door, routes) = (self.door.clone(), self.routes.clone());
+        let pending = self.hall.places.enter(peer, Instant::now());
+        let (door, routes) = (self.hall.door.clone(), self.hall.routes.clone());
         drop(tokio::spawn(connection(stream, read.to_vec(), door, routes, pending)));
     }
 }
 
-fn is_only_early(error: &io::Error) -> bool {
+pub(super) fn is_only_early(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
@@ -128,6 +148,7 @@ async fn connection(
     };
     match stream {
         Ok(Some(stream)) => {
+            let stream = Wire::Plain(stream);
             let stream = Watched::new(stream, read.into(), Arc::clone(&pending));
             serve_http(stream, routes, pending).await;
         }
@@ -172,7 +193,7 @@ async fn wait(
     }
 }
 
-fn log_over(over: Over) {
+pub(super) fn log_over(over: Over) {
     let why = if over == Over::Evicted { "its place was needed" } else { "too slow" };
     tracing::debug!(why, "HTTP connection closed");
 }
@@ -217,11 +238,6 @@ pub(super) async fn serve_http(stream: Watched, routes: Router, pending: Arc<Pen
         // Clients that vanish, speak something else or dawdle: theirs to notice, not ours to shout about.
         tracing::debug!(%error, "HTTP connection ended");
     }
-}
-
-/// Bytes in order.
-pub(super) fn join(first: Bytes, second: &[u8]) -> Bytes {
-    if second.is_empty() { first } else { [&first, second].concat().into() }
 }
 
 /// Under pressure an answer is the last one of its connection.

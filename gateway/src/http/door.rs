@@ -4,7 +4,7 @@
 //! bytes, for the HTTP server, which judges and refuses whatever is not clean. Of clean requests those of strangers are
 //! refused here, and those that come too often, so that many of them cost little.
 
-use std::net::{IpAddr, TcpStream};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use super::refusal::Denied;
 use crate::admission::Permit;
 use crate::hub::Burst;
 use crate::hub::arrivals::Handover;
+use crate::tls::Link;
 
 /// The door of one port. Clones lead to the same shards.
 #[derive(Clone, Debug)]
@@ -40,6 +41,17 @@ pub(super) enum Verdict {
     Refused(Vec<u8>),
     /// A clean request, and the place of its client.
     Upgrade(Upgrade),
+}
+
+/// What a connection begins with.
+#[derive(Debug)]
+pub(super) enum Begun {
+    /// Not enough.
+    Wait,
+    /// To be closed with this answer.
+    Refused(Vec<u8>),
+    /// So many bytes of a proxy that says that the client is there.
+    Of { from: IpAddr, len: usize },
 }
 
 /// A clean request that is granted.
@@ -63,18 +75,33 @@ impl Door {
         Self { site: None }
     }
 
+    /// Judges what comes before a request, and before TLS.
+    pub(super) fn begin(&self, read: &[u8], peer: IpAddr) -> Begun {
+        let Some(site) = &self.site else { return Begun::Of { from: peer, len: 0 } };
+        match site.terms.get().entry.begin(read, peer) {
+            Beginning::Wait => Begun::Wait,
+            Beginning::Refused => {
+                Begun::Refused(entry::refuse(site, Denied::ProxyHeader, peer).bytes())
+            }
+            Beginning::Of { address, len } => Begun::Of { from: address, len },
+        }
+    }
+
     /// Judges everything that was read of a socket so far.
     pub(super) fn judge(&self, read: &[u8], peer: IpAddr) -> Verdict {
-        let Some(site) = &self.site else { return Verdict::Http { from: peer, skip: 0 } };
-        let terms = site.terms.get();
-        let (from, skip) = match terms.entry.begin(read, peer) {
-            Beginning::Wait => return Verdict::Wait,
-            Beginning::Refused => {
-                return Verdict::Refused(entry::refuse(site, Denied::ProxyHeader, peer).bytes());
+        match self.begin(read, peer) {
+            Begun::Wait => Verdict::Wait,
+            Begun::Refused(answer) => Verdict::Refused(answer),
+            Begun::Of { from, len } => {
+                self.judge_request(read.get(len..).unwrap_or_default(), from, len)
             }
-            Beginning::Of { address, len } => (address, len),
-        };
-        let read = read.get(skip..).unwrap_or_default();
+        }
+    }
+
+    /// Judges what was read of a request, behind `skip` bytes of a proxy.
+    pub(super) fn judge_request(&self, read: &[u8], from: IpAddr, skip: usize) -> Verdict {
+        let Some(site) = &self.site else { return Verdict::Http { from, skip } };
+        let terms = site.terms.get();
         match head(read, &terms.protocols, terms.default_protocol, terms.compression) {
             Head::Partial => Verdict::Wait,
             // Clients of earlier systems know no path.
@@ -125,7 +152,7 @@ impl Door {
 
 impl Upgrade {
     /// The client, with its socket, non-blocking, and all that was `read` of it.
-    pub(super) fn into_handover(self, stream: TcpStream, read: &[u8]) -> Handover {
+    pub(super) fn into_handover(self, link: impl Into<Link>, read: &[u8]) -> Handover {
         let Self { accepted, len, grant, permit } = self;
         let named = |known: &Protocol| known.name() == accepted.protocol;
         Handover {
@@ -135,7 +162,7 @@ impl Upgrade {
             protocol: Protocol::ALL.into_iter().find(named).unwrap_or_default(),
             grant,
             permit: Some(permit),
-            ..Handover::new(stream)
+            ..Handover::new(link)
         }
     }
 }

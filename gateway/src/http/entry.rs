@@ -108,6 +108,8 @@ pub(super) fn refuse(site: &Site, denied: Denied, from: IpAddr) -> Denied {
         Denied::Origin => site.rejections.origin.inc(),
         Denied::Host => site.rejections.host.inc(),
         Denied::ProxyHeader => site.rejections.proxy_header.inc(),
+        // Counted with the handshakes.
+        Denied::Plain => {}
     }
     denied
 }

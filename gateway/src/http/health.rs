@@ -19,6 +19,7 @@ use crate::counters::{AWAY_MS, Totals};
 use crate::guard::Guard;
 use crate::resources::Usage;
 use crate::source::status::{Snapshot, State as SourceState};
+use crate::tls::Tls;
 
 /// Percent of capacity, memory or CPU from which on people should know.
 const WARN_PERCENT: f64 = 90.0;
@@ -32,6 +33,8 @@ struct Facts<'a> {
     capacity: u64,
     usage: Usage,
     guards: Vec<Guard>,
+    /// Of the certificate.
+    tls: Vec<String>,
 }
 
 /// A judgement, worst first.
@@ -70,6 +73,7 @@ fn judge(facts: &Facts<'_>) -> (Verdict, Vec<String>, Vec<String>) {
         }
     }
     warnings.extend(facts.guards.iter().map(|guard| guard.warning().to_owned()));
+    warnings.extend(facts.tls.iter().cloned());
     let verdict = match (errors.is_empty(), warnings.is_empty()) {
         (false, _) => Verdict::Unhealthy,
         (true, false) => Verdict::Degraded,
@@ -105,6 +109,7 @@ fn render_health(site: &Site) -> (StatusCode, Value) {
         capacity: site.admission.capacity(),
         usage: site.sampler.sample(),
         guards: site.guards.acting().collect(),
+        tls: site.tls.as_ref().map(Tls::warnings).unwrap_or_default(),
     };
     let (verdict, warnings, errors) = judge(&facts);
     let mib = |bytes: u64| (bytes as f64 / f64::from(1 << 20) * 10.0).round() / 10.0;
@@ -202,6 +207,7 @@ pub(super) async fn status(State(site): State<Arc<Site>>) -> Json<Value> {
         "unknownKeys": config.unknown,
         "shed": shed,
         "auth": site.authentication.status(),
+        "tls": site.tls.as_ref().map(Tls::status),
         "cpuPercent": (usage.cpu_percent * 10.0).round() / 10.0,
         "memoryBytes": usage.memory,
         "streamMessages": source.messages,
@@ -245,6 +251,7 @@ mod tests {
             capacity: 100,
             usage,
             guards: Vec::new(),
+            tls: Vec::new(),
         };
         change(&mut facts);
         judge(&facts).0
@@ -271,6 +278,8 @@ mod tests {
             verdict(|facts| facts.usage.memory = 95, SourceState::Live, "e"),
             Verdict::Degraded
         );
+        let refused = |facts: &mut Facts<'_>| facts.tls.push("tls: no key".to_owned());
+        assert_eq!(verdict(refused, SourceState::Live, "e"), Verdict::Degraded);
         let guarded = |facts: &mut Facts<'_>| facts.guards.push(Guard::PauseCpu);
         assert_eq!(verdict(guarded, SourceState::Live, "e"), Verdict::Degraded);
         assert_eq!(

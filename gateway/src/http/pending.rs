@@ -8,6 +8,7 @@
 mod caller;
 mod table;
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,12 +17,12 @@ use std::time::Duration;
 use axum::Router;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::PendingMetrics;
 use crate::peer::Peer;
+use crate::tls::{Link, Wire};
 use caller::Caller;
 use table::{Table, Ticket};
 
@@ -62,11 +63,27 @@ pub(super) struct Takeover(Box<dyn FnOnce(Released) -> BoxFuture<'static, ()> + 
 
 /// A socket that leaves the HTTP server.
 pub(super) struct Released {
-    pub stream: TcpStream,
+    pub stream: Wire,
     /// What was read of it after the request.
     pub before: Bytes,
     /// What served it.
     pub routes: Router,
+}
+
+impl Released {
+    /// The socket, what was read of it after the request, and what served it.
+    ///
+    /// # Errors
+    /// It cannot be taken from the runtime.
+    pub(super) fn into_parts(self) -> io::Result<(Link, Bytes, Router)> {
+        let (link, decrypted) = self.stream.into_link()?;
+        Ok((link, join(self.before, &decrypted), self.routes))
+    }
+}
+
+/// Bytes in order.
+pub(super) fn join(first: Bytes, second: &[u8]) -> Bytes {
+    if second.is_empty() { first } else { [&first, second].concat().into() }
 }
 
 impl Takeover {

@@ -17,7 +17,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use wsgateway_access::Grant;
 
@@ -34,6 +33,7 @@ use crate::conn::Transport;
 use crate::conn::poll::answer::{Broken, Terms};
 use crate::conn::poll::{self, HEADERS, Origin, Outcome};
 use crate::hub::arrivals::Handover;
+use crate::tls::{Link, Wire};
 
 /// Wait of a client that names none, and the longest (s): below the timeouts of common proxies.
 const WAIT: u64 = 25;
@@ -128,15 +128,16 @@ struct Waiting {
 impl Waiting {
     /// Hands the socket to a shard, with what the client asks for.
     fn hand_over(self, site: &Site, released: Released) -> io::Result<()> {
-        let keep = self.keep && released.before.len() <= MOST_BEFORE;
+        let (link, before, routes) = released.into_parts()?;
+        let keep = self.keep && before.len() <= MOST_BEFORE;
         let origin = HttpConnection {
             back: self.back,
             admission: site.admission.clone(),
             runtime: Handle::current(),
             keep,
             // A copy, so that the HTTP server's buffer is not held.
-            before: Bytes::copy_from_slice(if keep { &released.before } else { &[] }),
-            routes: released.routes,
+            before: Bytes::copy_from_slice(if keep { &before } else { &[] }),
+            routes,
             cors: self.cors.clone(),
         };
         let cors = self.cors.lines().into();
@@ -147,7 +148,7 @@ impl Waiting {
             poll: Some(poll::Request { terms, chunked, origin, cors }),
             grant: self.grant,
             permit: Some(self.permit),
-            ..Handover::new(released.stream.into_std()?)
+            ..Handover::new(link)
         });
         Ok(())
     }
@@ -175,14 +176,14 @@ impl Origin for HttpConnection {
         self.keep && self.back.has_room() && self.admission.is_open()
     }
 
-    fn take_back(self: Box<Self>, stream: StdStream, outcome: Outcome) {
+    fn take_back(self: Box<Self>, link: Link, outcome: Outcome) {
         let Self { back, runtime, before, routes, cors, .. } = *self;
         let pending = back.enter();
         let remainder = match outcome {
             Outcome::Answered { rest, keep } => Remainder::Bytes { rest, keep },
             Outcome::Refused(broken) => Remainder::Response(secure(cors.restrict(refuse(broken)))),
         };
-        drop(runtime.spawn(take_back((stream, before), remainder, routes, pending)));
+        drop(runtime.spawn(take_back((link, before), remainder, routes, pending)));
     }
 }
 
@@ -204,15 +205,15 @@ impl Remainder {
 /// Takes a connection back that a shard has had for a long-poll: writes what is left to be written, then serves what comes
 /// next, of which some bytes may be here already.
 async fn take_back(
-    (stream, before): (StdStream, Bytes),
+    (link, before): (Link, Bytes),
     remainder: Remainder,
     routes: Router,
     pending: Arc<Pending>,
 ) {
     if !remainder.keeps() {
-        discard(&stream);
+        discard(&link.stream);
     }
-    let mut stream = match TcpStream::from_std(stream) {
+    let mut stream = match Wire::of(link) {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%error, "cannot watch a connection that comes back"),
     };
@@ -223,6 +224,8 @@ async fn take_back(
             Remainder::Response(response) => (rendered(response).await?, false),
         };
         stream.write_all(&bytes).await?;
+        // With TLS something may wait even if there was nothing to write here.
+        stream.flush().await?;
         if !keep {
             stream.shutdown().await?;
         }

@@ -18,13 +18,15 @@ pub(super) enum Denied {
     Host,
     /// Its connection does not begin as a connection from there has to.
     ProxyHeader,
+    /// It came without TLS to a port that speaks nothing else.
+    Plain,
 }
 
 impl Denied {
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Origin | Self::Host => StatusCode::FORBIDDEN,
-            Self::ProxyHeader => StatusCode::BAD_REQUEST,
+            Self::ProxyHeader | Self::Plain => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -33,6 +35,7 @@ impl Denied {
             Self::Origin => "origin_not_allowed",
             Self::Host => "host_not_allowed",
             Self::ProxyHeader => "proxy_header",
+            Self::Plain => "tls_required",
         }
     }
 
@@ -47,6 +50,7 @@ impl Denied {
             Self::ProxyHeader => {
                 "a connection has to come from a trusted proxy and begin with a header of the PROXY protocol"
             }
+            Self::Plain => "this port speaks TLS: use https:// or wss://",
         }
     }
 

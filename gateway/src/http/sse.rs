@@ -12,13 +12,12 @@ use axum::extract::{Query as UrlQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use tokio::net::TcpStream;
 use wsgateway_access::Grant;
 
 use super::Site;
 use super::cors;
 use super::identity::identify_request;
-use super::pending::{Pending, Takeover};
+use super::pending::{Pending, Released, Takeover};
 use super::place::{Busy, admit_fallback, enter};
 use super::query::{Query, SubscribeRequest};
 use crate::admission::Permit;
@@ -74,7 +73,7 @@ pub(super) async fn events(
     let hub = site.hub.clone();
     let cors = terms.entry.cors(&headers).lines();
     pending.take_over(Takeover::new(move |released| async move {
-        let socket = (released.stream, cors.as_str());
+        let socket = (released, cors.as_str());
         if let Err(error) = hand_over(&hub, socket, &request, (permit, grant)) {
             tracing::debug!(%error, "an event stream ended before it began");
         }
@@ -86,7 +85,7 @@ pub(super) async fn events(
 /// Hands the socket to a shard, with what the client asks for.
 fn hand_over(
     hub: &Hub,
-    (stream, cors): (TcpStream, &str),
+    (released, cors): (Released, &str),
     request: &SubscribeRequest,
     (permit, grant): (Permit, Option<Arc<Grant>>),
 ) -> io::Result<()> {
@@ -99,7 +98,7 @@ fn hand_over(
         transport: Transport::Events(events),
         grant,
         permit: Some(permit),
-        ..Handover::new(stream.into_std()?)
+        ..Handover::new(released.into_parts()?.0)
     });
     Ok(())
 }

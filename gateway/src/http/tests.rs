@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use wsgateway_config::{GatewayConfig, MemorySource, Source};
 use wsgateway_runtime::readiness::Readiness;
 
-use super::{Places, Shortage, client_routes, paths, serve};
+use super::{Hall, Places, Shortage, client_routes, paths, serve};
 use crate::app::{self, Options, Running};
 use crate::hub::shard::commands::Commands;
 use crate::metrics::{AcceptErrors, PendingMetrics, Rejections};
@@ -62,7 +62,9 @@ fn crowded(places: usize) -> Crowded {
     let refused = Rejections::register(&registry).unwrap().descriptors;
     let errors = AcceptErrors::register(&registry).unwrap();
     let shortage = Shortage::new(Readiness::new().gate("descriptors"), refused, errors).unwrap();
-    tokio::spawn(serve(listener, routes.unwrap(), places, shortage, stop.clone()));
+    let (routes, door) = routes.unwrap();
+    let hall = Hall { door, routes, places, secure: None };
+    tokio::spawn(serve(listener, hall, shortage, stop.clone()));
     Crowded { gateway, address, pending, _stop: stop.drop_guard() }
 }
 

@@ -12,9 +12,8 @@ use wsgateway_access::Grant;
 use wsgateway_config::Protocol;
 use wsgateway_proto::handshake::{self, Refusal};
 
-use super::accept::join;
 use super::identity::identify_request;
-use super::pending::Pending;
+use super::pending::{Pending, join};
 use super::place::{admit, busy, enter};
 use super::watched::Watched;
 use super::{Site, problem};
@@ -114,11 +113,11 @@ fn release(
         .downcast::<TokioIo<Watched>>()
         .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
     let (stream, unread) = parts.io.into_inner().into_inner();
-    let stream = stream.into_std()?;
+    let (link, decrypted) = stream.into_link()?;
     let Agreed { deflate, protocol } = agreed;
-    let leftover = join(parts.read_buf, &unread);
+    let leftover = join(join(parts.read_buf, &unread), &decrypted);
     let (response, permit) = (Vec::new(), Some(permit));
-    Ok(Handover { response, leftover, deflate, protocol, permit, grant, ..Handover::new(stream) })
+    Ok(Handover { response, leftover, deflate, protocol, permit, grant, ..Handover::new(link) })
 }
 
 /// Whether the source's state is worth a warning to people.

@@ -7,21 +7,21 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::pending::Pending;
+use crate::tls::Wire;
 
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Watched {
-    stream: TcpStream,
+    stream: Wire,
     /// What was read of the socket before.
     before: Bytes,
     pending: Arc<Pending>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, before: Bytes, pending: Arc<Pending>) -> Self {
+    pub(super) fn new(stream: Wire, before: Bytes, pending: Arc<Pending>) -> Self {
         Self { stream, before, pending }
     }
 
@@ -30,7 +30,7 @@ impl Watched {
     }
 
     /// The socket alone, and what was read of it and not passed on.
-    pub(super) fn into_inner(self) -> (TcpStream, Bytes) {
+    pub(super) fn into_inner(self) -> (Wire, Bytes) {
         (self.stream, self.before)
     }
 }

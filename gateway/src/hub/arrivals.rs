@@ -14,6 +14,7 @@ use wsgateway_config::Protocol;
 
 use crate::admission::Permit;
 use crate::conn::{Transport, poll};
+use crate::tls::{Link, Session};
 
 /// Connections that are accepted before the shards and everybody else on the acceptor's thread get their turn: a burst costs
 /// the shards one wake-up, and takes about a tenth of a millisecond of a CPU on which a shard may be writing.
@@ -28,6 +29,8 @@ const MOST: usize = 2 * BURST;
 pub(crate) struct Handover {
     /// Non-blocking, options set.
     pub stream: TcpStream,
+    /// Of a connection with TLS.
+    pub session: Option<Box<Session>>,
     /// What the client is to be sent before anything else: the answer to its request, unless it has been sent.
     pub response: Vec<u8>,
     /// Bytes that came behind the handshake.
@@ -49,9 +52,11 @@ pub(crate) struct Handover {
 
 impl Handover {
     /// A socket of `wsgateway.v1` that nothing was sent on and nothing has come from.
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(link: impl Into<Link>) -> Self {
+        let Link { stream, session } = link.into();
         Self {
             stream,
+            session,
             response: Vec::new(),
             leftover: Bytes::new(),
             commands: Vec::new(),

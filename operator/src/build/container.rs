@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use wsgateway_crds::{
     ADMIN_PORT, AUTH_FOLDER, AUTH_VOLUME, CONFIG_FOLDER, GATEWAY_CONTAINER, NATS_FOLDER,
-    NATS_VOLUME, REDIS_FOLDER, REDIS_VOLUME, SecretKey, ValidGateway,
+    NATS_VOLUME, REDIS_FOLDER, REDIS_VOLUME, SecretKey, TLS_FOLDER, TLS_VOLUME, ValidGateway,
 };
 
 use super::config_map::{FILE, LIVE_FILE};
@@ -127,6 +127,7 @@ fn mount(volume: &Volume) -> VolumeMount {
         NATS_VOLUME => NATS_FOLDER,
         REDIS_VOLUME => REDIS_FOLDER,
         AUTH_VOLUME => AUTH_FOLDER,
+        TLS_VOLUME => TLS_FOLDER,
         _ => CONFIG_FOLDER,
     };
     VolumeMount {

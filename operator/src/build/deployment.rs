@@ -14,7 +14,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 use wsgateway_config::{ConfigError, GatewayConfig, Parts};
 use wsgateway_crds::{
-    AUTH_VOLUME, CONFIG_VOLUME, NATS_VOLUME, REDIS_VOLUME, SecretFile, ValidGateway, ValidSource,
+    AUTH_VOLUME, CONFIG_VOLUME, NATS_VOLUME, REDIS_VOLUME, SecretFile, TLS_VOLUME, ValidGateway,
+    ValidSource,
 };
 
 use super::config_map::version;
@@ -138,7 +139,7 @@ fn pod(gateway: &ValidGateway, version: &str, default_image: &str, grace: Durati
     }
 }
 
-/// The configuration, and what Secrets hold for the connection to NATS or Redis and for tokens: files, which the kubelet exchanges when
+/// The configuration, and what Secrets hold for the connection to NATS or Redis, for tokens and for TLS: files, which the kubelet exchanges when
 /// a ConfigMap or a Secret changes. Only another set of files is another volume, so that only that rolls the pods.
 fn volumes(gateway: &ValidGateway, version: &str) -> Vec<Volume> {
     let maps = [config_name(&gateway.name, version), live_name(&gateway.name)];
@@ -155,7 +156,8 @@ fn volumes(gateway: &ValidGateway, version: &str) -> Vec<Volume> {
         ValidSource::Redis(redis) => files(REDIS_VOLUME, redis.files()),
     };
     let auth = gateway.auth.as_ref().and_then(|auth| files(AUTH_VOLUME, auth.files.clone()));
-    [Some(config), source, auth].into_iter().flatten().collect()
+    let tls = gateway.tls.as_ref().and_then(|tls| files(TLS_VOLUME, tls.files()));
+    [Some(config), source, auth, tls].into_iter().flatten().collect()
 }
 
 /// What this one pod is told to do with its clients: the kubelet brings the annotation at once when it changes.

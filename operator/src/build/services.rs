@@ -13,8 +13,15 @@ pub(super) const ADMIN: &str = "admin";
 
 pub(super) fn clients(gateway: &ValidGateway) -> Service {
     let port = ServicePort {
-        // Tells proxies and meshes that connections are upgraded.
-        app_protocol: Some("kubernetes.io/ws".to_owned()),
+        // Tells proxies and meshes that connections are upgraded, and whether they are encrypted. The name of the port stays,
+        // since Ingresses of others name it.
+        app_protocol: Some(
+            match gateway.tls {
+                None => "kubernetes.io/ws",
+                Some(_) => "kubernetes.io/wss",
+            }
+            .to_owned(),
+        ),
         ..port(CLIENTS, gateway.port)
     };
     let exposed = &gateway.expose.service;

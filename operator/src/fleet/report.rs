@@ -143,6 +143,8 @@ struct Answer {
     unknown_keys: Vec<String>,
     source: SourceAnswer,
     #[serde(default)]
+    tls: Option<TlsAnswer>,
+    #[serde(default)]
     cpu_percent: Option<f64>,
     #[serde(default)]
     shed: Option<ShedAnswer>,
@@ -171,13 +173,23 @@ struct ResumesAnswer {
     away_ms: Vec<(Option<i64>, u64)>,
 }
 
-/// What is to be done about a gateway from before `auth`, which is open to everybody.
-fn ignores_auth(unknown_keys: &[String]) -> Option<String> {
-    unknown_keys.iter().any(|key| key.starts_with("auth: ")).then(|| {
-        "this version of the gateway knows no auth, and asks nobody for a token: leave pod.image out, or name an image of \
-         the operator's version"
-            .to_owned()
-    })
+#[derive(Deserialize)]
+struct TlsAnswer {
+    #[serde(default)]
+    problem: Option<String>,
+}
+
+/// What is to be done about a gateway from before `auth`, which is open to everybody, or from before `listener.tls`.
+fn ignores(unknown_keys: &[String]) -> Option<String> {
+    let ignored = [
+        ("auth: ", "auth, and asks nobody for a token"),
+        ("listener.tls: ", "listener.tls, and speaks without TLS"),
+    ];
+    let is_unknown = |field: &str| unknown_keys.iter().any(|key| key.starts_with(field));
+    let (_, what) = ignored.into_iter().find(|(field, _)| is_unknown(field))?;
+    Some(format!(
+        "this version of the gateway knows no {what}: leave pod.image out, or name an image of the operator's version"
+    ))
 }
 
 #[derive(Deserialize)]
@@ -203,7 +215,8 @@ impl Report {
             live_hash: answer.live_hash.and_then(|hash| shown(hash, LONGEST_HASH)),
             config_problem: answer
                 .config_problem
-                .or_else(|| ignores_auth(&answer.unknown_keys))
+                .or_else(|| ignores(&answer.unknown_keys))
+                .or_else(|| answer.tls.and_then(|tls| tls.problem))
                 .and_then(|problem| shown(problem, LONGEST_ERROR)),
             source: answer.source.state,
             lag_messages: answer.source.lag_messages,
@@ -307,6 +320,21 @@ mod tests {
         let problem = answer(r#""shiny: unknown field","auth: unknown field `auth`""#).unwrap();
         assert!(problem.contains("asks nobody for a token"), "{problem}");
         assert_eq!((answer(""), answer(r#""listener.authors: unknown""#)), (None, None));
+    }
+
+    #[test]
+    fn a_gateway_that_speaks_without_tls_or_with_an_old_certificate_has_a_problem() {
+        let answer = |fields: &str| {
+            let text =
+                format!(r#"{{"connections":0,"capacity":1,{fields},"source":{{"state":"live"}}}}"#);
+            Report::parse(text.as_bytes()).unwrap().config_problem
+        };
+        let problem = answer(r#""unknownKeys":["listener.tls: unknown field `tls`"]"#).unwrap();
+        assert!(problem.contains("speaks without TLS"), "{problem}");
+        let problem = answer(r#""tls":{"notAfter":1,"problem":"no key"}"#);
+        assert_eq!(problem.as_deref(), Some("no key"));
+        assert_eq!(answer(r#""tls":{"notAfter":1,"problem":null}"#), None);
+        assert_eq!(answer(r#""tls":null"#), None);
     }
 
     #[test]

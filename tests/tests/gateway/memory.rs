@@ -1,15 +1,20 @@
 //! Memory per idle connection, of the real program.
 
+use std::sync::Arc;
+
 use anyhow::{Result, ensure};
 use harness::{Nats, wait_until};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 use super::events::Events;
-use super::http::get;
+use super::http::{get, upgrade_request};
 use super::poller::Poller;
 use super::process::Process;
 use super::raw::{Raw, TEXT, frame};
 use super::rig::{SOON, config, nats_with_stream, publish_all, ready};
+use super::tunnel::{Secured, connect as connect_secured};
 
 /// User memory that an idle connection with three subscriptions may cost: about 310 bytes without optimisation, and pages of
 /// the allocator that are not full.
@@ -79,6 +84,39 @@ async fn an_idle_event_stream_costs_no_more_than_a_websocket() -> Result<()> {
         let each = gateway.resident()?.saturating_sub(before) / count;
         println!("{each} bytes of user memory an event stream of {count}");
         assert!(count < COUNT || each <= BOUND, "{each} bytes an event stream");
+    }
+    Ok(())
+}
+
+/// The same of a connection with TLS, besides: what the sizing of a pod counts for its keys.
+const TLS_BOUND: u64 = 6 << 10;
+
+#[tokio::test]
+async fn an_idle_connection_with_tls_costs_at_most_6_kilobytes_more() -> Result<()> {
+    let (nats, _jetstream) = nats_with_stream().await?;
+    let secured = Secured::new()?;
+    let mut config = config(&nats.url());
+    secured.listen(&mut config);
+    let gateway = Process::start(&config).await?;
+    ready(gateway.admin_addr).await?;
+    let client = secured.usual()?;
+    let mut held = Vec::new();
+    for count in [50, COUNT / 2] {
+        let before = gateway.resident()?;
+        for _ in 0..count {
+            let mut stream = connect_secured(gateway.client_addr, Arc::clone(&client)).await?;
+            stream.write_all(upgrade_request("").as_bytes()).await?;
+            let (mut heard, mut bytes) = (String::new(), [0; 4_096]);
+            while !heard.contains("connection:established") {
+                let read = timeout(SOON, stream.read(&mut bytes)).await??;
+                ensure!(read > 0, "closed: {heard}");
+                heard.push_str(&String::from_utf8_lossy(&bytes[..read]));
+            }
+            held.push(stream);
+        }
+        let each = gateway.resident()?.saturating_sub(before) / count;
+        println!("{each} bytes of user memory a connection with TLS of {count}");
+        assert!(count < COUNT / 2 || each <= BOUND + TLS_BOUND, "{each} bytes a connection");
     }
     Ok(())
 }

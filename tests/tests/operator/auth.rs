@@ -82,7 +82,7 @@ async fn a_key_is_missing_then_not_allowed_then_a_file_that_only_another_key_rep
     world.edit(&with_keys(&[key("odin-jwt", "hmac"), key("odin-jwt", "next")])).await?;
     let message = world.condition(ODIN, "GatewayReady", "False", "SecretMissing").await?;
     assert!(message.contains("Secret odin-jwt has no key next"), "{message}");
-    assert!(message.contains("name another key in spec.auth"), "{message}");
+    assert!(message.contains("name another one in spec.auth"), "{message}");
     assert_eq!(template(&world, |_| true).await?, before);
     put(&world, "odin-jwt", &[("hmac", "another-secret"), ("next", "third-secret")]).await?;
     template(&world, |pod| files(pod) == ["odin-jwt/hmac", "odin-jwt/next"]).await?;

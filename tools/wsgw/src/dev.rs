@@ -17,7 +17,7 @@ use std::time::Duration;
 use gateway::app::{self, Options, Running};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wsgateway_config::{Auth, GatewayConfig, Millis};
+use wsgateway_config::{Auth, GatewayConfig, ListenerTls, Millis};
 use wsgateway_crds::{ValidGateway, ValidSource};
 use wsgateway_runtime::{logs, shutdown};
 
@@ -88,7 +88,7 @@ impl Session {
             ValidSource::Redis(redis) => &redis.channels,
         };
         let config = local_config(options, gateway, &source)?;
-        let path = config.listener.path.clone();
+        let (path, secure) = (config.listener.path.clone(), config.listener.tls.is_some());
         let running = app::start(config, Options::default()).map_err(Box::new)?;
         if tokio::time::timeout(READY, until_ready(&running)).await.is_err() {
             screen::note(
@@ -103,6 +103,7 @@ impl Session {
             client: running.client_addr,
             admin: running.admin_addr,
             path: &path,
+            secure,
             source: source.describe(),
             rate,
             subjects,
@@ -159,6 +160,11 @@ fn token_keys(options: &Dev, gateway: &ValidGateway) -> Result<Option<Auth>, Err
         .transpose()
 }
 
+fn certificate(options: &Dev, gateway: &ValidGateway) -> Result<Option<ListenerTls>, Error> {
+    let tls = gateway.tls.as_ref();
+    tls.map(|tls| given::listener_tls(options.secrets.as_deref(), tls)).transpose()
+}
+
 /// The pods' configuration with what is different on a laptop: source, addresses, a short drain.
 fn local_config(
     options: &Dev,
@@ -169,6 +175,7 @@ fn local_config(
     let (listener, admin) = (config.listener.port, config.admin.port);
     config.source = source.for_gateway();
     config.auth = token_keys(options, gateway)?;
+    config.listener.tls = certificate(options, gateway)?;
     config.drain.window = DRAIN;
     config.listener.address = options.host;
     config.admin.address = options.host;

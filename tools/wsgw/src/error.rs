@@ -36,11 +36,11 @@ pub(crate) enum Error {
     )]
     SecretsElsewhere,
     #[error(
-        "spec.auth names key {key} of Secret {secret}, which is in the cluster of the manifest: give a folder with --secrets \
+        "{section} names key {key} of Secret {secret}, which is in the cluster of the manifest: give a folder with --secrets \
          that has it as the file {secret}/{key}, such as from kubectl get secret {secret} -o \
          go-template='{{{{index .data \"{key}\" | base64decode}}}}'"
     )]
-    NoTokenKey { secret: String, key: String },
+    NoKey { section: &'static str, secret: String, key: String },
     #[error("stream {stream} on {url}: {source}")]
     Stream { stream: String, url: String, source: StreamError },
     #[error("stream {stream} on {url}: {refusal}")]

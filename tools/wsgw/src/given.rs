@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use wsgateway_config::{Auth, JetStreamSource, NatsAuth, NatsTls, NatsUser};
-use wsgateway_crds::{AUTH_FOLDER, ValidAuth};
+use wsgateway_config::{Auth, JetStreamSource, ListenerTls, NatsAuth, NatsTls, NatsUser};
+use wsgateway_crds::{AUTH_FOLDER, ValidAuth, ValidListenerTls};
 
 use crate::cli::NatsAccess;
 use crate::error::Error;
@@ -64,11 +64,30 @@ pub(crate) fn token_keys(folder: Option<&Path>, auth: &ValidAuth) -> Result<Auth
             let named = auth.files.iter().find(|file| Path::new(&file.file) == below);
             let source = named.map(|file| file.source.clone());
             let (secret, key) = source.map(|source| (source.name, source.key)).unwrap_or_default();
-            return Err(Error::NoTokenKey { secret, key });
+            return Err(Error::NoKey { section: "spec.auth", secret, key });
         };
         *place = absolute(&found)?;
     }
     Ok(config)
+}
+
+/// The certificate that the manifest names, below the folder of `--secrets`.
+pub(crate) fn listener_tls(
+    folder: Option<&Path>,
+    tls: &ValidListenerTls,
+) -> Result<ListenerTls, Error> {
+    let file = |key: &str| {
+        let found = folder.map(|folder| folder.join(&tls.secret).join(key));
+        match found.filter(|file| file.is_file()) {
+            Some(found) => absolute(&found),
+            None => Err(Error::NoKey {
+                section: "spec.listener.tls",
+                secret: tls.secret.clone(),
+                key: key.to_owned(),
+            }),
+        }
+    };
+    Ok(ListenerTls { cert_file: file("tls.crt")?, key_file: file("tls.key")? })
 }
 
 /// As the configuration wants it. Links stay, since what they lead to may be exchanged; a typing error is told at once.

@@ -144,7 +144,8 @@ impl GatewayConfig {
 mod tests {
     use super::*;
     use crate::{
-        Delivery, JetStreamSource, Protocol, ProxyProtocol, RedisSource, Rule, is_template,
+        Delivery, JetStreamSource, ListenerTls, Protocol, ProxyProtocol, RedisSource, Rule,
+        is_template,
     };
 
     fn example() -> GatewayConfig {
@@ -338,7 +339,7 @@ mod tests {
     #[test]
     fn values_that_cannot_work_are_refused_with_their_path() {
         type Break = fn(&mut GatewayConfig);
-        let broken: [(&str, Break); 33] = [
+        let broken: [(&str, Break); 35] = [
             ("listener.allowedOrigins[1]", |c| {
                 c.listener.allowed_origins = vec!["https://a".into(), "a".into()];
             }),
@@ -350,6 +351,10 @@ mod tests {
                 c.listener.trusted_proxies = vec!["::/0".parse().unwrap(); 257];
             }),
             ("listener.proxyProtocol", |c| c.listener.proxy_protocol = ProxyProtocol::Accept),
+            ("listener.tls.keyFile", |c| {
+                let (cert_file, key_file) = ("/tls.crt".into(), "tls.key".into());
+                c.listener.tls = Some(ListenerTls { cert_file, key_file });
+            }),
             ("accepts.all", |c| c.accepts.all.per_second = 1_000_001),
             ("accepts.perAddress", |c| c.accepts.per_address.burst = 0),
             ("accepts.perAddress", |c| c.accepts.per_address.burst = 1_000_001),

@@ -51,13 +51,15 @@ const LIVE: [&str; 37] = [
 ];
 
 /// Fields that need a new process, with everything below them.
-const RESTART: [&str; 11] = [
+const RESTART: [&str; 12] = [
     "name",
     "source",
     "channels.stripPrefix",
     "listener.address",
     "listener.port",
     "listener.path",
+    // What the port speaks; what the files hold is read again whenever it changes.
+    "listener.tls",
     // Clients unsubscribe by the names that these made channels of.
     "odin.template",
     "symbols.template",
@@ -154,6 +156,10 @@ mod tests {
                 false => ForwardedHeader::XForwardedFor,
             },
             proxy_protocol: if odd { ProxyProtocol::Accept } else { ProxyProtocol::Require },
+            tls: Some(ListenerTls {
+                cert_file: format!("/tls/{n}.crt").into(),
+                key_file: format!("/tls/{n}.key").into(),
+            }),
         }
     }
 

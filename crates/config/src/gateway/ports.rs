@@ -1,6 +1,7 @@
 //! The two ports of a gateway: that of its clients, and that of Kubernetes, Prometheus and the operator.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +9,9 @@ use super::entry::{all, most_networks};
 use super::{ForwardedHeader, HOST_HINT, ORIGIN_HINT, Protocol, ProxyProtocol};
 use super::{is_host_pattern, is_origin_pattern};
 use crate::{ConfigError, Millis, Network};
+
+/// Linux takes no longer path.
+const LONGEST_PATH: usize = 4_095;
 
 /// The port that clients see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,11 +65,34 @@ pub struct Listener {
     /// Whether they begin connections with the PROXY protocol.
     #[serde(default)]
     pub proxy_protocol: ProxyProtocol,
+    /// Absent: plain HTTP and WebSocket, for a load balancer that ends TLS. Present: TLS and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+}
+
+/// Who we are to clients: PEM files, which are read again whenever they change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListenerTls {
+    /// Absolute path of our certificate, followed by those of the authorities between it and one that clients trust.
+    pub cert_file: PathBuf,
+    /// Absolute path of its key.
+    pub key_file: PathBuf,
 }
 
 impl Listener {
-    /// Checks what says who may come in.
+    /// Checks what says who may come in, and as whom we answer.
     pub(super) fn check_entry(&self) -> Result<(), ConfigError> {
+        if let Some(tls) = &self.tls {
+            for (field, file) in [("certFile", &tls.cert_file), ("keyFile", &tls.key_file)] {
+                if !file.is_absolute() || file.as_os_str().len() > LONGEST_PATH {
+                    return Err(ConfigError::value(
+                        format!("listener.tls.{field}"),
+                        format!("must be the absolute path of a file; got {}", file.display()),
+                    ));
+                }
+            }
+        }
         all("listener.allowedOrigins", &self.allowed_origins, is_origin_pattern, ORIGIN_HINT)?;
         all("listener.allowedHosts", &self.allowed_hosts, is_host_pattern, HOST_HINT)?;
         most_networks("listener.trustedProxies", &self.trusted_proxies)?;
@@ -132,6 +159,7 @@ impl Default for Listener {
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
             proxy_protocol: ProxyProtocol::default(),
+            tls: None,
         }
     }
 }

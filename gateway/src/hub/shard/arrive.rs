@@ -36,6 +36,7 @@ impl Shard {
     fn adopt(&mut self, handover: Handover) {
         let socket = Socket {
             stream: mio::net::TcpStream::from_std(handover.stream),
+            tls: handover.session,
             form: Form {
                 deflate: handover.deflate,
                 batch: false,

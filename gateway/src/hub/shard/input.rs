@@ -11,6 +11,7 @@ use wsgateway_proto::deflate::Inflater;
 use wsgateway_proto::frame::{self, Opcode};
 
 use crate::clients::Clients;
+use crate::clients::secured::Received;
 use crate::clients::wheel::Timer;
 use crate::conn::rate::RateLimit;
 
@@ -27,6 +28,9 @@ const LEAST: usize = 1 << 10;
 
 /// Bytes read from a socket at once. One buffer per shard, not per connection.
 const BUFFER: usize = 64 << 10;
+
+/// Memory that the buffer of what was decrypted keeps between two reads.
+const PLAIN_KEPT: usize = 4 << 10;
 
 /// What clients may send.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +69,8 @@ pub(super) trait Listener {
 pub(super) struct Input {
     settings: Settings,
     buffer: Vec<u8>,
+    /// What was decrypted of it; empty but while it is acted on.
+    plain: Vec<u8>,
     /// Sockets that had more to read than one turn takes.
     unread: Vec<Timer>,
     /// Created when the first client sends something compressed. One serves every connection: no message depends on
@@ -74,7 +80,13 @@ pub(super) struct Input {
 
 impl Input {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, buffer: vec![0; BUFFER], unread: Vec::new(), inflater: None }
+        Self {
+            settings,
+            buffer: vec![0; BUFFER],
+            plain: Vec::new(),
+            unread: Vec::new(),
+            inflater: None,
+        }
     }
 
     /// Takes up other settings.
@@ -124,9 +136,14 @@ impl Input {
             Ok(count) => {
                 connection.heard = tick;
                 connection.pinged = false;
+                let is_secured = connection.tls.is_some();
                 if connection.is_open() {
                     let mut buffer = std::mem::take(&mut self.buffer);
-                    self.consume(listener, conn, buffer.get_mut(..count).unwrap_or_default());
+                    let bytes = buffer.get_mut(..count).unwrap_or_default();
+                    match is_secured {
+                        false => self.consume(listener, conn, bytes),
+                        true => self.decrypt(listener, conn, bytes),
+                    }
                     self.buffer = buffer;
                 }
                 // The kernel had less than we asked for: it reports when there is more. The end of a client that has hung
@@ -175,6 +192,31 @@ impl Input {
         unread.drain(..served);
         unread.append(&mut self.unread);
         self.unread = unread;
+    }
+
+    /// Decrypts bytes and acts on what they say.
+    fn decrypt(&mut self, listener: &mut impl Listener, conn: u32, bytes: &mut [u8]) {
+        let mut plain = std::mem::take(&mut self.plain);
+        let clients = listener.clients();
+        let now_us = clients.clock.now_us;
+        let received = clients.decrypt(conn, bytes, &mut plain);
+        // Records that say nothing cost something, too: keys that change are the dearest.
+        let rest = bytes.len().saturating_sub(plain.len());
+        let Some(connection) = clients.get_mut(conn) else { return };
+        if !connection.rate.take_bytes(&self.settings.rate, now_us, rest) {
+            clients.close(conn, 4009, "too many bytes: slow down");
+        } else if !plain.is_empty() {
+            self.consume(listener, conn, &mut plain);
+        }
+        let clients = listener.clients();
+        match received {
+            Received::Open if clients.is_open(conn) => clients.watch_message(conn),
+            Received::Open => {}
+            Received::Ended | Received::Broken => clients.remove(conn, 1006),
+        }
+        plain.clear();
+        plain.shrink_to(PLAIN_KEPT);
+        self.plain = plain;
     }
 
     /// Decodes bytes and acts on every event in them.

@@ -20,6 +20,7 @@ use crate::encode::{Encoder, Message};
 use crate::history::{Archive, Bounds, History, Past};
 use crate::hub::arrivals::Handover;
 use crate::hub::inbox::{Entry, Inbox};
+use crate::tls::Link;
 
 /// What the default configuration promises: interval and timeout of the heartbeat.
 const SILENCE: Duration = Duration::from_secs(35);
@@ -36,8 +37,8 @@ impl Origin for Back {
         true
     }
 
-    fn take_back(self: Box<Self>, stream: TcpStream, outcome: Outcome) {
-        self.0.lock().unwrap().push((stream, outcome));
+    fn take_back(self: Box<Self>, link: Link, outcome: Outcome) {
+        self.0.lock().unwrap().push((link.stream, outcome));
     }
 }
 

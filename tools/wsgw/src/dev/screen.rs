@@ -18,6 +18,8 @@ pub(super) struct Welcome<'a> {
     pub(super) client: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) path: &'a str,
+    /// Whether clients speak TLS.
+    pub(super) secure: bool,
     pub(super) source: String,
     /// Messages a second, if there is a market.
     pub(super) rate: Option<f64>,
@@ -29,13 +31,14 @@ pub(super) fn welcome(welcome: &Welcome<'_>) {
     let terminal = std::io::stdout().is_terminal();
     let (bold, plain) = if terminal { ("\x1b[1;36m", "\x1b[0m") } else { ("", "") };
     let client = reachable(welcome.client);
-    write(format_args!("\n  {bold}{} is live:  http://{client}/{plain}\n\n", welcome.name));
+    let (http, ws) = if welcome.secure { ("https", "wss") } else { ("http", "ws") };
+    write(format_args!("\n  {bold}{} is live:  {http}://{client}/{plain}\n\n", welcome.name));
     let market = match welcome.rate {
         Some(rate) => format!("simulated, about {} messages a second", rate.round().max(0.1)),
         None => format!("none: publish to {} yourself", welcome.subjects.join(", ")),
     };
     for (label, value) in [
-        ("WebSocket", format!("ws://{client}{}  (subprotocol wsgateway.v1)", welcome.path)),
+        ("WebSocket", format!("{ws}://{client}{}  (subprotocol wsgateway.v1)", welcome.path)),
         ("Metrics", format!("http://{}/metrics", reachable(welcome.admin))),
         ("Source", welcome.source.clone()),
         ("Market", market),
