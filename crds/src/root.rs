@@ -105,6 +105,12 @@ pub const VERSION: &str = "v1alpha1";
     )
     .message("rateLimits.streamMessages and rateLimits.deliveries are for JetStream: Redis keeps no messages, so that what \
               waits would be lost; leave them out"),
+    validation = Rule::new(
+        "!has(self.auth) || !has(self.auth.jwt.cookie) || \
+         (has(self.listener.allowedOrigins) && self.listener.allowedOrigins.size() > 0)"
+    )
+    .message("auth.jwt.cookie needs listener.allowedOrigins, since browsers send cookies with requests of any page, so that \
+              each could connect as its visitors: list the origins of your pages"),
     validation = Rule::new("!has(self.tracing) || !has(self.redis)")
     .message("tracing follows headers of NATS messages, and Redis carries none: leave tracing out"),
     validation = Rule::new(

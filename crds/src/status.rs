@@ -74,7 +74,8 @@ pub struct WsGatewayStatus {
     /// GatewayReady: all pods wanted are ready, of the newest template. Progressing: pods are being started, replaced or
     /// drained. Degraded: clients are served less well than specified. Autoscaling: the autoscaler works; only with
     /// spec.autoscaling. ExposeReady: Ingress and HTTPRoute exist as specified; only if one is asked for.
-    /// MonitoringReady: the objects for monitoring exist as specified. Paused: spec.paused.
+    /// MonitoringReady: the objects for monitoring exist as specified. KeysReady: the pods verify tokens with the keys of
+    /// now; only with spec.auth. Paused: spec.paused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]

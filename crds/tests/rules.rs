@@ -181,13 +181,17 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
     "ipFamilyPolicy": "SingleStack" } } } }))]
 #[case::tokens(json!({ "spec": { "auth": { "jwt": { "keys": [{ "secret": { "name": "odin-jwt", "key": ".key" }, "id": "2026-11" },
     { "secret": { "name": "odin-jwt", "key": "b" } }], "algorithms": ["EdDSA", "HS256"], "issuer": "https://login.example.com/",
-    "audience": ["prices", "my app"], "userClaim": "https://example.com/user", "channelsClaim": "channels", "leeway": "0",
+    "audience": ["prices", "my app"], "userClaim": "https://example.com/user", "channelsClaim": "channels", "setChannelsClaim": "tabs", "leeway": "0",
     "maxLifetime": "8784h" }, "anonymous": { "channels": ["public.>", "*.price"] }, "channels": [
     { "match": "user.{sub}.>", "set": true }, { "match": "desk.{claims.desk}.*", "if": { "role": "trader", "https://e/x": "händler" } },
     { "match": "a-{sub}-{claims.https://example.com/x}.>", "deny": true }, { "match": ">" }] } } }))]
 #[case::keys_from_an_issuer(json!({ "spec": { "auth": { "jwt": { "jwks": { "url": "https://[fd00::1]:8443/a/b~c?app=1&x=%20",
     "caSecret": { "name": "issuer-ca" }, "refresh": "10s" }, "algorithms": ["RS256"], "leeway": "10m" },
     "anonymous": { "channels": [] } } } }))]
+#[case::tokens_in_cookies(json!({ "spec": { "listener": { "allowedOrigins": ["https://app.example.com"] },
+    "auth": { "jwt": { "jwks": { "url": "https://issuer/keys" }, "algorithms": ["RS256"], "cookie": "__Host-to.k_e~n" } } } }))]
+#[case::tokens_that_allow_and_rules_that_deny(json!({ "spec": { "auth": { "jwt": { "jwks": { "url": "https://issuer/keys" },
+    "algorithms": ["RS256"], "setChannelsClaim": "tabs" }, "channels": [{ "match": "a.>", "deny": true }] } } }))]
 #[case::stopped(json!({ "spec": { "replicas": 0 } }))]
 fn what_can_work_is_accepted_by_both(#[case] change: Value) {
     let manifest = changed(&change);

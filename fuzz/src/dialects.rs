@@ -2,6 +2,7 @@
 
 use serde::de::IgnoredAny;
 use wsgateway_proto::channel::{self, Kind};
+use wsgateway_proto::handshake::Token;
 use wsgateway_proto::odin::{self, Command, Name};
 use wsgateway_proto::symbols::{self, Change, Changed};
 use wsgateway_proto::template::Template;
@@ -46,6 +47,7 @@ fn odin_command(text: &str) {
             }
         }
         Ok(Command::Replay { from, to, .. }) => assert!(to.is_none_or(|to| from <= to)),
+        Ok(Command::Auth { token, .. }) => is_secret(&token, text),
         Ok(Command::Ping { timestamp } | Command::Heartbeat { timestamp }) => {
             odin::pong(&mut out, timestamp, 0);
             is_json(&out);
@@ -62,6 +64,7 @@ fn symbols_command(text: &str) {
     let mut out = Vec::new();
     match symbols::parse(text) {
         Ok(symbols::Command::Ping) => {}
+        Ok(symbols::Command::Auth(token)) => is_secret(&token, text),
         Ok(symbols::Command::Subscribe(symbols) | symbols::Command::Unsubscribe(symbols)) => {
             assert!((1..=v1::MAX_CHANNELS).contains(&symbols.len()));
             let Some(template) = Template::new("t.{symbol}", "symbol") else {
@@ -85,6 +88,11 @@ fn symbols_command(text: &str) {
             is_json(&out);
         }
     }
+}
+
+/// A token is part of its command, and is not shown.
+fn is_secret(token: &Token, text: &str) {
+    assert!(token.as_str().len() <= text.len() && format!("{token:?}") == "Token");
 }
 
 fn payload(data: &[u8]) {

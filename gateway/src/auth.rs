@@ -193,6 +193,11 @@ impl Authentication {
 }
 
 impl Guard {
+    /// The name of the cookie that may hold a token.
+    pub(crate) fn cookie(&self) -> Option<&str> {
+        self.verifier.auth().jwt.cookie.as_deref()
+    }
+
     /// What clients without a token get, if they may come.
     pub(crate) fn anonymous(&self) -> Option<Arc<Grant>> {
         self.verifier.anonymous().cloned()

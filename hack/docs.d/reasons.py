@@ -18,12 +18,12 @@ ROW = re.compile(r"^\| ([A-Z][A-Za-z]+) \|", re.MULTILINE)
 NO_REASON = {
     "kinds": """APIGroup APIResourceList APIService ClusterRole ConfigMap Deployment HorizontalPodAutoscaler HTTPRoute Ingress MetricValueList NetworkPolicy Node Pod
         PodDisruptionBudget Pods ReplicaSets ScaledObject Service ServiceAccount ServiceMonitor Status WsGateway WsGateways""",
-    "conditions of ours": """Autoscaling Degraded ExposeReady GatewayReady MonitoringReady Progressing Ready StreamReady""",
+    "conditions of ours": """Autoscaling Degraded ExposeReady GatewayReady KeysReady MonitoringReady Progressing Ready StreamReady""",
     "words of Kubernetes and KEDA": """AbleToScale AlwaysAllow AmbiguousSelector AverageValue BadRequest CreateContainerConfigError
         CreateContainerError Error ErrImageNeverPull ErrImagePull Failed Failure Fallback False ImageInspectError In
         InvalidImageName Max MethodNotAllowed None NotFound PartialTriggerError PathPrefix Percent PodScheduled Prefix
         RegistryUnavailable ReplicaFailure RollingUpdate RunContainerError RuntimeDefault ScalingActive ScalingDisabled ScalingLimited
-        ScheduleAnyway ServiceUnavailable Succeeded TooManyReplicas True Unauthorized""",
+        ScheduleAnyway ServiceUnavailable Succeeded TooManyReplicas True Unauthorized Unknown""",
     "words of NATS and TLS": """BadSignature NotValidForName UnknownIssuer Workqueue""",
     "others": """Attempts Dialer Gi Ki Mi NamespaceTerminating Reconcile Ti""",
 }

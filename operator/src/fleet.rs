@@ -22,7 +22,7 @@ pub(crate) use activity::Activity;
 pub(crate) use nodes::watch_nodes;
 pub(crate) use poller::run as poll;
 pub(crate) use problem::{Problem, problem};
-pub(crate) use report::{Report, Source, Tally};
+pub(crate) use report::{Keys, Report, Source, Tally};
 pub(crate) use rollout::{progress, verdict};
 pub(crate) use store::{Aged, Pace, Pods};
 pub(crate) use view::{PodView, gateway_of};
@@ -132,6 +132,7 @@ struct Told {
     config_hash: Option<String>,
     live_hash: Option<String>,
     config_problem: Option<String>,
+    keys: Option<Keys>,
     is_silent: bool,
 }
 
@@ -144,6 +145,7 @@ impl Told {
             config_hash: report.and_then(|report| report.config_hash.clone()),
             live_hash: report.and_then(|report| report.live_hash.clone()),
             config_problem: report.and_then(|report| report.config_problem.clone()),
+            keys: report.and_then(|report| report.keys.clone()),
             is_silent: pod.seen == Seen::Silent,
         }
     }

@@ -103,6 +103,7 @@ pub(crate) fn outcomes(
         monitoring: applied.map(|applied| monitoring(valid, &world.kinds, applied)),
         is_autoscaled: valid.autoscaling.is_some(),
         no_scaler: applied.and_then(|applied| no_scaler(valid, &world.kinds, applied)),
+        is_guarded: valid.auth.is_some(),
     }
 }
 

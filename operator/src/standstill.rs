@@ -55,6 +55,7 @@ pub(crate) async fn stand_still(
         is_exposed: gateway.spec.expose.ingress.is_some()
             || gateway.spec.expose.http_route.is_some(),
         is_autoscaled: gateway.spec.autoscaling.is_some(),
+        is_guarded: gateway.spec.auth.is_some(),
         ..Outcomes::default()
     };
     let look = Look {

@@ -2,6 +2,7 @@
 
 pub(crate) mod conclude;
 pub(crate) mod judge;
+mod keys;
 pub(crate) mod numbers;
 mod pods;
 pub(crate) mod scaling;
@@ -39,6 +40,8 @@ pub(crate) const AUTOSCALING: &str = "Autoscaling";
 pub(crate) const MONITORING_READY: &str = "MonitoringReady";
 /// Only where something is to lead clients to the gateways from outside.
 pub(crate) const EXPOSE_READY: &str = "ExposeReady";
+/// Only where clients show tokens.
+pub(crate) const KEYS_READY: &str = "KeysReady";
 pub(crate) const PAUSED: &str = "Paused";
 
 /// Whether something holds, and why.
@@ -49,15 +52,23 @@ pub(crate) struct Verdict {
     pub(crate) message: String,
     /// It is as somebody wanted it: no reason to warn.
     pub(crate) is_planned: bool,
+    /// Nobody knows whether it holds.
+    pub(crate) is_unknown: bool,
 }
 
 impl Verdict {
     pub(crate) fn yes(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { holds: true, reason, message: message.into(), is_planned: false }
+        let message = message.into();
+        Self { holds: true, reason, message, is_planned: false, is_unknown: false }
     }
 
     pub(crate) fn no(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { holds: false, reason, message: message.into(), is_planned: false }
+        Self { holds: false, ..Self::yes(reason, message) }
+    }
+
+    /// It may hold or not: no reason to warn.
+    pub(crate) fn unknown(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { is_unknown: true, is_planned: true, ..Self::no(reason, message) }
     }
 
     /// The same as something that somebody wanted.
@@ -187,7 +198,11 @@ fn set(
     generation: i64,
     now: Timestamp,
 ) {
-    let state = if verdict.holds { "True" } else { "False" };
+    let state = match verdict.holds {
+        _ if verdict.is_unknown => "Unknown",
+        true => "True",
+        false => "False",
+    };
     let existing = conditions.iter().position(|condition| condition.type_ == kind);
     let since = existing
         .map(|at| &conditions[at])

@@ -6,7 +6,7 @@ const js = () => ({ js: '.js', dts: '.d.ts' });
 export default defineConfig([
   {
     ...common,
-    entry: { index: 'src/index.ts', react: 'src/react.tsx' },
+    entry: { index: 'src/index.ts', react: 'src/react.tsx', 'shared-token': 'src/shared-token.ts' },
     format: 'esm',
     dts: true,
     deps: { neverBundle: ['react', 'react/jsx-runtime'] },

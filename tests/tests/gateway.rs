@@ -24,6 +24,7 @@ mod gateway {
     // The suites, by topic.
     mod access;
     mod auth;
+    mod auth_crowd;
     mod auth_jwks;
     mod auth_leaks;
     mod auth_refresh;
@@ -36,6 +37,7 @@ mod gateway {
     mod compression;
     mod conflation;
     mod consumers;
+    mod cookies;
     mod deletions;
     mod delivery;
     mod disconnects;

@@ -146,6 +146,16 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
+    name: 'an issuer of keys that cannot be reached',
+    fires: ['WsGatewayKeysUnreadable (warning)'],
+    within: 120,
+    async cause() {
+      const jwt = { jwks: { url: 'http://127.0.0.1:1/keys' }, algorithms: ['EdDSA'] };
+      await patch('thor', { auth: { jwt, anonymous: { channels: ['>'] } } });
+      return () => patch('thor', { auth: null });
+    },
+  },
+  {
     name: 'the operator may not write any more',
     fires: ['WsGatewayReconcileFails (warning)'],
     within: 120,

@@ -1,12 +1,15 @@
 //! Claims: what a token says, in the types that RFC 7519 gives them.
 
 use serde_json::{Map, Value};
-use wsgateway_config::{Jwt, MAX_CLAIM_BYTES};
+use wsgateway_config::{Jwt, MAX_CLAIM_BYTES, is_pattern};
 
 use crate::refusal::RefusedToken;
 
 /// Most patterns that one token may bring.
 pub(crate) const MAX_CLAIMED: usize = 64;
+
+/// Most of them that it may subscribe its holder to: each costs memory from the first moment on, asked for or not.
+pub(crate) const MAX_CLAIMED_SET: usize = 32;
 
 /// The claims of a token.
 pub(crate) type Claims = Map<String, Value>;
@@ -71,6 +74,16 @@ pub(crate) fn patterns<'a>(claims: &'a Claims, claim: &str) -> Result<Vec<&'a st
         }
         Some(_) => Err(RefusedToken::BadClaims),
     }
+}
+
+/// The patterns in a claim that subscribes: a holder who misses one of them without a word would not know what it misses.
+pub(crate) fn set_patterns<'a>(
+    claims: &'a Claims,
+    claim: &str,
+) -> Result<Vec<&'a str>, RefusedToken> {
+    let patterns = patterns(claims, claim).map_err(|_| RefusedToken::BadChannels)?;
+    let is_good = patterns.len() <= MAX_CLAIMED_SET && patterns.iter().all(|one| is_pattern(one));
+    if is_good { Ok(patterns) } else { Err(RefusedToken::BadChannels) }
 }
 
 /// A value as text: a string, or a whole number.

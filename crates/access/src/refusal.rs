@@ -23,6 +23,9 @@ pub enum RefusedToken {
     /// The claims have other types than RFC 7519 gives them, or more than the bounds allow.
     #[error("the token's claims cannot be used")]
     BadClaims,
+    /// What it subscribes its holder to is no pattern of channels, or too many are.
+    #[error("the channels in the token cannot be used: one is no pattern, or there are too many")]
+    BadChannels,
     /// Its time is over.
     #[error("the token has expired")]
     Expired,
@@ -45,13 +48,14 @@ pub enum RefusedToken {
 
 impl RefusedToken {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::TooLong,
         Self::Malformed,
         Self::WrongAlgorithm,
         Self::UnknownKey,
         Self::BadSignature,
         Self::BadClaims,
+        Self::BadChannels,
         Self::Expired,
         Self::NotYetValid,
         Self::LivesTooLong,
@@ -69,6 +73,7 @@ impl RefusedToken {
             Self::UnknownKey => "unknown_key",
             Self::BadSignature => "bad_signature",
             Self::BadClaims => "bad_claims",
+            Self::BadChannels => "bad_channels",
             Self::Expired => "token_expired",
             Self::NotYetValid => "not_yet_valid",
             Self::LivesTooLong => "lives_too_long",

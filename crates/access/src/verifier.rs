@@ -8,6 +8,7 @@ use crate::cache::Cache;
 use crate::claims::{self, Claims};
 use crate::grant::Grant;
 use crate::keys::Keys;
+use crate::patterns::MAX_PATTERNS;
 use crate::permits::Permits;
 use crate::refusal::RefusedToken;
 use crate::rules;
@@ -102,30 +103,80 @@ impl Verifier {
         claims::check_parties(claims, jwt)?;
         let user = Some(claims::name(claims, &jwt.user_claim)?.ok_or(RefusedToken::NoUser)?);
         let token_id = claims::name(claims, "jti")?;
-        let claimed = match &jwt.channels_claim {
-            Some(claim) => claims::patterns(claims, claim)?,
-            None => Vec::new(),
-        };
-        let left_out = claimed.iter().filter(|pattern| !is_pattern(pattern)).count();
-        let mut allowed: Vec<String> =
-            claimed.into_iter().filter(|pattern| is_pattern(pattern)).map(str::to_owned).collect();
-        let (mut denied, mut set) = (Vec::new(), Vec::new());
-        for rule in &self.auth.channels {
-            let Some(pattern) = rules::filled(rule, claims) else { continue };
-            if rule.set {
-                set.push(pattern.clone());
-            }
-            let list = if rule.deny { &mut denied } else { &mut allowed };
-            list.push(pattern);
-        }
-        if jwt.channels_claim.is_none() && self.auth.channels.is_empty() {
-            allowed.push(">".to_owned());
-        }
+        let Channels { allowed, denied, mut set, left_out } = self.channels(claims)?;
         let permits =
             Permits::new(allowed.iter().map(String::as_str), denied.iter().map(String::as_str));
         set.retain(|pattern| permits.allows(pattern));
         let set = set.into_iter().map(String::into_boxed_str).collect();
         Ok(Grant { user, token_id, expires_at_ms, permits, set, left_out })
+    }
+
+    /// The channels of a token: what it says itself, and what rules make of it.
+    fn channels(&self, claims: &Claims) -> Result<Channels, RefusedToken> {
+        let jwt = &self.auth.jwt;
+        let claimed = match &jwt.channels_claim {
+            Some(claim) => claims::patterns(claims, claim)?,
+            None => Vec::new(),
+        };
+        let set_by_claim = match &jwt.set_channels_claim {
+            Some(claim) => claims::set_patterns(claims, claim)?,
+            None => Vec::new(),
+        };
+        let mut channels = Channels {
+            left_out: claimed.iter().filter(|pattern| !is_pattern(pattern)).count(),
+            ..Channels::default()
+        };
+        let claimed = claimed.into_iter().filter(|pattern| is_pattern(pattern));
+        channels.allowed.extend(claimed.map(str::to_owned));
+        for pattern in set_by_claim {
+            channels.set(pattern);
+            channels.allow(pattern);
+        }
+        for rule in &self.auth.channels {
+            let Some(pattern) = rules::filled(rule, claims) else { continue };
+            if rule.set {
+                channels.set(&pattern);
+            }
+            if rule.deny {
+                channels.denied.push(pattern);
+            } else {
+                channels.allow(&pattern);
+            }
+        }
+        if self.auth.is_open() {
+            channels.allowed.push(">".to_owned());
+        }
+        // More would be left out of the set, and nobody would know which.
+        let fits = channels.allowed.len() <= MAX_PATTERNS;
+        if fits { Ok(channels) } else { Err(RefusedToken::BadChannels) }
+    }
+}
+
+/// The channels of a token.
+#[derive(Debug, Default)]
+struct Channels {
+    allowed: Vec<String>,
+    denied: Vec<String>,
+    /// What its holder is subscribed to, each once.
+    set: Vec<String>,
+    /// Patterns of the token that are none.
+    left_out: usize,
+}
+
+impl Channels {
+    fn set(&mut self, pattern: &str) {
+        push_new(&mut self.set, pattern);
+    }
+
+    fn allow(&mut self, pattern: &str) {
+        push_new(&mut self.allowed, pattern);
+    }
+}
+
+/// Lists have a hundred patterns at most.
+fn push_new(list: &mut Vec<String>, pattern: &str) {
+    if list.iter().all(|known| known != pattern) {
+        list.push(pattern.to_owned());
     }
 }
 

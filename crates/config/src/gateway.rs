@@ -23,7 +23,7 @@ mod tracing;
 pub use auth::{
     Algorithm, Anonymous, Auth, ChannelRule, JWKS_REFRESH, JWT_LEEWAY, JWT_LIFETIME, Jwks, Jwt,
     KeyFile, MAX_ANONYMOUS_CHANNELS, MAX_CHANNEL_RULES, MAX_CLAIM_BYTES, MAX_CONDITIONS,
-    MAX_KEY_FILES, is_rule_template,
+    MAX_KEY_FILES, is_cookie_name, is_rule_template,
 };
 pub use channels::{
     Channels, Delivery, MAX_BATCH_WINDOW, MAX_CHANNEL_RATE, MAX_DEDUPE_WINDOW, MAX_RULES,

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 pub use fields::HeadFields;
 pub use head::{Head, MAX_HEAD, head};
-pub use token::{SeveralTokens, Token, token};
+pub use token::{SeveralTokens, Token, cookie_token, token};
 
 pub use client::{
     ClientHandshakeError, ClientOffer, MAX_RESPONSE_HEAD, Upgraded, client_request, client_response,
@@ -227,6 +227,12 @@ pub fn check(
 pub trait Fields {
     /// The values of a field, a line each; `name` is in lower case.
     fn lines(&self, name: &'static str) -> impl Iterator<Item = &[u8]>;
+}
+
+impl<F: Fields> Fields for &F {
+    fn lines(&self, name: &'static str) -> impl Iterator<Item = &[u8]> {
+        (**self).lines(name)
+    }
 }
 
 impl Fields for HeaderMap {

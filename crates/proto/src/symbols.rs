@@ -7,7 +7,7 @@ mod command;
 mod push;
 
 pub use command::{Command, parse};
-pub use push::{Change, Changed, error, pong, success, trade, trade_len};
+pub use push::{Change, Changed, authenticated, error, pong, success, trade, trade_len};
 
 /// The name of this protocol in `Sec-WebSocket-Protocol`.
 pub const PROTOCOL: &str = "symbols.v1";

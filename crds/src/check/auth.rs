@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use wsgateway_config::{
     Algorithm, Anonymous, Auth, ChannelRule, JWKS_REFRESH, JWT_LEEWAY, JWT_LIFETIME, Jwks, Jwt,
     KeyFile, MAX_ANONYMOUS_CHANNELS, MAX_CHANNEL_RULES, MAX_CLAIM_BYTES, MAX_CONDITIONS,
-    MAX_KEY_FILES, is_pattern, is_rule_template,
+    MAX_KEY_FILES, is_cookie_name, is_pattern, is_rule_template,
 };
 
 use super::errors::Errors;
@@ -25,6 +25,22 @@ const URL: &str = "-._~/%:@!$&*+,;=?()";
 pub(super) fn auth(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<ValidAuth> {
     let auth = spec.auth.as_ref()?;
     let mut secrets = Vec::new();
+    let is_deny_only = auth.jwt.channels_claim.is_none()
+        && auth.jwt.set_channels_claim.is_none()
+        && !auth.channels.is_empty()
+        && auth.channels.iter().all(|rule| rule.deny);
+    errors.ensure(
+        !is_deny_only,
+        "spec.auth.channels",
+        "only denies, so that nobody with a token could hear anything: add a rule that allows, such as match: \">\" for the \
+         rest, or set jwt.channelsClaim",
+    );
+    errors.ensure(
+        auth.jwt.cookie.is_none() || !spec.listener.allowed_origins.is_empty(),
+        "spec.auth.jwt.cookie",
+        "needs listener.allowedOrigins, since browsers send cookies with requests of any page, so that each could connect as \
+         its visitors: list the origins of your pages",
+    );
     let config = Auth {
         jwt: jwt(&auth.jwt, &mut secrets, errors),
         anonymous: auth.anonymous.as_ref().map(|given| anonymous(given, errors)),
@@ -53,9 +69,15 @@ fn jwt(jwt: &spec::Jwt, secrets: &mut Vec<SecretKey>, errors: &mut Errors) -> Jw
         "needs keys, or jwks: without one no token can be verified, so name a Secret with a key in keys, or where the issuer \
          publishes its keys in jwks.url",
     );
+    errors.ensure(
+        jwt.cookie.as_deref().is_none_or(is_cookie_name),
+        &format!("{JWT}.cookie"),
+        "must be the name of a cookie, such as __Host-token: letters, digits and - . _",
+    );
     name("issuer", jwt.issuer.as_deref(), errors);
     name("userClaim", Some(&jwt.user_claim), errors);
     name("channelsClaim", jwt.channels_claim.as_deref(), errors);
+    name("setChannelsClaim", jwt.set_channels_claim.as_deref(), errors);
     at_most(&format!("{JWT}.audience"), jwt.audience.len(), MAX_KEY_FILES, errors);
     jwt.audience.iter().for_each(|audience| name("audience", Some(audience), errors));
     let distinct: BTreeSet<&String> = jwt.audience.iter().collect();
@@ -66,8 +88,10 @@ fn jwt(jwt: &spec::Jwt, secrets: &mut Vec<SecretKey>, errors: &mut Errors) -> Jw
         jwks: jwt.jwks.as_ref().map(|given| jwks(given, secrets, errors)),
         issuer: jwt.issuer.clone(),
         audience: jwt.audience.clone(),
+        cookie: jwt.cookie.clone(),
         user_claim: jwt.user_claim.clone(),
         channels_claim: jwt.channels_claim.clone(),
+        set_channels_claim: jwt.set_channels_claim.clone(),
         leeway: errors.duration_within(
             &format!("{JWT}.leeway"),
             &jwt.leeway,

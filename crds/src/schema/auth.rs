@@ -31,6 +31,14 @@ pub(crate) fn claim(_: &mut SchemaGenerator) -> Schema {
     matching(NAME, 255, "write the name of a claim, such as sub: printable ASCII")
 }
 
+pub(crate) fn cookie(_: &mut SchemaGenerator) -> Schema {
+    matching(
+        r"^[-!#$%&*+.^_`|~0-9A-Za-z]+$",
+        64,
+        "write the name of a cookie, such as __Host-token: letters, digits and - . _",
+    )
+}
+
 pub(crate) fn key_id(_: &mut SchemaGenerator) -> Schema {
     matching(NAME, 255, "write the kid of the tokens that this key verifies: printable ASCII")
 }

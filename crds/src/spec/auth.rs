@@ -11,15 +11,22 @@ use super::CaSecret;
 /// Who clients are, and what they may hear.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "!has(self.channels) || self.channels.size() == 0 || has(self.jwt.channelsClaim) || \
+     has(self.jwt.setChannelsClaim) || self.channels.exists(rule, !rule.deny)"
+).message(
+    "auth.channels only denies, so that nobody with a token could hear anything: add a rule that allows, such as match: \">\" \
+     for the rest, or set jwt.channelsClaim"
+))]
 pub struct Auth {
     /// How tokens are verified.
     pub jwt: Jwt,
     /// What clients without a token may hear. Default: they are refused with 401.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anonymous: Option<Anonymous>,
-    /// What clients with a token may hear, beyond what their token says by jwt.channelsClaim (at most 64 rules). What any
-    /// rule denies is denied, else what any rule allows is allowed. Default: without jwt.channelsClaim everything, with it
-    /// what it says.
+    /// What clients with a token may hear, beyond what their token says by jwt.channelsClaim and jwt.setChannelsClaim (at
+    /// most 64 rules). What any rule denies is denied, else what any rule allows is allowed. Default: without these claims
+    /// everything, with one of them what it says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub channels: Vec<AuthRule>,
@@ -60,6 +67,12 @@ pub struct Jwt {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::auth::audience")]
     pub audience: Vec<String>,
+    /// Name of a cookie with the token, such as __Host-token, for clients that show it nowhere else: pages of
+    /// listener.allowedOrigins, which it needs. Requests without an Origin are refused with it. Default: cookies are not
+    /// read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::auth::cookie")]
+    pub cookie: Option<String>,
     /// Claim with the name of the user, for limits per user. Default sub.
     #[serde(default = "sub")]
     #[schemars(schema_with = "crate::schema::auth::claim")]
@@ -68,6 +81,11 @@ pub struct Jwt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::auth::claim")]
     pub channels_claim: Option<String>,
+    /// Claim with the patterns of channels that its holder is subscribed to without asking (at most 32), and may hear. A
+    /// token with anything else in it is refused. Default: no claim is read for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::auth::claim")]
+    pub set_channels_claim: Option<String>,
     /// How far the issuer's clock may differ from ours, such as 30s; 0 to 10m. Default 30s.
     #[serde(default = "thirty_seconds")]
     #[schemars(schema_with = "crate::schema::duration_or_none")]

@@ -53,15 +53,28 @@ impl Clients {
         }
     }
 
-    /// Gives a client another grant.
-    pub(crate) fn renew_grant(&mut self, conn: u32, grant: Arc<Grant>) {
-        let now_ms = unix_ms_u64();
-        let Some(connection) = active(&mut self.connections, conn) else { return };
-        match &mut connection.identity {
-            Some(identity) => identity.renew(grant, now_ms),
-            None => connection.identity = Some(Box::new(Identity::new(grant, now_ms))),
+    /// A client asks for channels that its token may set as well.
+    pub(crate) fn note_asked<'a>(&mut self, conn: u32, patterns: impl Iterator<Item = &'a str>) {
+        let connection = active(&mut self.connections, conn);
+        let identity = connection.and_then(|connection| connection.identity.as_mut());
+        if let Some(identity) = identity.filter(|identity| !identity.grant.set.is_empty()) {
+            patterns.for_each(|pattern| identity.ask(pattern));
         }
+    }
+
+    /// Gives a client another grant; returns what it was subscribed to without asking and is not any more.
+    pub(crate) fn renew_grant(&mut self, conn: u32, grant: Arc<Grant>) -> Vec<Box<str>> {
+        let now_ms = unix_ms_u64();
+        let Some(connection) = active(&mut self.connections, conn) else { return Vec::new() };
+        let over = match &mut connection.identity {
+            Some(identity) => identity.renew(grant, now_ms),
+            None => {
+                connection.identity = Some(Box::new(Identity::new(grant, now_ms)));
+                Vec::new()
+            }
+        };
         self.watch_token(conn);
+        over
     }
 
     /// Has time bring what is due for a client's token: from the next tick on, so that its greeting comes first.

@@ -16,6 +16,8 @@ pub(crate) struct Identity {
     notice_at_ms: Option<u64>,
     /// Tick of the visit that is due next; visits that were entered for later are void.
     pub visit_at: u32,
+    /// Which of the patterns that its token sets, by a bit each, a client has asked for as well.
+    asked: u128,
     /// Tick until which no other token is looked at, since the last one was refused.
     pub closed_until: u32,
 }
@@ -35,13 +37,31 @@ impl Identity {
     /// Of a grant that counts from now on.
     pub(crate) fn new(grant: Arc<Grant>, now_ms: u64) -> Self {
         let notice_at_ms = grant.expires_at_ms.map(|end| notice_at(end, now_ms));
-        Self { grant, notice_at_ms, visit_at: u32::MAX, closed_until: 0 }
+        Self { grant, notice_at_ms, visit_at: u32::MAX, asked: 0, closed_until: 0 }
     }
 
-    /// Takes up another grant.
-    pub(crate) fn renew(&mut self, grant: Arc<Grant>, now_ms: u64) {
+    /// Takes up another grant; returns the patterns that the one before set, this one does not, and nobody asked for.
+    pub(crate) fn renew(&mut self, grant: Arc<Grant>, now_ms: u64) -> Vec<Box<str>> {
         self.notice_at_ms = grant.expires_at_ms.map(|end| notice_at(end, now_ms));
-        self.grant = grant;
+        let (before, asked) = (std::mem::replace(&mut self.grant, grant), self.asked);
+        self.asked = 0;
+        let mut over = Vec::new();
+        for (at, pattern) in (0..u128::BITS).zip(&before.set) {
+            match asked & (1 << at) != 0 {
+                true => self.ask(pattern),
+                false if self.grant.set.contains(pattern) => {}
+                false => over.push(pattern.clone()),
+            }
+        }
+        over
+    }
+
+    /// A client asks for a pattern: if its token sets it, another token that does not will not end it.
+    pub(crate) fn ask(&mut self, pattern: &str) {
+        let at = self.grant.set.iter().position(|set| **set == *pattern);
+        if let Some(bit) = at.and_then(|at| 1_u128.checked_shl(at as u32)) {
+            self.asked |= bit;
+        }
     }
 
     /// What is to be done at a time; `None` if the token never ends.
@@ -87,6 +107,20 @@ mod tests {
         assert_eq!(identity.next(600_000), Some(Next::Wait(650_000)), "half of its time");
         identity.renew(grant(None), 600_000);
         assert_eq!(identity.next(u64::MAX), None);
+    }
+
+    #[test]
+    fn what_no_token_sets_any_more_is_over_unless_it_was_asked_for() {
+        let setting = |patterns: &[&str]| {
+            let set = patterns.iter().map(|&pattern| pattern.into()).collect();
+            Arc::new(Grant { set, ..Grant::default() })
+        };
+        let mut identity = Identity::new(setting(&["a", "b", "c"]), 0);
+        identity.ask("b");
+        identity.ask("x");
+        assert_eq!(identity.renew(setting(&["b", "c", "d"]), 0).join(" "), "a");
+        assert_eq!(identity.renew(setting(&[]), 0).join(" "), "c d");
+        assert!(identity.renew(setting(&["b"]), 0).is_empty(), "nothing was set");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wsgateway_access::Grant;
 use wsgateway_config::Protocol;
-use wsgateway_proto::handshake::{Accepted, Head, head};
+use wsgateway_proto::handshake::{Accepted, Head, HeadFields, head};
 
 use super::Site;
 use super::entry::{self, Entered};
@@ -116,7 +116,9 @@ impl Door {
                     Entered::Busy => return http,
                     Entered::Refused(answer) => return Verdict::Refused(answer),
                 };
-                let Ok(grant) = identify(terms.guard.as_ref(), &token) else { return http };
+                let Ok(grant) = identify(&terms, &token, || HeadFields::of(head)) else {
+                    return http;
+                };
                 let Ok(permit) = site.admission.admit() else { return http };
                 let Ok(user) = count_user(terms.guard.as_ref(), grant.as_ref()) else {
                     return http;

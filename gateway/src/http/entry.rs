@@ -68,6 +68,13 @@ impl Entry {
         Ok(self.proxies.client(fields, from))
     }
 
+    /// Whether a request is of a page whose origin is in the list.
+    pub(super) fn is_of_a_listed_page(&self, fields: &impl Fields) -> bool {
+        // Without a list every origin is fine, which is not enough here.
+        !self.origins.is_empty()
+            && self.origins.judge(fields.lines("origin")).is_ok_and(|origin| origin.is_some())
+    }
+
     /// What a page may read of an answer to a request with these fields.
     pub(super) fn cors(&self, fields: &impl Fields) -> Cors {
         match self.origins.is_empty() {

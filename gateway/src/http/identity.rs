@@ -5,11 +5,10 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use wsgateway_access::{Grant, RefusedToken};
-use wsgateway_proto::handshake::{SeveralTokens, Token, token};
+use wsgateway_proto::handshake::{Fields, SeveralTokens, Token, cookie_token, token};
 
 use super::place::Busy;
-use super::{Site, problem};
-use crate::auth::Guard;
+use super::{Site, Terms, problem};
 use crate::disconnects::Banned;
 
 /// Why nobody knows who a client is.
@@ -19,6 +18,8 @@ pub(super) enum Stranger {
     Missing,
     /// It has several that differ.
     Several,
+    /// It has one in a cookie alone, and is no page that is listed.
+    NoOrigin,
     /// Its token is refused.
     Refused(RefusedToken),
     /// There are no keys yet to verify a token with.
@@ -33,16 +34,34 @@ const SOON_MS: u64 = 600_000;
 /// A token of a request, if it has one.
 pub(super) type Shown = Result<Option<Token>, SeveralTokens>;
 
-/// Who a client is; `None` while nobody is asked.
-pub(super) fn identify(
-    guard: Option<&Arc<Guard>>,
+/// The token of a request, if it has one; `shown` is one that its client did not put into a cookie. Browsers send cookies with
+/// the requests of any page, so that one counts for the pages that are listed alone.
+fn token_of<F: Fields>(
+    terms: &Terms,
     shown: &Shown,
+    fields: impl FnOnce() -> Option<F>,
+) -> Result<Option<Token>, Stranger> {
+    let shown = shown.as_ref().map_err(|_| Stranger::Several)?;
+    let cookie = terms.guard.as_ref().and_then(|guard| guard.cookie());
+    let Some(name) = cookie.filter(|_| shown.is_none()) else { return Ok(shown.clone()) };
+    let Some(fields) = fields() else { return Ok(None) };
+    match cookie_token(&fields, name).map_err(|_| Stranger::Several)? {
+        Some(_) if !terms.entry.is_of_a_listed_page(&fields) => Err(Stranger::NoOrigin),
+        found => Ok(found),
+    }
+}
+
+/// Who a client is; `None` while nobody is asked. `fields` of its request are read where cookies are.
+pub(super) fn identify<F: Fields>(
+    terms: &Terms,
+    shown: &Shown,
+    fields: impl FnOnce() -> Option<F>,
 ) -> Result<Option<Arc<Grant>>, Stranger> {
-    let Some(guard) = guard else { return Ok(None) };
-    let Some(token) = shown.as_ref().map_err(|_| Stranger::Several)? else {
+    let Some(guard) = &terms.guard else { return Ok(None) };
+    let Some(token) = token_of(terms, shown, fields)? else {
         return guard.anonymous().map(Some).ok_or(Stranger::Missing);
     };
-    let grant = guard.verify(token).map_err(|refused| match guard.may_know_later(refused) {
+    let grant = guard.verify(&token).map_err(|refused| match guard.may_know_later(refused) {
         true => Stranger::NoKeys,
         false => Stranger::Refused(refused),
     })?;
@@ -56,16 +75,17 @@ pub(super) fn identify(
 /// Who a request is from; or the refusal, which is counted.
 pub(super) fn identify_request(
     site: &Site,
-    guard: Option<&Arc<Guard>>,
+    terms: &Terms,
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<Option<Arc<Grant>>, Box<Response>> {
-    let Some(asking) = guard else { return Ok(None) };
-    identify(guard, &token(headers, query)).map_err(|stranger| {
+    let Some(asking) = &terms.guard else { return Ok(None) };
+    identify(terms, &token(headers, query), || Some(headers)).map_err(|stranger| {
         let metrics = &asking.metrics;
         match stranger {
             Stranger::Missing => metrics.missing.inc(),
             Stranger::Several => metrics.several.inc(),
+            Stranger::NoOrigin => metrics.no_origin.inc(),
             Stranger::Refused(refused) => metrics.refused(refused),
             Stranger::NoKeys => metrics.no_keys.inc(),
             Stranger::Banned(_) => metrics.banned.inc(),
@@ -94,6 +114,11 @@ impl IntoResponse for Stranger {
                 let message =
                     "this user or this token is banned: do not come back before that ends";
                 return problem(StatusCode::FORBIDDEN, "banned", message, retry);
+            }
+            Self::NoOrigin => {
+                let message = "a token in a cookie counts for pages of listener.allowedOrigins alone, and this request names \
+                               no origin: show it in Authorization: Bearer";
+                return problem(StatusCode::FORBIDDEN, "origin_missing", message, None);
             }
             Self::Missing => {
                 let message = "show a token: Authorization: Bearer, ?token=, or bearer.TOKEN in Sec-WebSocket-Protocol";

@@ -68,8 +68,7 @@ pub(super) async fn poll(
         return busy.into_response();
     }
     let terms = site.terms.get();
-    let identity =
-        identify_request(&site, terms.guard.as_ref(), request.headers(), request.uri().query());
+    let identity = identify_request(&site, &terms, request.headers(), request.uri().query());
     let grant = match identity {
         Ok(grant) => grant,
         Err(refusal) => return *refusal,

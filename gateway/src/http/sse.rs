@@ -57,7 +57,7 @@ pub(super) async fn events(
         Err(busy) => return busy.into_response(),
         Ok(()) => {}
     }
-    let grant = match identify_request(&site, terms.guard.as_ref(), &headers, uri.query()) {
+    let grant = match identify_request(&site, &terms, &headers, uri.query()) {
         Ok(grant) => grant,
         Err(refusal) => return *refusal,
     };

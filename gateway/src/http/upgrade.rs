@@ -28,7 +28,6 @@ pub(super) async fn upgrade(
     mut request: Request,
 ) -> Response {
     let terms = site.terms.get();
-    let guard = terms.guard.as_ref();
     let checked = handshake::check(
         request.method(),
         request.version(),
@@ -44,7 +43,7 @@ pub(super) async fn upgrade(
         // What a page would be told of its token as well.
         Err(Refusal::NotUpgrade)
             if let Err(refusal) =
-                identify_request(&site, guard, request.headers(), request.uri().query()) =>
+                identify_request(&site, &terms, request.headers(), request.uri().query()) =>
         {
             return *refusal;
         }
@@ -53,7 +52,7 @@ pub(super) async fn upgrade(
     if let Err(busy) = enter(&site, &pending) {
         return busy.into_response();
     }
-    let identity = identify_request(&site, guard, request.headers(), request.uri().query());
+    let identity = identify_request(&site, &terms, request.headers(), request.uri().query());
     let grant = match identity {
         Ok(grant) => grant,
         Err(refusal) => return *refusal,

@@ -136,11 +136,6 @@ impl Peers {
         if pod == self.own {
             return Vec::new();
         }
-        if news == News::Bye {
-            self.peers.remove(&pod);
-            roster.forget(pod);
-            return Vec::new();
-        }
         if !self.peers.contains_key(&pod) && self.peers.len() >= MOST_PEERS {
             return Vec::new();
         }
@@ -176,7 +171,11 @@ impl Peers {
                 let place = (sequence, part, is_last);
                 peer.take_snapshot(pod, place, entries, roster)
             }
-            News::Bye => Vec::new(),
+            News::Bye => {
+                self.peers.remove(&pod);
+                roster.forget(pod);
+                Vec::new()
+            }
         }
     }
 

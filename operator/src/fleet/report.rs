@@ -30,6 +30,8 @@ pub(crate) struct Report {
     pub(crate) lag_messages: u64,
     /// Why the source is not live.
     pub(crate) error: Option<String>,
+    /// Keys that it verifies tokens with; gateways that ask for none, or are from before `auth`, say nothing.
+    pub(crate) keys: Option<Keys>,
     /// CPU use in percent of what the pod may use; gateways of before say nothing.
     pub(crate) cpu_percent: Option<u32>,
     /// The instruction in force by which it takes no clients any more.
@@ -37,6 +39,15 @@ pub(crate) struct Report {
     pub(crate) activity: Activity,
     /// Since its process started.
     pub(crate) tally: Box<Tally>,
+}
+
+/// Keys that a gateway verifies tokens with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keys {
+    /// Whether it has any.
+    pub(crate) is_empty: bool,
+    /// Why some are not those that their file or address has now: the first reason.
+    pub(crate) problem: Option<String>,
 }
 
 /// What became of clients that a gateway sent away, and of those that resumed at it.
@@ -149,6 +160,8 @@ struct Answer {
     #[serde(default)]
     shed: Option<ShedAnswer>,
     #[serde(default)]
+    auth: Option<AuthAnswer>,
+    #[serde(default)]
     sent_away: u64,
     #[serde(default)]
     refused: u64,
@@ -163,6 +176,13 @@ struct ShedAnswer {
     id: String,
     #[serde(default)]
     closed: bool,
+}
+
+#[derive(Deserialize)]
+struct AuthAnswer {
+    keys: u64,
+    #[serde(default)]
+    problems: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -221,6 +241,13 @@ impl Report {
             source: answer.source.state,
             lag_messages: answer.source.lag_messages,
             error: answer.source.error.and_then(|error| shown(error, LONGEST_ERROR)),
+            keys: answer.auth.map(|auth| Keys {
+                is_empty: auth.keys == 0,
+                problem: auth
+                    .problems
+                    .into_iter()
+                    .find_map(|problem| shown(problem, LONGEST_ERROR)),
+            }),
             // A share is at most the whole.
             cpu_percent: answer.cpu_percent.map(|percent| percent.clamp(0.0, 100.0) as u32),
             shed: answer
@@ -271,6 +298,7 @@ impl Report {
             source: Source::Live,
             lag_messages: 0,
             error: None,
+            keys: None,
             cpu_percent: None,
             shed: None,
             activity: Activity::default(),
@@ -335,6 +363,21 @@ mod tests {
         assert_eq!(problem.as_deref(), Some("no key"));
         assert_eq!(answer(r#""tls":{"notAfter":1,"problem":null}"#), None);
         assert_eq!(answer(r#""tls":null"#), None);
+    }
+
+    #[test]
+    fn the_first_problem_with_keys_is_kept_and_gateways_without_tokens_have_none() {
+        let keys = |auth: &str| {
+            let text = format!(
+                r#"{{"connections":0,"capacity":1,"auth":{auth},"source":{{"state":"live"}}}}"#
+            );
+            Report::parse(text.as_bytes()).unwrap().keys
+        };
+        let said = keys(r#"{"keys":0,"problems":["","/keys/a: no key\nat all","b"]}"#).unwrap();
+        assert!(said.is_empty, "{said:?}");
+        assert_eq!(said.problem.as_deref(), Some("/keys/a: no key at all"));
+        assert_eq!(keys(r#"{"keys":2}"#), Some(Keys { is_empty: false, problem: None }));
+        assert_eq!(keys("null"), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::fleet::{PodFacts, Pods, load};
 use crate::wake::{Name, reference};
 use crate::{moves, rollout, status};
 
-const CONDITIONS: [&str; 9] = [
+const CONDITIONS: [&str; 10] = [
     status::READY,
     status::STREAM_READY,
     status::GATEWAY_READY,
@@ -25,6 +25,7 @@ const CONDITIONS: [&str; 9] = [
     status::AUTOSCALING,
     status::EXPOSE_READY,
     status::MONITORING_READY,
+    status::KEYS_READY,
     status::PAUSED,
 ];
 const STATES: [(PodState, &str); 5] = [
@@ -49,7 +50,7 @@ shapes! {
     DEPTH: "queue_depth", &[],
         "WsGateways that something has woken and whose reconciliation has not begun.";
     CONDITION: "gateway_condition", &["namespace", "gateway", "condition"],
-        "1 while a condition of the WsGateway is True, 0 otherwise.";
+        "1 while a condition of the WsGateway is True, 0 while it is False.";
     WANTED: "gateway_replicas_wanted", KEY, "Pods that the WsGateway is to have now.";
     LEAST: "gateway_replicas_min", KEY,
         "Fewest pods that the autoscaler may choose at this time; only with autoscaling.";
@@ -122,8 +123,9 @@ impl Gateways {
             [*messages, *bytes, *last_sequence, i64::from(*consumers)]
         };
         let holds = |kind: &str| {
-            let mut conditions = status.conditions.iter();
-            conditions.find(|found| found.type_ == kind).map(|found| found.status == "True")
+            let mut known =
+                status.conditions.iter().filter(|condition| condition.status != "Unknown");
+            known.find(|found| found.type_ == kind).map(|found| found.status == "True")
         };
         let stream = stream.map(numbers).or(before.flatten());
         known.others.remove(key);

@@ -1,10 +1,11 @@
 //! All conditions of one reconciliation (pure): what the stages found, and what the pods say.
 
 use super::judge::{self, Facts};
+use super::keys;
 use super::scaling::{self, Scaler};
 use super::{
-    AUTOSCALING, DEGRADED, EXPOSE_READY, Findings, GATEWAY_READY, MONITORING_READY, PAUSED,
-    PROGRESSING, READY, STREAM_READY, Verdict,
+    AUTOSCALING, DEGRADED, EXPOSE_READY, Findings, GATEWAY_READY, KEYS_READY, MONITORING_READY,
+    PAUSED, PROGRESSING, READY, STREAM_READY, Verdict,
 };
 
 /// What the stages found.
@@ -26,6 +27,8 @@ pub(crate) struct Outcomes {
     pub(crate) is_autoscaled: bool,
     /// Why there is none yet.
     pub(crate) no_scaler: Option<Verdict>,
+    /// Whether clients show tokens.
+    pub(crate) is_guarded: bool,
 }
 
 /// Findings with all conditions. `is_known`: Ready has been told before.
@@ -38,6 +41,7 @@ pub(crate) fn conclude<'a>(
 ) -> Findings<'a> {
     let Outcomes { standstill, stream, obstacle, exposure, monitoring, no_scaler, .. } = outcomes;
     let (is_exposed, is_autoscaled) = (outcomes.is_exposed, outcomes.is_autoscaled);
+    let is_guarded = outcomes.is_guarded;
     let is_invalid = standstill.as_ref().is_some_and(|verdict| !verdict.is_planned);
     let gateway =
         obstacle.or_else(|| Some(judge::gateway(facts, facts.deployment?))).or_else(|| {
@@ -58,19 +62,19 @@ pub(crate) fn conclude<'a>(
         Some(if is_serving { told } else { told.planned() })
     };
     let autoscaling = if is_autoscaled { no_scaler.or_else(told) } else { None };
+    let keys = if is_guarded { keys::verdict(facts) } else { None };
     // What the operator cannot ask is not what is wrong with the service.
     let trouble =
         degraded.as_ref().filter(|degraded| degraded.holds && degraded.reason != "PodsSilent");
-    let unmet =
-        |verdict: &Option<Verdict>| verdict.as_ref().filter(|verdict| !verdict.holds).cloned();
+    let unmet = |verdict: &Option<Verdict>| {
+        verdict.as_ref().filter(|verdict| !verdict.holds && !verdict.is_unknown).cloned()
+    };
     let broken = standstill
         .clone()
         .or_else(|| unmet(&stream))
         .or_else(|| unmet(&gateway))
         .or_else(|| trouble.cloned())
-        .or_else(|| unmet(&exposure))
-        .or_else(|| unmet(&autoscaling))
-        .or_else(|| unmet(&monitoring));
+        .or_else(|| [&keys, &exposure, &autoscaling, &monitoring].into_iter().find_map(unmet));
     let ready = judge::ready(facts, broken.as_ref(), is_known);
     let paused = standstill.filter(|verdict| verdict.is_planned);
 
@@ -85,12 +89,15 @@ pub(crate) fn conclude<'a>(
     .into_iter()
     .filter_map(|(kind, verdict)| Some((kind, verdict?)))
     .fold(findings, |findings, (kind, verdict)| findings.with(kind, verdict));
-    let findings =
-        [(AUTOSCALING, autoscaling, is_autoscaled), (EXPOSE_READY, exposure, is_exposed)]
-            .into_iter()
-            // What is wanted and was not looked at stays as it was.
-            .filter(|(_, verdict, is_wanted)| verdict.is_some() || !is_wanted)
-            .fold(findings, |findings, (kind, verdict, _)| findings.set(kind, verdict));
+    let findings = [
+        (AUTOSCALING, autoscaling, is_autoscaled),
+        (EXPOSE_READY, exposure, is_exposed),
+        (KEYS_READY, keys, is_guarded),
+    ]
+    .into_iter()
+    // What is wanted and was not looked at stays as it was.
+    .filter(|(_, verdict, is_wanted)| verdict.is_some() || !is_wanted)
+    .fold(findings, |findings, (kind, verdict, _)| findings.set(kind, verdict));
     findings.set(PAUSED, paused.map(|verdict| Verdict { holds: true, ..verdict }))
 }
 

@@ -227,7 +227,7 @@ fn problems(facts: &Facts<'_>) -> Option<(&'static str, String)> {
 }
 
 /// `pod A: why; pod B: why; and 3 more`.
-fn named(pods: &[&PodFacts], why: impl Fn(&PodFacts) -> String) -> String {
+pub(super) fn named(pods: &[&PodFacts], why: impl Fn(&PodFacts) -> String) -> String {
     let first: Vec<String> =
         pods.iter().take(NAMED).map(|pod| format!("pod {}: {}", pod.view.name, why(pod))).collect();
     let mut words = first.join("; ");

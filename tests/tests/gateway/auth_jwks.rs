@@ -1,6 +1,7 @@
 //! Keys that an issuer publishes: fetched, rotated, and kept while the issuer is down, slow or talks rubbish.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ::gateway::app::Running;
 use anyhow::{Context as _, Result, ensure};
@@ -33,6 +34,8 @@ enum Answer {
     Status(u16),
     /// A body that does not end.
     Endless,
+    /// A byte a second.
+    Slowly,
     /// Nothing, for as long as somebody waits.
     Never,
 }
@@ -118,6 +121,14 @@ async fn serve(
         Answer::Endless => {
             stream.write_all(head(200, 10 << 20).as_bytes()).await?;
             while stream.write_all(&[b' '; 4_096]).await.is_ok() {}
+        }
+        Answer::Slowly => {
+            stream.write_all(head(200, 1_000).as_bytes()).await?;
+            let mut seconds = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                seconds.tick().await;
+                stream.write_all(b" ").await?;
+            }
         }
         Answer::Never => std::future::pending().await,
     }
@@ -215,8 +226,14 @@ async fn an_issuer_that_is_slow_silent_or_talks_rubbish_is_reported_and_tokens_w
 {
     let key = Key::new("a")?;
     let secret = json!({ "keys": [{ "kty": "oct", "kid": "a", "k": "A".repeat(64) }] }).to_string();
+    // Every key of it is a good one.
+    let all = vec![&key; 100_000];
+    let huge = Key::published(&all);
+    ensure!(matches!(&huge, Answer::Keys(text) if text.len() > 10 << 20));
     let cases = [
         (Answer::Never, "no answer within 10 s"),
+        (Answer::Slowly, "no answer within 10 s"),
+        (huge, "longer than 1024 KiB"),
         (Answer::Endless, "longer than 1024 KiB"),
         (Answer::Keys("<html>".to_owned()), "no JWK or JWKS"),
         (Answer::Keys("{\"keys\":7}".to_owned()), "no JWK or JWKS"),

@@ -86,6 +86,93 @@ async fn what_another_token_does_not_allow_is_ended_and_what_it_sets_begins() ->
 }
 
 #[tokio::test]
+async fn channels_that_a_claim_sets_come_without_asking_and_go_with_the_next_token() -> Result<()> {
+    let issuer = Issuer::new()?;
+    let rig = Rig::start_with(|config| {
+        let mut auth = issuer.auth();
+        auth.jwt.set_channels_claim = Some("tabs".to_owned());
+        auth.channels = vec![allow("*")];
+        config.auth = Some(auth);
+    })
+    .await?;
+    let with = |tabs: &[&str]| token("ann", &json!({ "tabs": tabs }));
+    let mut ann = client(rig.client_addr, &with(&["a", "b", "x.*"])).await?;
+    assert_eq!(ann.hello["subscribed"], json!(["a", "b", "x.*"]));
+    // Asked for as well: that it is not set any more does not end it.
+    ann.subscribe(&["b"]).await?;
+    let ack = show(&mut ann, &with(&["c"])).await?;
+    assert_eq!((&ack["type"], &ack["subscribed"]), (&json!("auth_ack"), &json!(["c"])));
+    for (channel, reason) in [("x.*", "not_allowed"), ("a", "not_set")] {
+        let ended = ann.expect("unsubscribed").await?;
+        assert_eq!((&ended["channels"], &ended["reason"]), (&json!([channel]), &json!(reason)));
+    }
+    for channel in ["a", "x.y", "b", "c"] {
+        rig.publish(channel, "1").await?;
+    }
+    for channel in ["b", "c"] {
+        assert_eq!(ann.expect("message").await?["channel"], channel);
+    }
+    let error = show(&mut ann, &with(&["c", "d..e"])).await?;
+    assert_eq!(error["code"], "bad_channels", "nothing changes: {error}");
+    rig.publish("c", "2").await?;
+    assert_eq!(ann.expect("message").await?["data"], 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn clients_of_the_older_protocols_show_another_token_in_their_own_words() -> Result<()> {
+    let issuer = Issuer::new()?;
+    let rig = Rig::start_with(|config| {
+        let mut auth = issuer.auth();
+        auth.jwt.channels_claim = Some("channels".to_owned());
+        config.auth = Some(auth);
+        config.odin.greeting = false;
+    })
+    .await?;
+    let (first, second) = (["AAPL.trade", "MSFT.trade"], ["AAPL.trade"]);
+    let old = token("ann", &json!({ "channels": first }));
+    let end = now_s() + 600;
+    let new = token("ann", &json!({ "channels": second, "exp": end }));
+    let open = async |protocol| {
+        let stream = TcpStream::connect(rig.client_addr).await?;
+        Client::open(stream, &format!("/ws?token={old}"), Some(protocol)).await
+    };
+    let mut odin = open("odin.v1").await?;
+    odin.subscribe(&first).await?;
+    odin.send(&json!({ "type": "auth", "id": "a", "data": { "token": new } })).await?;
+    assert_eq!(
+        odin.next().await?,
+        json!({ "type": "auth_ack", "id": "a", "expiresAt": end * 1_000 })
+    );
+    let ended = odin.next().await?;
+    assert_eq!(
+        (&ended["type"], &ended["channels"]),
+        (&json!("unsubscribed"), &json!(["MSFT.trade"]))
+    );
+    odin.send(&json!({ "type": "auth", "token": "x" })).await?;
+    assert_eq!(odin.next().await?["code"], "malformed_token");
+
+    let mut symbols = open("symbols.v1").await?;
+    symbols.send(&json!({ "action": "subscribe", "symbols": ["AAPL", "MSFT"] })).await?;
+    assert_eq!(symbols.next().await?["type"], "success");
+    symbols.send(&json!({ "action": "auth", "token": new })).await?;
+    let answer = symbols.next().await?;
+    assert_eq!(
+        (&answer["type"], &answer["data"]),
+        (&json!("success"), &json!({ "expiresAt": end * 1_000 }))
+    );
+    let ended = symbols.next().await?;
+    assert_eq!(
+        ended["data"],
+        json!({ "unsubscribed": ["MSFT"], "currentSubscriptions": ["AAPL"] })
+    );
+    symbols.send(&json!({ "action": "auth", "token": "x" })).await?;
+    let error = symbols.next().await?;
+    ensure!(error["type"] == "error" && error.to_string().contains("no signed JWT"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn another_users_token_or_a_bad_one_changes_nothing() -> Result<()> {
     let issuer = Issuer::new()?;
     let rig = guarded(&issuer).await?;

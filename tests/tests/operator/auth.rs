@@ -1,13 +1,19 @@
-//! Who may connect: keys of tokens from Secrets, as files of the pods.
+//! Who may connect: keys of tokens from Secrets, as files of the pods, and what pods say of keys that they cannot read.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use wsgateway_config::GatewayConfig;
 
+use crate::load::run;
 use crate::secrets::{put, put_with, run_label_command, written};
-use crate::world::{ODIN, World};
+use crate::world::{ODIN, World, pod_address};
 
 fn key(name: &str, key: &str) -> Value {
     json!({ "secret": { "name": name, "key": key } })
@@ -110,5 +116,65 @@ async fn without_auth_pods_have_no_files_for_it() -> Result<()> {
     let pod = serde_json::to_value(template(&world, |_| true).await?)?;
     assert!(!pod.to_string().contains("wsgateway-auth"), "{pod}");
     assert_eq!(world.config().await?.auth, None);
+    Ok(())
+}
+
+const JWK: &str =
+    r#"{"kty":"OKP","crv":"Ed25519","kid":"a","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
+
+/// An issuer that answers each request with the same text; its address.
+async fn issuer(answer: Arc<Mutex<String>>) -> Result<(String, JoinSet<()>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/keys", listener.local_addr()?);
+    let serve = async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let body = answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}");
+            let mut request = [0; 1 << 12];
+            let _asked = socket.read(&mut request).await;
+            let _answered = socket.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await;
+        }
+    };
+    Ok((url, JoinSet::from_iter([serve])))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_pods_cannot_fetch_are_a_condition_that_takes_nobody_out_of_service() -> Result<()>
+{
+    let world = World::new("jwks").await?;
+    let answer = Arc::new(Mutex::new("<html>".to_owned()));
+    let say =
+        |text: &str| text.clone_into(&mut answer.lock().unwrap_or_else(PoisonError::into_inner));
+    let (url, _issuer) = issuer(Arc::clone(&answer)).await?;
+    let jwks = json!({ "url": url, "refresh": "10s" });
+    let jwt = json!({ "jwks": jwks, "algorithms": ["EdDSA"] });
+    world.create(&json!({ "spec": { "auth": { "jwt": jwt } } })).await?;
+    world.stream_ready().await?;
+    world.condition(ODIN, "KeysReady", "Unknown", "KeysUnknown").await?;
+
+    let pod = world.pods(1).await?.remove(0);
+    let gateway = run(&world, &pod, pod_address(41)).await?;
+    let message = world.condition(ODIN, "KeysReady", "False", "KeysMissing").await?;
+    for words in ["1 of 1 pods", &format!("pod {pod}: {url}: "), "no JWK or JWKS", "correct what"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    world.condition(ODIN, "Ready", "True", "KeysMissing").await?;
+    world.condition(ODIN, "GatewayReady", "True", "PodsReady").await?;
+
+    say(JWK);
+    world.condition(ODIN, "KeysReady", "True", "KeysCurrent").await?;
+    world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
+    say("<html>");
+    let message = world.condition(ODIN, "KeysReady", "False", "KeysOutdated").await?;
+    assert!(message.contains("last good ones"), "{message}");
+
+    world.edit(&json!({ "spec": { "auth": null } })).await?;
+    harness::wait_until(crate::world::SOON, "no condition about keys", async || {
+        let status = world.status(ODIN).await.unwrap_or_default();
+        status.conditions.iter().all(|condition| condition.type_ != "KeysReady")
+    })
+    .await?;
+    tokio::task::spawn_blocking(move || gateway.abort()).await?;
     Ok(())
 }

@@ -86,12 +86,18 @@ fn who(auth: &Auth) -> String {
         (0, Some(jwks)) => format!("the keys of {}", jwks.url),
         (keys, Some(jwks)) => format!("{keys} keys and those of {}", jwks.url),
     };
-    let allowed = match (auth.channels.len(), &auth.jwt.channels_claim) {
-        (0, None) => "everything".to_owned(),
-        (0, Some(claim)) => format!("what their claim {claim} says"),
-        (rules, None) => format!("what {rules} rules allow"),
-        (rules, Some(claim)) => format!("what their claim {claim} says and {rules} rules allow"),
-    };
+    let claims = [&auth.jwt.channels_claim, &auth.jwt.set_channels_claim];
+    let mut allowed: Vec<String> = claims
+        .into_iter()
+        .flatten()
+        .map(|claim| format!("what their claim {claim} says"))
+        .collect();
+    match auth.channels.len() {
+        0 if auth.is_open() => allowed.push("everything".to_owned()),
+        0 => {}
+        rules => allowed.push(format!("what {rules} rules allow")),
+    }
+    let allowed = allowed.join(" and ");
     let others = match auth.anonymous.as_ref().map(|anonymous| anonymous.channels.as_slice()) {
         None => "are refused".to_owned(),
         Some([]) => "may connect and hear nothing".to_owned(),

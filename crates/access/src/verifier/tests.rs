@@ -297,6 +297,48 @@ fn rules_allow_deny_and_set_channels_by_what_the_token_says() {
 }
 
 #[test]
+fn a_claim_sets_channels_and_allows_them_unless_they_are_denied_or_it_is_bad() {
+    let rule = |text: &str| ChannelRule { r#match: text.to_owned(), ..ChannelRule::default() };
+    let setting = verifier(|auth| auth.jwt.set_channels_claim = Some("tabs".into()));
+    let ruled = verifier(|auth| {
+        auth.jwt.set_channels_claim = Some("tabs".into());
+        auth.channels = vec![
+            ChannelRule { set: true, ..rule("user.{sub}") },
+            ChannelRule { deny: true, ..rule("*.secret") },
+        ];
+    });
+    let set = |verifier: &Verifier, tabs: Value| {
+        let grant = verifier.verify(&token(json!({ "tabs": tabs })), NOW).unwrap().grant;
+        assert!(grant.set.iter().all(|pattern| grant.permits.allows(pattern)), "{grant:?}");
+        assert!(!grant.permits.allows(">"), "a claim that says which channels is all there is");
+        grant.set.iter().map(|pattern| pattern.to_string()).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(set(&setting, json!(["a.>", "b", "a.>"])), ["a.>", "b"]);
+    assert_eq!(set(&setting, json!("a")), ["a"]);
+    assert_eq!(set(&setting, Value::Null), none);
+    assert_eq!(set(&ruled, json!(["a.secret", "user.ann", "a.*"])), ["user.ann"]);
+    let many: Vec<String> = (0..33).map(|n| format!("a{n}")).collect();
+    assert_eq!(set(&setting, json!(many[..32])).len(), 32);
+    for bad in [json!(many), json!(["a", "b..c"]), json!(["a", 7]), json!({ "a": 1 }), json!([""])]
+    {
+        let token = token(json!({ "tabs": bad }));
+        assert_eq!(refusal(&setting, &token), RefusedToken::BadChannels, "{bad}");
+    }
+    // 64 of one claim, 32 of the other and 64 rules are more than a client can have.
+    let full = verifier(|auth| {
+        auth.jwt.channels_claim = Some("ch".into());
+        auth.jwt.set_channels_claim = Some("tabs".into());
+        auth.channels = (0..64).map(|n| rule(&format!("r{n}"))).collect();
+    });
+    let channels: Vec<String> = (0..64).map(|n| format!("c{n}")).collect();
+    let fits = token(json!({ "ch": channels, "tabs": ["r1", "r2"] }));
+    assert!(full.verify(&fits, NOW).is_ok());
+    let more = token(json!({ "ch": channels, "tabs": ["a"] }));
+    assert_eq!(refusal(&full, &more), RefusedToken::BadChannels);
+}
+
+#[test]
 fn without_rules_a_token_opens_everything_and_no_token_what_is_listed() {
     let verifier = verifier(|auth| {
         auth.anonymous = Some(Anonymous { channels: vec!["public.>".into()] });

@@ -25,6 +25,9 @@ pub const MAX_ANONYMOUS_CHANNELS: usize = 64;
 /// Longest name of a claim, issuer or audience (bytes).
 pub const MAX_CLAIM_BYTES: usize = 255;
 
+/// Longest name of a cookie (bytes).
+const MAX_COOKIE_NAME: usize = 64;
+
 /// How far the issuer's clock may differ from ours: clocks differ by seconds, and more than this makes lifetimes
 /// meaningless.
 pub const JWT_LEEWAY: RangeInclusive<Millis> = Millis(0)..=Millis::from_secs(600);
@@ -46,7 +49,7 @@ pub struct Auth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anonymous: Option<Anonymous>,
     /// What clients with a token may hear, beyond what their token says. Without rules and without
-    /// [`Jwt::channels_claim`], everything.
+    /// [`Jwt::channels_claim`] and [`Jwt::set_channels_claim`], everything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<ChannelRule>,
 }
@@ -69,12 +72,20 @@ pub struct Jwt {
     /// A token must be meant (`aud`) for one of these. Empty: a token for anybody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audience: Vec<String>,
+    /// Name of a cookie with the token, for requests that show it nowhere else. Needs `listener.allowedOrigins`: browsers
+    /// send cookies with requests of any page. Absent: cookies are not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
     /// Claim with the name of the user, for limits per user and `wsgw disconnect`.
     #[serde(default = "user_claim")]
     pub user_claim: String,
     /// Claim with the patterns that the token's holder may hear. Absent: no claim is read for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels_claim: Option<String>,
+    /// Claim with the patterns that the token's holder is subscribed to without asking, and may hear. Absent: no claim is
+    /// read for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_channels_claim: Option<String>,
     /// How far the issuer's clock may differ from ours (ms).
     #[serde(default = "leeway")]
     pub leeway: Millis,
@@ -179,8 +190,10 @@ impl Jwt {
             algorithms,
             issuer: None,
             audience: Vec::new(),
+            cookie: None,
             user_claim: user_claim(),
             channels_claim: None,
+            set_channels_claim: None,
             leeway: leeway(),
             max_lifetime: None,
         }
@@ -189,8 +202,13 @@ impl Jwt {
 
 impl Auth {
     /// Refuses values that have the right type but cannot work.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self, allowed_origins: &[String]) -> Result<(), ConfigError> {
         self.jwt.check()?;
+        if self.jwt.cookie.is_some() && allowed_origins.is_empty() {
+            let message = "needs listener.allowedOrigins: browsers send cookies with requests of any page, so that each could \
+                           connect as its visitors";
+            return Err(ConfigError::value("auth.jwt.cookie", message));
+        }
         let anonymous = self.anonymous.as_ref().map_or(&[][..], |anonymous| &anonymous.channels);
         at_most("auth.anonymous.channels", anonymous.len(), MAX_ANONYMOUS_CHANNELS)?;
         for (n, pattern) in anonymous.iter().enumerate() {
@@ -200,11 +218,32 @@ impl Auth {
             }
         }
         at_most("auth.channels", self.channels.len(), MAX_CHANNEL_RULES)?;
-        self.channels.iter().enumerate().try_for_each(|(n, rule)| rule.check(n))
+        self.channels.iter().enumerate().try_for_each(|(n, rule)| rule.check(n))?;
+        if self.allows_nothing() {
+            let message = "only denies, so that nobody with a token could hear anything: add a rule that allows, such as \
+                           match: '>' for the rest, or set auth.jwt.channelsClaim";
+            return Err(ConfigError::value("auth.channels", message));
+        }
+        Ok(())
+    }
+
+    /// Whether a token alone allows everything: neither a rule nor a claim says which channels.
+    pub fn is_open(&self) -> bool {
+        self.channels.is_empty() && !self.jwt.names_channels()
+    }
+
+    /// Whether nothing is allowed, whatever a token says.
+    fn allows_nothing(&self) -> bool {
+        !self.is_open() && !self.jwt.names_channels() && self.channels.iter().all(|rule| rule.deny)
     }
 }
 
 impl Jwt {
+    /// Whether a claim says which channels a token's holder may hear.
+    fn names_channels(&self) -> bool {
+        self.channels_claim.is_some() || self.set_channels_claim.is_some()
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         if self.keys.is_empty() && self.jwks.is_none() {
             let message =
@@ -225,10 +264,17 @@ impl Jwt {
             let message = "name what tokens are signed with, such as RS256: it is never taken from the token alone";
             return Err(ConfigError::value("auth.jwt.algorithms", message));
         }
+        if let Some(cookie) = self.cookie.as_ref().filter(|cookie| !is_cookie_name(cookie)) {
+            let message =
+                format!("must be the name of a cookie, such as __Host-token; got {cookie:?}");
+            return Err(ConfigError::value("auth.jwt.cookie", message));
+        }
         name("auth.jwt.userClaim", &self.user_claim)?;
-        for (path, value) in
-            [("auth.jwt.issuer", &self.issuer), ("auth.jwt.channelsClaim", &self.channels_claim)]
-        {
+        for (path, value) in [
+            ("auth.jwt.issuer", &self.issuer),
+            ("auth.jwt.channelsClaim", &self.channels_claim),
+            ("auth.jwt.setChannelsClaim", &self.set_channels_claim),
+        ] {
             value.as_deref().map_or(Ok(()), |value| name(path, value))?;
         }
         at_most("auth.jwt.audience", self.audience.len(), MAX_KEY_FILES)?;
@@ -307,6 +353,12 @@ pub fn is_rule_template(text: &str) -> bool {
     text.len() <= MAX_CLAIM_BYTES && !filled.contains(['{', '}']) && is_pattern(&filled)
 }
 
+/// Whether a cookie can have this name (RFC 6265: a token of HTTP; without the quote, which the CRD cannot spell).
+pub fn is_cookie_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "!#$%&*+-.^_`|~".contains(c);
+    (1..=MAX_COOKIE_NAME).contains(&name.len()) && name.chars().all(plain)
+}
+
 fn no_pattern(text: &str) -> String {
     format!("must be a pattern of channels, such as public.>; got {text:?}")
 }
@@ -374,20 +426,24 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_with_its_path() {
-        assert_eq!(auth().check(), Ok(()));
+        assert_eq!(auth().check(&[]), Ok(()));
         let jwks = |url: &str| Jwks { url: url.to_owned(), ca_file: None, refresh: refresh() };
         let change = |change: &dyn Fn(&mut Auth)| {
             let mut auth = auth();
             change(&mut auth);
-            auth.check().unwrap_err().to_string()
+            auth.check(&[]).unwrap_err().to_string()
         };
-        let cases: [(&str, Change<'_>); 14] = [
+        let cases: [(&str, Change<'_>); 17] = [
             ("auth.jwt.keys: ", &|auth| auth.jwt.keys.clear()),
             ("auth.jwt.keys[0].file: ", &|auth| auth.jwt.keys[0].file = "key".into()),
             ("auth.jwt.keys[0].id: ", &|auth| auth.jwt.keys[0].id = Some(String::new())),
             ("auth.jwt.algorithms: ", &|auth| auth.jwt.algorithms.clear()),
             ("auth.jwt.issuer: ", &|auth| auth.jwt.issuer = Some("a\n".into())),
             ("auth.jwt.audience[0]: ", &|auth| auth.jwt.audience = vec!["x".repeat(256)]),
+            ("auth.jwt.cookie: must be the name", &|auth| auth.jwt.cookie = Some("a=b".into())),
+            ("auth.jwt.cookie: needs listener.allowedOrigins", &|auth| {
+                auth.jwt.cookie = Some("__Host-token".into());
+            }),
             ("auth.jwt.leeway: ", &|auth| auth.jwt.leeway = Millis(600_001)),
             ("auth.jwt.maxLifetime: ", &|auth| auth.jwt.max_lifetime = Some(Millis(1))),
             ("auth.jwt.jwks.url: ", &|auth| auth.jwt.jwks = Some(jwks("ftp://a"))),
@@ -400,11 +456,29 @@ mod tests {
                 auth.channels = vec![ChannelRule { set: true, deny: true, ..rule("a") }];
             }),
             ("auth.channels: ", &|auth| auth.channels = vec![rule("a"); 65]),
+            ("auth.channels: only denies", &|auth| {
+                auth.channels = vec![ChannelRule { deny: true, ..rule("a") }];
+            }),
         ];
         for (path, case) in cases {
             let error = change(case);
             assert!(error.starts_with(path), "{path}: {error}");
         }
+    }
+
+    #[test]
+    fn rules_that_only_deny_are_fine_where_tokens_allow() {
+        let mut auth = auth();
+        auth.channels = vec![ChannelRule { deny: true, ..rule("a") }];
+        auth.jwt.channels_claim = Some("channels".into());
+        assert_eq!(auth.check(&[]), Ok(()));
+    }
+
+    #[test]
+    fn a_cookie_is_read_where_pages_are_listed() {
+        let mut auth = auth();
+        auth.jwt.cookie = Some("__Host-token".into());
+        assert_eq!(auth.check(&["https://app.example.com".into()]), Ok(()));
     }
 
     #[test]

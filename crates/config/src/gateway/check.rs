@@ -81,7 +81,8 @@ impl GatewayConfig {
         self.channels.check()?;
         self.history.check()?;
         self.tracing.check()?;
-        self.auth.as_ref().map_or(Ok(()), Auth::check)?;
+        let origins = &self.listener.allowed_origins;
+        self.auth.as_ref().map_or(Ok(()), |auth| auth.check(origins))?;
         disconnect::check(&self.disconnects)?;
         self.check_limits()
     }

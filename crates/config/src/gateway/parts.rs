@@ -189,8 +189,10 @@ mod tests {
             algorithms: vec![if odd { Algorithm::ES256 } else { Algorithm::RS256 }],
             issuer: Some(format!("issuer-{n}")),
             audience: vec![format!("audience-{n}")],
+            cookie: Some(format!("cookie{n}")),
             user_claim: format!("user{n}"),
             channels_claim: Some(format!("channels{n}")),
+            set_channels_claim: Some(format!("set{n}")),
             leeway: Millis(u64::from(n)),
             max_lifetime: Some(Millis(10_000 + u64::from(n))),
         };

@@ -1,7 +1,8 @@
 //! The token of a request: where clients put it.
 //!
 //! `Authorization: Bearer`, an entry `bearer.<token>` of `Sec-WebSocket-Protocol` (browsers can send no other header), or
-//! `?token=` / `?auth=`. The token is not looked at here, and is never part of an answer.
+//! `?token=` / `?auth=`; or a cookie, which browsers send of themselves, so that it counts under conditions of the gateway's.
+//! The token is not looked at here, and is never part of an answer.
 
 use thiserror::Error;
 
@@ -42,8 +43,29 @@ pub fn token(headers: &impl Fields, query: Option<&str>) -> Result<Option<Token>
     let bearers = headers.lines("authorization").filter_map(text).filter_map(bearer);
     let protocols = entries(headers, "sec-websocket-protocol")
         .filter_map(|entry| entry.strip_prefix(TOKEN_PREFIX));
+    one(bearers.chain(protocols).chain(parameters(query.unwrap_or_default())))
+}
+
+/// The token in a cookie of that name (RFC 6265, 4.2), if the request has one. Lines and cookies are as many as the head has
+/// room for.
+///
+/// # Errors
+/// When there are several of that name that differ: of a page of a sibling domain, for example, and nobody knows which.
+pub fn cookie_token(headers: &impl Fields, name: &str) -> Result<Option<Token>, SeveralTokens> {
+    let cookies = headers.lines("cookie").flat_map(|line| line.split(|byte| *byte == b';'));
+    one(cookies.filter_map(|cookie| {
+        let cookie = cookie.trim_ascii();
+        let value = cookie.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        let quoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+        // What is no text is no token.
+        text(quoted.unwrap_or(value))
+    }))
+}
+
+/// The only one of some tokens.
+fn one<'a>(tokens: impl Iterator<Item = &'a str>) -> Result<Option<Token>, SeveralTokens> {
     let mut found: Option<&str> = None;
-    for token in bearers.chain(protocols).chain(parameters(query.unwrap_or_default())) {
+    for token in tokens {
         match found {
             _ if token.is_empty() => {}
             Some(before) if before != token => return Err(SeveralTokens),
@@ -98,6 +120,30 @@ mod tests {
             let found = token(&headers, query);
             let found = found.as_ref().map(|token| token.as_ref().map(Token::as_str));
             assert_eq!(found, want.as_ref().copied(), "{lines:?} {query:?}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name_and_several_may_not_differ() {
+        for (lines, want) in [
+            (&[][..], Ok(None)),
+            (&["jwt=a.b.c"][..], Ok(Some("a.b.c"))),
+            (&["x=1; jwt=a.b.c ;y=2"][..], Ok(Some("a.b.c"))),
+            (&["x=1", "jwt=\"a\""][..], Ok(Some("a"))),
+            (&["jwt=a; jwt=a", "jwt="][..], Ok(Some("a"))),
+            (&["xjwt=a; jwtx=b; JWT=c; jwt; =jwt=d; x=jwt=e"][..], Ok(None)),
+            (&["x=\u{fc}; jwt=a"][..], Ok(Some("a"))),
+            (&["jwt=\u{fc}"][..], Ok(None)),
+            (&["jwt=a;jwt=b"][..], Err(SeveralTokens)),
+            (&["jwt=a", "jwt=b"][..], Err(SeveralTokens)),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("cookie", HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            }
+            let found = cookie_token(&headers, "jwt");
+            let found = found.as_ref().map(|token| token.as_ref().map(Token::as_str));
+            assert_eq!(found, want.as_ref().copied(), "{lines:?}");
         }
     }
 

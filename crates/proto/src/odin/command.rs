@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::handshake::Token;
 use crate::template::Template;
 use crate::v1::{CommandError, Id, Resume};
 use crate::{channel, read};
@@ -41,6 +42,13 @@ pub enum Command<'a> {
         from: u64,
         /// The last sequence; `None` is the newest one there is.
         to: Option<u64>,
+    },
+    /// Another token, for the time after the one before; not known to earlier clients.
+    Auth {
+        /// To be echoed in the answer.
+        id: Option<Id<'a>>,
+        /// As sent: not yet verified.
+        token: Token,
     },
     /// Asks for a pong.
     Ping {
@@ -106,6 +114,8 @@ struct Fields<'a> {
     #[serde(borrow)]
     tokens: Option<&'a RawValue>,
     #[serde(borrow)]
+    token: Option<&'a RawValue>,
+    #[serde(borrow)]
     resume: Option<&'a RawValue>,
     #[serde(borrow)]
     snapshot: Option<&'a RawValue>,
@@ -132,6 +142,7 @@ impl<'a> Fields<'a> {
         Ok(Self {
             channels: fields.channels.or(data.channels),
             tokens: fields.tokens.or(data.tokens),
+            token: fields.token.or(data.token),
             resume: fields.resume.or(data.resume),
             snapshot: fields.snapshot.or(data.snapshot),
             from: fields.from.or(data.from),
@@ -185,13 +196,17 @@ pub fn parse(text: &str) -> Result<Command<'_>, CommandError<'_>> {
         }),
         "unsubscribe" => Ok(Command::Unsubscribe { id, names: fields.names(id)? }),
         "replay" => fields.replay(id),
+        "auth" => match read::text(fields.token) {
+            Some(token) => Ok(Command::Auth { id, token: Token::new(&token) }),
+            None => Err(CommandError::invalid(id, "\"token\" is missing or not a string")),
+        },
         "ping" => Ok(Command::Ping { timestamp: read::timestamp(id, fields.timestamp)? }),
         "heartbeat" => Ok(Command::Heartbeat { timestamp: read::timestamp(id, fields.timestamp)? }),
         unknown => Err(CommandError::new(
             id,
             "unknown_type",
             format!(
-                "unknown type {:?}: use subscribe, unsubscribe, replay, ping or heartbeat",
+                "unknown type {:?}: use subscribe, unsubscribe, replay, auth, ping or heartbeat",
                 read::head(unknown)
             ),
         )),

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::handshake::Token;
 use crate::read;
 
 /// One command of a client.
@@ -14,6 +15,8 @@ pub enum Command<'a> {
     Subscribe(Vec<Cow<'a, str>>),
     /// Stop sending the trades of these symbols.
     Unsubscribe(Vec<Cow<'a, str>>),
+    /// Another token, for the time after the one before; not yet verified. Not known to earlier clients.
+    Auth(Token),
     /// Asks for a pong.
     Ping,
 }
@@ -24,6 +27,8 @@ struct Fields<'a> {
     action: Option<&'a RawValue>,
     #[serde(borrow)]
     symbols: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token: Option<&'a RawValue>,
 }
 
 /// Reads one command.
@@ -36,14 +41,18 @@ pub fn parse(text: &str) -> Result<Command<'_>, String> {
         _ => "Invalid message: send an object with an \"action\", each field once".to_owned(),
     })?;
     let action = read::text(fields.action);
-    let action = action.ok_or("Missing action: use subscribe, unsubscribe or ping")?;
+    let action = action.ok_or("Missing action: use subscribe, unsubscribe, auth or ping")?;
     match &*action {
         "subscribe" => Ok(Command::Subscribe(symbols(fields.symbols)?)),
         "unsubscribe" => Ok(Command::Unsubscribe(symbols(fields.symbols)?)),
+        "auth" => match read::text(fields.token) {
+            Some(token) => Ok(Command::Auth(Token::new(&token))),
+            None => Err("Invalid token: send a string".to_owned()),
+        },
         "ping" => Ok(Command::Ping),
         unknown => {
             let unknown = read::head(unknown);
-            Err(format!("Unknown action {unknown:?}: use subscribe, unsubscribe or ping"))
+            Err(format!("Unknown action {unknown:?}: use subscribe, unsubscribe, auth or ping"))
         }
     }
 }
@@ -75,6 +84,7 @@ mod tests {
                 r#" {"symbols": ["AAPL"], "x":{}, "action": "unsubscribe"} "#,
                 Command::Unsubscribe(list(&["AAPL"])),
             ),
+            (r#"{"action":"auth","token":"a.b.c"}"#, Command::Auth(Token::new("a.b.c"))),
             (r#"{"action":"ping"}"#, Command::Ping),
         ] {
             assert_eq!(parse(text), Ok(want), "{text}");
@@ -104,6 +114,8 @@ mod tests {
             (r#"{"action":"subscribe","symbols":[1]}"#, "Invalid symbols"),
             (r#"{"action":"unsubscribe","symbols":[]}"#, "Invalid symbols"),
             (&many, "Too many symbols"),
+            (r#"{"action":"auth"}"#, "Invalid token"),
+            (r#"{"action":"auth","token":["sesame"]}"#, "Invalid token"),
         ] {
             let error = parse(text).expect_err(want);
             assert!(error.starts_with(want), "{error}");

@@ -41,6 +41,24 @@ pub fn success(out: &mut Vec<u8>, changed: &Changed<'_>, timestamp: i64) {
     v1::push(out, "success", Body { message, data: Data(changed), timestamp });
 }
 
+/// `success`: answers a token, with its end (Unix ms) if it has one.
+pub fn authenticated(out: &mut Vec<u8>, expires_at: Option<u64>, timestamp: i64) {
+    #[derive(Serialize)]
+    struct Body {
+        message: &'static str,
+        data: End,
+        timestamp: i64,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct End {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_at: Option<u64>,
+    }
+    let message = "Successfully authenticated";
+    v1::push(out, "success", Body { message, data: End { expires_at }, timestamp });
+}
+
 struct Data<'a>(&'a Changed<'a>);
 
 impl Serialize for Data<'_> {

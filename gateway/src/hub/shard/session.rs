@@ -169,7 +169,11 @@ impl Sessions {
         message: &str,
     ) {
         live.clients.totals.command_errors += 1;
-        live.clients.send(conn, |out| v1_wire::error(out, id, code, message));
+        let is_symbols = protocol(live, conn) == Protocol::Symbols;
+        live.clients.send(conn, |out| match is_symbols {
+            true => symbols_wire::error(out, message, unix_ms()),
+            false => v1_wire::error(out, id, code, message),
+        });
     }
 }
 

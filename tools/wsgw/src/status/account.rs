@@ -135,6 +135,8 @@ fn is_wrong(condition: &Condition) -> bool {
     match condition.type_.as_str() {
         "Progressing" => false,
         "Degraded" | "Paused" => condition.status != "False",
+        // Unknown while pods start.
+        "KeysReady" => condition.status == "False",
         _ => condition.status != "True",
     }
 }

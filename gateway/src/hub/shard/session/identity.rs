@@ -1,18 +1,26 @@
 //! Who a client is while it is connected: what it is subscribed to without asking, and tokens that it shows later.
 
+use std::sync::Arc;
+
 use wsgateway_access::{Grant, RefusedToken};
+use wsgateway_config::Protocol;
 use wsgateway_proto::channel::{self, Kind};
 use wsgateway_proto::handshake::Token;
+use wsgateway_proto::symbols::{self as symbols_wire, Change};
 use wsgateway_proto::v1::{self, Id};
 
-use super::Sessions;
 use super::subscribe::NOT_ALLOWED;
-use crate::auth::AuthMetrics;
+use super::symbols::confirm;
+use super::{Sessions, protocol};
+use crate::auth::{AuthMetrics, Guard};
 use crate::clients::wheel::Timer;
 use crate::conn::Transport;
 use crate::disconnects::{Disconnects, Ending};
 use crate::hub::shard::live::Live;
-use crate::time::unix_ms_u64;
+use crate::time::{unix_ms, unix_ms_u64};
+
+/// The reason for which a client is no longer subscribed to what only its token before has set.
+const NOT_SET: &str = "not_set";
 
 /// Why another token of a client changes nothing.
 enum Refused {
@@ -52,6 +60,28 @@ impl Refused {
         };
         (code, message.to_owned())
     }
+}
+
+/// What another token of a client grants.
+fn shown(live: &mut Live, conn: u32, guard: &Guard, token: &Token) -> Result<Arc<Grant>, Refused> {
+    if !live.clients.may_show_token(conn) {
+        return Err(Refused::TooSoon);
+    }
+    let grant = guard.verify(token).map_err(Refused::Token)?;
+    let before = live.clients.grant(conn).and_then(|grant| grant.user.as_deref());
+    if before.is_some() && grant.user.as_deref() != before {
+        return Err(Refused::OtherUser);
+    }
+    // The process's list: this shard may be about to take it up.
+    if guard.ban(&grant).is_some() {
+        return Err(Refused::Banned);
+    }
+    // Somebody who had no token counts for a user from now on.
+    if before.is_none() {
+        let place = guard.count(&grant).map_err(|_| Refused::UserFull)?;
+        live.clients.count_for_user(conn, place);
+    }
+    Ok(grant)
 }
 
 impl Sessions {
@@ -116,43 +146,29 @@ impl Sessions {
             let message = "auth is not supported by this gateway";
             return self.refuse(live, conn, id, "not_supported", message);
         };
-        let before = live.clients.grant(conn).and_then(|grant| grant.user.clone());
-        let shown = match live.clients.may_show_token(conn) {
-            true => guard.verify(token).map_err(Refused::Token),
-            false => Err(Refused::TooSoon),
-        };
-        let shown = shown.and_then(|grant| {
-            if before.is_some() && grant.user != before {
-                return Err(Refused::OtherUser);
-            }
-            // The process's list: this shard may be about to take it up.
-            if guard.ban(&grant).is_some() {
-                return Err(Refused::Banned);
-            }
-            // Somebody who had no token counts for a user from now on.
-            if before.is_none() {
-                let place = guard.count(&grant).map_err(|_| Refused::UserFull)?;
-                live.clients.count_for_user(conn, place);
-            }
-            Ok(grant)
-        });
-        match shown {
-            Ok(grant) => {
-                live.clients.renew_grant(conn, grant.clone());
-                let subscribed = self.subscribe_fresh(live, conn, &grant);
-                let fresh: Vec<&str> = subscribed.iter().map(String::as_str).collect();
-                let offset = live.position;
-                live.clients.send(conn, |out| {
-                    v1::auth_ack(out, id, grant.expires_at_ms, (&fresh, offset));
-                });
-                self.end_what_is_not_allowed(live, conn);
-            }
+        match shown(live, conn, &guard, token) {
+            Ok(grant) => self.take_up(live, conn, id, grant),
             Err(refused) => {
                 live.clients.refuse_token(conn);
                 let (code, message) = refused.count(&guard.metrics);
                 self.refuse(live, conn, id, code, &message);
             }
         }
+    }
+
+    /// Goes on with another grant: acknowledges it, and ends what it does not allow or set any more.
+    fn take_up(&mut self, live: &mut Live, conn: u32, id: Option<Id<'_>>, grant: Arc<Grant>) {
+        let over = live.clients.renew_grant(conn, Arc::clone(&grant));
+        let subscribed = self.subscribe_fresh(live, conn, &grant);
+        let fresh: Vec<&str> = subscribed.iter().map(String::as_str).collect();
+        let (end, offset) = (grant.expires_at_ms, live.position);
+        let is_symbols = protocol(live, conn) == Protocol::Symbols;
+        live.clients.send(conn, |out| match is_symbols {
+            true => symbols_wire::authenticated(out, end, unix_ms()),
+            false => v1::auth_ack(out, id, end, (&fresh, offset)),
+        });
+        self.end_what_is_not_allowed(live, conn);
+        self.end_subscriptions(live, conn, over.iter().map(|pattern| &**pattern), NOT_SET);
     }
 
     /// Subscribes a client to what another token sets, as far as it is not yet.
@@ -174,15 +190,37 @@ impl Sessions {
         let held: Vec<String> = live.held(conn).map(str::to_owned).collect();
         let opening = self.replays.openings(conn);
         let opening: Vec<String> = opening.keys().map(|pattern| pattern.to_string()).collect();
-        let mut ended = Vec::new();
-        for pattern in held.into_iter().chain(opening) {
-            if !live.clients.may_hear(conn, &pattern) && self.release(live, conn, &pattern) {
-                ended.push(pattern);
-            }
+        let mut refused: Vec<String> = held.into_iter().chain(opening).collect();
+        refused.retain(|pattern| !live.clients.may_hear(conn, pattern));
+        self.end_subscriptions(live, conn, refused.iter().map(String::as_str), NOT_ALLOWED);
+    }
+
+    /// Ends subscriptions that a client has, and reports them with a reason.
+    fn end_subscriptions<'a>(
+        &mut self,
+        live: &mut Live,
+        conn: u32,
+        patterns: impl Iterator<Item = &'a str>,
+        reason: &str,
+    ) {
+        let ended: Vec<&str> =
+            patterns.filter(|pattern| self.release(live, conn, pattern)).collect();
+        if ended.is_empty() {
+            return;
         }
-        if !ended.is_empty() {
-            let ended: Vec<&str> = ended.iter().map(String::as_str).collect();
-            live.clients.send(conn, |out| v1::unsubscribed(out, &ended, NOT_ALLOWED));
+        if protocol(live, conn) != Protocol::Symbols {
+            live.clients.send(conn, |out| v1::unsubscribed(out, &ended, reason));
+            return;
+        }
+        let settings = Arc::clone(&self.settings);
+        let symbols: Vec<(&str, String)> = ended
+            .iter()
+            .filter_map(|&channel| {
+                Some((settings.names.symbols.name(channel)?, channel.to_owned()))
+            })
+            .collect();
+        if !symbols.is_empty() {
+            confirm(live, conn, &settings.names, Change::Unsubscribed, &symbols);
         }
     }
 }

@@ -30,6 +30,7 @@ impl Sessions {
                     self.too_many_replays(live, conn, id);
                 }
             }
+            Ok(Command::Auth { id, token }) => self.refresh(live, conn, id, &token),
             Ok(Command::Ping { timestamp } | Command::Heartbeat { timestamp }) => {
                 live.clients.send(conn, |out| odin::pong(out, timestamp, unix_ms()));
             }

@@ -69,6 +69,7 @@ impl Sessions {
         {
             return self.too_many_replays(live, conn, id);
         }
+        live.clients.note_asked(conn, asked.valid());
         let Asked { channels, rejected, count, .. } = asked;
         let (mut subscribed, mut interest) = (Vec::new(), Interest::default());
         let mut comes_live = false;

@@ -22,6 +22,7 @@ impl Sessions {
         let done = match symbols::parse(text) {
             Ok(Command::Subscribe(symbols)) => self.add_symbols(live, conn, &symbols),
             Ok(Command::Unsubscribe(symbols)) => self.drop_symbols(live, conn, &symbols),
+            Ok(Command::Auth(token)) => return self.refresh(live, conn, None, &token),
             Ok(Command::Ping) => {
                 live.clients.send(conn, |out| symbols::pong(out, unix_ms()));
                 Ok(())
@@ -108,7 +109,13 @@ fn filled<'a>(
 }
 
 /// Confirms a change to a client, with the symbols that it has now.
-fn confirm(live: &mut Live, conn: u32, names: &Names, change: Change, done: &[(&str, String)]) {
+pub(super) fn confirm(
+    live: &mut Live,
+    conn: u32,
+    names: &Names,
+    change: Change,
+    done: &[(&str, String)],
+) {
     let held = live.held(conn);
     let current: Vec<Box<str>> =
         held.filter_map(|channel| names.symbols.name(channel)).map(Box::from).collect();
