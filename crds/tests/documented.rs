@@ -101,6 +101,16 @@ fn put(target: &mut Value, path: &str, value: &Value) {
     }
 }
 
+/// Rules that only deny need a claim that allows, and a cookie pages.
+fn auth_companions(path: &str) -> Option<(String, Value)> {
+    let (other, value) = match path {
+        "auth.channels[].deny" => ("auth.jwt.channelsClaim", json!("channels")),
+        "auth.jwt.cookie" => ("listener.allowedOrigins", json!(["https://app.example.com"])),
+        _ => return None,
+    };
+    Some((other.to_owned(), value))
+}
+
 /// What a field cannot go without: a key of a Secret its name, a class of load balancers one.
 fn companions(path: &str) -> Vec<(String, Value)> {
     let Some((parent, field)) = path.rsplit_once('.') else { return Vec::new() };
@@ -140,6 +150,7 @@ fn companions(path: &str) -> Vec<(String, Value)> {
             if path.starts_with("auth.channels") {
                 needed.push(("auth.channels[].match".to_owned(), json!(">")));
             }
+            needed.extend(auth_companions(path));
             if path.starts_with("auth.jwt.jwks") {
                 needed.push((
                     "auth.jwt.jwks.url".to_owned(),
@@ -186,6 +197,7 @@ fn every_example_of_the_guide_is_accepted() {
         let mut manifest: Value = yaml::from_str(SAMPLE).unwrap();
         // What some fields cannot go without.
         put(&mut manifest["spec"], "channels.rules[].match", &json!(">"));
+        put(&mut manifest["spec"], "channels.rules[].delivery", &json!("Latest"));
         for (other, value) in companions(path) {
             put(&mut manifest["spec"], &other, &value);
         }

@@ -182,9 +182,9 @@ mod tests {
 
     #[test]
     fn a_connection_stays_small() {
-        // The outbox exists only while something waits, the heap of the subscriptions is 8 bytes each.
+        // The outbox exists only while something waits, TLS only where it is spoken; the heap of the subscriptions is 8 bytes each.
         let size = size_of::<Connection>();
-        assert!(size <= 192, "{size} bytes");
+        assert!(size <= 200, "{size} bytes");
         assert_eq!((size_of::<Subscription>(), size_of::<Rate>()), (8, 16));
         assert!(size_of::<Outbox>() <= 96, "{} bytes", size_of::<Outbox>());
     }

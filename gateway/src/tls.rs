@@ -122,7 +122,7 @@ impl Tls {
         let left = not_after - now_s();
         let expires = match left {
             ..=0 => Some("tls: the certificate has expired: renew it".to_owned()),
-            ..SOON => Some(format!("tls: the certificate expires in {} h: renew it", left / 3600)),
+            1..SOON => Some(format!("tls: the certificate expires in {} h: renew it", left / 3600)),
             _ => None,
         };
         problem.map(|problem| format!("tls: {problem}")).into_iter().chain(expires).collect()

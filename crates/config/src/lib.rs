@@ -26,7 +26,10 @@ pub use gateway::{
     MAX_ANONYMOUS_CHANNELS, MAX_BATCH_WINDOW, MAX_CHANNEL_RATE, MAX_CHANNEL_RULES, MAX_CLAIM_BYTES,
     MAX_CONDITIONS, MAX_DEDUPE_WINDOW, MAX_DISCONNECT_NAME_BYTES, MAX_DISCONNECTS,
     MAX_INITIAL_CHANNELS, MAX_KEY_FILES, MAX_NETWORKS, MAX_ORIGIN_BYTES, MAX_ORIGINS, MAX_RULES,
-    MAX_SOURCE_RATE, MAX_SYMBOLS, MAX_TRACES_PER_SECOND, MAX_TYPE_BYTES, MemorySource, NAME_BYTES_PER_CONNECTION, NatsAuth, NatsTls, NatsUser, ORIGIN_HINT, Odin, Parts, Protocol, ProxyProtocol, RedisServer, RedisSource, Rule, SlowConsumer, Source, SourceRate, Symbols, Tracing, is_host_pattern, is_message_type, is_origin_pattern, is_rule_template, is_cookie_name,
+    MAX_SOURCE_RATE, MAX_SYMBOLS, MAX_TRACES_PER_SECOND, MAX_TYPE_BYTES, MemorySource,
+    NAME_BYTES_PER_CONNECTION, NatsAuth, NatsTls, NatsUser, ORIGIN_HINT, Odin, Parts, Protocol,
+    ProxyProtocol, RedisServer, RedisSource, Rule, SlowConsumer, Source, SourceRate, Symbols,
+    Tracing, is_cookie_name, is_host_pattern, is_message_type, is_origin_pattern, is_rule_template,
 };
 pub use network::{BadNetwork, Network};
 pub use otlp::{BadEndpoint, MAX_ENDPOINT_BYTES, OtlpEndpoint};

@@ -137,9 +137,8 @@ impl Session {
                 Step::PeerClosed => *ended = true,
                 Step::Idle => return Ok(used),
                 Step::Failed => {
-                    // What rustls has to say of it leaves before the end.
-                    let rest = bytes.get_mut(used..).unwrap_or_default();
-                    read(connection, rest, outgoing, &mut Vec::new());
+                    // What rustls has to say of it leaves before the end: an alert, behind what it had said before.
+                    say_all(connection, bytes.get_mut(used..).unwrap_or_default(), outgoing);
                     return Err(Broken);
                 }
             }
@@ -322,6 +321,16 @@ fn read(
         Ok(_) | Err(_) => Step::Failed,
     };
     (step, discard)
+}
+
+/// Takes everything that rustls has to say after an error, and has it read nothing more.
+fn say_all(connection: &mut UnbufferedServerConnection, bytes: &mut [u8], outgoing: &mut Vec<u8>) {
+    while connection.wants_write() {
+        let (step, _) = read(connection, bytes, outgoing, &mut Vec::new());
+        if !matches!(step, Step::Again) {
+            return;
+        }
+    }
 }
 
 /// Lets rustls write once, into so much room; `incoming` is the beginning of a record.

@@ -214,8 +214,8 @@ fn two_operators_elect_a_leader_and_are_never_drained_at_once() -> Result<()> {
     let budget = &of_kind(&documents, "PodDisruptionBudget")?["spec"];
     assert_eq!((&budget["maxUnavailable"], &budget["selector"]), (&json!(1), selector));
     let spread = &deployment["template"]["spec"]["topologySpreadConstraints"];
-    assert_eq!(spread[1]["topologyKey"], "kubernetes.io/hostname");
-    assert_eq!(&spread[1]["labelSelector"], selector);
+    assert_eq!(spread[0]["topologyKey"], "kubernetes.io/hostname");
+    assert_eq!(&spread[0]["labelSelector"], selector);
     let leases = documents.iter().find(|object| {
         object["metadata"]["name"] == "gw-operator-lease" && object["kind"] == "Role"
     });

@@ -22,6 +22,8 @@ use super::browser::Tab;
 use super::peers::{Peer, SOON};
 
 const STREAM: &str = "PRICES";
+/// Messages published at once, a few batches.
+const PORTION: usize = 100;
 const BATCH: &str = r#"{"type":"batch","messages":["#;
 
 /// A nats-server with a stream, and a gateway that holds messages for a moment, so that there are batches.
@@ -57,17 +59,25 @@ impl Site {
         Ok(Self { address: gateway.client_addr, jetstream, _gateway: gateway, _nats: nats })
     }
 
-    /// Publishes everything, the message on `end` last.
-    async fn publish(&self) -> Result<()> {
-        let mut outstanding = Vec::new();
-        for (channel, payload) in payloads() {
-            outstanding.push(self.jetstream.publish(format!("p.{channel}"), payload.into()).await?);
+    /// Publishes everything, the message on `end` last, and returns what the reference hears. In portions, each as soon as
+    /// the one before was heard: what a gateway that was kept waiting has due at once gets a share of compressions only.
+    async fn publish(&self, mut reference: Reference) -> Result<Vec<String>> {
+        let all: Vec<_> = payloads().chain([("end".to_owned(), b"1".to_vec())]).collect();
+        let mut heard = Vec::new();
+        for portion in all.chunks(PORTION) {
+            let mut outstanding = Vec::new();
+            for (channel, payload) in portion {
+                let payload = payload.clone().into();
+                outstanding.push(self.jetstream.publish(format!("p.{channel}"), payload).await?);
+            }
+            for stored in outstanding {
+                stored.await?;
+            }
+            for _ in portion {
+                heard.push(reference.text().await?);
+            }
         }
-        for stored in outstanding {
-            stored.await?;
-        }
-        self.jetstream.publish("p.end", "1".into()).await?.await?;
-        Ok(())
+        Ok(heard)
     }
 }
 
@@ -163,16 +173,6 @@ impl Reference {
             }
         }
     }
-
-    async fn until_end(mut self) -> Result<Vec<String>> {
-        let mut texts = Vec::new();
-        loop {
-            texts.push(self.text().await?);
-            if texts.last().is_some_and(|text| text.contains(r#""channel":"end""#)) {
-                return Ok(texts);
-            }
-        }
-    }
 }
 
 /// What one client heard, in which way, and how many bytes it took.
@@ -227,8 +227,7 @@ async fn program(peer: Peer) -> Result<()> {
     let mut program = peer.start("gateway", &urls)?;
     let line = program.line().await?;
     ensure!(line == "subscribed", "{line}");
-    site.publish().await?;
-    let reference = reference.until_end().await?;
+    let reference = site.publish(reference).await?;
     for line in program.finish().await?.iter().filter(|line| line.starts_with('{')) {
         let line: Value = serde_json::from_str(line)?;
         let client = heard.iter_mut().find(|client| line["way"] == client.way);
@@ -263,8 +262,7 @@ async fn chromium_hears_the_same_messages_compressed_and_in_batches() -> Result<
     let ways = json!([{ "url": single.url }, { "url": batched.url, "batch": true }]);
     tab.begin(&format!("listen({ways})")).await?;
     tab.wait_for("window.subscribed").await?;
-    site.publish().await?;
-    let reference = reference.until_end().await?;
+    let reference = site.publish(reference).await?;
     let texts: [Vec<String>; 2] = serde_json::from_value(tab.outcome().await?)?;
     for ((way, texts), tap) in ["deflate", "both"].into_iter().zip(texts).zip([single, batched]) {
         Heard { way, texts, bytes: tap.bytes.load(Ordering::Relaxed) }.is(&reference)?;

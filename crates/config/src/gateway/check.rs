@@ -1,6 +1,6 @@
 //! The rules that make a configuration runnable; each refusal names the field and what would be right.
 
-use super::{Auth, GatewayConfig, History, Source, disconnect, protocols};
+use super::{GatewayConfig, History, Source, disconnect, protocols};
 use crate::{ConfigError, Millis};
 
 /// The timer wheels of the gateway are no finer.
@@ -337,10 +337,20 @@ mod tests {
         }
     }
 
+    type Break = fn(&mut GatewayConfig);
+
+    fn refused(broken: &[(&str, Break)]) {
+        for (path, break_it) in broken {
+            let mut config = example();
+            break_it(&mut config);
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(path), "{path}: {error}");
+        }
+    }
+
     #[test]
     fn values_that_cannot_work_are_refused_with_their_path() {
-        type Break = fn(&mut GatewayConfig);
-        let broken: [(&str, Break); 35] = [
+        refused(&[
             ("listener.allowedOrigins[1]", |c| {
                 c.listener.allowed_origins = vec!["https://a".into(), "a".into()];
             }),
@@ -371,6 +381,20 @@ mod tests {
             ("heartbeat.timeout", |c| c.heartbeat.timeout = Millis(3_600_001)),
             ("slowConsumer.grace", |c| c.slow_consumer.grace = Millis(0)),
             ("slowConsumer.grace", |c| c.slow_consumer.grace = Millis(60_001)),
+            ("capacity.connections", |c| c.capacity.connections = 0),
+            ("capacity.pauseAboveCpuPercent", |c| c.capacity.pause_above_cpu_percent = 101),
+            ("capacity.rejectAboveMemoryPercent", |c| c.capacity.reject_above_memory_percent = 101),
+            ("capacity.rejectAboveCpuPercent", |c| {
+                (c.capacity.reject_above_cpu_percent, c.capacity.pause_above_cpu_percent) =
+                    (81, 80);
+            }),
+            ("capacity.outboxBytesTotal", |c| c.capacity.outbox_bytes_total = 1),
+        ]);
+    }
+
+    #[test]
+    fn rules_of_channels_and_sources_that_cannot_work_are_refused_with_their_path() {
+        refused(&[
             ("channels.rules: ", |c| {
                 c.channels.rules =
                     (0..65).map(|n| rule(&n.to_string(), Delivery::Every, 0)).collect();
@@ -402,23 +426,9 @@ mod tests {
                 let channels = vec!["a".into()];
                 c.source = Source::Redis(RedisSource::new(vec!["redis://r".into()], channels));
             }),
-            ("capacity.connections", |c| c.capacity.connections = 0),
-            ("capacity.pauseAboveCpuPercent", |c| c.capacity.pause_above_cpu_percent = 101),
-            ("capacity.rejectAboveMemoryPercent", |c| c.capacity.reject_above_memory_percent = 101),
-            ("capacity.rejectAboveCpuPercent", |c| {
-                (c.capacity.reject_above_cpu_percent, c.capacity.pause_above_cpu_percent) =
-                    (81, 80);
-            }),
-            ("capacity.outboxBytesTotal", |c| c.capacity.outbox_bytes_total = 1),
             ("source.jetStream.stream", |c| {
                 c.source = Source::JetStream(JetStreamSource::new(vec!["x".into()], "a.b"));
             }),
-        ];
-        for (path, break_it) in broken {
-            let mut config = example();
-            break_it(&mut config);
-            let error = config.check().unwrap_err().to_string();
-            assert!(error.starts_with(path), "{path}: {error}");
-        }
+        ]);
     }
 }

@@ -9,7 +9,7 @@ use crate::ConfigError;
 use crate::yaml::Tree;
 
 /// Fields that a running gateway takes up, with everything below them.
-const LIVE: [&str; 37] = [
+const LIVE: [&str; 38] = [
     "accepts",
     "auth",
     "channels.rules",
@@ -227,6 +227,15 @@ mod tests {
         }
     }
 
+    fn disconnect(n: u8) -> Disconnect {
+        Disconnect {
+            user: (n == 1).then(|| n.to_string()),
+            token_id: (n == 0).then(|| n.to_string()),
+            at: u64::from(n),
+            until: Some(1 + u64::from(n)),
+        }
+    }
+
     /// Two configurations that differ in every field. They name every field, so that they do not compile while a new one
     /// is missing here.
     fn both() -> [GatewayConfig; 2] {
@@ -248,12 +257,7 @@ mod tests {
                 },
                 listener: listener(n),
                 auth: Some(auth(n)),
-                disconnects: vec![Disconnect {
-                    user: odd.then(|| n.to_string()),
-                    token_id: (!odd).then(|| n.to_string()),
-                    at: u64::from(n),
-                    until: Some(1 + u64::from(n)),
-                }],
+                disconnects: vec![disconnect(n)],
                 odin: Odin {
                     template: format!("{{token}}.{n}"),
                     initial_channels: vec![n.to_string()],

@@ -162,7 +162,7 @@ fn bad_commands_are_answered_with_a_code_and_their_id() {
         (r#"{"id":1,"type":"replay","from":1.5}"#, "invalid_command", Some("1")),
         (r#"{"id":1,"type":"replay","data":{"from":"1"}}"#, "invalid_command", Some("1")),
         (r#"{"id":1,"type":"ping","timestamp":[]}"#, "invalid_command", Some("1")),
-        (r#"{"id":1,"type":"auth","token":"t"}"#, "unknown_type", Some("1")),
+        (r#"{"id":1,"type":"login","token":"t"}"#, "unknown_type", Some("1")),
     ] {
         let head: String = text.chars().take(80).collect();
         assert_eq!(refusal(text), (code, id.map(str::to_owned)), "{head}");
