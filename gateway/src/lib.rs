@@ -30,6 +30,7 @@ mod peer;
 mod rate;
 pub mod reload;
 mod resources;
+mod settle;
 mod shed;
 mod source;
 mod statistics;

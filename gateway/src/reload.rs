@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use wsgateway_config::{ConfigError, GatewayConfig, Loaded, fingerprint};
 
+use crate::settle::Settle;
+
 /// The largest ConfigMap that Kubernetes keeps.
 const LARGEST: u64 = 1 << 20;
 
@@ -141,36 +143,20 @@ impl Given {
 #[derive(Debug)]
 pub struct Watcher {
     files: Files,
-    /// What was acted on last.
-    settled: Result<Texts, FileError>,
-    /// Something else, seen once.
-    seen: Option<Result<Texts, FileError>>,
+    texts: Settle<Result<Texts, FileError>>,
 }
 
 impl Watcher {
     /// A watcher of files that had these texts when the gateway started.
     pub fn new(files: Files, texts: Texts) -> Self {
-        Self { files, settled: Ok(texts), seen: None }
+        Self { files, texts: Settle::of(Ok(texts)) }
     }
 
     /// Looks once: what the files say if that has changed, and if they said the same the time before. An editor may be
     /// half through with them: less than a whole file can be valid.
     pub fn look(&mut self) -> Option<Result<Given, FileError>> {
-        let now = self.files.read();
-        self.settles(now).then(|| self.files.parse(self.settled.as_ref().map_err(Clone::clone)?))
-    }
-
-    fn settles(&mut self, now: Result<Texts, FileError>) -> bool {
-        if now == self.settled {
-            self.seen = None;
-            return false;
-        }
-        if self.seen.as_ref() != Some(&now) {
-            self.seen = Some(now);
-            return false;
-        }
-        (self.settled, self.seen) = (now, None);
-        true
+        let read = self.texts.look(self.files.read())?;
+        Some(read.as_ref().map_err(Clone::clone).and_then(|texts| self.files.parse(texts)))
     }
 }
 
@@ -274,7 +260,7 @@ mod tests {
     #[test]
     fn a_change_counts_once_and_only_when_it_was_seen_twice() {
         let mut watcher = Watcher::new(files(), texts("1"));
-        let mut settles = |live: &str| watcher.settles(Ok(texts(live)));
+        let mut settles = |live: &str| watcher.texts.look(Ok(texts(live))).is_some();
         assert!(!settles("1"));
         // Half of a file, then all of it.
         assert!(!settles("2") && !settles("22") && settles("22"));
@@ -282,8 +268,9 @@ mod tests {
         // There and back between two looks.
         assert!(!settles("3") && !settles("22") && !settles("3") && settles("3"));
         let gone = || Err(FileError::Read { path: "/l".into(), why: "gone".into() });
-        assert!(!watcher.settles(gone()) && watcher.settles(gone()) && !watcher.settles(gone()));
-        assert!(!watcher.settles(Ok(texts("3"))) && watcher.settles(Ok(texts("3"))));
+        let mut settles = |read| watcher.texts.look(read).is_some();
+        assert!(!settles(gone()) && settles(gone()) && !settles(gone()));
+        assert!(!settles(Ok(texts("3"))) && settles(Ok(texts("3"))));
     }
 
     #[test]

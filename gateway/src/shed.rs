@@ -17,33 +17,23 @@ use crate::app::Running;
 use crate::hub::Hub;
 use crate::hub::inbox::Who;
 use crate::reload::{self, FileError};
+use crate::settle::Settle;
 
 /// The file with the instruction of this pod.
 #[derive(Debug)]
 pub(crate) struct Instructions {
     file: PathBuf,
-    /// What was acted on last, and something else that was seen once.
-    last: Option<Result<String, FileError>>,
-    seen: Option<Result<String, FileError>>,
+    read: Settle<Result<String, FileError>>,
 }
 
 impl Instructions {
     pub(crate) fn new(file: PathBuf) -> Self {
-        Self { file, last: None, seen: None }
+        Self { file, read: Settle::new() }
     }
 
-    /// Takes up what the file says now, if that is something else than before and was so the last time: whoever writes it may
-    /// be half through. What is no instruction changes nothing.
+    /// Takes up what the file says now, once that has settled. What is no instruction changes nothing.
     pub(crate) fn follow(&mut self, running: &Running) {
-        let now = reload::read(&self.file);
-        if self.last.as_ref() == Some(&now) {
-            self.seen = None;
-            return;
-        }
-        if self.seen.as_ref() != Some(&now) {
-            self.seen = Some(now);
-            return;
-        }
+        let Some(now) = self.read.look(reload::read(&self.file)) else { return };
         let file = self.file.display();
         match now.as_deref().map(Shed::parse) {
             Ok(Ok(shed)) => running.shed(shed),
@@ -54,7 +44,6 @@ impl Instructions {
                 tracing::warn!(%error, "nobody can tell this pod to hand over its clients")
             }
         }
-        self.last = Some(now);
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::Path;
 use wsgateway_access::{Keys, Origin};
 use wsgateway_config::KeyFile;
 
+use crate::settle::Settle;
+
 /// The largest Secret that Kubernetes keeps.
 const LARGEST: u64 = 1 << 20;
 
@@ -19,9 +21,7 @@ pub(super) struct KeyFiles {
 /// One file.
 struct Watched {
     file: KeyFile,
-    /// What it said when it was acted on last, and something else that was seen once.
-    last: Option<Content>,
-    seen: Option<Content>,
+    read: Settle<Content>,
     /// The last keys that could be read of it.
     good: Option<Keys>,
     /// Why these are not what it says now.
@@ -42,8 +42,7 @@ impl KeyFiles {
     pub(super) fn new(files: &[KeyFile]) -> Self {
         let watched = |file: &KeyFile| Watched {
             file: file.clone(),
-            last: None,
-            seen: None,
+            read: Settle::new(),
             good: None,
             problem: None,
         };
@@ -70,22 +69,17 @@ impl KeyFiles {
 impl Watched {
     fn poll(&mut self) -> bool {
         let now = read(&self.file.file);
-        if self.last.as_ref() == Some(&now) {
-            self.seen = None;
-            return false;
-        }
-        // Whoever writes it may be half through: half of a secret is one, too. At the start nobody waits.
-        if self.last.is_some() && self.seen.as_ref() != Some(&now) {
-            self.seen = Some(now);
-            return false;
-        }
-        self.seen = None;
-        let keys = match &now {
+        // At the start nobody waits.
+        let now = match self.read.is_new() {
+            true => Some(self.read.set(now)),
+            false => self.read.look(now),
+        };
+        let Some(now) = now else { return false };
+        let keys = match now {
             Ok(bytes) => Keys::read(bytes, self.file.id.as_deref(), Origin::File)
                 .map_err(|error| error.to_string()),
             Err(why) => Err(why.clone()),
         };
-        self.last = Some(now);
         match keys {
             Ok(keys) => {
                 (self.good, self.problem) = (Some(keys), None);

@@ -13,6 +13,7 @@ use rustls::{ServerConfig, version};
 use wsgateway_config::ListenerTls;
 
 use super::expiry::not_after;
+use crate::settle::Settle;
 
 /// Largest file: a chain of a dozen certificates. Each full handshake sends the chain.
 const LARGEST: u64 = 64 << 10;
@@ -73,9 +74,7 @@ type Read = Result<Contents, PairError>;
 /// The files, read again and again: Secrets change under a running pod.
 pub(super) struct PairFiles {
     files: ListenerTls,
-    /// What was acted on last, and something else that was seen once.
-    last: Read,
-    seen: Option<Read>,
+    read: Settle<Read>,
 }
 
 impl std::fmt::Debug for PairFiles {
@@ -92,28 +91,19 @@ impl PairFiles {
     pub(super) fn open(files: &ListenerTls) -> Result<(Self, Pair), PairError> {
         let contents = read(files)?;
         let pair = pair(&contents, files)?;
-        Ok((Self { files: files.clone(), last: Ok(contents), seen: None }, pair))
+        Ok((Self { files: files.clone(), read: Settle::of(Ok(contents)) }, pair))
     }
 
     /// Reads the files again: another pair, or why there is none, if they say something new. It is `now` (Unix time, s).
     pub(super) fn poll(&mut self, now: i64) -> Option<Result<Pair, PairError>> {
-        let read = read(&self.files);
-        if read == self.last {
-            self.seen = None;
-            return None;
-        }
-        // Whoever writes them may be half through: one file of a pair, and half of a file, are seen like that.
-        if self.seen.as_ref() != Some(&read) {
-            self.seen = Some(read);
-            return None;
-        }
-        self.seen = None;
-        self.last.clone_from(&read);
+        // One file of a pair alone is seen while somebody writes them.
+        let read = self.read.look(read(&self.files))?;
         let fresh = |pair: &Pair| match pair.not_after > now {
             true => Ok(()),
             false => Err(unusable(&self.files, "the certificate has expired")),
         };
-        let pair = read.and_then(|contents| pair(&contents, &self.files));
+        let pair = read.as_ref().map_err(Clone::clone);
+        let pair = pair.and_then(|contents| self::pair(contents, &self.files));
         Some(pair.and_then(|pair| fresh(&pair).map(|()| pair)))
     }
 }
