@@ -71,7 +71,7 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'pods get a sixth of the CPU time while publishers send thousands of messages a second',
+    name: 'pods get a twelfth of the CPU time while publishers send thousands of messages a second',
     fires: ['WsGatewaySourceLags (warning)', 'WsGatewaySourceLosesMessages (critical)', 'WsGatewaySlowDelivery (warning)'],
     within: 120,
     async cause({ publisher }) {

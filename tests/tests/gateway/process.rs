@@ -135,11 +135,11 @@ impl Process {
         Ok(seen)
     }
 
-    /// Resident memory (bytes).
+    /// Resident memory (bytes) of its own: not the program's code, which the kernel reads in and drops as it likes.
     pub(super) fn resident(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
         let line =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+            status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
         let kib = line.trim().trim_end_matches(" kB").parse::<u64>()?;
         Ok(kib << 10)
     }
