@@ -6,6 +6,8 @@ use std::fs;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use cgroup::Cgroup;
+
 /// Spans shorter than this say nothing about CPU use: the kernel counts in ticks of 10 ms.
 const LEAST_SPAN: Duration = Duration::from_secs(1);
 
@@ -18,7 +20,8 @@ const UNLIMITED: u64 = 1 << 60;
 /// Use of memory and CPU at one instant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
-    /// Resident memory of this process (bytes).
+    /// Memory that counts against the limit and cannot be taken back; without a limit, resident memory of this process
+    /// (bytes).
     pub memory: u64,
     /// What the container may use, or the machine has (bytes).
     pub memory_limit: u64,
@@ -62,7 +65,7 @@ impl Sampler {
             *last = Sample { at: Instant::now(), cpu_seconds: used, percent };
         }
         Usage {
-            memory: resident(),
+            memory: Cgroup::new(cgroup::ROOT.into()).memory_used().unwrap_or_else(resident),
             memory_limit: memory_limit(),
             cpu_limit: cpus(),
             cpu_percent: last.percent,

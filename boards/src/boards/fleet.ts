@@ -352,7 +352,7 @@ const resources: Row = {
       answers: 'Which pods come near their memory limit, at which they are killed? In percent of it.',
       kind: 'time',
       queries: [
-        [`100 * process_resident_memory_bytes{${CHOSEN}} / on (namespace, gateway, pod) wsgateway_memory_limit_bytes{${CHOSEN}}`, '{{pod}}'],
+        [`100 * wsgateway_memory_used_bytes{${CHOSEN}} / wsgateway_memory_limit_bytes{${CHOSEN}}`, '{{pod}}'],
       ],
       unit: 'percent',
       steps: [[null, 'green'], [80, 'yellow'], [90, 'red']],

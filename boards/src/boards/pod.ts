@@ -251,7 +251,7 @@ const resources: Row = {
       answers: 'How near is it to its limit?',
       kind: 'time',
       queries: [
-        [`process_resident_memory_bytes{${POD}}`, '{{pod}}'],
+        [`wsgateway_memory_used_bytes{${POD}}`, '{{pod}}'],
         [`max(wsgateway_memory_limit_bytes{${POD}})`, 'limit'],
         [`wsgateway_history_bytes{${POD}}`, '{{pod}}: history'],
       ],

@@ -72,7 +72,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'pods get a twelfth of the CPU time while publishers send thousands of messages a second',
-    fires: ['WsGatewaySourceLags (warning)', 'WsGatewaySourceLosesMessages (critical)', 'WsGatewaySlowDelivery (warning)'],
+    fires: ['WsGatewaySlowDelivery (warning)'],
     within: 120,
     async cause({ publisher }) {
       const stops = (await gatewayPods('odin')).map(({ uid }) => starve(uid));
@@ -80,6 +80,19 @@ export const FAULTS: readonly Fault[] = [
       return () => {
         publisher.set('odin.burst.*', 0);
         for (const stop of stops) stop();
+      };
+    },
+  },
+  {
+    name: 'publishers send more than rateLimits.streamMessages lets a pod take',
+    fires: ['WsGatewaySourceLags (warning)', 'WsGatewaySourceLosesMessages (critical)'],
+    within: 120,
+    async cause({ publisher }) {
+      await patch('odin', { rateLimits: { streamMessages: { perSecond: 500 } } });
+      publisher.set('odin.burst.*', 2_500, 60);
+      return async () => {
+        publisher.set('odin.burst.*', 0);
+        await patch('odin', { rateLimits: { streamMessages: null } });
       };
     },
   },

@@ -97,18 +97,36 @@ export async function limitFiles(pod: string, spare: number): Promise<() => Prom
   };
 }
 
-/** Sets the memory limit of a pod's container to hardly more than it uses. Returns what gives the old one back. */
+/**
+ * Sets the memory limit of a pod's container to hardly more than counts against it, now and as that changes. Returns what gives
+ * the old one back.
+ */
 export function limitMemory(uid: string): () => void {
   const [pid] = pidsOf(uid);
-  const resident = 1_024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
   const groups = readFileSync(`/proc/${pid}/cgroup`, 'utf8');
   const first = /^\d+:memory:(.+)$/m.exec(groups);
   const second = /^0::(.+)$/m.exec(groups);
-  const file = first ? `/sys/fs/cgroup/memory${first[1]}/memory.limit_in_bytes` : `/sys/fs/cgroup${second?.[1]}/memory.max`;
+  const [folder, limit, usage, files] = first
+    ? [`/sys/fs/cgroup/memory${first[1]}`, 'memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_inactive_file']
+    : [`/sys/fs/cgroup${second?.[1]}`, 'memory.max', 'memory.current', 'inactive_file'];
+  const file = `${folder}/${limit}`;
   if (!existsSync(file)) throw new Error(`no ${file}`);
   const before = readFileSync(file, 'utf8').trim();
-  writeFileSync(file, String(Math.round(resident / 0.96)));
+  const set = () => {
+    const droppable = new RegExp(`^${files} (\\d+)$`, 'm').exec(readFileSync(`${folder}/memory.stat`, 'utf8'))?.[1];
+    const used = Number(readFileSync(`${folder}/${usage}`, 'utf8')) - Number(droppable);
+    writeFileSync(file, String(Math.round(used / 0.93)));
+  };
+  set();
+  const timer = setInterval(() => {
+    try {
+      set();
+    } catch {
+      // It uses more than that at this moment, or has ended.
+    }
+  }, 500);
   return () => {
+    clearInterval(timer);
     writeFileSync(file, before);
   };
 }

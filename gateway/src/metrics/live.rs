@@ -25,7 +25,7 @@ struct Facts {
     usage: Usage,
 }
 
-const GAUGES: [(&str, &str, Read); 20] = [
+const GAUGES: [(&str, &str, Read); 21] = [
     ("wsgateway_connections", "Connections held", |facts| facts.taken as f64),
     ("wsgateway_connections_capacity", "Most connections this pod holds", |facts| {
         facts.capacity as f64
@@ -39,6 +39,11 @@ const GAUGES: [(&str, &str, Read); 20] = [
         "wsgateway_cpu_limit_cores",
         "CPUs that the container may use: its quota, or those of the node",
         |facts| facts.usage.cpu_limit,
+    ),
+    (
+        "wsgateway_memory_used_bytes",
+        "Memory that counts against the limit of the container and cannot be taken back; resident memory where there is no limit",
+        |facts| facts.usage.memory as f64,
     ),
     (
         "wsgateway_memory_limit_bytes",
