@@ -141,12 +141,17 @@ export const FAULTS: readonly Fault[] = [
     name: 'nobody monitors a WsGateway: monitoring.serviceMonitor is Never',
     fires: ['WsGatewayMetricsMissing (warning)'],
     within: 90,
-    async cause() {
+    async cause({ prometheus }) {
       await patch('thor', { monitoring: { serviceMonitor: 'Never' } });
       const stop = repeat(3, nudge);
       return async () => {
-        stop();
         await patch('thor', { monitoring: { serviceMonitor: 'Auto' } });
+        // Later faults are of its pods.
+        const scraped = async () => (await prometheus.instant(`wsgateway_connections{namespace="${NAMESPACE}", gateway="thor"}`)).length >= 2;
+        for (const end = Date.now() + 120_000; !(await scraped()); await sleep(1_000)) {
+          if (Date.now() > end) throw new Error('the pods of thor are not scraped again');
+        }
+        stop();
       };
     },
   },

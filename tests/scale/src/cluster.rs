@@ -13,12 +13,15 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde_json::Value;
 use wsgateway_crds::{DisruptionStatus, WsGateway, WsGatewayStatus};
 
-use crate::host::{kill, kubectl};
+use crate::host::{get, kill, kubectl, pids_of};
+use crate::squeeze::{Squeeze, refused};
 
 /// Longest wait for what the cluster is to do.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 /// The admin port of the gateways.
 const ADMIN: u16 = 9090;
+/// Port of the clients.
+pub const CLIENTS: u16 = 8080;
 /// The annotation by which pods hand clients over.
 const SHED: &str = "wsgateway.dev/shed";
 
@@ -245,6 +248,39 @@ impl Cluster {
             pod.is_ok_and(|pod| restarts(&pod) > restarts(&before) && is_ready(&pod))
         })
         .await
+    }
+
+    /// Takes CPU from every pod, until what is returned is dropped.
+    pub(crate) async fn squeeze(&self) -> Result<Vec<Squeeze>> {
+        let mut squeezes = Vec::new();
+        for pod in self.pods().await? {
+            let pids = pids_of(&pod.uid().unwrap_or_default())?;
+            let pid = *pids.first().context("the processes of a pod are not on this machine")?;
+            squeezes.push(Squeeze::begin(pid)?);
+        }
+        Ok(squeezes)
+    }
+
+    /// Waits until guards act in every pod, or in none.
+    pub(crate) async fn guarded(&self, wanted: bool) -> Result<()> {
+        wait_until(PATIENCE, "what guards do", async || {
+            let Ok(gateways) = self.gateways().await else { return false };
+            for gateway in gateways {
+                let health = get::<Value>(gateway.admin, "/health").await;
+                let warnings = health.map(|health| health["warnings"].to_string());
+                let acts = warnings.map(|text| text.contains("new clients are refused"));
+                if acts.ok() != Some(wanted) {
+                    return false;
+                }
+            }
+            true
+        })
+        .await
+    }
+
+    /// So many clients come; how many of them are refused.
+    pub(crate) async fn crowd(&self, clients: u32) -> Result<usize> {
+        Ok(refused(self.service(&self.name, CLIENTS).await?, clients).await)
     }
 
     /// Kills the pod of the operator that leads, and waits until the other one does.

@@ -18,6 +18,8 @@ use crate::samples::Samples;
 const SOME: u64 = 20;
 /// Clients of a pod may differ from the mean by so much of it, once they are spread.
 const EVEN: f64 = 0.35;
+/// Newcomers while pods are short of CPU.
+const CROWD: u32 = 200;
 /// How often the meter is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -35,6 +37,8 @@ pub enum Event {
     PodKill,
     /// `kill -9` of NATS, which starts again with the same store.
     NatsRestart,
+    /// Each pod has a quarter of a CPU and a process beside it that wants it all, and a crowd comes: guards refuse the crowd.
+    ShortOfCpu,
     /// `kubectl drain` of a node while a change replaces every pod.
     DrainInRollout,
     /// `kill -9` of NATS while a change replaces every pod: some clients have moved, the others have not.
@@ -70,6 +74,7 @@ impl Event {
             Self::NodeDrain => "kubectl drain of a node, then spread again",
             Self::PodKill => "a gateway killed (SIGKILL), then spread again",
             Self::NatsRestart => "NATS killed (SIGKILL) and started again",
+            Self::ShortOfCpu => "every pod short of CPU while a crowd comes: guards refuse it",
             Self::DrainInRollout => "kubectl drain of a node in mid-rollout, then spread again",
             Self::NatsInRollout => "NATS killed (SIGKILL) and started again in mid-rollout",
             Self::RolloutAndScale => "rolling update and one more pod at once",
@@ -84,7 +89,7 @@ impl Event {
     pub const fn bounds(self, pace: u32) -> Bounds {
         let once = Bounds { cuts_of_one: 1, without_advice: false, per_minute: Some(pace) };
         match self {
-            Self::NatsRestart => Bounds { cuts_of_one: 0, ..once },
+            Self::NatsRestart | Self::ShortOfCpu => Bounds { cuts_of_one: 0, ..once },
             // Those who had to go somewhere are spread a second time.
             Self::NodeDrain => Bounds { cuts_of_one: 2, ..once },
             // The rollout may have moved them to the node before.
@@ -135,6 +140,7 @@ impl Event {
                 cluster.restart_nats().await?;
                 cluster.settled(4).await
             }
+            Self::ShortOfCpu => short_of_cpu(cluster).await,
             Self::DrainInRollout => {
                 cluster.edit(&another_template(stamp)).await?;
                 moved(crowd, SOME).await?;
@@ -142,14 +148,7 @@ impl Event {
                 cluster.uncordon(&node).await?;
                 spread(cluster, samples, 4).await
             }
-            Self::NatsInRollout => {
-                cluster.edit(&another_template(stamp)).await?;
-                moved(crowd, SOME).await?;
-                cluster.restart_nats().await?;
-                let all = u64::try_from(crowd.present()).unwrap_or(u64::MAX);
-                ensure!(crowd.meter.lock().cuts() < all, "all clients had moved before");
-                cluster.settled(4).await
-            }
+            Self::NatsInRollout => nats_in_rollout(cluster, crowd, stamp).await,
             Self::RolloutAndScale => {
                 let mut change = another_template(stamp);
                 change["spec"]["autoscaling"] = json!({ "minReplicas": 5, "maxReplicas": 5 });
@@ -179,6 +178,26 @@ fn bounds(least: u32, most: u32) -> serde_json::Value {
 
 fn another_template(stamp: u64) -> serde_json::Value {
     json!({ "spec": { "pod": { "annotations": { "example.com/stamp": stamp.to_string() } } } })
+}
+
+async fn nats_in_rollout(cluster: &Cluster, crowd: &Crowd, stamp: u64) -> Result<()> {
+    cluster.edit(&another_template(stamp)).await?;
+    moved(crowd, SOME).await?;
+    cluster.restart_nats().await?;
+    let all = u64::try_from(crowd.present()).unwrap_or(u64::MAX);
+    ensure!(crowd.meter.lock().cuts() < all, "all clients had moved before");
+    cluster.settled(4).await
+}
+
+/// Guards act, refuse whoever comes, and end.
+async fn short_of_cpu(cluster: &Cluster) -> Result<()> {
+    let squeezes = cluster.squeeze().await?;
+    cluster.guarded(true).await?;
+    let refused = cluster.crowd(CROWD).await?;
+    ensure!(refused == CROWD as usize, "{refused} of {CROWD} newcomers were refused");
+    drop(squeezes);
+    cluster.guarded(false).await?;
+    cluster.settled(4).await
 }
 
 async fn change_of_mind(cluster: &Cluster, crowd: &mut Crowd) -> Result<()> {

@@ -32,7 +32,7 @@ pub(crate) async fn kubectl(arguments: &[&str]) -> Result<()> {
 }
 
 /// The processes of a pod, but for the one that holds its namespaces.
-fn pids_of(uid: &str) -> Result<Vec<u32>> {
+pub(crate) fn pids_of(uid: &str) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         let path = entry?.path();

@@ -4,6 +4,7 @@
 //! - [`cluster`]: what a person does with `kubectl`, and what the cluster says of it.
 //! - [`host`]: what is done on this machine.
 //! - [`samples`]: connections of each pod, asked from the pods all the time.
+//! - `squeeze`: a container that is short of CPU.
 //! - [`event`]: what happens, one thing after the other, and when it is over.
 //! - [`report`], [`plot`]: tables and a plot for the docs.
 //!
@@ -17,3 +18,4 @@ pub mod plot;
 pub mod report;
 pub mod run;
 pub mod samples;
+mod squeeze;

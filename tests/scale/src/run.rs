@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::cluster::Cluster;
+use crate::cluster::{CLIENTS, Cluster};
 use crate::crowd::Crowd;
 use crate::event::Event;
 use crate::report::{Results, Row};
@@ -14,8 +14,6 @@ use crate::samples::Samples;
 
 /// Undisturbed time before and after each event.
 const STEADY: Duration = Duration::from_secs(3);
-/// Port of the clients.
-const CLIENTS: u16 = 8080;
 /// Port of NATS.
 const NATS: u16 = 4222;
 
