@@ -71,19 +71,6 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: 'pods get a twelfth of the CPU time while publishers send thousands of messages a second',
-    fires: ['WsGatewaySlowDelivery (warning)'],
-    within: 120,
-    async cause({ publisher }) {
-      const stops = (await gatewayPods('odin')).map(({ uid }) => starve(uid));
-      publisher.set('odin.burst.*', 25_000, 60);
-      return () => {
-        publisher.set('odin.burst.*', 0);
-        for (const stop of stops) stop();
-      };
-    },
-  },
-  {
     name: 'publishers send more than rateLimits.streamMessages lets a pod take',
     fires: ['WsGatewaySourceLags (warning)', 'WsGatewaySourceLosesMessages (critical)'],
     within: 120,
@@ -93,6 +80,19 @@ export const FAULTS: readonly Fault[] = [
       return async () => {
         publisher.set('odin.burst.*', 0);
         await patch('odin', { rateLimits: { streamMessages: null } });
+      };
+    },
+  },
+  {
+    name: 'pods get a twelfth of the CPU time while publishers send thousands of messages a second',
+    fires: ['WsGatewaySlowDelivery (warning)'],
+    within: 120,
+    async cause({ publisher }) {
+      const stops = (await gatewayPods('odin')).map(({ uid }) => starve(uid));
+      publisher.set('odin.burst.*', 25_000, 60);
+      return () => {
+        publisher.set('odin.burst.*', 0);
+        for (const stop of stops) stop();
       };
     },
   },
@@ -140,7 +140,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'nobody monitors a WsGateway: monitoring.serviceMonitor is Never',
     fires: ['WsGatewayMetricsMissing (warning)'],
-    within: 90,
+    within: 240,
     async cause({ prometheus }) {
       await patch('thor', { monitoring: { serviceMonitor: 'Never' } });
       const stop = repeat(3, nudge);

@@ -43,8 +43,8 @@ pub enum KeyError {
     /// PEM that cannot be read.
     #[error("it is PEM without exactly one public key (RSA, P-256, P-384 or Ed25519)")]
     Pem,
-    /// JSON that cannot be read.
-    #[error("it is JSON, but no JWK or JWKS (RFC 7517)")]
+    /// Not the JSON of keys.
+    #[error("it is neither a JWK nor a JWKS (RFC 7517)")]
     Json,
     /// Keys that are all of other kinds, or for other uses.
     #[error("none of its keys verifies signatures of a supported kind")]
