@@ -146,8 +146,13 @@ export const FAULTS: readonly Fault[] = [
       const stop = repeat(3, nudge);
       return async () => {
         await patch('thor', { monitoring: { serviceMonitor: 'Auto' } });
-        // Later faults are of its pods.
-        const scraped = async () => (await prometheus.instant(`wsgateway_connections{namespace="${NAMESPACE}", gateway="thor"}`)).length >= 2;
+        // Later faults are of its pods. The targets of before may still be there.
+        await sleep(2_000);
+        const scraped = async () => {
+          const targets = await prometheus.targets();
+          return targets.filter(({ health, scrapePool }) => health === 'up' && scrapePool.includes('/thor-gateway/')).length >= 2;
+        };
+        // Targets that nobody has scraped yet are of unknown health.
         for (const end = Date.now() + 120_000; !(await scraped()); await sleep(1_000)) {
           if (Date.now() > end) throw new Error('the pods of thor are not scraped again');
         }
