@@ -6,7 +6,14 @@ const js = () => ({ js: '.js', dts: '.d.ts' });
 export default defineConfig([
   {
     ...common,
-    entry: { index: 'src/index.ts', react: 'src/react.tsx', 'shared-token': 'src/shared-token.ts' },
+    entry: {
+      index: 'src/index.ts',
+      react: 'src/react.tsx',
+      'shared-token': 'src/shared-token.ts',
+      debug: 'src/debug.ts',
+      hidden: 'src/hidden.ts',
+      iterate: 'src/iterate.ts',
+    },
     format: 'esm',
     dts: true,
     deps: { neverBundle: ['react', 'react/jsx-runtime'] },

@@ -25,10 +25,8 @@ const MAX_ADVICE = 120_000;
 const TOO_MANY_COMMANDS_MS = 5_000;
 /** A fresh token was refused, too: time for whoever issues them, and whoever verifies them, to agree. */
 const UNAUTHORIZED_MS = 5_000;
-/** Its user or its token is banned. */
-export const BANNED = 4013;
 /** The same thing would happen again: our commands are wrong or too big, there is one connection too many, or we are banned. */
-const FINAL = new Set([1003, 1007, 1009, 4010, BANNED]);
+const FINAL = new Set([1003, 1007, 1009, 4010, 4013]);
 /** The token is missing, bad, not enough, or expired. */
 export const TOKEN = new Set([4001, 4003, 4004]);
 

@@ -51,6 +51,21 @@ export class WsGatewayClient<C extends Channels = Channels> {
     return this.#connection.transport;
   }
 
+  /** Channels that are wanted and that the gateway refuses at the moment. */
+  get rejected(): readonly string[] {
+    return this.#session.rejected;
+  }
+
+  /** Channels that are acknowledged, and on which nothing has come yet: none may be published there. */
+  get silent(): readonly string[] {
+    return this.#session.silent;
+  }
+
+  /** When the gateway was heard last, by a message or a sign of life (Unix ms); null before the first. */
+  get lastHeardAt(): number | null {
+    return this.#connection.lastHeardAt;
+  }
+
   /** Where to resume. Store it, and pass it to the next client as the option `cursor`: nothing in between is lost, as far
    * back as the stream keeps messages. Inside a handler it is at or before the message that is being handled. */
   get cursor(): Cursor | null {
@@ -76,7 +91,16 @@ export class WsGatewayClient<C extends Channels = Channels> {
   ): Subscription {
     const list: readonly string[] = typeof channels === 'string' ? [channels] : [...channels];
     const unsubscribe = this.#session.subscribe(list, handler as (message: Message) => void, options);
-    return { channels: list, unsubscribe };
+    return {
+      channels: list,
+      unsubscribe,
+      get state() {
+        return unsubscribe.status().state;
+      },
+      get rejected() {
+        return unsubscribe.status().rejected;
+      },
+    };
   }
 
   /** Calls back for each event of a type, until the returned function is called. */
@@ -134,7 +158,7 @@ export function createClient<C extends Channels = Channels>(options: ClientOptio
 
 function settings(options: ClientOptions, session: Session): Settings {
   const { url, urls = url === undefined ? [] : [url], fallback = ['sse', 'poll'], protocols = PROTOCOL } = options;
-  const { token, connectTimeoutMs = 15_000, probeMs = 30_000 } = options;
+  const { token, connectTimeoutMs = 15_000, probeMs = 30_000, raceMs = 2_000 } = options;
   const global = globalThis as { WebSocket?: WebSocketConstructor; location?: { href: string } };
   if (urls.length === 0) throw new Error('createClient needs url or urls');
   let places: URL[] | undefined;
@@ -150,6 +174,7 @@ function settings(options: ClientOptions, session: Session): Settings {
     heartbeat,
     connectTimeoutMs,
     probeMs,
+    raceMs,
     line: {
       protocols,
       WebSocket: options.WebSocket ?? global.WebSocket,

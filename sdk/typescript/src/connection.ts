@@ -2,12 +2,13 @@
  * One line at a time: opens it, watches it, and opens the next when it has ended. Owns every timer. What goes over the
  * line is the session's business.
  */
-import { afterEnd, BANNED, ceiling, lineVerdict, TOKEN } from './backoff.js';
+import { afterEnd, lineVerdict, TOKEN } from './backoff.js';
+import type { Detour } from './detour.js';
 import type { Emitter } from './emitter.js';
 import { isOffline, watch } from './environment.js';
+import { recall, remember } from './memory.js';
+import { Tokens } from './tokens.js';
 import type { Line, LineHooks, LineOptions, Openers } from './transport.js';
-import { TransportChoice } from './transport-choice.js';
-import type { Trials } from './trials.js';
 import type { BackoffOptions, ConnectionState, EventOf, HeartbeatOptions, TokenSource, TransportKind } from './types.js';
 
 export interface Settings {
@@ -19,9 +20,11 @@ export interface Settings {
   heartbeat: HeartbeatOptions;
   connectTimeoutMs: number;
   probeMs: number;
+  /** How long a WebSocket may take before a fallback is opened next to it (ms). */
+  raceMs: number;
   line: Omit<LineOptions, 'url' | 'token'>;
   openers: Openers;
-  /** What only networks that block WebSocket need. */
+  /** What is needed only where WebSocket does not open. */
   rare: () => Promise<typeof import('./fallback.js')>;
 }
 
@@ -49,8 +52,8 @@ const WAKE_TIMEOUT = 4_000;
 const ANSWER_TIMEOUT = 30_000;
 /** A browser that reports that there is no network may be wrong: an attempt is made all the same (ms). */
 const OFFLINE_RETRY = 30_000;
-/** Time for a plain request that shows whether HTTP works (ms). */
-const HTTP_TIMEOUT = 5_000;
+/** Where WebSocket has worked, slowness says more about the gateway than about the network: it gets so many times as long. */
+const RACE_FACTOR_WORKED = 3;
 
 export class Connection {
   state: ConnectionState = 'closed';
@@ -62,11 +65,14 @@ export class Connection {
   #active = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #beat: ReturnType<typeof setInterval> | undefined;
-  /** A plain request that is under way. */
-  #asking: AbortController | undefined;
-  readonly #choice: TransportChoice;
-  #trials: Trials | undefined;
+  /** What to do while WebSocket does not open, once that has happened. */
+  #detour: Detour | undefined;
+  /** Upgrades in a row that failed, and whether one has worked in this network. */
+  #failed = 0;
+  #worked = false;
   #unwatch: (() => void) | undefined;
+  /** Until a WebSocket that hangs gets company. */
+  #racing: ReturnType<typeof setTimeout> | undefined;
   #url = 0;
   /** Connections in a row that were not useful. */
   #attempt = 0;
@@ -74,13 +80,13 @@ export class Connection {
   #tried = false;
   /** Tokens that were refused in a row. */
   #refusals = 0;
-  /** Until a token that is about to expire is asked for again. */
-  #refresh: ReturnType<typeof setTimeout> | undefined;
+  readonly #tokens: Tokens;
   /** What the last attempt was made with. */
   #options: LineOptions | undefined;
   #greeted = false;
   #liveAt = 0;
   #heardAt = 0;
+  #heard = 0;
   #askedAt = 0;
   #advisedAt: number | undefined;
   /** The server asked us to wait until then. */
@@ -92,13 +98,19 @@ export class Connection {
     readonly hooks: ConnectionHooks,
     readonly random: () => number = Math.random,
   ) {
-    this.#choice = new TransportChoice(settings.fallback);
+    this.#tokens = new Tokens(settings.token, settings.backoff, (cause) => this.#report('token_unavailable', cause), random);
   }
 
   /** Begins, or tries again at once. Does nothing while there is a line. */
   connect(): void {
     if (this.#active) return;
-    this.settings.urls();
+    try {
+      this.settings.urls();
+    } catch (error) {
+      this.#report('bad_url', error);
+      this.#set('refused');
+      throw error;
+    }
     this.#unwatch ??= watch({
       online: () => this.#online(),
       offline: () => this.#offline(),
@@ -111,8 +123,7 @@ export class Connection {
     this.#drop();
     this.#unwatch?.();
     this.#unwatch = undefined;
-    this.#asking?.abort();
-    this.#asking = undefined;
+    this.#detour?.stop();
     this.#attempt = this.#notBefore = this.#refusals = 0;
     this.#set('closed');
   }
@@ -123,10 +134,16 @@ export class Connection {
 
   /** Everything wanted is acknowledged: this connection is of use. */
   settled(): void {
-    if (!this.#greeted || this.state === 'live') return;
-    this.#liveAt = Date.now();
+    if (!this.#greeted) return;
+    this.#liveAt ||= Date.now();
     this.#refusals = 0;
-    this.#set('live');
+    // An acknowledgement that was under way is no proof that the network is back.
+    if (this.state === 'connecting') this.#set('live');
+  }
+
+  /** When anything came over a line (Unix ms); null before the first. */
+  get lastHeardAt(): number | null {
+    return this.#heard || null;
   }
 
   // ---- opening -------------------------------------------------------------------------------------------------
@@ -135,58 +152,94 @@ export class Connection {
     this.#drop();
     this.#active = true;
     const generation = this.#generation;
-    const current = (): boolean => generation === this.#generation;
-    const { openers, connectTimeoutMs } = this.settings;
-    this.#timer = setTimeout(() => this.#end(1006, 'not connected in time'), connectTimeoutMs);
+    this.#timer = setTimeout(() => this.#late(), this.settings.connectTimeoutMs);
     this.#set('connecting');
     try {
       // Always a moment later: whoever closes in the same turn (React's StrictMode) has opened nothing.
       const options = await this.#fresh();
-      if (!current()) return;
+      if (generation !== this.#generation) return;
       this.#options = options;
-      this.transport = this.hooks.wanted() ? this.#choice.next : 'websocket';
       this.#tried = true;
-      this.#heardAt = this.#askedAt = Date.now();
-      const opened = await openers[this.transport](options, {
-        push: (push) => current() && this.#push(push),
-        end: (code, reason, advisedMs) => current() && this.#end(code, reason, advisedMs),
-      });
-      if (!current()) return opened.close();
+      const known = this.#detour ? undefined : recall(this.#place.host);
+      if (known && this.settings.fallback.length)
+        await this.#load().then(
+          (detour) => detour.prefer(known),
+          () => {},
+        );
+      if (generation !== this.#generation) return;
+      await this.#openBy((this.hooks.wanted() && this.#detour?.next) || 'websocket', options);
+    } catch (error) {
+      if (generation !== this.#generation) return;
+      this.#report('token_unavailable', error);
+      if (generation === this.#generation) this.#end(1006, String(error));
+    }
+  }
+
+  async #openBy(transport: TransportKind, options: LineOptions): Promise<void> {
+    const generation = this.#generation;
+    const hooks = this.#lineHooks();
+    this.transport = transport;
+    this.#heardAt = this.#askedAt = Date.now();
+    try {
+      const opened = await this.settings.openers[transport](options, hooks);
+      if (generation !== this.#generation) return opened.close();
       this.#line = opened;
       // Only a WebSocket greets before it is asked for something.
-      if (this.transport !== 'websocket') this.hooks.opened(opened);
+      if (transport !== 'websocket') this.hooks.opened(opened);
+      else if (this.settings.fallback.length) this.#raceSoon(opened, hooks);
     } catch (error) {
-      if (!current()) return;
-      if (!this.#tried) this.#unavailable(error);
-      if (current()) this.#end(1006, String(error));
+      // There is no WebSocket, or the page may not open this one: nothing of the network.
+      if (generation === this.#generation) this.#report('transport_unavailable', error);
+      if (generation === this.#generation) this.#end(1006, String(error));
     }
+  }
+
+  /** What a line of this generation calls. */
+  #lineHooks(): LineHooks {
+    const generation = this.#generation;
+    return {
+      push: (push) => generation === this.#generation && this.#push(push),
+      end: (code, reason, advisedMs) => generation === this.#generation && this.#end(code, reason, advisedMs),
+    };
+  }
+
+  #raceSoon(socket: Line, hooks: LineHooks): void {
+    const { raceMs } = this.settings;
+    this.#racing = setTimeout(() => void this.#race(socket, hooks), this.#worked ? raceMs * RACE_FACTOR_WORKED : raceMs);
+  }
+
+  /** A WebSocket hangs: the next transport becomes the line, and the socket goes on next to it. */
+  async #race(socket: Line, hooks: LineHooks): Promise<void> {
+    if (!this.hooks.wanted()) return this.#raceSoon(socket, hooks);
+    const generation = this.#generation;
+    const detour = await this.#load().catch(() => undefined);
+    if (!detour || generation !== this.#generation || this.#greeted) return;
+    this.#generation += 1;
+    this.#line = null;
+    await this.#openBy(detour.hold(socket, hooks), this.#options as LineOptions);
+  }
+
+  /** A WebSocket next to the line has been greeted, and takes its place. A change of lines loses nothing. */
+  #adopt(line: Line, hooks: LineHooks, greeting: unknown): void {
+    this.#drop();
+    this.#active = this.#tried = true;
+    this.#line = line;
+    this.transport = 'websocket';
+    this.#heardAt = this.#askedAt = Date.now();
+    Object.assign(hooks, this.#lineHooks());
+    hooks.push(greeting);
   }
 
   /** What a line is opened with, and a token that was asked for just now. */
   async #fresh(): Promise<LineOptions> {
-    const { token, line } = this.settings;
-    const value = await (typeof token === 'function' ? token() : token);
-    return { ...line, token: value, url: this.#place };
+    const token = await this.#tokens.get();
+    return { ...this.settings.line, token, url: this.#place };
   }
 
-  #unavailable(cause: unknown): void {
-    this.events.emit({ type: 'error', code: 'token_unavailable', message: 'the function for tokens failed', cause });
-  }
-
-  /** The token of the line is about to expire: gets another for it, again and again until the line has ended. */
-  async #renew(attempt = 0): Promise<void> {
-    const generation = this.#generation;
-    clearTimeout(this.#refresh);
-    try {
-      const { token } = await this.#fresh();
-      if (generation === this.#generation && token) this.send({ type: 'auth', token });
-    } catch (error) {
-      if (generation !== this.#generation) return;
-      this.#unavailable(error);
-      const { backoff } = this.settings;
-      if (generation === this.#generation)
-        this.#refresh = setTimeout(() => void this.#renew(attempt + 1), this.random() * ceiling(attempt, backoff));
-    }
+  /** An error of our surroundings. What a function for tokens throws may hold one: its text is in no message. */
+  #report(code: string, cause: unknown): void {
+    const message = code === 'token_unavailable' ? 'the function for tokens failed' : (cause as Error).message;
+    this.events.emit({ type: 'error', code, message, cause });
   }
 
   get #place(): URL {
@@ -195,9 +248,11 @@ export class Connection {
   }
 
   #push(push: unknown): void {
-    this.#heardAt = Date.now();
+    this.#heardAt = this.#heard = Date.now();
     const { type, afterMs, code } = Object(push) as { type?: unknown; afterMs?: unknown; code?: unknown };
-    if (type === 'token_expiring' && typeof this.settings.token === 'function') void this.#renew();
+    // The browser is wrong about the network, or it is there again.
+    if (this.state === 'offline' && (type === 'pong' || this.transport !== 'websocket')) this.#set('live');
+    if (type === 'token_expiring' && this.#tokens.change) void this.#tokens.renew((token) => this.send({ type: 'auth', token }));
     if (type === 'reconnect' && typeof afterMs === 'number') this.#advisedAt = Date.now() + afterMs;
     const first = type === 'connection:established' && !this.#greeted;
     if (first) this.#greet();
@@ -214,48 +269,51 @@ export class Connection {
 
   #greet(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#racing);
     this.#greeted = true;
     const { intervalMs, timeoutMs } = this.settings.heartbeat;
     this.#beat = setInterval(() => this.#check(), Math.min(intervalMs, timeoutMs) / 2);
-    if (this.transport !== 'websocket') return void this.#try();
-    this.#choice.opened();
-    this.#trials?.reset();
+    if (this.transport === 'websocket') {
+      this.#worked = true;
+      this.#failed = 0;
+    }
+    if (!this.#detour) return;
+    remember(this.#place.host, this.transport);
+    this.#detour.greeted(this.transport);
   }
 
-  /** Tries WebSocket from time to time, next to the line of another transport. */
-  async #try(): Promise<void> {
-    const { settings } = this;
-    const generation = this.#generation;
-    const { Trials } = await settings.rare(); // loaded with the transport
-    if (generation !== this.#generation) return;
-    const open = async (hooks: LineHooks): Promise<Line> => settings.openers.websocket(await this.#fresh(), hooks);
-    const works = (): void => {
-      this.#choice.opened();
-      void this.#open(); // a change of lines loses nothing
-    };
-    this.#trials ??= new Trials(settings, open, works, this.random);
-    this.#trials.start();
+  async #load(): Promise<Detour> {
+    const { Detour } = await this.settings.rare();
+    this.#detour ??= new Detour(
+      this.settings,
+      {
+        fresh: () => this.#fresh(),
+        works: (line, hooks, greeting) => this.#adopt(line, hooks, greeting),
+        // What the gateway says counts; a socket that just fails leaves it to the other transport, if that is still there.
+        failed: (code, reason, advisedMs) => {
+          if (this.#greeted || !this.#active || (code === 1006 && this.#line)) return;
+          this.transport = 'websocket';
+          this.#end(code, reason, advisedMs);
+        },
+        misplaced: (message) => this.events.emit({ type: 'error', code: 'not_found', message }),
+        refused: (code, reason) => !this.#greeted && this.#end(code, reason),
+      },
+      this.random,
+      { failed: this.#failed, worked: this.#worked },
+    );
+    return this.#detour;
   }
 
-  /** Upgrades have failed: finds out whether plain HTTP works, so that only the upgrade is blocked, or the token is refused. */
-  async #ask(): Promise<void> {
-    const options = this.#options;
-    if (this.#asking || !options || !this.#choice.doubtful || !(options.token || this.settings.fallback.length)) return;
-    const asking = new AbortController();
-    this.#asking = asking;
-    const timer = setTimeout(() => asking.abort(), HTTP_TIMEOUT);
-    const code = await this.settings
-      .rare()
-      .then((rare) => rare.answersHttp(options, asking.signal))
-      .catch(() => 0);
-    clearTimeout(timer);
-    if (this.#asking !== asking) return;
-    this.#asking = undefined;
-    if (this.#greeted) return;
-    // What a page is not told of its upgrade.
-    if (code === 4001) this.#end(code, 'the token was refused');
-    else if (code === BANNED) this.#end(code, 'banned');
-    else this.#choice.answered(code > 0);
+  /** A line was of no use. One failed upgrade is no reason to load anything: most often the gateway is away. */
+  async #useless(code: number): Promise<void> {
+    const { transport } = this;
+    const options = this.#options as LineOptions;
+    if (!this.#detour) {
+      if (code !== 1006) this.#failed = 0;
+      else if (this.#failed === 0) this.#failed = 1;
+      else if (this.settings.fallback.length || options.token) await this.#load().catch(() => {});
+    }
+    this.#detour?.failed(transport, code, options);
   }
 
   // ---- watching ------------------------------------------------------------------------------------------------
@@ -291,14 +349,16 @@ export class Connection {
   }
 
   #online(): void {
-    this.#choice.moved();
-    if (this.state !== 'offline' && this.state !== 'reconnecting') return this.#checkNow();
+    this.#worked = false;
+    this.#detour?.moved();
+    if (this.#active || (this.state !== 'offline' && this.state !== 'reconnecting')) return this.#checkNow();
     this.#wait(this.random() * ONLINE_SPREAD, 'reconnecting');
   }
 
   #offline(): void {
-    if (this.state === 'reconnecting') this.#waitForNetwork();
-    else this.#checkNow();
+    if (this.state === 'reconnecting') return this.#waitForNetwork();
+    if (this.state === 'live') this.#set('offline');
+    this.#checkNow();
   }
 
   #waitForNetwork(): void {
@@ -309,35 +369,49 @@ export class Connection {
 
   /** Ends the line, if there is one, and everything that belongs to it. */
   #drop(): void {
-    this.#generation += 1;
     clearTimeout(this.#timer);
     clearInterval(this.#beat);
-    clearTimeout(this.#refresh);
-    this.#trials?.stop();
+    this.#tokens.stop();
+    this.#detour?.ended();
+    this.#greeted = this.#active = this.#tried = false;
+    this.#leave();
+  }
+
+  #leave(): void {
+    this.#generation += 1;
+    clearTimeout(this.#racing);
     const line = this.#line;
     this.#line = null;
-    this.#greeted = this.#active = this.#tried = false;
     line?.close();
     if (line) this.hooks.ended();
   }
 
+  #late(): void {
+    this.#detour?.ended();
+    this.#end(1006, 'not connected in time');
+  }
+
   #end(code: number, reason: string, advisedMs?: number): void {
+    if (code === 1006 && !this.#greeted && this.#detour?.pending) {
+      // It was opened because a WebSocket hangs, which still may open.
+      void this.#useless(code);
+      this.transport = 'websocket';
+      return this.#leave();
+    }
     const now = Date.now();
     const advised = advisedMs ?? (this.#advisedAt && this.#advisedAt - now);
     const useful = this.#liveAt > 0 && now - this.#liveAt >= this.settings.backoff.stableMs;
     // A one-way line may greet and then refuse what is asked for.
     const useless = this.#tried && (!this.#greeted || (this.transport !== 'websocket' && this.#liveAt === 0));
-    if (useless) this.#choice.failed(this.transport, code);
-    if (useless && this.transport === 'websocket') void this.#ask();
+    if (useless) void this.#useless(code);
     this.#attempt = useful ? 0 : this.#attempt + 1;
     this.#advisedAt = undefined;
     this.#liveAt = 0;
     this.#url += 1;
     this.#drop();
-    const { token, backoff } = this.settings;
     if (TOKEN.has(code)) this.#refusals += 1;
-    const refusals = typeof token === 'function' ? this.#refusals : Number.POSITIVE_INFINITY;
-    const verdict = afterEnd({ code, attempt: this.#attempt, advisedMs: advised, refusals }, backoff, this.random());
+    const refusals = this.#tokens.change ? this.#refusals : Number.POSITIVE_INFINITY;
+    const verdict = afterEnd({ code, attempt: this.#attempt, advisedMs: advised, refusals }, this.settings.backoff, this.random());
     const generation = this.#generation;
     if (TOKEN.has(code) && refusals > 1) this.events.emit({ type: 'error', code: 'unauthorized', message: reason });
     this.events.emit({ type: 'close', code, reason, retryInMs: verdict.delayMs });

@@ -1,5 +1,4 @@
-/** What is loaded only when WebSocket cannot be opened. */
-export { answersHttp } from './plain-http.js';
+/** What is loaded only when WebSocket does not open. */
+export { Detour } from './detour.js';
 export { openPoll } from './transport-poll.js';
 export { openSse } from './transport-sse.js';
-export { Trials } from './trials.js';

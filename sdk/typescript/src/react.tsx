@@ -3,18 +3,11 @@
  * `useSyncExternalStore`, so concurrent rendering and StrictMode see one truth; a subscription lives as long as the
  * component that asked for it.
  */
-import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useSyncExternalStore } from 'react';
-import { matches } from './channels.js';
-import {
-  type ClientOptions,
-  type ConnectionState,
-  createClient,
-  type DeleteReason,
-  type EventOf,
-  type Message,
-  type TransportKind,
-  type WsGatewayClient,
-} from './index.js';
+import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
+import { type Channels, type ClientOptions, createClient, type Message, type WsGatewayClient } from './index.js';
+import { type ChannelOptions, type ChannelValue, type ConnectionValue, channelStore, connectionStore, NOTHING } from './react-stores.js';
+
+export type { ChannelOptions, ChannelValue, ConnectionValue } from './react-stores.js';
 
 const Context = createContext<WsGatewayClient | null>(null);
 
@@ -31,7 +24,9 @@ export function WsGatewayProvider({ children, ...rest }: ProviderProps): ReactNo
   const client = given ?? (own.current as WsGatewayClient);
   useEffect(() => {
     if (given) return;
-    client.connect();
+    try {
+      client.connect();
+    } catch {} // an `error` event, and the state `refused`: no reason to take the page down
     return () => client.close();
   }, [client, given]);
   return <Context.Provider value={client}>{children}</Context.Provider>;
@@ -44,37 +39,25 @@ export function useClient(): WsGatewayClient {
   return client;
 }
 
-export interface ChannelOptions {
-  /** The last value at once, not only the next. Default true. */
-  snapshot?: boolean;
-}
-
-export interface ChannelValue<T> {
-  /** Payload of the latest message; undefined before the first, and after a deletion. */
-  readonly data: T | undefined;
-  /** Why there is no value any more; undefined while there is one, and before the first. */
-  readonly deleted: DeleteReason | undefined;
-  readonly message: Message<T> | undefined;
-  /** Holes in this channel since the component was mounted; also those reported for a pattern that it belongs to. */
-  readonly gaps: number;
-  /** Why the gateway refused the channel, if it did. */
-  readonly rejected: string | undefined;
-}
-
-const NOTHING: ChannelValue<never> = { data: undefined, deleted: undefined, message: undefined, gaps: 0, rejected: undefined };
-
-/** The latest message of a channel, rendered anew with each. No channel (null): nothing, for conditions. */
-export function useChannel<T = unknown>(channel: string | null, { snapshot = true }: ChannelOptions = {}): ChannelValue<T> {
+/** The latest message of a channel. No channel (null): nothing, for conditions. `select` may change with each render. */
+export function useChannel<T = unknown, S = T>(channel: string | null, options: ChannelOptions<T, S> = {}): ChannelValue<S, T> {
   const client = useClient();
-  const store = useMemo(() => channelStore<T>(client, channel, snapshot), [client, channel, snapshot]);
-  return useSyncExternalStore(store.subscribe, store.get, () => NOTHING);
+  const latest = useRef(options);
+  useEffect(() => {
+    latest.current = options;
+  });
+  const { snapshot = true, select } = options;
+  const store = useMemo(() => channelStore<T, S>(client, channel, snapshot, () => latest.current), [client, channel, snapshot]);
+  const value = useSyncExternalStore(store.subscribe, store.get, () => NOTHING);
+  if (!select || value.data === undefined) return value as unknown as ChannelValue<S, T>;
+  return { ...value, data: select(value.data) } as ChannelValue<S, T>;
 }
 
 /** Every message of channels, in order; for lists and effects. The handler may change with each render. */
 export function useMessages<T = unknown>(
   channels: string | readonly string[],
   handler: (message: Message<T>) => void,
-  options: ChannelOptions = {},
+  options: { snapshot?: boolean } = {},
 ): void {
   const client = useClient();
   const latest = useRef(handler);
@@ -89,17 +72,6 @@ export function useMessages<T = unknown>(
   }, [client, key, snapshot]);
 }
 
-export interface ConnectionValue {
-  readonly state: ConnectionState;
-  readonly transport: TransportKind;
-  /** Round trip of the last ping (ms). */
-  readonly latencyMs: number | null;
-  /** Holes on all channels, and the last of them. */
-  readonly gaps: number;
-  readonly lastGap: EventOf<'gap'> | undefined;
-  readonly reconnects: number;
-}
-
 /** How the connection is. */
 export function useConnection(): ConnectionValue {
   const client = useClient();
@@ -107,60 +79,34 @@ export function useConnection(): ConnectionValue {
   return useSyncExternalStore(store.subscribe, store.get, store.get);
 }
 
-interface Store<T> {
-  subscribe(changed: () => void): () => void;
-  get(): T;
+/** True once the connection has not been live for so long (ms), and until it is live again: whether to poll meanwhile. */
+export function useOutage(afterMs = 5_000): boolean {
+  const client = useClient();
+  const store = useMemo(
+    () => ({ subscribe: (changed: () => void) => client.on('state', changed), isLive: () => client.state === 'live' }),
+    [client],
+  );
+  const isLive = useSyncExternalStore(store.subscribe, store.isLive, () => true);
+  const [isLong, setLong] = useState(false);
+  useEffect(() => {
+    if (isLive) return setLong(false);
+    const timer = setTimeout(setLong, afterMs, true);
+    return () => clearTimeout(timer);
+  }, [isLive, afterMs]);
+  return isLong && !isLive;
 }
 
-function channelStore<T>(client: WsGatewayClient, channel: string | null, snapshot: boolean): Store<ChannelValue<T>> {
-  let value: ChannelValue<T> = NOTHING;
-  return {
-    get: () => value,
-    subscribe(changed) {
-      if (channel === null) return () => {};
-      const set = (part: Partial<ChannelValue<T>>): void => {
-        value = { ...value, ...part };
-        changed();
-      };
-      const receive = (message: Message<T>): void => set({ data: message.data, deleted: message.deleted, message, rejected: undefined });
-      const subscription = client.subscribe<string, T>(channel, receive, { snapshot });
-      const ends = [
-        client.on('gap', (gap) => matches(gap.channel, channel) && set({ gaps: value.gaps + 1 })),
-        client.on('rejected', ({ channel: refused, code }) => refused === channel && set({ rejected: code })),
-        subscription.unsubscribe,
-      ];
-      return () => {
-        for (const end of ends) end();
-      };
-    },
-  };
+/** Hooks whose payloads have types by channel, as `createClient<C>` has them. */
+export interface Hooks<C extends Channels> {
+  useClient(): WsGatewayClient<C>;
+  useChannel<P extends keyof C & string, S = C[P]>(channel: P | null, options?: ChannelOptions<C[P], S>): ChannelValue<S, C[P]>;
+  useMessages<P extends keyof C & string>(
+    channels: P | readonly P[],
+    handler: (message: Message<C[P]>) => void,
+    options?: { snapshot?: boolean },
+  ): void;
 }
 
-function connectionStore(client: WsGatewayClient): Store<ConnectionValue> {
-  const read = (): Pick<ConnectionValue, 'state' | 'transport' | 'latencyMs'> => {
-    const { state, transport, latencyMs } = client;
-    return { state, transport, latencyMs };
-  };
-  let value: ConnectionValue = { ...read(), gaps: 0, lastGap: undefined, reconnects: 0 };
-  return {
-    get: () => value,
-    subscribe(changed) {
-      const set = (part: Partial<ConnectionValue> = {}): void => {
-        value = { ...value, ...read(), ...part };
-        changed();
-      };
-      const ends = [
-        client.on('state', ({ previous, state }) =>
-          set(state === 'connecting' && previous !== 'closed' ? { reconnects: value.reconnects + 1 } : {}),
-        ),
-        client.on('pong', () => set()),
-        client.on('gap', (lastGap) => set({ gaps: value.gaps + 1, lastGap })),
-      ];
-      // What happened between the render and now.
-      if (value.state !== client.state) set();
-      return () => {
-        for (const end of ends) end();
-      };
-    },
-  };
+export function createHooks<C extends Channels>(): Hooks<C> {
+  return { useClient, useChannel, useMessages } as unknown as Hooks<C>;
 }

@@ -9,7 +9,7 @@ import { Position } from './position.js';
 import { bytes, isOffset, isText, list, type Push } from './push.js';
 import { type Entry, Handler, Subscriptions } from './subscriptions.js';
 import type { Line, SubscribeCommand } from './transport.js';
-import type { Cursor, GapReason, Message, SubscribeOptions } from './types.js';
+import type { Cursor, GapReason, Message, SubscribeOptions, SubscriptionStatus } from './types.js';
 
 /** Bytes of a command besides its channels. */
 const ENVELOPE = 512;
@@ -25,6 +25,17 @@ const AHEAD_MS = 1000;
 const REPLAYS_BUSY_MS = 1000;
 /** A channel that is dropped and wanted again within this time costs no command: a list that is scrolled (ms). */
 const LINGER_MS = 250;
+
+/** Rejections that need not last: asked for again when places are free, or after a while. */
+const NO_PLACE = 'too_many_subscriptions';
+const POD_FULL = 'index_full';
+const POD_FULL_MS = 30_000;
+
+/** Ends a subscription. */
+export interface Ending {
+  (): void;
+  status(): SubscriptionStatus;
+}
 
 /** A subscribe that waits for its answer. */
 interface Flight {
@@ -53,6 +64,8 @@ export class Session {
   /** The pongs of this line carry an offset. */
   #pongsLocate = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Until channels are asked for again for which the pod had no room. */
+  #later: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     readonly events: Emitter,
@@ -79,14 +92,27 @@ export class Session {
     return this.#subscriptions.pick(() => true).length > 0;
   }
 
-  subscribe(channels: readonly string[], receive: (message: Message) => void, options: SubscribeOptions): () => void {
+  /** Channels that are wanted and refused. */
+  get rejected(): string[] {
+    return this.#subscriptions.pick(({ state }) => state === 'rejected').map(({ pattern }) => pattern);
+  }
+
+  /** Channels that are acknowledged, and on which nothing has come yet. */
+  get silent(): string[] {
+    return this.#subscriptions.pick(({ state, heard }) => state === 'held' && !heard).map(({ pattern }) => pattern);
+  }
+
+  subscribe(channels: readonly string[], receive: (message: Message) => void, options: SubscribeOptions): Ending {
     const handler = new Handler([...new Set(channels)], receive, options);
     this.#subscriptions.add(handler);
     this.#flushSoon();
-    return () => {
+    // Its channels may be live already.
+    if (options.onState) queueMicrotask(() => handler.report(this.#subscriptions.status(handler)));
+    const end = (): void => {
       this.#subscriptions.remove(handler, this.now());
       this.#flushSoon();
     };
+    return Object.assign(end, { status: () => this.#subscriptions.status(handler) });
   }
 
   // ---- the line ------------------------------------------------------------------------------------------------
@@ -106,6 +132,7 @@ export class Session {
     this.#line = this.#flight = null;
     for (const entry of this.#subscriptions.entries.values()) entry.state = 'new';
     this.#leave();
+    this.#subscriptions.report();
   }
 
   /** A ping is about to be sent after a silence. Gateways whose pongs carry no offset are asked for it, so that the cursor
@@ -175,6 +202,7 @@ export class Session {
       if (!this.#pays()) return;
       this.#line?.send({ type: 'unsubscribe', channels });
       for (const pattern of channels) this.#subscriptions.drop(pattern);
+      this.#subscriptions.retry(NO_PLACE, channels.length);
       // Their last messages are under way, and look like those of commands that are catching up.
       for (const group of this.#subscriptions.groups()) group.blind = true;
     }
@@ -231,7 +259,7 @@ export class Session {
     else if (!flight) this.#position.locate(position);
     this.#reject(refusals, flight);
     if (some) this.events.emit({ type: 'subscribed', channels, offset: position, ...(typeof recovered === 'boolean' && { recovered }) });
-    for (const { channel, code } of refusals) this.events.emit({ type: 'rejected', channel: String(channel), code: String(code) });
+    this.#report(refusals);
     this.#flush();
   }
 
@@ -266,21 +294,37 @@ export class Session {
   }
 
   #reject(refusals: Push[], flight: Flight | null): void {
-    for (const { channel } of refusals) {
-      const entry = this.#subscriptions.entries.get(channel as string);
-      if (entry) entry.state = 'rejected';
-    }
+    for (const { channel, code } of refusals) this.#subscriptions.reject(this.#subscriptions.entries.get(channel as string), String(code));
     if (!flight) return;
     this.#flight = null;
     // Not in either list: the list of rejections is bounded.
-    for (const entry of flight.entries) if (entry.state === 'asked') entry.state = 'rejected';
+    for (const entry of flight.entries) {
+      if (entry.state !== 'asked') continue;
+      const { code } = refusals.at(-1) ?? {};
+      this.#subscriptions.reject(entry, String(code));
+      refusals.push({ channel: entry.pattern, code });
+    }
+  }
+
+  /** Reports refused channels to the application, and each subscription its state. */
+  #report(refusals: Push[]): void {
+    for (const { channel, code } of refusals) this.events.emit({ type: 'rejected', channel: String(channel), code: String(code) });
+    this.#subscriptions.report();
+    if (!refusals.some(({ code }) => code === POD_FULL)) return;
+    clearTimeout(this.#later);
+    this.#later = setTimeout(() => {
+      this.#subscriptions.retry(POD_FULL);
+      this.#flush();
+    }, POD_FULL_MS);
   }
 
   /** A token that came later does not allow these channels. */
   unsubscribed({ channels, reason }: Push): void {
-    const refusals = list(channels).map((channel) => ({ channel })) as Push[];
+    const refusals = list(channels).map((channel) => ({ channel, code: reason })) as Push[];
     this.#reject(refusals, null);
-    for (const { channel } of refusals) this.events.emit({ type: 'rejected', channel: String(channel), code: String(reason) });
+    this.#subscriptions.retry(NO_PLACE, refusals.length);
+    this.#report(refusals);
+    this.#flushSoon();
   }
 
   /** A command has caught up, and its channels are live. Without an id: all channels. */

@@ -6,7 +6,7 @@ import { matches } from './channels.js';
 import { remember } from './cursor.js';
 import { call } from './emitter.js';
 import type { Group } from './position.js';
-import type { Message, SubscribeOptions } from './types.js';
+import type { Message, SubscribeOptions, SubscriptionStatus } from './types.js';
 
 /** What the gateway knows of a pattern: nothing, asked for it, acknowledged, or refused it. */
 export type EntryState = 'new' | 'asked' | 'held' | 'rejected';
@@ -19,12 +19,16 @@ export interface Entry {
   /** Those for whom last values are under way. */
   serving: ReadonlySet<Handler>;
   state: EntryState;
+  /** Why it is rejected. */
+  code?: string;
   /** It takes part in the cursor: after a reconnect it is resumed, not begun anew. */
   joined: boolean;
   /** Everything after this offset was promised by an acknowledgement. */
   promised?: number | undefined;
   /** The command that is catching up for it, until that is live. */
   group?: Group | undefined;
+  /** Something has come. */
+  heard?: true;
   /** Since when nobody wants it. */
   idleAt: number;
 }
@@ -34,6 +38,8 @@ export class Handler {
   /** Offsets that a subscription with a snapshot has had, by channel: a last value may come twice. */
   readonly #had = new Map<string, number>();
   closed = false;
+  /** The status that was reported last. */
+  #reported = '{"state":"pending","rejected":{}}';
 
   constructor(
     readonly patterns: readonly string[],
@@ -49,6 +55,14 @@ export class Handler {
       remember(this.#had, message.channel, message.offset);
     }
     call(this.receive, message);
+  }
+
+  /** Reports a change. */
+  report(status: SubscriptionStatus): void {
+    const text = JSON.stringify(status);
+    if (this.closed || text === this.#reported) return;
+    this.#reported = text;
+    call(this.options.onState as (status: SubscriptionStatus) => void, status);
   }
 
   /** Offsets mean something else now. */
@@ -102,6 +116,36 @@ export class Subscriptions {
     this.#routes.clear();
   }
 
+  /** Marks an entry as refused. */
+  reject(entry: Entry | undefined, code: string): void {
+    if (!entry) return;
+    entry.state = 'rejected';
+    entry.code = code;
+  }
+
+  /** Asks again for so many of those that were refused for this reason. */
+  retry(code: string, count = Number.POSITIVE_INFINITY): void {
+    const refused = this.pick((entry) => entry.state === 'rejected' && entry.code === code);
+    for (const entry of refused.slice(0, count)) entry.state = 'new';
+  }
+
+  /** The status of a subscription. */
+  status({ patterns, closed }: Handler): SubscriptionStatus {
+    const entries = closed ? [] : patterns.flatMap((pattern) => this.entries.get(pattern) ?? []);
+    const rejected: Record<string, string> = {};
+    const states = new Set(entries.map(({ state }) => state));
+    for (const { pattern, state, code = '' } of entries) if (state === 'rejected') rejected[pattern] = code;
+    if (closed) return { state: 'ended', rejected };
+    if (states.has('new') || states.has('asked')) return { state: 'pending', rejected };
+    return { state: states.has('held') || states.size === 0 ? 'live' : 'rejected', rejected };
+  }
+
+  /** Reports their status to subscriptions that ask for it. */
+  report(): void {
+    for (const handler of new Set([...this.entries.values()].flatMap(({ handlers }) => [...handlers])))
+      if (handler.options.onState) handler.report(this.status(handler));
+  }
+
   /** The commands that are catching up; some of them several times. */
   groups(): Group[] {
     return [...this.entries.values()].flatMap(({ group }) => group ?? []);
@@ -129,6 +173,7 @@ export class Subscriptions {
 
   /** Delivers a message to every subscription of these entries, once. */
   deliver(route: readonly Entry[], message: Message): void {
+    for (const entry of route) entry.heard = true;
     const whom = message.snapshot ? 'serving' : 'handlers';
     const handlers = route.length === 1 ? (route[0] as Entry)[whom] : new Set(route.flatMap((entry) => [...entry[whom]]));
     for (const handler of [...handlers]) handler.deliver(message);

@@ -1,7 +1,8 @@
 /**
  * Which transport the next line uses: WebSocket, unless it is shown to be blocked. A gateway that is away, full or about to
  * stop refuses upgrades too, and a whole fleet would change its transport for that. So a failed upgrade counts only when a
- * plain request to the same place is answered. Pure.
+ * plain request to the same place is answered. One that hangs is raced by another transport, and what wins is preferred until
+ * a WebSocket opens. Pure.
  */
 import type { TransportKind } from './types.js';
 
@@ -13,33 +14,52 @@ const BLOCKED = 2;
 const BLOCKED_SINCE = 5;
 
 export class TransportChoice {
-  /** Upgrades in a row that failed, and those of them for which plain HTTP was answered. */
-  #failed = 0;
+  /** Upgrades in a row that failed although plain HTTP was answered. */
   #blocked = 0;
   /** Place in the rotation while WebSocket is blocked: the fallbacks, then WebSocket. */
   #turn = 0;
-  /** WebSocket has worked in this network. */
-  #worked = false;
+  /** What has worked while WebSocket did not. */
+  #preferred: TransportKind | undefined;
+  /** Lines of fallbacks in a row that were of no use. */
+  #useless = 0;
 
-  constructor(readonly fallback: readonly TransportKind[]) {}
+  constructor(
+    readonly fallback: readonly TransportKind[],
+    /** Upgrades in a row that failed. */
+    private failures = 0,
+    /** WebSocket has worked in this network. */
+    private worked = false,
+  ) {}
 
   get next(): TransportKind {
+    if (this.#preferred) return this.#preferred;
     if (this.#blocked < this.#needed) return 'websocket';
     return [...this.fallback, 'websocket' as const][this.#turn % (this.fallback.length + 1)] as TransportKind;
   }
 
+  /** What to try next to a WebSocket that hangs. */
+  get other(): TransportKind {
+    return this.fallback[this.#useless % this.fallback.length] ?? 'websocket';
+  }
+
   /** Whether to find out by plain HTTP why the upgrade failed. */
   get doubtful(): boolean {
-    return this.#failed >= DOUBT;
+    return this.failures >= DOUBT;
   }
 
   get #needed(): number {
-    return this.#worked ? BLOCKED_SINCE : BLOCKED;
+    return this.worked ? BLOCKED_SINCE : BLOCKED;
+  }
+
+  /** This one works where WebSocket may not: the next line begins with it. */
+  prefer(transport: string | null | undefined): void {
+    this.#preferred = this.fallback.find((one) => one === transport);
+    this.#useless = 0;
   }
 
   /** A WebSocket has opened. */
   opened(): void {
-    this.#worked = true;
+    this.worked = true;
     this.#reset();
   }
 
@@ -49,8 +69,12 @@ export class TransportChoice {
     if (code === 1012 || code === 1013) return this.#reset();
     // A WebSocket may fail after the answer that gives the turn to another transport.
     if (this.#blocked >= this.#needed && transport === this.next) this.#turn += 1;
-    if (transport !== 'websocket') return;
-    if (code === 1006) this.#failed += 1;
+    if (transport !== 'websocket') {
+      this.#preferred = undefined;
+      this.#useless += 1;
+      return;
+    }
+    if (code === 1006) this.failures += 1;
     else this.#reset();
   }
 
@@ -61,10 +85,12 @@ export class TransportChoice {
 
   /** The network may be another one now. */
   moved(): void {
-    this.#worked = false;
+    this.worked = false;
+    this.#preferred = undefined;
   }
 
   #reset(): void {
-    this.#failed = this.#blocked = this.#turn = 0;
+    this.failures = this.#blocked = this.#turn = this.#useless = 0;
+    this.#preferred = undefined;
   }
 }

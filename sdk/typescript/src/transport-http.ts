@@ -1,6 +1,8 @@
 /** What the lines over plain HTTP have in common. */
-import { BANNED } from './backoff.js';
 import type { LineOptions } from './transport.js';
+
+/** Close code: our user or our token is banned. */
+export const BANNED = 4013;
 
 /** The URL of an HTTP endpoint next to the WebSocket endpoint: `wss://host/ws` has `https://host/sse`. */
 export function siblingUrl({ url }: LineOptions, name: string, query: Record<string, string | undefined>): URL {

@@ -42,7 +42,8 @@ export function openSse(options: LineOptions, hooks: LineHooks): Line {
     });
     if (!response.ok || !response.body) throw await refusalOf(response);
     await read(response.body.getReader(), signal, values);
-    end(1006, 'the event stream ended');
+    // One that was replaced while it was read is not the end of the line.
+    if (!signal.aborted) end(1006, 'the event stream ended');
   }
 
   async function read(reader: ReadableStreamDefaultReader<Uint8Array>, signal: AbortSignal, values: unknown[]): Promise<void> {

@@ -4,6 +4,12 @@ import type { Line, LineHooks } from './transport.js';
 /** The longest between two trials (ms). */
 const MAX_INTERVAL = 600_000;
 
+export interface TrialHooks {
+  /** A WebSocket has been greeted with this push; it is a line from now on, and `hooks` are its own. */
+  works(line: Line, hooks: LineHooks, greeting: unknown): void;
+  failed(code: number, reason: string, advisedMs?: number): void;
+}
+
 export class Trials {
   /** Time until a trial (ms), doubled with each, and when the next is due, which no end of a line puts off. 0: unknown. */
   #interval = 0;
@@ -15,13 +21,18 @@ export class Trials {
   constructor(
     readonly settings: { probeMs: number; connectTimeoutMs: number },
     readonly open: (hooks: LineHooks) => Promise<Line>,
-    /** A WebSocket has been greeted; it is closed again. */
-    readonly works: () => void,
+    readonly hooks: TrialHooks,
     readonly random: () => number,
   ) {}
 
+  get pending(): boolean {
+    return this.#end !== undefined;
+  }
+
   /** A line of another transport has opened. */
   start(): void {
+    clearTimeout(this.#timer);
+    if (this.pending) return;
     if (!this.#dueAt) {
       this.#interval ||= this.settings.probeMs;
       this.#dueAt = Date.now() + (this.#interval / 2) * (1 + this.random());
@@ -40,32 +51,49 @@ export class Trials {
     this.#interval = this.#dueAt = 0;
   }
 
+  /** A WebSocket that hangs goes on as a trial. */
+  hold(line: Line, hooks: LineHooks): void {
+    this.#watch(hooks).line = line;
+  }
+
   async #try(): Promise<void> {
-    let line: Line | undefined;
-    let ended = false;
-    const end = (): void => {
-      ended = true;
-      clearTimeout(timer);
-      line?.close();
-    };
-    const over = (works: boolean): void => {
-      if (ended) return;
-      end();
-      if (works) this.works();
-      else this.start();
-    };
-    const timer = setTimeout(() => over(false), this.settings.connectTimeoutMs);
-    this.#end = end;
     this.#dueAt = 0;
     this.#interval = Math.min(this.#interval * 2, MAX_INTERVAL);
+    const hooks: LineHooks = { push() {}, end() {} };
+    const trial = this.#watch(hooks);
     try {
-      line = await this.open({
-        push: (push) => Object(push).type === 'connection:established' && over(true),
-        end: () => over(false),
-      });
-      if (ended) line.close();
-    } catch {
-      over(false);
+      trial.line = await this.open(hooks);
+      if (trial.ended) trial.line.close();
+    } catch (error) {
+      hooks.end(1006, String(error));
     }
+  }
+
+  /** Listens to a WebSocket until it is greeted, ends, or takes too long. */
+  #watch(hooks: LineHooks): { line?: Line; ended: boolean } {
+    const trial: { line?: Line; ended: boolean } = { ended: false };
+    const over = (): void => {
+      trial.ended = true;
+      clearTimeout(timer);
+      this.#end = undefined;
+    };
+    const stop = (): void => {
+      over();
+      trial.line?.close();
+    };
+    hooks.push = (push) => {
+      if (trial.ended || !trial.line || Object(push).type !== 'connection:established') return;
+      over();
+      this.hooks.works(trial.line, hooks, push);
+    };
+    hooks.end = (code, reason, advisedMs) => {
+      if (trial.ended) return;
+      stop();
+      this.start();
+      this.hooks.failed(code, reason, advisedMs);
+    };
+    const timer = setTimeout(() => hooks.end(1006, 'not connected in time'), this.settings.connectTimeoutMs);
+    this.#end = stop;
+    return trial;
   }
 }

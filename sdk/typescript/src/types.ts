@@ -85,12 +85,30 @@ export type ClientEvent =
 
 export type EventOf<K extends ClientEvent['type']> = Extract<ClientEvent, { type: K }>;
 
+export type SubscriptionState =
+  /** Some of its channels are not acknowledged on this connection, or there is none: values may be out of date. */
+  | 'pending'
+  /** Every channel that was not rejected is acknowledged. */
+  | 'live'
+  /** Every channel was rejected. */
+  | 'rejected'
+  /** `unsubscribe()` was called. */
+  | 'ended';
+
+export interface SubscriptionStatus {
+  readonly state: SubscriptionState;
+  /** Codes of the channels that the gateway has rejected, by channel. */
+  readonly rejected: Readonly<Record<string, string>>;
+}
+
 export interface SubscribeOptions {
   /** The last value of each channel first, also of channels that other subscriptions have already. */
   snapshot?: boolean;
+  /** Called when the state of the subscription or its rejected channels change. */
+  onState?: (status: SubscriptionStatus) => void;
 }
 
-export interface Subscription {
+export interface Subscription extends SubscriptionStatus {
   readonly channels: readonly string[];
   /** Ends it. Other subscriptions keep the channel. */
   unsubscribe(): void;
@@ -129,6 +147,9 @@ export interface ClientOptions {
   /** Time until WebSocket is tried again while another transport is in use: random between half of it and all of it,
    * doubled each time up to ten minutes. Default 30000. */
   probeMs?: number;
+  /** Time until the first fallback is opened next to a WebSocket that hangs; the first that opens is used. Three times as
+   * long where WebSocket has worked before. Default 2000. */
+  raceMs?: number;
   /** Full jitter: the delay is random below `baseMs * 2^attempt`, at most `capMs`; attempts are forgotten after a
    * connection was live for `stableMs`. Defaults 500, 30000, 10000. */
   backoff?: Partial<BackoffOptions>;

@@ -27,7 +27,7 @@ const PLAIN = `<!doctype html><script type="module">
   const options = { url: new URLSearchParams(location.search).get('gateway'), backoff: { baseMs: 50, capMs: 200 }, probeMs: 300 };
   const client = window.client = createClient({ ...options, lazy: true });
   const seen = window.seen = { numbers: [], events: [] };
-  for (const type of ['state', 'open', 'close', 'gap', 'duplicate', 'subscribed']) client.on(type, (event) => seen.events.push(event));
+  for (const type of ['state', 'open', 'close', 'gap', 'duplicate', 'subscribed', 'error']) client.on(type, (event) => seen.events.push(event));
   client.subscribe('plain.*', ({ data }) => seen.numbers.push(data.n));
   client.connect();
 </script>`;
@@ -196,6 +196,41 @@ test('a page in a network without WebSocket gets everything by an event stream, 
   relay.stop();
 });
 
+test('a page behind a proxy that swallows upgrades gets everything at the first attempt, and remembers how over a reload', async () => {
+  const relay = await Relay.start(gateway.port);
+  relay.swallowsWebSocket = true;
+  await open('plain', relay.url);
+  const nothingEnded = "!seen.events.some(({ type }) => type === 'close')";
+  const publisher = new Publisher(nats, 'plain.swallowed');
+  await holds('seen.numbers.length > 20');
+  expect([await transports(), await page.evaluate(nothingEnded)]).toEqual([['sse'], true]);
+  await page.reload();
+  let sockets = 0;
+  page.on('websocket', () => {
+    sockets += 1;
+  });
+  await holds('seen.numbers.length > 20');
+  expect([await transports(), await page.evaluate(nothingEnded)]).toEqual([['sse'], true]);
+  // Trials hang next to the stream, which goes on; the first that opens is used.
+  await until('a trial', () => sockets > 0);
+  const { length } = (await page.evaluate('seen.numbers')) as number[];
+  await holds(`seen.numbers.length > ${length + 20}`);
+  relay.swallowsWebSocket = false;
+  relay.cutUnanswered();
+  await holds("client.state === 'live' && client.transport === 'websocket'");
+  await publisher.stop();
+  expect(await page.evaluate(nothingEnded)).toBe(true);
+  const seen = (await page.evaluate('seen.numbers')) as number[];
+  expect(seen).toEqual(range(seen[0] ?? 0, (seen[0] ?? 0) + seen.length - 1));
+  relay.stop();
+});
+
+test('a page of another origin with a wrong path is told so', async () => {
+  await open('plain', gateway.url.replace(/ws$/, 'wrong'));
+  await holds("seen.events.some(({ type, code }) => type === 'error' && code === 'not_found')");
+  expect(await transports()).toEqual([]);
+});
+
 test('a gap that is told for a pattern counts for the channels that belong to it', async () => {
   await open('app');
   await shows('puppet', 'gaps 0');
@@ -212,4 +247,48 @@ test('a value that is deleted is gone from the page, with the reason in its plac
   await shows('puppet', 'Purge');
   await page.evaluate('bring({ offset: 10, prev: 9, data: { price: 301 } })');
   await shows('puppet', '301');
+});
+
+test('a burst is rendered once per frame, at most so often as is wanted, and only when what is selected changes', async () => {
+  await open('app');
+  await shows('puppet', 'none');
+  await page.evaluate('bring({ offset: 7, data: { price: 5 } })');
+  for (const id of ['puppet', 'each', 'slow', 'whole']) await shows(id, '5');
+  await page.evaluate('Object.keys(renders).forEach((id) => (renders[id] = 0))');
+  await page.evaluate('bringMany(500)');
+  await shows('puppet', '5.5');
+  const { puppet, each, slow, whole } = (await page.evaluate('renders')) as Record<string, number>;
+  expect(each).toBeGreaterThan(400);
+  expect(puppet).toBeLessThan(200);
+  expect([slow, whole]).toEqual([0, 0]);
+  await page.evaluate('bring({ offset: 1000, data: { price: 6.5 } })');
+  await shows('whole', '6');
+});
+
+test('rows that find no place say so, also in the state of the connection, and come up when others leave', async () => {
+  await nats.publish('row.199', { n: 1999 });
+  await open('app');
+  await shows('connection', 'live');
+  await page.click('#many');
+  await shows('connection', 'rejected 7');
+  await holds("[...document.querySelectorAll('.row')].at(-1).textContent === 'too_many_subscriptions'");
+  await page.click('#few');
+  await holds("[...document.querySelectorAll('.row')].at(-1).textContent === '1999'");
+  await holds("![...document.querySelectorAll('.row')].some(({ textContent }) => textContent === 'too_many_subscriptions')");
+});
+
+test('a value whose gateway is gone is stale until there is one again', async () => {
+  await nats.publish('a.price', { price: 300 });
+  await open('app');
+  await shows('second', '300 snapshot');
+  await shows('outage', 'no need');
+  await gateway.end('SIGKILL');
+  await shows('second', 'stale');
+  await shows('outage', 'polls');
+  await gateway.launch();
+  await shows('outage', 'no need');
+  await until(
+    'a value that is up to date',
+    async () => !String(await page.evaluate("document.getElementById('second').textContent")).includes('stale'),
+  );
 });

@@ -77,6 +77,25 @@ test.each(['sse', 'poll'] as const)('%s: a channel that is refused is reported, 
   expect(recorder.client.transport).toBe(transport);
 });
 
+test.each(['sse', 'poll'] as const)('%s: a subscription that follows the first acknowledgement hears everything', async (transport) => {
+  await nats.publish('line.a', { n: 1 });
+  recorder = record({ url: relay.url, fallback: [transport] });
+  const second: Message[] = [];
+  // It waits for the acknowledgement, and is asked for while the last values that come with it are read.
+  recorder.client.on('open', () => void recorder.client.subscribe('line.b', (message) => void second.push(message)));
+  recorder.client.subscribe('line.a', recorder.receive, { snapshot: true });
+  await until('both', () => recorder.of('subscribed').some(({ channels }) => channels.includes('line.b')));
+  await until('the last value', () => recorder.messages.length === 1);
+  await nats.publish('line.b', { n: 1 });
+  await nats.publish('line.a', { n: 2 });
+  await until(
+    'the messages',
+    () => second.length === 1 && recorder.messages.length === 2,
+    () => JSON.stringify([second, recorder.messages, recorder.events]),
+  );
+  expect(recorder.of('open')).toHaveLength(1);
+});
+
 test('when WebSocket works again it is taken, and nothing is lost on the way', async () => {
   recorder = record({ url: relay.url, fallback: ['sse'], probeMs: 100 });
   recorder.client.subscribe('back.a', recorder.receive);
@@ -90,6 +109,14 @@ test('when WebSocket works again it is taken, and nothing is lost on the way', a
   await until('all', () => recorder.messages.length >= count);
   expect(numbers(recorder.messages)).toEqual(range(1, count));
   expect(recorder.of('gap')).toEqual([]);
+});
+
+test('a wrong path is an error, and not an event stream next to it', async () => {
+  recorder = record({ url: gateway.url.replace(/ws$/, 'wrong') });
+  recorder.client.subscribe('path.a', recorder.receive);
+  await until('the error', () => recorder.of('error').length > 1);
+  expect(recorder.of('error')[0]).toMatchObject({ code: 'not_found', message: expect.stringContaining('/wrong') });
+  expect(recorder.of('open')).toEqual([]);
 });
 
 test('a gateway that is full, away or not ready is waited for with WebSocket', async () => {

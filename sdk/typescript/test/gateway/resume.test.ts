@@ -261,8 +261,9 @@ test('a client that goes on from a cursor that was kept gets the last values of 
   first.client.subscribe('given.*', first.receive);
   await first.live();
   const cursor = first.client.cursor;
-  first.client.close();
   await nats.publish('given.busy', { n: 2 });
+  await until('a gateway that has it', () => first.messages.length === 1);
+  first.client.close();
   const second = connect({ url: gateway.url, cursor });
   second.client.subscribe('given.*', second.receive, { snapshot: true });
   await until('both', () => second.messages.length === 2);
@@ -364,4 +365,18 @@ test('close ends everything, and connect goes on where it stopped', async () => 
   await nats.publish('pause.a', { n: 2 });
   recorder.client.connect();
   await complete(recorder, 2);
+});
+
+test('two hundred rows on a connection with 128 places: the others are told, and come up when places are free', async () => {
+  const gateway = await start();
+  const table = connect({ url: gateway.url });
+  const rows = range(1, 200).map((n) => table.client.subscribe(`rows.${n}`, table.receive));
+  await until('an answer for each', () => rows.every(({ state }) => state !== 'pending'));
+  const rejected = () => rows.filter(({ state }) => state === 'rejected');
+  expect(rejected()).toHaveLength(72);
+  expect(table.of('rejected').map(({ code }) => code)).toEqual(Array(72).fill('too_many_subscriptions'));
+  for (const row of rows.slice(0, 100)) row.unsubscribe();
+  await until('places for all', () => rejected().length === 0 && rows.slice(100).every(({ state }) => state === 'live'));
+  await nats.publish('rows.200', { n: 200 });
+  await until('the last row', () => table.messages.length === 1);
 });

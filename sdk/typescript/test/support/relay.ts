@@ -2,6 +2,7 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 export class Relay {
+  readonly #swallowed = new Set<Socket>();
   readonly #sockets = new Set<Socket>();
   #server!: Server;
   port = 0;
@@ -9,6 +10,8 @@ export class Relay {
   frozen = false;
   /** Requests for an upgrade are answered 400. */
   noWebSocket = false;
+  /** Requests for an upgrade are passed to nobody, and never answered. */
+  swallowsWebSocket = false;
   connections = 0;
 
   static async start(target: number): Promise<Relay> {
@@ -28,6 +31,12 @@ export class Relay {
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
+  /** Resets the connections whose upgrade was swallowed. */
+  cutUnanswered(): void {
+    for (const socket of this.#swallowed) socket.resetAndDestroy();
+    this.#swallowed.clear();
+  }
+
   stop(): void {
     this.cut();
     this.#server.close();
@@ -44,7 +53,9 @@ export class Relay {
       this.#sockets.add(from);
       from.on('data', (data) => {
         if (this.frozen) return;
-        if (from === client && this.noWebSocket && /^upgrade: *websocket/im.test(data.toString('latin1'))) {
+        const upgrade = from === client && /^upgrade: *websocket/im.test(data.toString('latin1'));
+        if (upgrade && this.swallowsWebSocket) return void this.#swallowed.add(client);
+        if (upgrade && this.noWebSocket) {
           client.end('HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
           server.destroy();
           return;

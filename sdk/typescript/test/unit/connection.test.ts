@@ -281,3 +281,66 @@ test('a line that brings messages is kept while a subscribe waits for its turn; 
   }
   expect(events).toContainEqual(expect.objectContaining({ type: 'close', reason: 'no answer in time' }));
 });
+
+test('that there is no network is said at once, and taken back when the line answers', async () => {
+  await live();
+  network(false);
+  surroundings.offline?.();
+  expect(client.state).toBe('offline');
+  // What was under way proves nothing.
+  last().push({ type: 'message', channel: 'a', offset: 1, prev: 0, ts: 1 });
+  expect(client.state).toBe('offline');
+  last().push({ type: 'pong', timestamp: 1, ts: 1 });
+  expect([client.state, sockets.length]).toEqual(['live', 1]);
+  await pass(10);
+  surroundings.offline?.();
+  await pass(4_100);
+  expect(events).toContainEqual(expect.objectContaining({ type: 'close', reason: 'no answer in time' }));
+  expect(client.state).toBe('offline');
+});
+
+test('a network that is back before the line was given up keeps the line', async () => {
+  await live();
+  surroundings.offline?.();
+  surroundings.online?.();
+  last().push({ type: 'pong', timestamp: 1, ts: 1 });
+  await pass(10_000);
+  expect([client.state, sockets.length]).toEqual(['live', 1]);
+});
+
+test('a client knows when it was heard from last', async () => {
+  make();
+  expect(client.lastHeardAt).toBeNull();
+  client.connect();
+  await pass(0);
+  last().greet();
+  const at = Date.now();
+  expect(client.lastHeardAt).toBe(at);
+  await pass(5_000);
+  last().push({ type: 'message', channel: 'a', offset: 1, prev: 0, ts: 1 });
+  last().end(1006);
+  await pass(1_000);
+  expect(client.lastHeardAt).toBe(at + 5_000);
+});
+
+test('where there is no WebSocket, or a page may not open it, that is an error, and it is tried again', async () => {
+  vi.stubGlobal('WebSocket', undefined);
+  make({ fallback: [] });
+  client = createClient({ url: 'ws://gateway/ws', lazy: true, fallback: [] });
+  client.on('error', (event) => void events.push(event));
+  client.connect();
+  await pass(0);
+  expect(events).toMatchObject([
+    { type: 'error', code: 'transport_unavailable', message: expect.stringContaining('pass one as the option') },
+  ]);
+  expect(client.state).toBe('reconnecting');
+});
+
+test('a connection that is replaced by one for another user is live again', async () => {
+  await live();
+  last().push({ type: 'error', code: 'wrong_user', message: 'another user' });
+  await pass(0);
+  expect([client.state, sockets.length]).toEqual(['connecting', 2]);
+  last().greet();
+  expect(client.state).toBe('live');
+});

@@ -128,6 +128,24 @@ test('SSE: a change of channels opens the stream anew, from the cursor, with the
   expect(recorder.of('open')).toEqual([expect.objectContaining({ transport: 'sse', epoch: 'e', connectionId: 'c' })]);
 });
 
+test('SSE: a subscription that comes while the first is not acknowledged is served by the same line', async () => {
+  answer = (url, response) => {
+    // It goes out with the acknowledgement, which is in the middle of reading the first response.
+    if (streams().length === 1) recorder.client.subscribe('b', recorder.receive);
+    const both = url.searchParams.get('channels') === 'a,b';
+    response.cork();
+    const from = begin(url, response);
+    // In one piece with the acknowledgement: something follows it that is not read any more.
+    response.write(event(both ? message('b', from + 1, 1) : message('a', from, 1), `e:${from}`));
+    response.uncork();
+  };
+  connect({ fallback: ['sse'] });
+  recorder.client.subscribe('a', () => {});
+  await until('the message', () => recorder.messages.length === 1);
+  expect(recorder.of('close').filter(({ reason }) => reason !== '')).toEqual([]);
+  expect([recorder.of('open').length, streams().length]).toEqual([1, 2]);
+});
+
 test('long-poll: one request after another, each from the cursor of the one before', async () => {
   answer = (url, response) => {
     const cursor = url.searchParams.get('cursor');

@@ -22,8 +22,11 @@ test('hooks render on a server, also with a URL that is relative to the page', (
 
 test.each(['/ws', 'not a url', 'wss://'])('a URL that cannot be connected to (%s) is reported by whoever connects', (url) => {
   const client = createClient({ url, lazy: true });
+  const errors: unknown[] = [];
+  client.on('error', (event) => void errors.push(event));
   expect(() => client.connect()).toThrow(`cannot connect to ${JSON.stringify(url)}: write wss://host/path`);
-  expect(client.state).toBe('closed');
+  expect(client.state).toBe('refused');
+  expect(errors).toMatchObject([{ code: 'bad_url', message: expect.stringContaining('cannot connect to') }]);
   expect(() => createClient({ url })).toThrow('cannot connect to');
   expect(() => createClient({})).toThrow('createClient needs url or urls');
 });

@@ -777,3 +777,76 @@ test('nothing that is pushed makes it throw or lose its place', () => {
   message('a', 11);
   expect(offsets().at(-1)).toBe(11);
 });
+
+/** Answers the last subscribe: so many places are free. */
+function ackPlaces(places: number, offset: number, listed = 128): void {
+  const { id, channels } = asked().at(-1) as SubscribeCommand;
+  const rejected = channels.slice(places, places + listed).map((channel) => ({ channel, code: 'too_many_subscriptions' }));
+  session.acknowledged({ id, subscribed: channels.slice(0, places), rejected, offset });
+}
+const codes = () => events.flatMap((event) => (event.type === 'rejected' ? [`${event.channel} ${event.code}`] : []));
+
+test('channels for which there was no place are asked for again when places are free, and no more than that', async () => {
+  const rows = ['a', 'b', 'c', 'd', 'e'].map((channel) => session.subscribe([channel], receive, {}));
+  open();
+  ackPlaces(2, 10);
+  expect(rows.map((row) => row.status().state)).toEqual(['live', 'live', 'rejected', 'rejected', 'rejected']);
+  rows[0]?.();
+  await pass(300);
+  expect(asked().at(-1)?.channels).toEqual(['c']);
+  ackPlaces(1, 11);
+  expect(rows.map((row) => row.status().state)).toEqual(['ended', 'live', 'live', 'rejected', 'rejected']);
+  // Who has gone meanwhile is not asked for.
+  rows[3]?.();
+  rows[1]?.();
+  await pass(500);
+  expect(asked().at(-1)?.channels).toEqual(['e']);
+  message('c', 12);
+  expect(offsets()).toEqual([12]);
+});
+
+test('every channel that is rejected is told, also those that the gateway has no room to list', () => {
+  session.subscribe(['a', 'b', 'c', 'd'], receive, {});
+  open();
+  ackPlaces(1, 10, 1);
+  expect(codes()).toEqual(['b', 'c', 'd'].map((channel) => `${channel} too_many_subscriptions`));
+});
+
+test('a subscription says how it is: pending, live, with rejected channels, pending when the line has ended', () => {
+  const told: unknown[] = [];
+  session.subscribe(['a', 'b'], receive, { onState: ({ state, rejected }) => void told.push([state, rejected]) });
+  open();
+  ackPlaces(1, 10);
+  session.ended();
+  open();
+  ack(11, true);
+  ack(12); // what was rejected before is asked for anew
+  session.unsubscribed({ channels: ['a', 'b'], reason: 'not_allowed' });
+  expect(told).toEqual([
+    ['live', { b: 'too_many_subscriptions' }],
+    ['pending', {}],
+    ['live', {}],
+    ['rejected', { a: 'not_allowed', b: 'not_allowed' }],
+  ]);
+});
+
+test('who subscribes to a channel that is live already is told so', async () => {
+  session.subscribe(['a'], receive, {});
+  open();
+  ack(10);
+  const told: unknown[] = [];
+  session.subscribe(['a'], receive, { onState: ({ state }) => void told.push(state) });
+  expect(told).toEqual([]); // not before the caller has its subscription
+  await turn();
+  expect(told).toEqual(['live']);
+});
+
+test('a channel for which the pod has no room is asked for again after a while', async () => {
+  session.subscribe(['a'], receive, {});
+  open();
+  session.acknowledged({ id: 1, subscribed: [], rejected: [{ channel: 'a', code: 'index_full' }], offset: 10 });
+  await pass(29_000);
+  expect(asked()).toHaveLength(1);
+  await pass(2_000);
+  expect(asked().map(({ channels }) => channels)).toEqual([['a'], ['a']]);
+});

@@ -15,6 +15,8 @@ let streams: ServerResponse[];
 /** What becomes of the next WebSockets. */
 let sockets: 'refused' | 'silent' | 'greeted' | number;
 let opened: Socket[];
+/** Event streams are refused; undefined: they hang. */
+let broken: boolean | undefined;
 let offset: number;
 
 /** A WebSocket as a browser has it: of a refused upgrade it says nothing. */
@@ -51,6 +53,7 @@ const event = (push: { type: string }, id: string) =>
 
 beforeEach(async () => {
   [requests, streams, opened, sockets, endpoint, offset] = [[], [], [], 'refused', 426, 10];
+  broken = false;
   server = createServer((request, response) => {
     const url = new URL(request.url ?? '', 'http://x');
     const name = url.pathname.split('/').at(-1) ?? '';
@@ -59,6 +62,8 @@ beforeEach(async () => {
       if (endpoint !== undefined) response.writeHead(endpoint || (count('ws') % 5 === 0 ? 503 : 426)).end();
       return;
     }
+    if (broken === undefined) return;
+    if (broken) return void response.writeHead(404).end();
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     response.write(event({ type: 'connection:established', epoch: 'e' } as never, `e:${offset}`));
     const ack = { type: 'subscription_ack', subscribed: ['a'], rejected: [], recovered: true, offset };
@@ -96,7 +101,7 @@ function publish(): void {
 test.each([503, 502, 504, 500, 429])('an upgrade that fails while HTTP is answered %i is tried again, and nothing else', async (status) => {
   endpoint = status;
   connect();
-  await until('attempts', () => opened.length > 20);
+  await until('attempts, and what they led to', () => opened.length > 20 && requests.length > 2);
   expect(new Set(requests)).toEqual(new Set(['ws']));
   sockets = 'greeted';
   await live('websocket');
@@ -105,7 +110,7 @@ test.each([503, 502, 504, 500, 429])('an upgrade that fails while HTTP is answer
 test('an upgrade that fails while nothing answers is tried again, and one request waits at a time', async () => {
   endpoint = undefined;
   connect();
-  await until('attempts', () => opened.length > 20);
+  await until('attempts, and a request', () => opened.length > 20 && requests.length > 0);
   expect(requests).toEqual(['ws']);
   sockets = 'greeted';
   await live('websocket');
@@ -173,7 +178,8 @@ test('trials that fail disturb nothing, and the first that works is followed by 
   await until('a WebSocket', () => recorder.client.transport === 'websocket' && recorder.client.state === 'live');
   opened.at(-1)?.push({ type: 'message', channel: 'a', offset: 12, prev: 11, ts: 1, data: { n: 2 } });
   expect(numbers(recorder.messages)).toEqual(range(1, 2));
-  expect([recorder.of('gap'), opened.at(-2)?.closed]).toEqual([[], true]);
+  // The trial itself is the line.
+  expect([recorder.of('gap'), opened.at(-1)?.closed]).toEqual([[], false]);
 });
 
 test('a client that is closed during a trial leaves nothing open', async () => {
@@ -184,4 +190,109 @@ test('a client that is closed during a trial leaves nothing open', async () => {
   await until('a trial', () => opened.length > before);
   recorder.client.close();
   expect(opened.at(-1)?.closed).toBe(true);
+});
+
+test('a WebSocket that hangs is overtaken by the event stream, and takes over when it opens after all', async () => {
+  sockets = 'silent';
+  connect({ raceMs: 20 });
+  await live('sse');
+  expect([opened.length, opened[0]?.closed]).toEqual([1, false]);
+  expect(recorder.of('close')).toEqual([]);
+  publish();
+  await until('the message', () => recorder.messages.length === 1);
+  opened[0]?.push({ type: 'connection:established', epoch: 'e', connectionId: 'c' });
+  await live('websocket');
+  opened[0]?.push({ type: 'message', channel: 'a', offset: 12, prev: 11, ts: 1, data: { n: 2 } });
+  expect(numbers(recorder.messages)).toEqual(range(1, 2));
+  expect(recorder.of('open').map(({ transport }) => transport)).toEqual(['sse', 'websocket']);
+  expect(recorder.of('state').map(({ state }) => state)).toEqual(['connecting', 'live']);
+});
+
+test('the next attempt begins with what worked last, and a WebSocket that goes on hanging costs nothing', async () => {
+  sockets = 'silent';
+  connect({ raceMs: 20, connectTimeoutMs: 500, probeMs: 20 });
+  await live('sse');
+  streams.at(-1)?.destroy();
+  await until('the next stream', () => streams.length === 2);
+  await live('sse');
+  await until('trials that hang', () => opened.filter(({ closed }) => closed).length >= 2);
+  publish();
+  await until('the message', () => recorder.messages.length === 1);
+  expect(streams).toHaveLength(2);
+  expect(recorder.of('close')).toHaveLength(1);
+});
+
+test('an event stream that fails next to a WebSocket that is slow leaves it alone', async () => {
+  sockets = 'silent';
+  broken = true;
+  connect({ raceMs: 20 });
+  await until('the event stream', () => count('sse') > 0);
+  await until('its end', () => recorder.client.transport === 'websocket');
+  expect([opened.length, opened[0]?.closed, recorder.of('close')]).toEqual([1, false, []]);
+  opened[0]?.push({ type: 'connection:established', epoch: 'e', connectionId: 'c' });
+  await live('websocket');
+});
+
+test('where an event stream hangs too, the next attempt is raced by long-poll', async () => {
+  sockets = 'silent';
+  broken = undefined;
+  connect({ raceMs: 10, connectTimeoutMs: 400, fallback: ['sse', 'poll'] });
+  await until('a long-poll', () => count('poll') > 0);
+  expect(requests.filter((name) => name !== 'ws')).toEqual(['sse', 'poll']);
+});
+
+test('a WebSocket that is refused while the event stream is being opened ends the attempt', async () => {
+  sockets = 'silent';
+  broken = undefined;
+  connect({ raceMs: 10 });
+  await until('the event stream', () => count('sse') > 0);
+  opened[0]?.onclose?.({ code: 4010, reason: 'too many' });
+  await until('the end', () => recorder.client.state === 'refused');
+  expect(recorder.of('close')).toMatchObject([{ code: 4010, retryInMs: null }]);
+});
+
+test('what worked is known after a reload of the page, for this gateway, and no longer than it holds', async () => {
+  const stored = new Map<string, string>();
+  const sessionStorage = {
+    getItem: (key: string) => stored.get(key) ?? null,
+    setItem: (key: string, value: string) => void stored.set(key, value),
+    removeItem: (key: string) => void stored.delete(key),
+  };
+  vi.stubGlobal('sessionStorage', sessionStorage);
+  sockets = 'silent';
+  connect({ raceMs: 20 });
+  await live('sse');
+  recorder.client.close();
+  opened.length = 0;
+  connect();
+  await live('sse');
+  expect([opened.length, [...stored.keys()]]).toEqual([0, [`wsgateway:127.0.0.1:${port}`]]);
+  recorder.client.close();
+  sockets = 'greeted';
+  connect({ probeMs: 10 });
+  await until('a WebSocket', () => recorder.of('open').some(({ transport }) => transport === 'websocket'));
+  expect(stored.size).toBe(0);
+  // What somebody else wrote there is no transport.
+  stored.set(`wsgateway:127.0.0.1:${port}`, 'constructor');
+  recorder.client.close();
+  connect();
+  await live('websocket');
+});
+
+test('a page that may not store anything works all the same', async () => {
+  const denied = () => {
+    throw new Error('denied');
+  };
+  vi.stubGlobal('sessionStorage', { getItem: denied, setItem: denied, removeItem: denied });
+  sockets = 'silent';
+  connect({ raceMs: 20 });
+  await live('sse');
+});
+
+test('a path where there is nothing is an error, and no reason for an event stream next to it', async () => {
+  endpoint = 404;
+  connect();
+  await until('errors', () => recorder.of('error').length > 2);
+  expect(recorder.of('error')[0]).toMatchObject({ code: 'not_found', message: expect.stringContaining('/base/ws of 127.0.0.1') });
+  expect(new Set(requests)).toEqual(new Set(['ws']));
 });

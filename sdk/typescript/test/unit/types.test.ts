@@ -1,6 +1,7 @@
 /** What the compiler says to users; `tsc` checks it, too. */
 import { expectTypeOf, test } from 'vitest';
 import type { ClientEvent, DeletedMessage, EventOf, Message, ValueMessage, WsGatewayClient } from '../../src/index.js';
+import type { Hooks, useChannel } from '../../src/react.js';
 
 interface Price {
   price: number;
@@ -45,4 +46,19 @@ test('an event has the fields of its type', () => {
   }
   const told = (event: ClientEvent) => (event.type === 'close' ? event.retryInMs : null);
   expectTypeOf(told).returns.toEqualTypeOf<number | null>();
+});
+
+test('hooks have the types of a feed, and of what a selector makes of it', () => {
+  if (never()) {
+    const { useChannel: channel, useMessages: messages } = null as unknown as Hooks<Feed>;
+    expectTypeOf(channel('BTC.price').data).toEqualTypeOf<Price | undefined>();
+    expectTypeOf(channel('BTC.price', { select: ({ price }) => price }).data).toEqualTypeOf<number | undefined>();
+    expectTypeOf(channel('BTC.price', { select: ({ price }) => price }).message).toEqualTypeOf<Message<Price> | undefined>();
+    expectTypeOf(channel(null).data).toBeUnknown();
+    messages('*.trade', (message) => expectTypeOf(message).toEqualTypeOf<Message<Trade>>());
+    const plain = null as unknown as typeof useChannel;
+    expectTypeOf(plain('BTC.price', { select: (value: Price) => value.price }).data).toEqualTypeOf<number | undefined>();
+    // @ts-expect-error a price has no such field
+    channel('BTC.price', { select: ({ prize }) => prize });
+  }
 });

@@ -1,0 +1,58 @@
+/** A page that nobody looks at, in a real browser: a headless one hides nothing, so the test says that it is hidden. */
+import { resolve } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { type Site, serve, startBrowser } from '../support/browser.js';
+import { range } from '../support/recorder.js';
+import { Gateway, Nats } from '../support/servers.js';
+import { until } from '../support/until.js';
+
+let nats: Nats;
+let gateway: Gateway;
+let browser: Browser;
+let site: Site;
+let page: Page;
+
+const PAGE = `<!doctype html><script type="module">
+  import { createClient } from '/index.js';
+  import { pauseWhileHidden } from '/hidden.js';
+  const client = window.client = createClient({ url: new URLSearchParams(location.search).get('gateway') });
+  window.seen = [];
+  window.gaps = 0;
+  client.on('gap', () => (window.gaps += 1));
+  client.subscribe('hidden.*', ({ data }) => seen.push(data.n));
+  window.end = pauseWhileHidden(client, { afterMs: 50 });
+  window.show = (state) => {
+    Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  };
+</script>`;
+
+beforeAll(async () => {
+  nats = await Nats.start();
+  gateway = await Gateway.start(nats);
+  [browser, site] = await Promise.all([startBrowser(), serve({ '/page.html': PAGE }, [resolve(import.meta.dirname, '../../dist')])]);
+});
+afterEach(() => page.close());
+afterAll(async () => {
+  site.stop();
+  await browser.close();
+  await gateway.stop();
+  await nats.stop();
+});
+
+const holds = (expression: string) => until(expression, () => page.evaluate(`Boolean(${expression})`));
+
+test('a page that is hidden gives its connection up, and has everything when it is seen again', async () => {
+  page = await browser.newPage();
+  await page.goto(`${site.url}page.html?gateway=${encodeURIComponent(gateway.url)}`);
+  await holds("client.state === 'live'");
+  await nats.publish('hidden.a', { n: 1 });
+  await holds('seen.length === 1');
+  await page.evaluate("show('hidden')");
+  await holds("client.state === 'closed'");
+  for (const n of [2, 3]) await nats.publish('hidden.a', { n });
+  await page.evaluate("show('visible')");
+  await holds('seen.length === 3');
+  expect(await page.evaluate('[seen, gaps]')).toEqual([range(1, 3), 0]);
+});
