@@ -36,6 +36,10 @@ lint: ## Format, clippy, dependency rule, licences, generated files
 sdk: ## The TypeScript client alone: lint, types, build, tests on a real gateway and in a browser
 	@hack/sdk
 
+.PHONY: clients
+clients: ## The clients in Python and Go alone: lint, types, build, tests on a real gateway
+	@hack/clients
+
 .PHONY: fuzz
 fuzz: ## Fuzz frames, deflate, heads, commands and the NATS reader (ARGS=seconds for each of six, default 20)
 	@hack/fuzz $(ARGS)
