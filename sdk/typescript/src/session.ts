@@ -377,8 +377,15 @@ export class Session {
     const route = this.#subscriptions.route(channel);
     this.#heardAt = this.now();
     if (message.snapshot) {
-      const current = !deleted && offset > (this.#deletions.get(channel) ?? 0);
-      return current ? this.#subscriptions.deliver(route, message) : undefined;
+      if (deleted || offset <= (this.#deletions.get(channel) ?? 0)) return;
+      // Nobody has asked for it, and it is after all that came: it waited for the rate of its channel when the line ended, and
+      // is a message like any other. Where several commands are catching up it may be ahead of another.
+      const alone = route.every(
+        ({ group, serving, promised }) => group === route[0]?.group && serving.size === 0 && offset > (promised ?? offset),
+      );
+      const waited = route.length > 0 && alone && offset > this.#ledger.last(channel);
+      if (waited) this.#ledger.record(channel, offset);
+      return this.#subscriptions.deliver(route, message, waited);
     }
     if (offset <= this.#ledger.last(channel)) return this.events.emit({ type: 'duplicate', channel, offset });
     const promised = Math.min(...route.map((entry) => entry.promised ?? Number.POSITIVE_INFINITY));

@@ -171,10 +171,10 @@ export class Subscriptions {
     return route;
   }
 
-  /** Delivers a message to every subscription of these entries, once. */
-  deliver(route: readonly Entry[], message: Message): void {
+  /** Delivers a message to every subscription of these entries, once; a last value to those who asked for it, unless it is for all. */
+  deliver(route: readonly Entry[], message: Message, forAll = !message.snapshot): void {
     for (const entry of route) entry.heard = true;
-    const whom = message.snapshot ? 'serving' : 'handlers';
+    const whom = forAll ? 'handlers' : 'serving';
     const handlers = route.length === 1 ? (route[0] as Entry)[whom] : new Set(route.flatMap((entry) => [...entry[whom]]));
     for (const handler of [...handlers]) handler.deliver(message);
   }

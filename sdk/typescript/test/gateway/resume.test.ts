@@ -3,7 +3,7 @@ import type { ClientOptions, Cursor, Message } from '../../src/index.js';
 import { Publisher } from '../support/publisher.js';
 import { numbers, type Recorder, range, record } from '../support/recorder.js';
 import { Relay } from '../support/relay.js';
-import { Gateway, Nats } from '../support/servers.js';
+import { Gateway, Nats, PREFIX } from '../support/servers.js';
 import { until } from '../support/until.js';
 
 let nats: Nats;
@@ -49,6 +49,32 @@ async function delivered(recorder: Recorder, count: number): Promise<void> {
   expect(numbers(recorder.messages)).toEqual(range(1, count));
   expect([recorder.of('gap'), recorder.of('rejected')]).toEqual([[], []]);
 }
+
+test('a value that waits for the rate of its channel when the line is cut comes after it', async () => {
+  const rules = [{ match: 'slow.*', delivery: 'Latest', maxRate: 1 }];
+  const gateway = await start({ channels: { stripPrefix: PREFIX, rules } });
+  const relay = await Relay.start(gateway.port);
+  try {
+    const recorder = connect({ url: relay.url });
+    recorder.client.subscribe(['slow.a', 'fast'], recorder.receive);
+    await recorder.live();
+    for (const [channel, n] of [
+      ['slow.a', 1],
+      ['slow.a', 2],
+      ['fast', 3],
+    ] as const)
+      await nats.publish(channel, { n });
+    await until('the last one', () => numbers(recorder.messages).includes(3));
+    relay.cut();
+    await until('all of them', () => recorder.messages.length >= 3);
+    await nats.publish('fast', { n: 4 });
+    await until('the one after', () => numbers(recorder.messages).includes(4));
+    expect(numbers(recorder.messages).sort()).toEqual([1, 2, 3, 4]);
+    expect([recorder.of('gap'), recorder.of('duplicate')]).toEqual([[], []]);
+  } finally {
+    relay.stop();
+  }
+});
 
 test('a gateway that is killed and comes back costs nothing', async () => {
   const gateway = await start();
