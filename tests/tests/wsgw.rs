@@ -9,6 +9,13 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
+#[path = "wsgw/client.rs"]
+mod client;
+#[path = "wsgw/doctor.rs"]
+mod doctor;
+#[path = "wsgw/token.rs"]
+mod token;
+
 const SOON: Duration = Duration::from_secs(30);
 
 /// Free ports, so that tests do not meet.

@@ -171,6 +171,11 @@ impl Keys {
         self.keys.is_empty()
     }
 
+    /// The names of all of them; `None` for a key without one.
+    pub fn ids(&self) -> impl Iterator<Item = Option<&str>> {
+        self.keys.iter().map(|key| key.id.as_deref())
+    }
+
     /// The keys that a token's may be: those of its name, else those without one.
     pub(crate) fn candidates(&self, id: Option<&str>) -> impl Iterator<Item = &Key> {
         let named = id.filter(|id| self.keys.iter().any(|key| key.id.as_deref() == Some(id)));

@@ -20,4 +20,4 @@ pub use keys::{KeyError, Keys, Origin};
 pub use permits::Permits;
 pub use refusal::RefusedToken;
 pub use token::MAX_TOKEN_BYTES;
-pub use verifier::{Verified, Verifier};
+pub use verifier::{Channels, Verified, Verifier};

@@ -91,6 +91,17 @@ impl Verifier {
         Ok(Verified { grant, was_cached: false })
     }
 
+    /// The channels of a token as patterns, for people: what [`Self::verify`] makes permits of.
+    ///
+    /// # Errors
+    /// As for [`Self::verify`].
+    pub fn explain(&self, token: &str, now_ms: u64) -> Result<Channels, RefusedToken> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let claims = verified_claims(token, &keys, &self.auth.jwt.algorithms)?;
+        self.grant(&claims, now_ms)?;
+        self.channels(&claims)
+    }
+
     fn cache(&self) -> MutexGuard<'_, Cache> {
         // Every change of it is complete before anything can panic.
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,15 +163,17 @@ impl Verifier {
     }
 }
 
-/// The channels of a token.
-#[derive(Debug, Default)]
-struct Channels {
-    allowed: Vec<String>,
-    denied: Vec<String>,
+/// The channels of a token, as patterns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Channels {
+    /// What its holder may hear.
+    pub allowed: Vec<String>,
+    /// What it may not hear, whatever allows it.
+    pub denied: Vec<String>,
     /// What its holder is subscribed to, each once.
-    set: Vec<String>,
+    pub set: Vec<String>,
     /// Patterns of the token that are none.
-    left_out: usize,
+    pub left_out: usize,
 }
 
 impl Channels {

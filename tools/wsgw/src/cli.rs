@@ -1,15 +1,21 @@
 //! The flags. Help texts are documentation: each subcommand shows how it is used.
 
+mod client;
 mod cluster;
+mod token;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use client::{Connect, DoctorArgs, PubArgs, SubArgs};
 pub(crate) use cluster::{
     Color, ConnectionsArgs, DisconnectArgs, DrainArgs, EventsArgs, Format, From, Reach, Select,
     Show, Sort, StatusArgs, StreamArgs, TopArgs,
+};
+pub(crate) use token::{
+    JwksArgs, KeyArgs, NewArgs, NewKey, SecretArgs, TokenArgs, TokenCommand, VerifyArgs,
 };
 
 /// Look after WsGateways on a cluster, and run, check and translate their manifests on this machine.
@@ -44,6 +50,14 @@ pub(crate) enum Command {
     Drain(Box<DrainArgs>),
     /// End the connections of a user or of a token on every pod, and keep them out for a while
     Disconnect(Box<DisconnectArgs>),
+    /// Subscribe to channels of a gateway, and print what comes
+    Sub(Box<SubArgs>),
+    /// Publish a message to a subject or channel, and wait for the stream's confirmation
+    Pub(Box<PubArgs>),
+    /// Find out what is wrong between here and a gateway, and what to do
+    Doctor(Box<DoctorArgs>),
+    /// Make keys and tokens, and say what is wrong with a token
+    Token(TokenArgs),
     /// Print the completion script of a shell
     Completion(CompletionArgs),
     /// Candidates for a shell
@@ -225,7 +239,7 @@ pub(crate) struct Plan {
     pub(crate) access: NatsAccess,
 }
 
-fn parse_rate(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.1..=100_000.0).contains(&rate) => Ok(rate),
         _ => Err("must be a number from 0.1 to 100000".to_owned()),

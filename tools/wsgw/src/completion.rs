@@ -79,6 +79,9 @@ fn wanted(root: &Command, words: &[String]) -> Wanted {
     let Some(command) = before.first().and_then(|name| root.find_subcommand(name)) else {
         return if before.is_empty() { subcommands(root) } else { Wanted::Words(Vec::new()) };
     };
+    if command.has_subcommands() {
+        return wanted(command, words.get(1..).unwrap_or_default());
+    }
     if let Some(flag) = before.last().and_then(|word| flag(command, word)) {
         return value_of(flag);
     }
@@ -111,7 +114,8 @@ fn value_of(argument: &clap::Arg) -> Wanted {
         return Wanted::Words(values.iter().map(word).collect());
     }
     match argument.get_id().as_str() {
-        "kubeconfig" | "file" | "before" | "creds" => Wanted::Files,
+        "kubeconfig" | "file" | "before" | "creds" | "key" | "keys" | "jwks" | "manifest"
+        | "out" => Wanted::Files,
         _ => Wanted::Words(Vec::new()),
     }
 }
@@ -206,6 +210,9 @@ mod tests {
         assert_eq!(of(&["drain", "-n", "trading", "od"]), Wanted::Pods);
         assert_eq!(of(&["plan", "-f", ""]), Wanted::Files);
         assert_eq!(names(of(&["completion", ""])), ["bash", "zsh", "fish", "kubectl"]);
+        assert!(names(of(&["token", ""])).contains(&"verify".to_owned()));
+        assert_eq!(of(&["token", "new", "--key", ""]), Wanted::Files);
+        assert!(names(of(&["token", "new", "--"])).contains(&"--sub".to_owned()));
         assert_eq!(of(&["nothing", ""]), Wanted::Words(Vec::new()));
     }
 }

@@ -61,10 +61,28 @@ pub(crate) enum Error {
     Drain(#[from] crate::drain::DrainError),
     #[error(transparent)]
     Disconnect(#[from] crate::disconnect::DisconnectError),
+    #[error(transparent)]
+    Token(#[from] crate::token::TokenError),
+    #[error(transparent)]
+    Sub(#[from] crate::sub::SubError),
+    #[error(transparent)]
+    Pub(#[from] crate::publish::PubError),
+    #[error(transparent)]
+    Doctor(#[from] crate::doctor::DoctorError),
     #[error("cannot listen on {address}: {source}; choose another port with {flag}")]
     Port { address: std::net::SocketAddr, flag: &'static str, source: std::io::Error },
     #[error("ports {first} to {last} are all taken; choose one with {flag}")]
     NoPort { first: u16, last: u16, flag: &'static str },
+}
+
+impl Error {
+    /// What the program ends with: 1, but for what a script wants to tell apart.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Sub(error) => error.exit_code(),
+            _ => 1,
+        }
+    }
 }
 
 /// Every error of a manifest: one stays on the line, several get a line each.

@@ -3,7 +3,8 @@
 //! In: a WsGateway manifest and flags. Out: a gateway on this machine (`dev`), the configuration that the operator
 //! would mount (`render`), every error of the manifest (`check`), or what it would change (`plan`). What looks at a cluster
 //! (`status`, `top`, `connections`, `stream`, `events`) reads it through [`cluster`], turns it into values, and these into a
-//! page ([`screen`]) or a document ([`output`]); `drain` and `disconnect` alone change something. One file per subcommand.
+//! page ([`screen`]) or a document ([`output`]); `drain` and `disconnect` alone change something. `token` makes keys and tokens
+//! and explains them, with the gateway's own verifier. One file per subcommand.
 
 mod check;
 mod cli;
@@ -11,6 +12,7 @@ mod cluster;
 mod completion;
 mod dev;
 mod disconnect;
+mod doctor;
 mod drain;
 mod error;
 mod events;
@@ -20,13 +22,17 @@ mod manifest;
 mod market;
 mod output;
 mod plan;
+mod publish;
 mod reference;
 mod render;
 mod screen;
 mod server;
 mod status;
 mod stream;
+mod sub;
+mod token;
 mod top;
+mod wire;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -47,7 +53,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("wsgw: error: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -68,6 +74,10 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Render(options) => render::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Plan(options) => plan::run(&options),
+        Command::Sub(options) => on_cluster(sub::run(&options)),
+        Command::Pub(options) => on_cluster(publish::run(&options)),
+        Command::Doctor(options) => on_cluster(doctor::run(&options)),
+        Command::Token(options) => token::run(&options),
         Command::Completion(options) => completion::run(&options),
         Command::Reference => reference::run(),
         Command::Status(options) => on_cluster(status::run(&options)),
@@ -81,6 +91,7 @@ fn run(command: Command) -> Result<(), Error> {
     }
 }
 
+/// For what waits on a network: a cluster, a gateway or a NATS server.
 fn on_cluster(task: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     wsgateway_runtime::logs::init_with("wsgw", "error");
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -98,7 +98,7 @@ async fn ask(
 }
 
 /// The servers of the manifest, if they ask for nothing that is only in the cluster.
-fn of_manifest(nats: &ValidNats) -> Result<JetStreamSource, Error> {
+pub(crate) fn of_manifest(nats: &ValidNats) -> Result<JetStreamSource, Error> {
     if !nats.files().is_empty() {
         return Err(Error::SecretsElsewhere);
     }

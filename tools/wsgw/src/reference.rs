@@ -20,7 +20,7 @@ fn page() -> String {
     root.build();
     let mut text = HEAD.to_owned();
     for command in root.get_subcommands().filter(|command| shown(command)) {
-        section(command, &mut text);
+        section(command, "wsgw", &mut text);
     }
     text
 }
@@ -29,10 +29,12 @@ fn shown(command: &Command) -> bool {
     !command.is_hide_set() && command.get_name() != "help"
 }
 
-fn section(command: &Command, text: &mut String) {
+/// One command, then those below it.
+fn section(command: &Command, above: &str, text: &mut String) {
     // Writing to a String cannot fail.
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let _ = writeln!(text, "\n## wsgw {}\n\n{about}.\n", command.get_name());
+    let name = format!("{above} {}", command.get_name());
+    let _ = writeln!(text, "\n## {name}\n\n{about}.\n");
     let mut usage = command.clone();
     let usage = usage.render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
@@ -48,7 +50,7 @@ fn section(command: &Command, text: &mut String) {
         let _ = writeln!(
             text,
             "| {} | {} | {} |",
-            name(argument),
+            argument_name(argument),
             meaning(argument),
             default(argument)
         );
@@ -56,9 +58,12 @@ fn section(command: &Command, text: &mut String) {
     if let Some(examples) = command.get_after_help() {
         let _ = writeln!(text, "\n```\n{examples}\n```");
     }
+    for below in command.get_subcommands().filter(|command| shown(command)) {
+        section(below, &name, text);
+    }
 }
 
-fn name(argument: &Arg) -> String {
+fn argument_name(argument: &Arg) -> String {
     let value = || {
         let names = argument.get_value_names().unwrap_or_default();
         let takes = argument.get_action().takes_values();
@@ -124,6 +129,7 @@ mod tests {
         for expected in [
             "## wsgw status",
             "## wsgw drain",
+            "## wsgw token new",
             "`-A`, `--all-namespaces`",
             "`--interval DURATION`",
             "| `2s` |",

@@ -31,11 +31,14 @@ impl Server {
         let noted = Arc::clone(&trouble);
         let access = Access::from(source);
         let connection = wsgateway_nats::connect(&access, name, move |notice| {
-            if let Notice::Failed(failure) = notice
-                && failure.kind != FailureKind::Unreachable
-            {
-                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.message);
-            }
+            let trouble = match notice {
+                Notice::Failed(failure) if failure.kind != FailureKind::Unreachable => {
+                    failure.message
+                }
+                Notice::Complaint(text) => format!("the NATS server says: {text}"),
+                _ => return,
+            };
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
         });
         let client = connection.await?.client;
         let streams = Streams::new(client.clone(), Some(&source.api_prefix));
@@ -58,16 +61,18 @@ impl Server {
         Error::Refused { stream: stream.to_owned(), url: self.url.clone(), refusal }
     }
 
+    /// Why it refuses us, if it has said so.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn failed(&self, stream: &str, source: StreamError) -> Error {
         let url = self.url.clone();
         match source {
-            StreamError::Unreachable => {
-                let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
-                match trouble {
-                    Some(trouble) => Error::Refusing { trouble, hint: self.hint },
-                    None => Error::Unreachable { url, hint: self.hint },
-                }
-            }
+            StreamError::Unreachable => match self.trouble() {
+                Some(trouble) => Error::Refusing { trouble, hint: self.hint },
+                None => Error::Unreachable { url, hint: self.hint },
+            },
             source => Error::Stream { stream: stream.to_owned(), url, source },
         }
     }

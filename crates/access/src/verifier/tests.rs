@@ -365,3 +365,24 @@ fn what_is_shown_of_a_verifier_holds_no_secret_and_no_refusal_any_token() {
         RefusedToken::ALL.iter().map(|one| one.code()).collect();
     assert_eq!(codes.len(), RefusedToken::ALL.len(), "each has a code of its own");
 }
+
+#[test]
+fn what_a_token_may_hear_is_explained_as_patterns_and_only_of_a_good_one() {
+    let rule = |template: &str| ChannelRule { r#match: template.into(), ..ChannelRule::default() };
+    let verifier = verifier(|auth| {
+        auth.channels = vec![
+            ChannelRule { set: true, ..rule("user.{sub}.>") },
+            ChannelRule { deny: true, ..rule("user.*.secret") },
+        ];
+    });
+    let channels = verifier.explain(&token(json!({})), NOW).unwrap();
+    assert_eq!(
+        (channels.allowed, channels.set),
+        (vec!["user.ann.>".into()], vec!["user.ann.>".into()])
+    );
+    assert_eq!(channels.denied, ["user.*.secret"]);
+    let expired = token(json!({ "exp": 1 }));
+    assert_eq!(verifier.explain(&expired, NOW), Err(RefusedToken::Expired));
+    let keys = Keys::read(SECRET, Some("k1"), Origin::File).unwrap();
+    assert_eq!(keys.ids().collect::<Vec<_>>(), [Some("k1")]);
+}

@@ -303,7 +303,7 @@ pub(crate) struct DisconnectArgs {
     pub(crate) show: Show,
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     wsgateway_crds::duration(text).map(Duration::from).map_err(|error| error.to_string())
 }
 
