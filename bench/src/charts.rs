@@ -2,7 +2,6 @@
 
 mod bars;
 mod curves;
-mod svg;
 
 use crate::report::Results;
 

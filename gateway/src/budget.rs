@@ -11,6 +11,11 @@ const LEAST_PENDING: u64 = 16;
 const MOST_LEAST_PENDING: u64 = 512;
 const PENDING_SHARE: u64 = 8;
 
+/// The limit of open files that a gateway of so many connections asks for.
+pub fn descriptors(connections: u32) -> u64 {
+    Budget::new(u64::MAX, connections).wanted
+}
+
 /// How many of each may be open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Budget {

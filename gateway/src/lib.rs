@@ -40,4 +40,5 @@ mod tls;
 mod trace;
 mod users;
 
+pub use budget::descriptors;
 pub use source::memory::{MemoryPublisher, PublishError};

@@ -1,10 +1,10 @@
 //! Bars: all servers side by side, one panel per figure, each bar with its value and its spread.
 
-use super::svg::{Anchor, FAINT, FLOOR, INK, OURS, PEER, RULE, Style, Svg, WHISKER};
 use crate::contestant::title;
 use crate::report::tables::ranked;
 use crate::report::{OURS as US, Results};
 use crate::samples::{Spread, number};
+use wsgateway_load::svg::{Anchor, FAINT, FLOOR, INK, OURS, PEER, RULE, Style, Svg, WHISKER};
 
 /// Sizes in user units; the picture is as wide as a README column when shown whole.
 const WIDTH: f64 = 1_000.0;

@@ -1,8 +1,8 @@
 //! Curves: how cost grows, on linear axes, so that a straight line is what it should be.
 
-use super::svg::{Anchor, FAINT, FLOOR, INK, OURS, RULE, Style, Svg, ceiling};
 use crate::report::{OURS as US, Results};
 use crate::samples::number;
+use wsgateway_load::svg::{Anchor, FAINT, FLOOR, INK, OURS, RULE, Style, Svg, ceiling};
 
 const WIDTH: f64 = 1_000.0;
 const HEIGHT: f64 = 700.0;

@@ -13,7 +13,7 @@ use wsgateway_proto::decoder::{Decoder, Event, Limits, Violation};
 use wsgateway_proto::frame::{self, Opcode, Role};
 use wsgateway_proto::handshake::{self, ClientHandshakeError, ClientOffer};
 
-use crate::{handshake_key, mask_key};
+use crate::{handshake_key, mask_key, with_headers};
 
 /// Bytes asked for in one read.
 const READ_BYTES: usize = 16 * 1024;
@@ -330,14 +330,8 @@ fn offer<'a>(key: &'a str, options: &'a ClientOptions) -> ClientOffer<'a> {
 
 fn request(addr: SocketAddr, key: &str, options: &ClientOptions) -> Vec<u8> {
     let offer = offer(key, options);
-    let mut request = handshake::client_request(&addr.to_string(), &options.path, &offer);
-    // Before the empty line that ends the head.
-    request.truncate(request.len().saturating_sub(2));
-    for (name, value) in &options.headers {
-        request.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-    }
-    request.extend_from_slice(b"\r\n");
-    request
+    let request = handshake::client_request(&addr.to_string(), &options.path, &offer);
+    with_headers(request, &options.headers)
 }
 
 fn is_hang_up(error: &io::Error) -> bool {

@@ -5,6 +5,16 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// Kinds that are told apart where a server chooses their names.
+pub const MOST_KINDS: usize = 32;
+
+/// Counts one of a kind whose name is not ours: cut, and in a map of at most [`MOST_KINDS`] and `other`.
+pub fn bounded(kinds: &mut BTreeMap<String, u64>, kind: &str, count: u64) {
+    let kind: String = kind.chars().filter(|c| !c.is_control()).take(64).collect();
+    let known = kinds.contains_key(&kind) || kinds.len() < MOST_KINDS;
+    *kinds.entry(if known { kind } else { "other".to_owned() }).or_default() += count;
+}
+
 /// Sums over a swarm. Handed to every condition that a caller waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,6 +29,8 @@ pub struct Counters {
     pub refused: BTreeMap<u16, u64>,
     /// Connections that failed before their handshake was answered.
     pub failed: u64,
+    /// The same by kind, such as `connection refused`.
+    pub failures: BTreeMap<&'static str, u64>,
     /// Data messages.
     pub messages: u64,
     /// `batch` frames; each of their messages counts as one of `messages`.
@@ -33,6 +45,8 @@ pub struct Counters {
     pub rejected: u64,
     /// `error` pushes.
     pub errors: u64,
+    /// The same by code; beyond [`MOST_KINDS`] codes the rest counts as `other`.
+    pub error_codes: BTreeMap<String, u64>,
     /// `gap` pushes: losses that the server admits.
     pub admitted_gaps: u64,
     /// `reconnect` pushes.
@@ -60,6 +74,11 @@ pub struct Counters {
 }
 
 impl Counters {
+    pub(crate) fn failed(&mut self, kind: &'static str) {
+        self.failed += 1;
+        *self.failures.entry(kind).or_default() += 1;
+    }
+
     /// Handshakes refused, whatever the status.
     pub fn refused_in_all(&self) -> u64 {
         self.refused.values().sum()
@@ -118,5 +137,26 @@ impl fmt::Display for Counters {
             write!(out, ", {count} closed with {code}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_that_a_server_names_are_bounded() {
+        let mut kinds = BTreeMap::new();
+        for number in 0..1_000 {
+            bounded(&mut kinds, &format!("{number:0100}"), 1);
+        }
+        bounded(&mut kinds, &"x\u{1b}".repeat(1_000), 5);
+        assert_eq!(kinds.len(), 2);
+        assert_eq!(kinds.values().sum::<u64>(), 1_005);
+        for number in 0..1_000 {
+            bounded(&mut kinds, &number.to_string(), 1);
+        }
+        assert_eq!(kinds.len(), MOST_KINDS + 1);
+        assert!(kinds.keys().all(|kind| kind.len() <= 64));
     }
 }

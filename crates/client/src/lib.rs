@@ -16,7 +16,7 @@ pub mod machine;
 pub mod swarm;
 
 pub use client::{Client, ClientError, ClientOptions, Received};
-pub use counters::Counters;
+pub use counters::{Counters, bounded};
 pub use swarm::{
     Acknowledgement, Dialect, Gap, Heard, Latency, Observer, Reconnect, Swarm, SwarmError,
     SwarmOptions, Tally, Unit, loopback_sources,
@@ -33,6 +33,16 @@ fn handshake_key() -> String {
 /// A mask key. Predictable to whoever knows the generator, which is right for a measuring tool.
 fn mask_key() -> [u8; 4] {
     fastrand::u32(..).to_ne_bytes()
+}
+
+/// A request with further header lines before the empty line that ends its head.
+fn with_headers(mut request: Vec<u8>, headers: &[(String, String)]) -> Vec<u8> {
+    request.truncate(request.len().saturating_sub(2));
+    for (name, value) in headers {
+        request.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    request.extend_from_slice(b"\r\n");
+    request
 }
 
 #[cfg(test)]

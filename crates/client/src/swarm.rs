@@ -9,6 +9,7 @@
 mod again;
 mod connection;
 mod dial;
+mod events;
 mod hear;
 mod observer;
 mod options;
@@ -30,7 +31,8 @@ pub use connection::{State, Tally};
 pub use hear::{Dialect, Heard};
 pub use observer::{Acknowledgement, Gap, Observer};
 pub use options::{
-    Commands, Latency, SwarmOptions, Unit, every, loopback_sources, subscribe, subscribe_batched,
+    Commands, Due, Headers, Latency, SwarmOptions, Unit, every, loopback_sources, subscribe,
+    subscribe_batched,
 };
 
 use crate::counters::Counters;
@@ -139,7 +141,10 @@ impl Swarm {
         let acknowledgements = options.dialect.as_ref().map(|dialect| dialect.acknowledgements());
         let record = Record::new(&mut options);
         Ok(Self {
-            again: options.reconnect.as_ref().map(Again::new),
+            again: options
+                .reconnect
+                .as_ref()
+                .map(|options| Again::new(options, acknowledgements != Some(0))),
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS),
             ready: Vec::new(),

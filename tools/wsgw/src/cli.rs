@@ -2,6 +2,8 @@
 
 mod client;
 mod cluster;
+mod load;
+mod size;
 mod token;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,10 +12,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use client::{Connect, DoctorArgs, PubArgs, SubArgs};
+pub(crate) use load::{Load, Protocol, Publishing, RawArgs, Unit};
+
 pub(crate) use cluster::{
     Color, ConnectionsArgs, DisconnectArgs, DrainArgs, EventsArgs, Format, From, Reach, Select,
     Show, Sort, StatusArgs, StreamArgs, TopArgs,
 };
+pub(crate) use size::SizeArgs;
 pub(crate) use token::{
     JwksArgs, KeyArgs, NewArgs, NewKey, SecretArgs, TokenArgs, TokenCommand, VerifyArgs,
 };
@@ -36,6 +41,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Show what a manifest would change in its stream and its pods; nothing is changed
     Plan(Box<Plan>),
+    /// Calculate pods, CPU, memory, network, NATS load and cost of a load, and the manifest that follows
+    Size(Box<SizeArgs>),
     /// Show WsGateways of a cluster: what they serve, what is under way, what is wrong and what to do
     Status(Box<StatusArgs>),
     /// Show what each pod does, again and again: clients, rates, lag, slow clients, CPU, memory
@@ -58,6 +65,8 @@ pub(crate) enum Command {
     Doctor(Box<DoctorArgs>),
     /// Make keys and tokens, and say what is wrong with a token
     Token(TokenArgs),
+    /// Load a gateway or another WebSocket server, and measure latency, loss and errors
+    Load(Box<Load>),
     /// Print the completion script of a shell
     Completion(CompletionArgs),
     /// Candidates for a shell
@@ -67,6 +76,9 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Holds connections of `load` in a process of its own
+    #[command(name = "__load-worker", hide = true)]
+    LoadWorker,
     /// The page docs/wsgw.md
     #[command(name = "__reference", hide = true)]
     Reference,
@@ -148,28 +160,28 @@ pub(crate) struct Dev {
     pub(crate) rate: Option<f64>,
 }
 
-/// Who we are to the server of `--nats`. Files alone: what stands on a command line stands in the list of processes too.
+/// Who we are to the NATS server that is given. Files alone: what stands on a command line stands in the list of processes too.
 #[derive(Debug, Default, Args)]
 pub(crate) struct NatsAccess {
-    /// Credentials for --nats: user JWT and seed
+    /// Credentials for the NATS server: user JWT and seed
     #[arg(long, value_name = "FILE", requires = "nats", conflicts_with = "nats_user")]
     pub(crate) creds: Option<PathBuf>,
-    /// User for --nats
+    /// User of the NATS server
     #[arg(long, value_name = "USER", requires_all = ["nats", "nats_password_file"])]
     pub(crate) nats_user: Option<String>,
     /// File with that user's password
     #[arg(long, value_name = "FILE", requires = "nats_user")]
     pub(crate) nats_password_file: Option<PathBuf>,
-    /// Authorities (PEM) that the certificate of --nats must come from, instead of the system's
+    /// Authorities (PEM) that the certificate of the NATS server must come from, instead of the system's
     #[arg(long, value_name = "FILE", requires = "nats")]
     pub(crate) nats_ca: Option<PathBuf>,
-    /// Our certificate (PEM), if --nats asks for one
+    /// Our certificate (PEM), if the NATS server asks for one
     #[arg(long, value_name = "FILE", requires_all = ["nats", "nats_key"])]
     pub(crate) nats_cert: Option<PathBuf>,
     /// The key of our certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "nats_cert")]
     pub(crate) nats_key: Option<PathBuf>,
-    /// Begin TLS before the first line of --nats, as servers with handshake_first ask
+    /// Begin TLS before the first line of the NATS server, as servers with handshake_first ask
     #[arg(long, requires = "nats")]
     pub(crate) nats_handshake_first: bool,
     /// What the subjects of JetStream's API begin with, such as $JS.hub.API for the domain hub [default: $JS.API]

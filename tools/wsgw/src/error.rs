@@ -64,11 +64,15 @@ pub(crate) enum Error {
     #[error(transparent)]
     Token(#[from] crate::token::TokenError),
     #[error(transparent)]
+    Size(#[from] crate::size::SizeError),
+    #[error(transparent)]
     Sub(#[from] crate::sub::SubError),
     #[error(transparent)]
     Pub(#[from] crate::publish::PubError),
     #[error(transparent)]
     Doctor(#[from] crate::doctor::DoctorError),
+    #[error(transparent)]
+    Load(#[from] crate::load::LoadError),
     #[error("cannot listen on {address}: {source}; choose another port with {flag}")]
     Port { address: std::net::SocketAddr, flag: &'static str, source: std::io::Error },
     #[error("ports {first} to {last} are all taken; choose one with {flag}")]

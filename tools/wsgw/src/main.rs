@@ -4,7 +4,7 @@
 //! would mount (`render`), every error of the manifest (`check`), or what it would change (`plan`). What looks at a cluster
 //! (`status`, `top`, `connections`, `stream`, `events`) reads it through [`cluster`], turns it into values, and these into a
 //! page ([`screen`]) or a document ([`output`]); `drain` and `disconnect` alone change something. `token` makes keys and tokens
-//! and explains them, with the gateway's own verifier. One file per subcommand.
+//! and explains them, with the gateway's own verifier; `size` calculates what a load takes; `load` measures it. One file per subcommand.
 
 mod check;
 mod cli;
@@ -18,6 +18,7 @@ mod error;
 mod events;
 mod gateways;
 mod given;
+mod load;
 mod manifest;
 mod market;
 mod output;
@@ -27,6 +28,7 @@ mod reference;
 mod render;
 mod screen;
 mod server;
+mod size;
 mod status;
 mod stream;
 mod sub;
@@ -74,10 +76,13 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Render(options) => render::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Plan(options) => plan::run(&options),
+        Command::Size(options) => size::run(&options),
         Command::Sub(options) => on_cluster(sub::run(&options)),
         Command::Pub(options) => on_cluster(publish::run(&options)),
         Command::Doctor(options) => on_cluster(doctor::run(&options)),
         Command::Token(options) => token::run(&options),
+        Command::Load(options) => load::run(&options),
+        Command::LoadWorker => load::worker(),
         Command::Completion(options) => completion::run(&options),
         Command::Reference => reference::run(),
         Command::Status(options) => on_cluster(status::run(&options)),

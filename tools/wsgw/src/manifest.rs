@@ -34,6 +34,11 @@ impl Manifest {
         Self { name: "the built-in demo".to_owned(), text: DEMO.to_owned() }
     }
 
+    /// A manifest that a command has written.
+    pub(crate) fn written(name: &str, text: String) -> Self {
+        Self { name: name.to_owned(), text }
+    }
+
     /// Reads a file; `-` is standard input.
     pub(crate) fn read(path: &str) -> Result<Self, Error> {
         let (name, text) = if path == "-" {

@@ -1,7 +1,9 @@
 //! A NATS server whose streams are looked at or made, and what went wrong with it in words for the command line.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use async_nats::jetstream::context::GetStreamByNameErrorKind;
 use wsgateway_config::JetStreamSource;
 use wsgateway_crds::AdoptionPolicy;
 use wsgateway_nats::{
@@ -9,6 +11,9 @@ use wsgateway_nats::{
 };
 
 use crate::error::Error;
+
+/// How long a server may take to name a stream.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A server that is being reached.
 pub(crate) struct Server {
@@ -55,6 +60,17 @@ impl Server {
 
     pub(crate) async fn apply(&self, stream: &str, plan: &Plan) -> Result<(), Error> {
         self.streams.apply(plan).await.map(drop).map_err(|error| self.failed(stream, error))
+    }
+
+    /// The stream that takes a subject.
+    pub(crate) async fn stream_of(&self, subject: &str) -> Result<Option<String>, Error> {
+        let context = async_nats::jetstream::new(self.client.clone());
+        let asked = tokio::time::timeout(ANSWER, context.stream_by_subject(subject)).await;
+        match asked {
+            Ok(Ok(stream)) => Ok(Some(stream)),
+            Ok(Err(error)) if error.kind() != GetStreamByNameErrorKind::Request => Ok(None),
+            Ok(Err(_)) | Err(_) => Err(self.failed(subject, StreamError::Unreachable)),
+        }
     }
 
     pub(crate) fn refused(&self, stream: &str, refusal: Refusal) -> Error {

@@ -36,6 +36,8 @@ pub struct Reconnect {
     pub longest: Duration,
     /// How long an attempt may take until its acknowledgement, and a close until its end.
     pub patience: Duration,
+    /// Failures in a row after which a connection stays away; `Some(0)`: nobody comes back.
+    pub most_failures: Option<u32>,
 }
 
 impl Reconnect {
@@ -47,6 +49,7 @@ impl Reconnect {
             first: Duration::from_millis(200),
             longest: Duration::from_secs(5),
             patience: Duration::from_secs(15),
+            most_failures: None,
         }
     }
 
@@ -91,15 +94,19 @@ pub(super) struct Again {
     longest: Duration,
     patience: Duration,
     resume: bool,
+    most_failures: Option<u32>,
+    /// Whether the server acknowledges what it is asked for; without, open is live.
+    acknowledges: bool,
     lives: Vec<Life>,
     /// Entries that are not the `due` of their life any more are passed over.
     due: BinaryHeap<Reverse<(Instant, usize)>>,
 }
 
 impl Again {
-    pub(super) fn new(options: &Reconnect) -> Self {
-        let Reconnect { first, longest, patience, resume, .. } = *options;
-        Self { first, longest, patience, resume, lives: Vec::new(), due: BinaryHeap::new() }
+    pub(super) fn new(options: &Reconnect, acknowledges: bool) -> Self {
+        let Reconnect { first, longest, patience, resume, most_failures, .. } = *options;
+        let (lives, due) = (Vec::new(), BinaryHeap::new());
+        Self { first, longest, patience, resume, most_failures, acknowledges, lives, due }
     }
 
     /// Takes in connections that were dialled for the first time.
@@ -121,7 +128,7 @@ impl Again {
     ) {
         let tally = connection.tally();
         let stage = match tally.state {
-            State::Open if tally.acks > 0 => Stage::Live,
+            State::Open if tally.acks > 0 || !self.acknowledges => Stage::Live,
             State::Dialing | State::Upgrading | State::Open => Stage::Trying,
             State::Closing => Stage::Leaving,
             State::Ended => Stage::Waiting,
@@ -140,8 +147,12 @@ impl Again {
                     Some(advice) => Duration::from_millis(advice),
                     None => jitter(self.first, self.longest, life.failures),
                 };
+                let stays_away = self.most_failures.is_some_and(|most| life.failures >= most);
                 life.failures = life.failures.saturating_add(1);
-                self.set_due(index, now + wait);
+                match stays_away {
+                    true => life.due = None,
+                    false => self.set_due(index, now + wait),
+                }
             }
         }
         let over = matches!(stage, Stage::Leaving | Stage::Waiting);

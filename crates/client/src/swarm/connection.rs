@@ -9,8 +9,10 @@ use wsgateway_proto::frame::{self, Opcode, Role};
 use wsgateway_proto::handshake::{self, ClientHandshakeError};
 
 use super::dial::Dialer;
+use super::events;
 use super::hear::{Ear, Place};
 use super::record::Record;
+use crate::envelope::number_after;
 use crate::ledger::Ledger;
 use crate::{handshake_key, mask_key};
 
@@ -68,12 +70,16 @@ pub(super) struct Connection {
     outbox: Vec<u8>,
     /// What a dialect has not heard to the end.
     rest: Vec<u8>,
+    /// The beginning of an event.
+    stream_rest: Vec<u8>,
     ledger: Ledger,
     place: Place,
     tally: Tally,
     number: u32,
     /// The server agreed to compress.
     deflate: bool,
+    /// It is an event stream.
+    events: bool,
 }
 
 impl Connection {
@@ -85,11 +91,13 @@ impl Connection {
             upgrade: None,
             outbox: Vec::new(),
             rest: Vec::new(),
+            stream_rest: Vec::new(),
             ledger: Ledger::default(),
             place: Place::default(),
             tally: Tally::default(),
             number: number as u32,
             deflate: false,
+            events: false,
         }
     }
 
@@ -142,10 +150,9 @@ impl Connection {
                 return false;
             }
         }
-        let options = &dialer.options;
         let key = handshake_key();
-        let offer = options.offer(&key);
-        let request = handshake::client_request(&dialer.host, &options.path, &offer);
+        let cursor = self.cursor(record);
+        let request = dialer.options.request(&dialer.host, &key, (self.number as usize, cursor));
         self.tally.state = State::Upgrading;
         self.upgrade = Some(Box::new(Upgrade { key, head: Vec::new() }));
         self.write(&request, record);
@@ -184,6 +191,9 @@ impl Connection {
     fn upgrading(&mut self, bytes: &[u8], record: &mut Record, dialer: &Dialer) {
         let Some(mut upgrade) = self.upgrade.take() else { return };
         upgrade.head.extend_from_slice(bytes);
+        if dialer.options.events {
+            return self.answered(upgrade, record);
+        }
         match handshake::client_response(&upgrade.head, &dialer.options.offer(&upgrade.key)) {
             Ok(None) => self.upgrade = Some(upgrade),
             Ok(Some(upgraded)) => {
@@ -192,8 +202,7 @@ impl Connection {
                 record.counters.opened += 1;
                 self.tally.state = State::Open;
                 self.deflate = upgraded.deflate;
-                let epoch = self.place.cursor.and_then(|number| record.epochs.name(number));
-                let cursor = epoch.map(|epoch| (epoch, self.ledger.last_offset()));
+                let cursor = self.cursor(record);
                 for command in dialer.first_words(self.number as usize, cursor) {
                     self.send(Opcode::Text, command.as_bytes(), record);
                 }
@@ -206,6 +215,36 @@ impl Connection {
         }
     }
 
+    /// Where this connection continues, if it was in the stream before.
+    fn cursor<'a>(&self, record: &'a Record) -> Option<(&'a str, u64)> {
+        let epoch = self.place.cursor.and_then(|number| record.epochs.name(number))?;
+        Some((epoch, self.ledger.last_offset()))
+    }
+
+    /// The answer to the request for an event stream.
+    fn answered(&mut self, mut upgrade: Box<Upgrade>, record: &mut Record) {
+        match events::answer(&upgrade.head) {
+            Ok(None) => self.upgrade = Some(upgrade),
+            Ok(Some(events::Answer::Open(head_bytes))) => {
+                record.counters.connecting -= 1;
+                record.counters.connected += 1;
+                record.counters.opened += 1;
+                self.tally.state = State::Open;
+                self.events = true;
+                self.consume(upgrade.head.get_mut(head_bytes..).unwrap_or_default(), record);
+            }
+            Ok(Some(events::Answer::Status(status))) => {
+                record.counters.connecting -= 1;
+                *record.counters.refused.entry(status).or_default() += 1;
+                self.tally.refused = Some(status);
+                record.last_error = Some(format!("the server answered {status}"));
+                self.tally.state = State::Ended;
+                self.stream = None;
+            }
+            Err(error) => self.refused(&error, record),
+        }
+    }
+
     fn refused(&mut self, error: &ClientHandshakeError, record: &mut Record) {
         record.counters.connecting -= 1;
         match error.status().map(|status| status.as_u16()) {
@@ -213,7 +252,7 @@ impl Connection {
                 *record.counters.refused.entry(status).or_default() += 1;
                 self.tally.refused = Some(status);
             }
-            None => record.counters.failed += 1,
+            None => record.counters.failed("not an upgrade"),
         }
         record.last_error = Some(error.to_string());
         self.tally.state = State::Ended;
@@ -227,7 +266,10 @@ impl Connection {
         }
         record.counters.bytes += bytes.len() as u64;
         record.out.clear();
-        let closed = self.hear(bytes, record);
+        let closed = match self.events {
+            true => self.hear_events(bytes, record),
+            false => self.hear(bytes, record),
+        };
         if let Some(code) = closed {
             self.closed(code, record);
         } else if !record.out.is_empty() {
@@ -265,6 +307,34 @@ impl Connection {
         }
     }
 
+    /// Treats every event; returns the code of the server's last word, if that came.
+    fn hear_events(&mut self, bytes: &[u8], record: &mut Record) -> Option<u16> {
+        let mut stream = std::mem::take(&mut self.stream_rest);
+        stream.extend_from_slice(bytes);
+        let number = self.number as usize;
+        let Self { place, tally, ledger, rest, .. } = self;
+        let mut ear = Ear { number, place, arrival: record.arrival(), tally, ledger, rest };
+        let mut position = 0;
+        while let Some(event) = events::next(&stream, &mut position) {
+            if event.is_close {
+                let code = number_after(&event.data, "\"code\":");
+                return Some(code.and_then(|code| u16::try_from(code).ok()).unwrap_or(1005));
+            }
+            ear.text(&event.data, record);
+        }
+        stream.drain(..position);
+        if stream.len() > record.limits.message_bytes {
+            record.counters.violations += 1;
+            record.last_error = Some("an event is too long".to_owned());
+            return Some(1009);
+        }
+        // An idle connection owns no buffer.
+        if !stream.is_empty() {
+            self.stream_rest = stream;
+        }
+        None
+    }
+
     /// The server's close frame: answer it, unless it answers ours, and wait for the end.
     fn closed(&mut self, code: u16, record: &mut Record) {
         if self.tally.close_code.is_some() {
@@ -273,10 +343,12 @@ impl Connection {
         self.count_end(code, record);
         if self.tally.state == State::Open {
             self.tally.state = State::Closing;
-            let mut out = Vec::new();
-            let answer = if code == 1005 { 1000 } else { code };
-            frame::close_masked(&mut out, answer, "", mask_key());
-            self.write(&out, record);
+            if !self.events {
+                let mut out = Vec::new();
+                let answer = if code == 1005 { 1000 } else { code };
+                frame::close_masked(&mut out, answer, "", mask_key());
+                self.write(&out, record);
+            }
         }
         if let Some(stream) = &self.stream {
             // The server may be gone already.
@@ -295,9 +367,16 @@ impl Connection {
         if !self.is_open() {
             return;
         }
+        self.tally.state = State::Closing;
+        if self.events {
+            // An event stream ends with its socket.
+            if let Some(stream) = &self.stream {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+            return;
+        }
         let mut out = Vec::new();
         frame::close_masked(&mut out, code, "", mask_key());
-        self.tally.state = State::Closing;
         self.write(&out, record);
     }
 
@@ -309,7 +388,7 @@ impl Connection {
         match self.tally.state {
             State::Dialing | State::Upgrading => {
                 record.counters.connecting -= 1;
-                record.counters.failed += 1;
+                record.counters.failed(error.map_or("hung up before the upgrade", kind_of));
             }
             State::Open | State::Closing if self.tally.close_code.is_none() => {
                 self.count_end(1006, record);
@@ -321,6 +400,8 @@ impl Connection {
         self.upgrade = None;
         self.outbox = Vec::new();
         self.rest = Vec::new();
+        self.stream_rest = Vec::new();
+        self.events = false;
         self.decoder = Decoder::new(Role::Client);
     }
 
@@ -351,6 +432,18 @@ impl Connection {
             }
         }
         self.outbox.extend_from_slice(bytes);
+    }
+}
+
+/// The kind of a failure, as it is counted.
+fn kind_of(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "connection reset",
+        io::ErrorKind::TimedOut => "no answer in time",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no route",
+        io::ErrorKind::PermissionDenied => "forbidden by the system",
+        _ => "other",
     }
 }
 

@@ -28,7 +28,8 @@ impl Dialer {
         options: SwarmOptions,
         acknowledgements: Option<u64>,
     ) -> Self {
-        Self { addr, host: addr.to_string(), options, acknowledgements, start: None }
+        let host = options.host.clone().unwrap_or_else(|| addr.to_string());
+        Self { addr, host, options, acknowledgements, start: None }
     }
 
     pub(super) fn wanted(&self) -> usize {
@@ -49,8 +50,11 @@ impl Dialer {
     /// What connection `number` says as soon as it is open.
     pub(super) fn first_words(&self, number: usize, cursor: Option<(&str, u64)>) -> Vec<String> {
         match &self.options.reconnect {
-            Some(reconnect) => vec![reconnect.command(number, cursor)],
-            None => (self.options.commands)(number),
+            // A dialect has no cursor: it says the same again.
+            Some(reconnect) if self.acknowledgements.is_none() => {
+                vec![reconnect.command(number, cursor)]
+            }
+            _ => (self.options.commands)(number),
         }
     }
 
@@ -66,8 +70,12 @@ impl Dialer {
             && record.counters.connecting < self.options.in_flight as u64
         {
             let index = connections.len();
-            if let Some(rate) = self.options.per_second {
-                let due = Duration::from_secs(1) / rate.max(1) * index as u32;
+            let due = match (&self.options.due, self.options.per_second) {
+                (Some(due), _) => Some(due(index)),
+                (None, Some(rate)) => Some(Duration::from_secs(1) / rate.max(1) * index as u32),
+                (None, None) => None,
+            };
+            if let Some(due) = due {
                 let wait = due.saturating_sub(start.elapsed());
                 if !wait.is_zero() {
                     return Ok(Some(wait));

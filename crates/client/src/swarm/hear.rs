@@ -27,12 +27,18 @@ pub trait Dialect: Send {
 
 /// Where a [`Dialect`] enters what it understood.
 pub struct Heard<'a> {
+    number: usize,
     arrival: u64,
     tally: &'a mut Tally,
     record: &'a mut Record,
 }
 
 impl Heard<'_> {
+    /// The connection's number in its swarm.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
     /// A data message with this payload.
     pub fn delivery(&mut self, payload: &[u8]) {
         self.tally.messages += 1;
@@ -111,8 +117,8 @@ impl Ear<'_> {
 
     fn dialect(&mut self, bytes: &[u8], record: &mut Record) {
         let Some(dialect) = record.dialect.take() else { return };
-        let (arrival, tally) = (self.arrival, &mut *self.tally);
-        let mut heard = Heard { arrival, tally, record };
+        let (number, arrival, tally) = (self.number, self.arrival, &mut *self.tally);
+        let mut heard = Heard { number, arrival, tally, record };
         if self.rest.is_empty() {
             let done = dialect.hear(bytes, &mut heard);
             self.rest.extend_from_slice(bytes.get(done..).unwrap_or_default());

@@ -39,6 +39,9 @@ pub trait Observer: Send {
     /// The server admits a loss.
     fn gap(&mut self, client: usize, gap: &Gap<'_>);
 
+    /// An answer to a ping of the protocol: the server's time (Unix ms).
+    fn pong(&mut self, _client: usize, _ts: i64) {}
+
     /// An attempt or a connection is over; only of a swarm that reconnects.
     fn ended(&mut self, client: usize, close_code: Option<u16>);
 }

@@ -4,9 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde_json::json;
-use wsgateway_proto::handshake::ClientOffer;
+use wsgateway_proto::handshake::{self, ClientOffer};
 
-use super::{Dialect, Observer, Reconnect};
+use crate::with_headers;
+
+use super::{Dialect, Observer, Reconnect, events};
 
 /// Connections that share a source address: the ports that the kernel gives out by itself are
 /// 28,232, and its search for a free one slows down near the end.
@@ -15,14 +17,26 @@ const PER_SOURCE: usize = 20_000;
 /// The first messages of a connection, by its number.
 pub type Commands = Box<dyn Fn(usize) -> Vec<String> + Send>;
 
+/// When a connection is begun, counted from the first turn, by its number. It must not fall.
+pub type Due = Box<dyn Fn(usize) -> Duration + Send>;
+
+/// Further header lines of a connection's upgrade request: names and values, by its number.
+pub type Headers = Box<dyn Fn(usize) -> Vec<(String, String)> + Send>;
+
 /// How many connections, where to, and what to count.
 pub struct SwarmOptions {
     /// How many.
     pub connections: usize,
     /// Path and query.
     pub path: String,
+    /// The value of `Host`, when it is not the address.
+    pub host: Option<String>,
     /// `Sec-WebSocket-Protocol`, if any.
     pub protocol: Option<String>,
+    /// Event streams instead of WebSocket: pushes come as events, and `reconnect` names the channels.
+    pub events: bool,
+    /// Header lines beyond those of the handshake.
+    pub headers: Option<Headers>,
     /// Addresses to connect from, in turn; empty: the kernel chooses one, good for 28,000
     /// connections. See [`loopback_sources`].
     pub sources: Vec<IpAddr>,
@@ -30,6 +44,8 @@ pub struct SwarmOptions {
     pub in_flight: usize,
     /// Connections begun a second; `None`: as fast as they are answered.
     pub per_second: Option<u32>,
+    /// A schedule of the caller's, instead of `per_second`.
+    pub due: Option<Due>,
     /// Offer permessage-deflate; what comes compressed is inflated and counted like the rest.
     pub deflate: bool,
     /// What the server speaks, when it is not `wsgateway.v1`.
@@ -59,10 +75,14 @@ impl Default for SwarmOptions {
         Self {
             connections: 1,
             path: "/ws".into(),
+            host: None,
             protocol: None,
+            events: false,
+            headers: None,
             sources: Vec::new(),
             in_flight: 128,
             per_second: None,
+            due: None,
             deflate: false,
             dialect: None,
             nap: None,
@@ -78,6 +98,27 @@ impl Default for SwarmOptions {
 }
 
 impl SwarmOptions {
+    /// The upgrade request of connection `number`.
+    pub(super) fn request(
+        &self,
+        host: &str,
+        key: &str,
+        (number, cursor): (usize, Option<(&str, u64)>),
+    ) -> Vec<u8> {
+        let request = match (&self.reconnect, self.events) {
+            (Some(reconnect), true) => {
+                let cursor = cursor.filter(|_| reconnect.resume);
+                let channels = (reconnect.channels)(number);
+                events::request((host, &self.path), &channels, cursor)
+            }
+            _ => handshake::client_request(host, &self.path, &self.offer(key)),
+        };
+        match &self.headers {
+            Some(headers) => with_headers(request, &headers(number)),
+            None => request,
+        }
+    }
+
     /// What is asked for in the handshake.
     pub(super) fn offer<'a>(&'a self, key: &'a str) -> ClientOffer<'a> {
         ClientOffer { key, protocol: self.protocol.as_deref(), deflate: self.deflate }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::hear::Ear;
 use super::observer::{Acknowledgement, Gap};
 use super::record::Record;
+use crate::counters::bounded;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,6 +26,7 @@ struct Push<'a> {
     reason: Option<Cow<'a, str>>,
     #[serde(default, borrow)]
     code: Option<Cow<'a, str>>,
+    ts: Option<i64>,
     from: Option<u64>,
     to: Option<u64>,
     #[serde(default)]
@@ -51,7 +53,9 @@ pub(super) fn count(text: &str, ear: &mut Ear<'_>, record: &mut Record) {
         "error" => {
             record.counters.errors += 1;
             ear.tally.errors += 1;
-            record.last_error = Some(format!("the server says {}", push.code.unwrap_or_default()));
+            let code = push.code.unwrap_or_default();
+            bounded(&mut record.counters.error_codes, &code, 1);
+            record.last_error = Some(format!("the server says {code}"));
         }
         "gap" => {
             record.counters.admitted_gaps += 1;
@@ -70,6 +74,12 @@ pub(super) fn count(text: &str, ear: &mut Ear<'_>, record: &mut Record) {
         "reconnect" => {
             record.counters.reconnects += 1;
             ear.tally.reconnect_after_ms = push.after_ms;
+        }
+        "pong" => {
+            record.counters.other += 1;
+            if let (Some(observer), Some(ts)) = (&mut record.observer, push.ts) {
+                observer.pong(ear.number, ts);
+            }
         }
         _ => record.counters.other += 1,
     }

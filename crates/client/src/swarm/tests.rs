@@ -91,6 +91,7 @@ fn every_fault_of_a_server_is_counted() {
         malformed: 1,
         admitted_gaps: 1,
         errors: 1,
+        error_codes: [("code".to_owned(), 1)].into(),
         other: 1,
         violations: 1,
         closes: BTreeMap::from([(1002, 1)]),

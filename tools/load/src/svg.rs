@@ -1,64 +1,84 @@
 //! SVG, by hand: the few elements that the charts are made of.
 
-/// Colours: dark text on white, one strong colour for ours.
-pub(super) const INK: &str = "#1f2933";
-pub(super) const FAINT: &str = "#6b7785";
-pub(super) const RULE: &str = "#dde3e9";
-pub(super) const OURS: &str = "#0b6bcb";
-pub(super) const FLOOR: &str = "#8a94a0";
-pub(super) const PEER: &str = "#b9c4d0";
-pub(super) const WHISKER: &str = "#3d4852";
+/// Text; all is on white, with one strong colour.
+pub const INK: &str = "#1f2933";
+/// Less important text.
+pub const FAINT: &str = "#6b7785";
+/// Lines of a grid.
+pub const RULE: &str = "#dde3e9";
+/// What a picture is about.
+pub const OURS: &str = "#0b6bcb";
+/// A bound.
+pub const FLOOR: &str = "#8a94a0";
+/// Something to compare with.
+pub const PEER: &str = "#b9c4d0";
+/// A spread.
+pub const WHISKER: &str = "#3d4852";
 
 /// Where a text stands relative to its point.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Anchor {
+pub enum Anchor {
+    /// It begins there.
     Start,
+    /// Its middle is there.
     Middle,
+    /// It ends there.
     End,
 }
 
 /// How a text looks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Style {
+pub struct Style {
+    /// Height of a line (px).
     pub size: f64,
+    /// Its colour.
     pub colour: &'static str,
+    /// Whether it is bold.
     pub bold: bool,
+    /// Where it stands.
     pub anchor: Anchor,
 }
 
 impl Style {
-    pub(super) const fn new(size: f64, colour: &'static str) -> Self {
+    /// A text that begins at its point.
+    pub const fn new(size: f64, colour: &'static str) -> Self {
         Self { size, colour, bold: false, anchor: Anchor::Start }
     }
 
-    pub(super) const fn bold(self) -> Self {
+    /// The same in bold.
+    pub const fn bold(self) -> Self {
         Self { bold: true, ..self }
     }
 
-    pub(super) const fn at(self, anchor: Anchor) -> Self {
+    /// The same elsewhere.
+    pub const fn at(self, anchor: Anchor) -> Self {
         Self { anchor, ..self }
     }
 }
 
 /// A picture in the making.
-pub(super) struct Svg {
+#[derive(Debug)]
+pub struct Svg {
     width: f64,
     height: f64,
     body: String,
 }
 
 impl Svg {
-    pub(super) fn new(width: f64, height: f64) -> Self {
+    /// An empty picture.
+    pub fn new(width: f64, height: f64) -> Self {
         Self { width, height, body: String::new() }
     }
 
-    pub(super) fn rect(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), colour: &str) {
+    /// A rectangle.
+    pub fn rect(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), colour: &str) {
         self.body += &format!(
             "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"2\" fill=\"{colour}\"/>\n"
         );
     }
 
-    pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: &str, width: f64) {
+    /// A line.
+    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: &str, width: f64) {
         self.body += &format!(
             "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\" stroke-width=\"{width}\"/>\n",
             from.0, from.1, to.0, to.1
@@ -66,7 +86,7 @@ impl Svg {
     }
 
     /// A dashed line, as for a target.
-    pub(super) fn dashes(&mut self, from: (f64, f64), to: (f64, f64), colour: &str) {
+    pub fn dashes(&mut self, from: (f64, f64), to: (f64, f64), colour: &str) {
         self.body += &format!(
             "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\" stroke-dasharray=\"3 3\"/>\n",
             from.0, from.1, to.0, to.1
@@ -74,7 +94,7 @@ impl Svg {
     }
 
     /// A line through points, with a dot at each.
-    pub(super) fn curve(&mut self, points: &[(f64, f64)], colour: &str) {
+    pub fn curve(&mut self, points: &[(f64, f64)], colour: &str) {
         let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         self.body += &format!(
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\n",
@@ -86,12 +106,22 @@ impl Svg {
         }
     }
 
-    pub(super) fn text(&mut self, at: (f64, f64), text: &str, style: Style) {
+    /// A text.
+    pub fn text(&mut self, at: (f64, f64), text: &str, style: Style) {
         self.write(at, text, style, "");
     }
 
+    /// A line through points without dots, for many of them.
+    pub fn path(&mut self, points: &[(f64, f64)], colour: &str) {
+        let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        self.body += &format!(
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\"/>\n",
+            path.join(" ")
+        );
+    }
+
     /// A text with a white edge, which stays legible on top of lines.
-    pub(super) fn label(&mut self, at: (f64, f64), text: &str, style: Style) {
+    pub fn label(&mut self, at: (f64, f64), text: &str, style: Style) {
         let edge = " paint-order=\"stroke\" stroke=\"#ffffff\" stroke-width=\"4\" stroke-linejoin=\"round\"";
         self.write(at, text, style, edge);
     }
@@ -112,7 +142,7 @@ impl Svg {
     }
 
     /// The whole picture, on white.
-    pub(super) fn finish(self, title: &str) -> String {
+    pub fn finish(self, title: &str) -> String {
         let (width, height) = (self.width, self.height);
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
@@ -124,12 +154,14 @@ impl Svg {
     }
 }
 
-fn escaped(text: &str) -> String {
+/// Text as XML and HTML take it.
+#[must_use]
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// The smallest of 1, 2, 2.5, 5 times a power of ten that is not below `value`: the end of an axis.
-pub(super) fn ceiling(value: f64) -> f64 {
+pub fn ceiling(value: f64) -> f64 {
     if value <= 0.0 || !value.is_finite() {
         return 1.0;
     }

@@ -1,0 +1,10 @@
+//! `wsgw load` as a process: what it says about gateways that work, that are killed, and about servers that refuse, hang, lie
+//! or close in the middle.
+
+/// The files of the folder `load/`.
+mod load {
+    mod arguments;
+    mod gateways;
+    mod others;
+    mod rig;
+}

@@ -1,0 +1,210 @@
+//! What a worker's clients receive (pure): latency, accounts, and the server's clock.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use crate::account::{Account, Sums};
+use crate::latency::Latencies;
+use crate::payload::Stamp;
+use crate::plan::{Publishing, WorkerPlan};
+use crate::snapshot::Skew;
+
+/// The book of one worker.
+#[derive(Debug)]
+pub struct Book {
+    publishing: Option<Publishing>,
+    accounts: Vec<Account>,
+    acknowledged: Vec<bool>,
+    /// Since the last snapshot.
+    pub latency: Latencies,
+    /// Since the start.
+    pub sums: Sums,
+    /// Messages of the own publisher.
+    pub ours: u64,
+    /// Messages that arrived before the time that they carry: two clocks that differ.
+    pub early: u64,
+    /// Subscriptions of clients that had one before.
+    pub reconnects: u64,
+    /// The server's clock against ours, as exactly as was seen.
+    pub skew: Option<Skew>,
+    pinged_ns: Option<u64>,
+}
+
+/// A message of a server, as far as it says something about itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told<'a> {
+    /// The whole text, in which a stamp of ours may be.
+    pub text: &'a str,
+    /// Its time: Unix ns.
+    pub time_ns: Option<u64>,
+    /// Its number on its channel.
+    pub sequence: Option<(u32, u64)>,
+}
+
+impl Book {
+    /// An empty one.
+    #[must_use]
+    pub fn new(plan: &WorkerPlan) -> Self {
+        let clients = plan.clients as usize;
+        Self {
+            publishing: plan.publishing,
+            accounts: vec![Account::default(); clients],
+            acknowledged: vec![false; clients],
+            latency: Latencies::default(),
+            sums: Sums::default(),
+            ours: 0,
+            early: 0,
+            reconnects: 0,
+            skew: None,
+            pinged_ns: None,
+        }
+    }
+
+    /// A subscription was acknowledged: what is due from now on must come.
+    pub fn acknowledged(&mut self, index: usize, channels: &[u32], now_ns: u64) {
+        let (Some(account), Some(acknowledged)) =
+            (self.accounts.get_mut(index), self.acknowledged.get_mut(index))
+        else {
+            return;
+        };
+        if std::mem::replace(acknowledged, true) {
+            self.reconnects += 1;
+        }
+        if let Some(publishing) = &self.publishing {
+            let due = publishing.due_by(now_ns);
+            channels.iter().for_each(|c| account.expect(*c, publishing.on(*c, due)));
+        }
+    }
+
+    /// A data message.
+    pub fn message(&mut self, index: usize, told: &Told<'_>, now_ns: u64) {
+        let account = self.accounts.get_mut(index);
+        if let Some(publishing) = &self.publishing {
+            // What others publish meanwhile is neither late nor lost.
+            let stamp = Stamp::find(told.text)
+                .filter(|stamp| stamp.run == publishing.run && stamp.channel < publishing.channels);
+            if let (Some(stamp), Some(account)) = (stamp, account) {
+                self.ours += 1;
+                account.message(stamp.channel, stamp.number, &mut self.sums);
+                self.age(stamp.due_ns, now_ns);
+            }
+            return;
+        }
+        if let (Some((channel, number)), Some(account)) = (told.sequence, account) {
+            account.message(channel, number, &mut self.sums);
+        }
+        if let Some(time_ns) = told.time_ns {
+            self.age(time_ns, now_ns);
+        }
+    }
+
+    /// The connection of a client ended, and with it what its own numbers count.
+    pub fn ended(&mut self, index: usize) {
+        if self.publishing.is_none()
+            && let Some(account) = self.accounts.get_mut(index)
+        {
+            account.restart();
+        }
+    }
+
+    /// The server's clock was asked for.
+    pub fn pinged(&mut self, now_ns: u64) {
+        self.pinged_ns = Some(now_ns);
+    }
+
+    /// It answered with its time, in whole ms.
+    pub fn pong(&mut self, ts_ms: i64, now_ns: u64) {
+        let Some(sent) = self.pinged_ns.take() else { return };
+        let trip = now_ns.saturating_sub(sent);
+        // The middle of the millisecond against the middle of the trip.
+        let server = i128::from(ts_ms) * 1_000_000 + 500_000;
+        let ours = i128::from(sent) + i128::from(trip / 2);
+        let error_ms = (trip as f64 / 2.0 + 500_000.0) / 1e6;
+        if self.skew.is_none_or(|skew| error_ms < skew.error_ms) {
+            self.skew = Some(Skew { ahead_ms: (server - ours) as f64 / 1e6, error_ms });
+        }
+    }
+
+    /// Messages that subscribed clients do not have, of so many published.
+    #[must_use]
+    pub fn missing(&self, published: u64) -> u64 {
+        let Some(publishing) = &self.publishing else { return 0 };
+        let on = |channel| publishing.on(channel, published);
+        self.accounts.iter().map(|account| account.missing(on)).fold(0, u64::saturating_add)
+    }
+
+    fn age(&mut self, time_ns: u64, now_ns: u64) {
+        if time_ns > now_ns {
+            self.early += 1;
+        }
+        self.latency.enter(now_ns.saturating_sub(time_ns));
+    }
+}
+
+/// The number of a channel whose name a server chooses.
+#[must_use]
+pub fn channel_number(name: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::tests::plan;
+
+    const RUN: Publishing = Publishing { run: 1, start_ns: 0, rate: 1_000.0, channels: 1 };
+    const MS: u64 = 1_000_000;
+
+    fn stamped(run: u32, number: u64) -> String {
+        Stamp { run, channel: 0, number, due_ns: number * MS }.payload(0)
+    }
+
+    #[test]
+    fn only_messages_of_this_run_count_where_it_publishes() {
+        let mut book = Book::new(&WorkerPlan { publishing: Some(RUN), ..plan(1) });
+        book.acknowledged(0, &[0], 0);
+        for (run, number) in [(1, 3), (2, 9), (1, 4), (1, 4), (1, 6)] {
+            let text = stamped(run, number);
+            let told = Told { text: &text, sequence: Some((9, 1)), ..Told::default() };
+            book.message(0, &told, 10 * MS);
+        }
+        assert_eq!((book.ours, book.sums.lost, book.sums.twice), (4, 1, 1));
+        assert_eq!(book.latency.percentiles().unwrap().count, 4);
+        assert_eq!(book.missing(8), 2, "7 and 8 have not come");
+    }
+
+    #[test]
+    fn a_client_that_never_subscribed_misses_nothing_and_one_that_did_misses_all_after() {
+        let mut book = Book::new(&WorkerPlan { publishing: Some(RUN), ..plan(2) });
+        assert_eq!(book.missing(100), 0);
+        book.acknowledged(1, &[0], 50 * MS);
+        assert_eq!(book.missing(100), 48, "those that are due after 51 ms");
+        book.acknowledged(1, &[0], 90 * MS);
+        assert_eq!((book.reconnects, book.missing(100)), (1, 48));
+    }
+
+    #[test]
+    fn the_clock_of_the_server_is_known_as_exactly_as_the_fastest_answer() {
+        let mut book = Book::new(&plan(1));
+        book.pong(5, 1);
+        assert_eq!(book.skew, None, "nobody asked");
+        book.pinged(1_000 * MS);
+        book.pong(1_107, 1_010 * MS);
+        book.pinged(2_000 * MS);
+        book.pong(2_100, 2_001 * MS);
+        book.pinged(3_000 * MS);
+        book.pong(9_999, 3_500 * MS);
+        let skew = book.skew.unwrap();
+        assert!((skew.ahead_ms - 100.0).abs() < 0.01 && (skew.error_ms - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_message_from_the_future_is_early_and_no_latency_below_nothing() {
+        let mut book = Book::new(&plan(1));
+        let told = Told { time_ns: Some(20), sequence: Some((1, 1)), ..Told::default() };
+        book.message(0, &told, 10);
+        book.message(7, &told, 10);
+        assert_eq!((book.early, book.latency.percentiles().unwrap().count), (2, 2));
+    }
+}

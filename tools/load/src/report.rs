@@ -1,0 +1,403 @@
+//! The report of a run: one value, and its three forms (pure).
+
+mod html;
+mod markdown;
+
+use serde::Serialize;
+use wsgateway_client::machine::Machine;
+
+use crate::latency::Percentiles;
+use crate::run::{Point, Run, Usage};
+use crate::snapshot::{Skew, Totals};
+use crate::threshold::{Metric, Threshold, Verdict};
+
+/// Beyond this the generator, not the target, may be what was measured.
+const BUSY_PERCENT: f64 = 85.0;
+/// A worker that was held up for longer adds to what it measures.
+const LAG_MS: f64 = 100.0;
+/// A clock that was set by more than this is mentioned.
+const JUMP_MS: f64 = 20.0;
+
+/// What was run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Setting {
+    /// Version of the program.
+    pub version: String,
+    /// When it began (RFC 3339).
+    pub started: String,
+    /// Name of the profile.
+    pub profile: String,
+    /// Name of the protocol.
+    pub protocol: String,
+    /// Targets, without their queries.
+    pub targets: Vec<String>,
+    /// Clients.
+    pub clients: u32,
+    /// Channels of the run.
+    pub channels: u32,
+    /// Channels of each client.
+    pub channels_per_client: u32,
+    /// Until all are due to be connected (s).
+    pub ramp_seconds: f64,
+    /// After that (s).
+    pub hold_seconds: f64,
+    /// Messages a second of the own publisher.
+    pub rate: Option<f64>,
+    /// Size of its messages.
+    pub payload_bytes: Option<usize>,
+    /// Processes that hold connections.
+    pub processes: u32,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum End {
+    /// After its time.
+    #[default]
+    Time,
+    /// By Ctrl-C.
+    Interrupted,
+    /// All workers failed.
+    Failed,
+}
+
+/// The own publisher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Published {
+    /// Messages that were due.
+    pub due: u64,
+    /// Messages that the stream has confirmed.
+    pub stored: u64,
+    /// Messages that it has not: they count as lost at each client.
+    pub failed: u64,
+}
+
+/// What the generator itself used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Generator {
+    /// Of all cores (%).
+    pub cpu_percent: Option<f64>,
+    /// The longest that a worker was held up.
+    pub lag_ms: f64,
+    /// What this machine's clock was set by during the run.
+    pub clock_jump_ms: f64,
+}
+
+/// What a target said of itself at most, and its clock.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Its address.
+    pub address: String,
+    /// At most.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// Its clock against ours, if the protocol tells.
+    pub clock: Option<Skew>,
+}
+
+/// A run.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// What was run.
+    pub setting: Setting,
+    /// Where the clients were.
+    pub machine: Option<Machine>,
+    /// How it ended.
+    pub end: End,
+    /// From the first connection to the end.
+    pub seconds: f64,
+    /// Most clients at the same time.
+    pub peak: u64,
+    /// Sums.
+    pub totals: Totals,
+    /// Messages a second, over the whole run.
+    pub per_second: f64,
+    /// What the latency is counted from: `publisher`, `stream` or `message`.
+    pub latency_from: &'static str,
+    /// Latency over the whole run.
+    pub latency: Option<Percentiles>,
+    /// The own publisher.
+    pub published: Option<Published>,
+    /// The targets.
+    pub targets: Vec<Target>,
+    /// This side.
+    pub generator: Generator,
+    /// The latest failure of a connection.
+    pub last_error: Option<String>,
+    /// Why workers could not go on.
+    pub failures: Vec<String>,
+    /// What a reader must know.
+    pub notes: Vec<String>,
+    /// Thresholds.
+    pub thresholds: Vec<Verdict>,
+    /// Over time.
+    pub points: Vec<Point>,
+}
+
+impl Report {
+    /// The report of a run that has ended.
+    #[must_use]
+    pub fn new(setting: Setting, run: &Run, (seconds, end): (f64, End)) -> Self {
+        let totals = run.totals();
+        let target = |(number, address): (usize, &String)| {
+            let number = number as u32;
+            Target {
+                address: address.clone(),
+                usage: run.most_usage.get(&number).copied().unwrap_or_default(),
+                clock: run.skew.get(&number).copied(),
+            }
+        };
+        Self {
+            targets: setting.targets.iter().enumerate().map(target).collect(),
+            latency_from: match (&setting.rate, setting.protocol.as_str()) {
+                (Some(_), _) => "publisher",
+                (None, "raw") => "message",
+                (None, _) => "stream",
+            },
+            setting,
+            end,
+            seconds,
+            peak: run.peak,
+            per_second: totals.messages as f64 / seconds.max(1e-3),
+            totals,
+            latency: run.latency(),
+            generator: Generator { lag_ms: run.lag_ms, ..Generator::default() },
+            last_error: run.last_error.as_deref().map(clean),
+            failures: run.failures.iter().map(|failure| clean(failure)).collect(),
+            points: run.points().to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// What a threshold is about.
+    #[must_use]
+    pub fn value(&self, metric: Metric) -> Option<f64> {
+        let latency = |of: fn(&Percentiles) -> f64| self.latency.as_ref().map(of);
+        let usage = |of: fn(&Usage) -> Option<f64>| {
+            self.targets.iter().filter_map(|target| of(&target.usage)).reduce(f64::max)
+        };
+        match metric {
+            Metric::Min => latency(|latency| latency.min_ms),
+            Metric::P50 => latency(|latency| latency.p50_ms),
+            Metric::P90 => latency(|latency| latency.p90_ms),
+            Metric::P99 => latency(|latency| latency.p99_ms),
+            Metric::P999 => latency(|latency| latency.p999_ms),
+            Metric::Max => latency(|latency| latency.max_ms),
+            Metric::Lost => Some(self.totals.lost as f64),
+            Metric::Twice => Some(self.totals.twice as f64),
+            Metric::Order => Some(self.totals.out_of_order as f64),
+            Metric::Errors => Some(self.totals.errors_in_all() as f64),
+            Metric::Connected => Some(self.peak as f64),
+            Metric::Reconnects => Some(self.totals.reconnects as f64),
+            Metric::Rate => Some(self.per_second),
+            Metric::Cpu => usage(|usage| usage.cpu_percent),
+            Metric::Memory => usage(|usage| usage.memory_bytes.map(|bytes| bytes as f64)),
+        }
+    }
+
+    /// Judges by thresholds, and writes down what a reader must know.
+    pub fn conclude(&mut self, thresholds: &[Threshold]) {
+        let judged = thresholds.iter().map(|t| t.judge(self.value(t.metric)));
+        self.thresholds = judged.collect();
+        self.notes = notes(self);
+    }
+
+    /// Whether a threshold says that the run has failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.thresholds.iter().any(|verdict| verdict.failed)
+    }
+
+    /// For programs.
+    ///
+    /// # Errors
+    /// None that a report can cause.
+    pub fn json(&self) -> serde_json::Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// For people, and for the summary of a CI job.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        markdown::page(self)
+    }
+
+    /// One file with plots.
+    #[must_use]
+    pub fn html(&self) -> String {
+        html::page(self)
+    }
+
+    /// What stands in the tables of each form: names and values.
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let totals = &self.totals;
+        let mut rows = vec![
+            (
+                "Clients, at most at the same time",
+                format!("{} of {}", self.peak, self.setting.clients),
+            ),
+            ("Handshakes, reconnects", format!("{}, {}", totals.opened, totals.reconnects)),
+            ("Messages", format!("{} ({:.0}/s)", totals.messages, self.per_second)),
+        ];
+        if let Some(published) = &self.published {
+            let Published { due, stored, failed } = published;
+            rows.push(("Published, stored, failed", format!("{due}, {stored}, {failed}")));
+        }
+        if let Some(latency) = &self.latency {
+            let Percentiles { p50_ms, p90_ms, p99_ms, p999_ms, max_ms, .. } = *latency;
+            let text = [p50_ms, p90_ms, p99_ms, p999_ms, max_ms].map(ms).join(", ");
+            rows.push(("Latency p50, p90, p99, p99.9, max (ms)", text));
+        }
+        rows.push(("Lost", lost(self)));
+        let Totals { twice, out_of_order, gaps_reported, .. } = totals;
+        rows.push(("Twice, out of order", format!("{twice}, {out_of_order}")));
+        rows.push(("Losses that the server reported", gaps_reported.to_string()));
+        rows.push(("Errors", totals.errors_in_all().to_string()));
+        if let Some(cpu) = self.generator.cpu_percent {
+            rows.push(("CPU of the generator (% of all cores)", format!("{cpu:.0}")));
+        }
+        rows
+    }
+}
+
+fn lost(report: &Report) -> String {
+    // Offsets of a stream say that something is missing, not how much.
+    let exact = report.published.is_some() || !report.setting.protocol.starts_with("wsgateway.v1");
+    match report.totals.lost {
+        lost if lost > 0 && !exact => format!("at least {lost}"),
+        lost => lost.to_string(),
+    }
+}
+
+fn notes(report: &Report) -> Vec<String> {
+    let mut notes = Vec::new();
+    match report.end {
+        End::Time => {}
+        End::Interrupted => notes.push("interrupted: the figures are those until then".to_owned()),
+        End::Failed => notes.push("ended early, since no worker could go on".to_owned()),
+    }
+    if report.latency.is_none() {
+        notes.push("no message said when it was published: there is no latency".to_owned());
+    }
+    let generator = &report.generator;
+    if generator.cpu_percent.is_some_and(|percent| percent > BUSY_PERCENT) {
+        notes.push(
+            "this machine was busy: latencies may be the generator's; use another machine, or fewer clients"
+                .to_owned(),
+        );
+    }
+    if generator.lag_ms > LAG_MS {
+        notes.push(format!(
+            "a worker was held up for {:.0} ms: latencies may be too high by as much",
+            generator.lag_ms
+        ));
+    }
+    if generator.clock_jump_ms.abs() > JUMP_MS {
+        notes.push(format!(
+            "the clock of this machine was set by {:.0} ms during the run; latencies are by the clock of its start",
+            generator.clock_jump_ms
+        ));
+    }
+    if report.totals.early > 0 {
+        notes.push(format!(
+            "{} messages arrived before the time that they carry: the clocks differ, and latencies are too low",
+            report.totals.early
+        ));
+    }
+    if report.published.is_some_and(|published| published.failed > 0) {
+        notes.push("some messages were not stored: they count as lost at each client".to_owned());
+    }
+    notes.extend(report.failures.iter().map(|failure| format!("a worker ended: {failure}")));
+    notes
+}
+
+/// A latency as short as is exact.
+fn ms(ms: f64) -> String {
+    match ms {
+        ms if ms >= 100.0 => format!("{ms:.0}"),
+        ms if ms >= 10.0 => format!("{ms:.1}"),
+        ms => format!("{ms:.2}"),
+    }
+}
+
+/// Text of a server on one line.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::snapshot::Snapshot;
+
+    pub(crate) fn example() -> Report {
+        let mut run = Run::default();
+        for second in 1..=20_u64 {
+            run.enter(Snapshot {
+                totals: Totals {
+                    connected: second * 5,
+                    opened: 100,
+                    messages: second * 1_000,
+                    errors: [("closed with <1006>|".to_owned(), 3)].into(),
+                    ..Totals::default()
+                },
+                latency: vec![(second * 1_000_000, 1_000)],
+                last_error: Some("a\nb".to_owned()),
+                ..Snapshot::default()
+            });
+            run.usage(0, Usage { cpu_percent: Some(12.0), memory_bytes: Some(50 << 20) });
+            run.point(second as f64);
+        }
+        let setting = Setting {
+            version: "0.1.0".to_owned(),
+            profile: "quick".to_owned(),
+            protocol: "wsgateway.v1".to_owned(),
+            targets: vec!["ws://127.0.0.1:8080/ws".to_owned()],
+            clients: 100,
+            ..Setting::default()
+        };
+        let mut report = Report::new(setting, &run, (20.0, End::Time));
+        let thresholds = ["p99>50ms", "lost>0", "errors>0"].map(|t| Threshold::parse(t).unwrap());
+        report.conclude(&thresholds);
+        report
+    }
+
+    #[test]
+    fn a_report_says_what_failed() {
+        let report = example();
+        let failed: Vec<bool> = report.thresholds.iter().map(|v| v.failed).collect();
+        assert_eq!(failed, [false, false, true]);
+        assert!(report.has_failed());
+        assert_eq!(report.last_error.as_deref(), Some("a b"));
+    }
+
+    #[test]
+    fn programs_get_every_value_by_a_stable_name() {
+        let json: serde_json::Value = serde_json::from_str(&example().json().unwrap()).unwrap();
+        assert_eq!(json["totals"]["messages"], 20_000);
+        assert_eq!(json["points"][19]["connected"], 100);
+        assert_eq!(json["targets"][0]["cpuPercent"], 12.0);
+        assert_eq!((&json["end"], &json["latencyFrom"]), (&"time".into(), &"stream".into()));
+        assert_eq!(json["thresholds"][2]["failed"], true);
+    }
+
+    #[test]
+    fn what_a_reader_must_know_is_noted() {
+        let mut report = example();
+        assert_eq!(report.notes, Vec::<String>::new());
+        report.generator =
+            Generator { cpu_percent: Some(99.0), lag_ms: 500.0, clock_jump_ms: -60_000.0 };
+        report.totals.early = 1;
+        report.end = End::Interrupted;
+        report.latency = None;
+        report.published = Some(Published { failed: 1, ..Published::default() });
+        report.conclude(&[]);
+        assert_eq!(report.notes.len(), 7, "{:?}", report.notes);
+    }
+}
