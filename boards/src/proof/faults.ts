@@ -153,7 +153,7 @@ export const FAULTS: readonly Fault[] = [
           return targets.filter(({ health, scrapePool }) => health === 'up' && scrapePool.includes('/thor-gateway/')).length >= 2;
         };
         // Targets that nobody has scraped yet are of unknown health.
-        for (const end = Date.now() + 120_000; !(await scraped()); await sleep(1_000)) {
+        for (const end = Date.now() + 300_000; !(await scraped()); await sleep(1_000)) {
           if (Date.now() > end) throw new Error('the pods of thor are not scraped again');
         }
         stop();
