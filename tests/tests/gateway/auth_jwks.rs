@@ -235,8 +235,8 @@ async fn an_issuer_that_is_slow_silent_or_talks_rubbish_is_reported_and_tokens_w
         (Answer::Slowly, "no answer within 10 s"),
         (huge, "longer than 1024 KiB"),
         (Answer::Endless, "longer than 1024 KiB"),
-        (Answer::Keys("<html>".to_owned()), "no JWK or JWKS"),
-        (Answer::Keys("{\"keys\":7}".to_owned()), "no JWK or JWKS"),
+        (Answer::Keys("<html>".to_owned()), "neither a JWK nor a JWKS"),
+        (Answer::Keys("{\"keys\":7}".to_owned()), "neither a JWK nor a JWKS"),
         (Answer::Keys(secret), "none of its keys"),
         (Answer::Status(302), "the answer is 302"),
     ];

@@ -156,7 +156,9 @@ async fn keys_that_pods_cannot_fetch_are_a_condition_that_takes_nobody_out_of_se
     let pod = world.pods(1).await?.remove(0);
     let gateway = run(&world, &pod, pod_address(41)).await?;
     let message = world.condition(ODIN, "KeysReady", "False", "KeysMissing").await?;
-    for words in ["1 of 1 pods", &format!("pod {pod}: {url}: "), "no JWK or JWKS", "correct what"] {
+    for words in
+        ["1 of 1 pods", &format!("pod {pod}: {url}: "), "neither a JWK nor a JWKS", "correct what"]
+    {
         assert!(message.contains(words), "{words}: {message}");
     }
     world.condition(ODIN, "Ready", "True", "KeysMissing").await?;
