@@ -13,7 +13,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde_json::Value;
 use wsgateway_crds::{DisruptionStatus, WsGateway, WsGatewayStatus};
 
-use crate::host::{get, kill, kubectl, pids_of};
+use crate::host::{get, kill, kubectl, pids_of, threads};
 use crate::squeeze::{Squeeze, refused};
 
 /// Longest wait for what the cluster is to do.
@@ -255,7 +255,9 @@ impl Cluster {
         let mut squeezes = Vec::new();
         for pod in self.pods().await? {
             let pids = pids_of(&pod.uid().unwrap_or_default())?;
-            let pid = *pids.first().context("the processes of a pod are not on this machine")?;
+            // What holds the namespaces of a pod has a single thread, and a cgroup of its own.
+            let gateway = pids.into_iter().find(|pid| threads(*pid) > 1);
+            let pid = gateway.context("the processes of a pod are not on this machine")?;
             squeezes.push(Squeeze::begin(pid)?);
         }
         Ok(squeezes)

@@ -51,6 +51,11 @@ pub(crate) fn pids_of(uid: &str) -> Result<Vec<u32>> {
     Ok(found)
 }
 
+/// Threads of a process; 0 when it has ended.
+pub(crate) fn threads(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
 /// An answer of an admin port.
 ///
 /// # Errors
