@@ -57,19 +57,18 @@ impl Sampler {
 
     /// Use now; CPU over the time since the last sample that is at least a second old.
     pub(crate) fn sample(&self) -> Usage {
+        let cgroup = Cgroup::new(cgroup::ROOT.into());
+        let cpu_limit = cgroup.cpus().unwrap_or_else(|| whole_cpus() as f64);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let span = last.at.elapsed();
         if span >= LEAST_SPAN {
             let used = cpu_seconds();
-            let percent = (used - last.cpu_seconds) / span.as_secs_f64() / cpus() * 100.0;
+            let percent = (used - last.cpu_seconds) / span.as_secs_f64() / cpu_limit * 100.0;
             *last = Sample { at: Instant::now(), cpu_seconds: used, percent };
         }
-        Usage {
-            memory: Cgroup::new(cgroup::ROOT.into()).memory_used().unwrap_or_else(resident),
-            memory_limit: memory_limit(),
-            cpu_limit: cpus(),
-            cpu_percent: last.percent,
-        }
+        let memory = cgroup.memory();
+        let (memory, memory_limit) = memory.unwrap_or_else(|| (resident(), memory_total()));
+        Usage { memory, memory_limit, cpu_limit, cpu_percent: last.percent }
     }
 }
 
@@ -79,35 +78,17 @@ pub(crate) fn whole_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// CPUs that the container's quota allows, with fractions.
-fn cpus() -> f64 {
-    let v2 = || parse_cpu_max(&fs::read_to_string("/sys/fs/cgroup/cpu.max").ok()?);
-    let v1 = || {
-        let read = |name: &str| {
-            fs::read_to_string(format!("/sys/fs/cgroup/cpu/{name}"))
-                .ok()?
-                .trim()
-                .parse::<f64>()
-                .ok()
-        };
-        let quota = read("cpu.cfs_quota_us")?;
-        (quota > 0.0).then_some(quota / read("cpu.cfs_period_us")?)
-    };
-    v2().or_else(v1).unwrap_or_else(|| whole_cpus() as f64)
-}
-
 /// `50000 100000` is half a CPU; `max 100000` is no limit.
 fn parse_cpu_max(text: &str) -> Option<f64> {
     let (quota, period) = text.trim().split_once(' ')?;
     Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
 }
 
-fn memory_limit() -> u64 {
-    ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .find_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok())
-        .filter(|limit| *limit < UNLIMITED)
-        .or_else(|| parse_kib(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:"))
+/// Memory of the machine.
+fn memory_total() -> u64 {
+    fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| parse_kib(&text, "MemTotal:"))
         .unwrap_or(u64::MAX)
 }
 

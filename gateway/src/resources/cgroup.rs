@@ -33,7 +33,8 @@ impl Cgroup {
 
     /// Load now; that of the CPU over at least a second, and unknown at first.
     pub(crate) fn sample(&mut self, now: Instant) -> Load {
-        Load { cpu_percent: self.cpu(now), memory_percent: self.memory() }
+        let percent = |(used, limit): (u64, u64)| used as f64 / limit as f64 * 100.0;
+        Load { cpu_percent: self.cpu(now), memory_percent: self.memory().map(percent) }
     }
 
     fn cpu(&mut self, now: Instant) -> Option<f64> {
@@ -56,7 +57,7 @@ impl Cgroup {
     }
 
     /// CPUs of the quota.
-    fn cpus(&self) -> Option<f64> {
+    pub(super) fn cpus(&self) -> Option<f64> {
         let v1 = || {
             let quota = self.number("cpu/cpu.cfs_quota_us")?;
             (quota > 0.0).then_some(quota / self.number("cpu/cpu.cfs_period_us")?)
@@ -73,19 +74,10 @@ impl Cgroup {
         v2().or_else(|| Some(self.number("cpuacct/cpuacct.usage")? / 1e9))
     }
 
-    /// Memory that counts against a limit, without files that the kernel may drop (bytes); None where there is no limit.
-    /// Resident memory of the process is another number: it has code that is charged to whoever read it first, and no socket
-    /// buffers.
-    pub(crate) fn memory_used(&self) -> Option<u64> {
-        self.memory_of_limit().map(|(used, _)| used as u64)
-    }
-
-    fn memory(&self) -> Option<f64> {
-        self.memory_of_limit().map(|(used, limit)| used / limit * 100.0)
-    }
-
-    /// What is used of a limit, and the limit (bytes).
-    fn memory_of_limit(&self) -> Option<(f64, f64)> {
+    /// Memory that counts against a limit, without files that the kernel may drop, and the limit (bytes); None where there is
+    /// no limit. Resident memory of the process is another number: it has code that is charged to whoever read it first, and
+    /// no socket buffers.
+    pub(super) fn memory(&self) -> Option<(u64, u64)> {
         let (limit, used, stat, name) = match self.read("memory.max") {
             Some(limit) => (limit, "memory.current", "memory.stat", "inactive_file"),
             None => (
@@ -99,7 +91,7 @@ impl Cgroup {
         let limit: u64 =
             limit.trim().parse::<u64>().ok().filter(|limit| (1..UNLIMITED).contains(limit))?;
         let files = self.read(stat).and_then(|text| field(&text, name)).unwrap_or(0.0);
-        Some(((self.number(used)? - files).max(0.0), limit as f64))
+        Some(((self.number(used)? - files).max(0.0) as u64, limit))
     }
 
     fn read(&self, name: &str) -> Option<String> {
@@ -168,7 +160,7 @@ mod tests {
         let [first, second] = loads(&scratch, ("cpu.stat", "usage_usec 1500000\n"));
         assert_eq!(first, Load { cpu_percent: None, memory_percent: Some(90.0) });
         assert_eq!(second, Load { cpu_percent: Some(50.0), memory_percent: Some(90.0) });
-        assert_eq!(Cgroup::new(scratch.0.clone()).memory_used(), Some(900));
+        assert_eq!(Cgroup::new(scratch.0.clone()).memory(), Some((900, 1_000)));
     }
 
     #[test]
