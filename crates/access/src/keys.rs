@@ -250,7 +250,9 @@ fn read_jwk(value: Value, origin: Origin) -> Option<Key> {
     }
     let only = match common.key_algorithm {
         // One that is not supported, or not for signatures.
-        Some(named) => Some(ALL.into_iter().find(|one| named == signature_of(*one).into())?),
+        Some(named) => {
+            Some(Algorithm::ALL.into_iter().find(|one| named == signature_of(*one).into())?)
+        }
         None => None,
     };
     let key = DecodingKey::from_jwk(&jwk).ok()?;
@@ -258,22 +260,6 @@ fn read_jwk(value: Value, origin: Origin) -> Option<Key> {
     let id = common.key_id.as_deref().map(Box::from);
     only.is_none_or(|only| kind.fits(only)).then_some(Key { id, kind, only, key })
 }
-
-/// Every algorithm of the configuration.
-pub(crate) const ALL: [Algorithm; 12] = [
-    Algorithm::HS256,
-    Algorithm::HS384,
-    Algorithm::HS512,
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
 
 fn signature_of(algorithm: Algorithm) -> Signature {
     match algorithm {

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use wsgateway_config::{Algorithm, MAX_CLAIM_BYTES};
 
-use crate::keys::{ALL, Keys};
+use crate::keys::Keys;
 use crate::refusal::RefusedToken;
 
 /// Longest token that is looked at (bytes): the head of a request with it has to fit into the gateway's buffer.
@@ -44,7 +44,7 @@ pub(crate) fn verified_claims(
     if header.crit.is_some() || header.kid.as_ref().is_some_and(is_bad_name) {
         return Err(RefusedToken::Malformed);
     }
-    let named = ALL.into_iter().find(|known| name(*known) == header.alg);
+    let named = Algorithm::ALL.into_iter().find(|known| name(*known) == header.alg);
     let algorithm =
         named.filter(|named| accepted.contains(named)).ok_or(RefusedToken::WrongAlgorithm)?;
     let mut candidates = keys.candidates(header.kid.as_deref()).peekable();

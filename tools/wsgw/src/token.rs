@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wsgateway_access::{Keys, MAX_TOKEN_BYTES, Origin, Verifier};
-use wsgateway_config::{Auth, Jwt, Millis};
+use wsgateway_config::{Algorithm, Auth, Jwt, Millis};
 
 use crate::cli::{JwksArgs, KeyArgs, NewArgs, SecretArgs, TokenArgs, TokenCommand, VerifyArgs};
 use crate::error::Error;
 use crate::manifest::Manifest;
 use crate::output::print;
-use explain::{ALGORITHMS, Against, explain};
+use explain::{Against, explain};
 use key::{KeyError, SigningKey};
 
 /// The largest Secret that Kubernetes keeps.
@@ -159,7 +159,8 @@ fn auth(options: &VerifyArgs) -> Result<Auth, Error> {
         let auth = manifest.gateway()?.auth;
         return Ok(auth.ok_or(TokenError::NoAuth(manifest.name))?.config);
     }
-    let mut jwt = Jwt::new(Vec::new(), ALGORITHMS.to_vec());
+    // Without a manifest it is the key that says which one fits.
+    let mut jwt = Jwt::new(Vec::new(), Algorithm::ALL.to_vec());
     jwt.issuer.clone_from(&options.issuer);
     jwt.audience.clone_from(&options.audience);
     if let Some(leeway) = options.leeway {

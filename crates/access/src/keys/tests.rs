@@ -35,7 +35,7 @@ fn a_public_key_in_pem_is_of_its_own_kind_and_no_other() {
         let pem = pair.public_key_pem();
         let keys = read(&pem).unwrap();
         assert_eq!(kinds(&keys), [kind]);
-        for algorithm in ALL {
+        for algorithm in Algorithm::ALL {
             assert_eq!(
                 keys.keys[0].fits(algorithm),
                 kind.fits(algorithm),

@@ -12,22 +12,6 @@ use wsgateway_config::{Algorithm, Jwt};
 
 use super::words::{ago, at, list, printable};
 
-/// Every algorithm: without a manifest it is the key that says which one fits.
-pub(crate) const ALGORITHMS: [Algorithm; 12] = [
-    Algorithm::HS256,
-    Algorithm::HS384,
-    Algorithm::HS512,
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
-
 /// What a token is held against.
 pub(crate) struct Against<'a> {
     pub(crate) verifier: &'a Verifier,
@@ -232,7 +216,7 @@ fn wrong_algorithm(told: &Explanation, jwt: &Jwt) -> String {
         return format!("it is signed with {alg}, which its key is not for");
     }
     let alg = printable(alg);
-    if accepted.len() == ALGORITHMS.len() {
+    if accepted.len() == Algorithm::ALL.len() {
         return format!("it is signed with {alg:?}, which gateways do not know");
     }
     format!("it is signed with {alg:?}, and {} is accepted", list(&accepted, "or"))

@@ -256,7 +256,7 @@ mod tests {
         [NewKey::EdDsa, NewKey::Es256, NewKey::Es384, NewKey::Hs256, NewKey::Hs384, NewKey::Hs512];
 
     fn verifier(keys: &str) -> Verifier {
-        let jwt = Jwt::new(Vec::new(), crate::token::explain::ALGORITHMS.to_vec());
+        let jwt = Jwt::new(Vec::new(), wsgateway_config::Algorithm::ALL.to_vec());
         let auth = Auth { jwt, anonymous: None, channels: Vec::new() };
         let verifier = Verifier::new(&auth, 0);
         verifier.set_keys(Keys::read(keys.as_bytes(), None, Origin::File).unwrap());

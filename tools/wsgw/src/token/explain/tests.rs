@@ -19,7 +19,7 @@ impl Fixture {
     fn new() -> Self {
         let key = generate(NewKey::EdDsa, "k1").unwrap();
         let keys = Keys::read(key.as_bytes(), None, Origin::File).unwrap();
-        let jwt = Jwt::new(Vec::new(), ALGORITHMS.to_vec());
+        let jwt = Jwt::new(Vec::new(), Algorithm::ALL.to_vec());
         Self { key, keys, auth: Auth { jwt, anonymous: None, channels: Vec::new() } }
     }
 
