@@ -7,8 +7,9 @@ use std::process::{Output, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use harness::{Scratch, built_beside};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use wsgateway_config::GatewayConfig;
 
@@ -22,7 +23,7 @@ pub(super) fn binary() -> Result<PathBuf> {
 /// A running gateway process. Dropping it kills it.
 pub(super) struct Process {
     child: Child,
-    log: Lines<BufReader<ChildStderr>>,
+    log: Log,
     pub client_addr: SocketAddr,
     pub admin_addr: SocketAddr,
     _scratch: Option<Scratch>,
@@ -91,9 +92,11 @@ impl Process {
             .kill_on_drop(true)
             .spawn()?;
         let stderr = child.stderr.take().context("no standard error")?;
-        let mut log = BufReader::new(stderr).lines();
-        let admin_addr = address(&mut log, "admin listening").await?;
-        let client_addr = address(&mut log, "listening").await?;
+        let mut log = Log::of(stderr);
+        let admin_addr = log.address("admin listening").await?;
+        let client_addr = log.address("listening").await?;
+        // Some threads log before the ports are told: whoever looks for that finds it too.
+        log.searched = 0;
         Ok(Self { child, log, client_addr, admin_addr, _scratch: scratch })
     }
 
@@ -117,22 +120,13 @@ impl Process {
 
     /// The next line of the log with this message, as JSON.
     pub(super) async fn logged(&mut self, message: &str) -> Result<Value> {
-        timeout(SOON, logged(&mut self.log, message)).await.context("not logged")?
+        self.log.event(message).await
     }
 
-    /// Ends it, and returns everything that it has logged since its ports were open.
+    /// Ends it, and returns everything that it has logged from its start on.
     pub(super) async fn end_log(&mut self) -> Result<String> {
         self.signal("TERM").await?;
-        let mut seen = String::new();
-        let read = async {
-            while let Some(line) = self.log.next_line().await? {
-                seen.push_str(&line);
-                seen.push('\n');
-            }
-            anyhow::Ok(())
-        };
-        timeout(SOON, read).await.context("the gateway does not end")??;
-        Ok(seen)
+        self.log.whole().await
     }
 
     /// Resident memory (bytes) of its own: not the program's code, which the kernel reads in and drops as it likes.
@@ -152,20 +146,69 @@ pub(super) async fn output(arguments: &[&str]) -> Result<Output> {
     Ok(timeout(SOON, command.output()).await.context("the gateway does not end")??)
 }
 
-async fn address(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> Result<SocketAddr> {
-    let line = timeout(SOON, logged(log, message)).await.context("no address was logged")??;
-    Ok(line["address"].as_str().with_context(|| format!("no address in {line}"))?.parse()?)
+/// What a program writes to its standard error. A task reads it as it comes: a program whose pipe is full stands still.
+struct Log {
+    coming: mpsc::UnboundedReceiver<String>,
+    lines: Vec<String>,
+    /// Lines in which a message was looked for already.
+    searched: usize,
 }
 
-async fn logged(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> Result<Value> {
-    let mut seen = String::new();
-    while let Some(line) = log.next_line().await? {
-        let event = serde_json::from_str::<Value>(&line).unwrap_or_default();
-        if event["message"] == message {
-            return Ok(event);
-        }
-        seen.push_str(&line);
-        seen.push('\n');
+impl Log {
+    fn of(stderr: ChildStderr) -> Self {
+        let (sender, coming) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut read = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = read.next_line().await {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { coming, lines: Vec::new(), searched: 0 }
     }
-    bail!("the gateway ended without logging {message:?}:\n{seen}")
+
+    /// The next line to search; nothing after the last one.
+    async fn next(&mut self) -> Option<&str> {
+        if self.searched == self.lines.len() {
+            self.lines.push(self.coming.recv().await?);
+        }
+        self.searched += 1;
+        self.lines.get(self.searched - 1).map(String::as_str)
+    }
+
+    /// The next line with this message, as JSON.
+    async fn event(&mut self, message: &str) -> Result<Value> {
+        let find = async {
+            while let Some(line) = self.next().await {
+                let event = serde_json::from_str::<Value>(line).unwrap_or_default();
+                if event["message"] == message {
+                    return Some(event);
+                }
+            }
+            None
+        };
+        let found = timeout(SOON, find).await;
+        match found {
+            Ok(Some(event)) => Ok(event),
+            Ok(None) => bail!("the gateway ended without logging {message:?}:\n{}", self.text()),
+            Err(_) => bail!("the gateway has not logged {message:?}:\n{}", self.text()),
+        }
+    }
+
+    async fn address(&mut self, message: &str) -> Result<SocketAddr> {
+        let line = self.event(message).await?;
+        Ok(line["address"].as_str().with_context(|| format!("no address in {line}"))?.parse()?)
+    }
+
+    /// Everything from the start to the end of the program.
+    async fn whole(&mut self) -> Result<String> {
+        let read = async { while self.next().await.is_some() {} };
+        timeout(SOON, read).await.context("the gateway does not end")?;
+        Ok(self.text())
+    }
+
+    fn text(&self) -> String {
+        self.lines.join("\n")
+    }
 }
