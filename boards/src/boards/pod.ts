@@ -185,6 +185,15 @@ const delivery: Row = {
       queries: [[`sum(rate(wsgateway_conflated_total{${POD}}${EVERY}))`, 'messages']],
       unit: 'mps',
     },
+    {
+      title: 'Left out by maxRate',
+      answers: 'What does maxRate save? Messages that were replaced by a newer one of their channel within its interval, for every client, and those that wait for the end of one now.',
+      kind: 'time',
+      queries: [
+        [`sum(rate(wsgateway_rate_conflated_total{${POD}}${EVERY}))`, 'left out, a second'],
+        [`sum(wsgateway_rate_waiting_messages{${POD}})`, 'waiting now'],
+      ],
+    },
   ],
 };
 

@@ -80,6 +80,14 @@ const source: Row = {
       queries: [[`topk(8, wsgateway_source_lag_messages{${CHOSEN}})`, '{{pod}}']],
     },
     {
+      title: 'Held back by rate limits',
+      answers: 'Do pods lag because they were told to? The share of time in which messages wait for rateLimits.streamMessages or deliveries; 100 %: the limit is what decides.',
+      kind: 'time',
+      queries: [[`rate(wsgateway_source_paced_seconds_total{${CHOSEN}}${EVERY})`, '{{pod}}']],
+      unit: 'percentunit',
+      min: 0,
+    },
+    {
       title: 'Messages read',
       answers: 'Do all pods read the same? Every pod reads the whole stream; a line that is lower than the others falls behind.',
       kind: 'time',
