@@ -26,7 +26,7 @@ pub(crate) use metrics::{Outcome, TlsMetrics};
 pub(crate) use pair::PairError;
 use pair::{Pair, PairFiles};
 pub(crate) use session::{Broken, Session};
-pub(crate) use stream::{TlsStream, Wire};
+pub(crate) use stream::{TlsStream, Wire, into_link, wire_of};
 
 /// How often the files are read. A change counts when it is seen twice.
 const POLL: Duration = Duration::from_secs(2);

@@ -9,20 +9,21 @@ mod dial;
 mod dialer;
 mod hello;
 mod requests;
-mod socket;
 
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::{Interval, MissedTickBehavior};
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 pub use dialer::Dialer;
 use dialer::Watch;
 pub(crate) use hello::Answer;
 pub use hello::ServerInfo;
 pub use requests::{Replies, RequestError, Requests, requests};
-use socket::Socket;
 
 use crate::wire::{Message, Op, Parser, Violation, command};
 
@@ -33,6 +34,9 @@ const TICKS_PER_PING: u32 = 5;
 const UNANSWERED_PINGS: u32 = 2;
 /// Bytes read from the socket at once.
 const READ: usize = 64 << 10;
+
+/// A socket without or with TLS.
+type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// What a link gives to its owner.
 #[derive(Debug)]

@@ -148,7 +148,7 @@ async fn connection(
     };
     match stream {
         Ok(Some(stream)) => {
-            let stream = Wire::Plain(stream);
+            let stream = Wire::Left(stream);
             let stream = Watched::new(stream, read.into(), Arc::clone(&pending));
             serve_http(stream, routes, pending).await;
         }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::PendingMetrics;
 use crate::peer::Peer;
-use crate::tls::{Link, Wire};
+use crate::tls::{Link, Wire, into_link};
 use caller::Caller;
 use table::{Table, Ticket};
 
@@ -76,7 +76,7 @@ impl Released {
     /// # Errors
     /// It cannot be taken from the runtime.
     pub(super) fn into_parts(self) -> io::Result<(Link, Bytes, Router)> {
-        let (link, decrypted) = self.stream.into_link()?;
+        let (link, decrypted) = into_link(self.stream)?;
         Ok((link, join(self.before, &decrypted), self.routes))
     }
 }

@@ -33,7 +33,7 @@ use crate::conn::Transport;
 use crate::conn::poll::answer::{Broken, Terms};
 use crate::conn::poll::{self, HEADERS, Origin, Outcome};
 use crate::hub::arrivals::Handover;
-use crate::tls::{Link, Wire};
+use crate::tls::{Link, wire_of};
 
 /// Wait of a client that names none, and the longest (s): below the timeouts of common proxies.
 const WAIT: u64 = 25;
@@ -212,7 +212,7 @@ async fn take_back(
     if !remainder.keeps() {
         discard(&link.stream);
     }
-    let mut stream = match Wire::of(link) {
+    let mut stream = match wire_of(link) {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%error, "cannot watch a connection that comes back"),
     };

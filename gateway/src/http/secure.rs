@@ -16,7 +16,7 @@ use super::door::{Begun, Verdict};
 use super::pending::{Pending, Places};
 use super::refusal::{Denied, hang_up};
 use super::watched::Watched;
-use crate::tls::{HANDSHAKE, Outcome, Tls, TlsStream, Wire};
+use crate::tls::{HANDSHAKE, Outcome, Tls, TlsStream, Wire, into_link};
 
 /// What connections with TLS meet first.
 #[derive(Clone, Debug)]
@@ -115,7 +115,7 @@ async fn serve(stream: Box<TlsStream>, from: IpAddr, hall: Hall, pending: Arc<Pe
     };
     match waited {
         Ok(Some((stream, read))) => {
-            let stream = Watched::new(Wire::Tls(stream), read.into(), Arc::clone(&pending));
+            let stream = Watched::new(Wire::Right(stream), read.into(), Arc::clone(&pending));
             serve_http(stream, hall.routes, pending).await;
         }
         Ok(None) => {}
@@ -138,7 +138,7 @@ async fn wait(
                 return Ok(None);
             }
             Verdict::Upgrade(upgrade) => {
-                let (link, decrypted) = Wire::Tls(stream).into_link()?;
+                let (link, decrypted) = into_link(Wire::Right(stream))?;
                 read.extend_from_slice(&decrypted);
                 hall.door.let_in(upgrade.into_handover(link, &read));
                 return Ok(None);
@@ -156,7 +156,7 @@ async fn wait(
 async fn refuse(mut stream: TlsStream, answer: &[u8]) -> io::Result<()> {
     stream.write_all(answer).await?;
     stream.shutdown().await?;
-    let (link, _) = Wire::Tls(Box::new(stream)).into_link()?;
+    let (link, _) = into_link(Wire::Right(Box::new(stream)))?;
     // What is not read would make a reset of the end, which may overtake the answer.
     let _read = (&link.stream).read(&mut [0; 4 << 10]);
     Ok(())

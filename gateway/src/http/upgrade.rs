@@ -20,6 +20,7 @@ use super::{Site, problem};
 use crate::admission::Permit;
 use crate::hub::arrivals::Handover;
 use crate::source::status::State as SourceState;
+use crate::tls::into_link;
 
 /// Route of the WebSocket endpoint, for every method.
 pub(super) async fn upgrade(
@@ -112,7 +113,7 @@ fn release(
         .downcast::<TokioIo<Watched>>()
         .map_err(|_| std::io::Error::other("the upgraded stream is not the accepted socket"))?;
     let (stream, unread) = parts.io.into_inner().into_inner();
-    let (link, decrypted) = stream.into_link()?;
+    let (link, decrypted) = into_link(stream)?;
     let Agreed { deflate, protocol } = agreed;
     let leftover = join(join(parts.read_buf, &unread), &decrypted);
     let (response, permit) = (Vec::new(), Some(permit));

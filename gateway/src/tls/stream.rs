@@ -1,13 +1,14 @@
 //! A session over a socket of the HTTP server.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_util::either::Either;
 
 use super::{Link, Session};
 
@@ -142,93 +143,32 @@ impl AsyncWrite for TlsStream {
     }
 }
 
-/// A connection of the HTTP server.
-#[derive(Debug)]
-pub(crate) enum Wire {
-    Plain(TcpStream),
-    Tls(Box<TlsStream>),
+/// A connection of the HTTP server, without or with TLS.
+pub(crate) type Wire = Either<TcpStream, Box<TlsStream>>;
+
+/// A connection that comes back from a shard.
+///
+/// # Errors
+/// It cannot be watched.
+pub(crate) fn wire_of(link: Link) -> io::Result<Wire> {
+    let stream = TcpStream::from_std(link.stream)?;
+    Ok(match link.session {
+        None => Either::Left(stream),
+        Some(session) => Either::Right(Box::new(TlsStream::new(stream, session))),
+    })
 }
 
-impl Wire {
-    /// A connection that comes back from a shard.
-    ///
-    /// # Errors
-    /// It cannot be watched.
-    pub(crate) fn of(link: Link) -> io::Result<Self> {
-        let stream = TcpStream::from_std(link.stream)?;
-        Ok(match link.session {
-            None => Self::Plain(stream),
-            Some(session) => Self::Tls(Box::new(TlsStream::new(stream, session))),
-        })
-    }
-
-    /// The connection without the HTTP server, and what was decrypted and not read.
-    ///
-    /// # Errors
-    /// It cannot be taken from the runtime.
-    pub(crate) fn into_link(self) -> io::Result<(Link, Bytes)> {
-        match self {
-            Self::Plain(stream) => Ok((Link::from(stream.into_std()?), Bytes::new())),
-            Self::Tls(tls) => {
-                let TlsStream { stream, session, plain } = *tls;
-                let link = Link { stream: stream.into_std()?, session: Some(session) };
-                Ok((link, plain.into()))
-            }
-        }
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        matches!(self, Self::Plain(_))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+/// A connection without the HTTP server, and what was decrypted and not read.
+///
+/// # Errors
+/// It cannot be taken from the runtime.
+pub(crate) fn into_link(wire: Wire) -> io::Result<(Link, Bytes)> {
+    match wire {
+        Either::Left(stream) => Ok((Link::from(stream.into_std()?), Bytes::new())),
+        Either::Right(tls) => {
+            let TlsStream { stream, session, plain } = *tls;
+            let link = Link { stream: stream.into_std()?, session: Some(session) };
+            Ok((link, plain.into()))
         }
     }
 }

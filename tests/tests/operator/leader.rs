@@ -142,10 +142,11 @@ fn object_writes<'a>(events: &'a [AuditEvent], user: &str) -> Vec<&'a AuditEvent
     events.iter().filter(of).collect()
 }
 
-/// Walks through the log: each write is by the one whose write of the Lease was the last that succeeded.
+/// Walks through the log: each write is by the one whose write of the Lease was the last that succeeded. One that the API
+/// server gave up on (504) wrote nothing: a process that is frozen in the middle of a request never ends it.
 fn one_writer(events: &[AuditEvent]) -> Result<()> {
     let mut holder = None;
-    for event in events.iter().filter(|event| event.is_write()) {
+    for event in events.iter().filter(|event| event.is_write() && event.code != 504) {
         if is_lease_write(event) {
             holder = Some(event.user.as_str());
         } else if event.resource != "leases" {

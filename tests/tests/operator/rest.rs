@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use harness::wait_until;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -29,15 +29,28 @@ async fn versions(world: &World) -> Result<Vec<Option<String>>> {
     ])
 }
 
-/// Waits until whatever was under way has settled, and checks that nothing is written afterwards.
+/// Most times that something may still be on its way: a pod that answers late on a busy machine is news, once.
+const WINDOWS: usize = 6;
+
+/// Whatever was under way settles, and then nothing is written in five reconciliations.
 async fn rests(world: &World) -> Result<()> {
     world.more_reconciles(3.0).await?;
-    let before = Box::pin(versions(world)).await?;
+    let mut seen = Vec::new();
+    for _ in 0..WINDOWS {
+        let before = Box::pin(state(world)).await?;
+        world.more_reconciles(5.0).await?;
+        if Box::pin(state(world)).await? == before {
+            return Ok(());
+        }
+        seen.push(before);
+    }
+    bail!("in each of {WINDOWS} windows of five reconciliations something was written: {seen:?}")
+}
+
+/// What is written, and how often.
+async fn state(world: &World) -> Result<(Vec<Option<String>>, f64)> {
     let writes = world.counter("wsgateway_operator_objects_total").await?;
-    world.more_reconciles(5.0).await?;
-    assert_eq!(Box::pin(versions(world)).await?, before);
-    assert_eq!(world.counter("wsgateway_operator_objects_total").await?, writes);
-    Ok(())
+    Ok((versions(world).await?, writes))
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::Socket;
 use super::hello::{Answer, Introduction, ServerInfo};
-use super::socket::Socket;
 use crate::Access;
 use crate::access::Loaded;
 use crate::wire::{Op, Parser, command};
@@ -61,7 +61,7 @@ pub(super) async fn dial(
                 certificates.into_config().map_err(|error| DialError::Tls(error.to_string()));
             secure(socket, host.clone(), config)
         };
-        let mut socket = Socket::Plain(tcp(&host, address.port()).await?);
+        let mut socket = Socket::Left(tcp(&host, address.port()).await?);
         let mut conversation = Conversation::default();
         let handshake_first = access.handshake_first;
         let mut secured = handshake_first;
@@ -106,10 +106,10 @@ async fn secure(
     host: String,
     config: Result<rustls::ClientConfig, DialError>,
 ) -> Result<Socket, DialError> {
-    let Socket::Plain(stream) = socket else { return Ok(socket) };
+    let Socket::Left(stream) = socket else { return Ok(socket) };
     let name = ServerName::try_from(host).map_err(|error| DialError::Tls(error.to_string()))?;
     let secured = TlsConnector::from(Arc::new(config?)).connect(name, stream).await?;
-    Ok(Socket::Tls(Box::new(secured)))
+    Ok(Socket::Right(Box::new(secured)))
 }
 
 /// What is said before the link is up.
