@@ -155,6 +155,7 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
     "capacity": { "subscriptionsPerConnection": 10000, "outboxPerConnection": "256Mi" },
     "rateLimits": { "commandsPerConnection": { "perSecond": 10000, "burst": 1 },
         "streamMessages": { "perSecond": 100_000_000 }, "deliveries": { "perSecond": 1 } } } }))]
+#[case::flat_messages(json!({ "spec": { "channels": { "rules": [{ "match": ">", "flat": true }] } } }))]
 #[case::rates_of_channels(json!({ "spec": { "channels": { "rules": [{ "match": "*.price", "delivery": "Latest", "maxRate": 1 },
     { "match": ">", "delivery": "Latest", "maxRate": 100, "batchWindow": "1s" }] } } }))]
 #[case::redis(json!({ "spec": { "nats": null, "stream": null, "channels": { "stripPrefix": "channel.trade.",

@@ -67,6 +67,8 @@ pub(crate) struct Delivery {
     data_at: u32,
     /// What the channel's rule calls it for odin.v1 clients.
     message_type: Option<Arc<str>>,
+    /// Whether odin.v1 clients get the payload's fields beside `seq`, as its channel's rule says.
+    flat: bool,
     /// What odin.v1 clients share of their frames, made when the first of them is due.
     odin_head: OnceLock<Box<[u8]>>,
     /// The compressed frame, made when the first client asks for it; `None` inside when that does not pay.
@@ -101,6 +103,12 @@ impl Delivery {
                 offset: self.offset,
             })
         })
+    }
+
+    /// What comes after that: the data, or, if the channel's rule says so, the payload's own fields.
+    pub(crate) fn odin_tail(&self) -> &[u8] {
+        let flat = self.flat.then(|| odin::flat(self.tail())).flatten();
+        flat.unwrap_or_else(|| self.tail())
     }
 
     /// The frame for clients that take compressed ones, as far as [`Delivery::deflated`] has made it.
@@ -227,6 +235,7 @@ impl Envelope {
             // A header and a channel of at most 64 KiB stand before it.
             data_at: u32::try_from(data_at).unwrap_or(u32::MAX),
             message_type: ruling.message_type,
+            flat: ruling.flat,
             odin_head: OnceLock::new(),
             deflated: OnceLock::new(),
         })

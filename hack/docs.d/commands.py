@@ -13,7 +13,7 @@ from pages import ROOT, Fence, all_pages, in_navigation
 from report import Report
 
 # Where every block says whether it runs.
-MARKED = ("docs/install.md", "docs/operations.md", "docs/security.md", "docs/sizing.md", "docs/conditions.md", "CONTRIBUTING.md")
+MARKED = ("docs/install.md", "docs/operations.md", "docs/security.md", "docs/sizing.md", "docs/conditions.md", "docs/migration.md", "CONTRIBUTING.md")
 # README's blocks carry no marks, which readers of a forge would not mind, but this list does as well: how each begins, and who runs it.
 README = {
     "make run": "no: tests/tests/wsgw.rs runs it",
@@ -72,7 +72,7 @@ def check(report: Report, mode: str, work: Path, path: str, wait_for: Path | Non
 def prepare(work: Path) -> None:
     """The folder of the commands: as the repository, for what they read, and with the files that are the reader's own."""
     work.mkdir(parents=True, exist_ok=True)
-    for name in ("charts", "manifests", "crds"):
+    for name in ("charts", "manifests", "crds", "examples"):
         if not (work / name).exists():
             (work / name).symlink_to(ROOT / name)
     (work / "user.creds").write_text("-----BEGIN NATS USER JWT-----\nnot one\n------END NATS USER JWT------\n")

@@ -13,6 +13,7 @@ export default defineConfig([
       debug: 'src/debug.ts',
       hidden: 'src/hidden.ts',
       iterate: 'src/iterate.ts',
+      migrate: 'src/migrate.ts',
     },
     format: 'esm',
     dts: true,

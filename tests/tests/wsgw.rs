@@ -13,6 +13,8 @@ use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 mod client;
 #[path = "wsgw/doctor.rs"]
 mod doctor;
+#[path = "wsgw/migration.rs"]
+mod migration;
 #[path = "wsgw/token.rs"]
 mod token;
 

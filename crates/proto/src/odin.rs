@@ -10,7 +10,7 @@ mod payload;
 mod push;
 
 pub use command::{Command, Name, parse};
-pub use data::{DEFAULT_TYPE, DELETED_TYPE, Head, PRIORITY, frame, frame_len, head};
+pub use data::{DEFAULT_TYPE, DELETED_TYPE, Head, PRIORITY, flat, frame, frame_len, head};
 pub use payload::{MAX_NONCE, message_type, nonce};
 pub use push::{established, pong};
 

@@ -146,5 +146,6 @@ fn translate(rule: &ChannelRule, path: &str, errors: &mut Errors) -> Rule {
         message_type: rule.message_type.clone(),
         dedupe_window,
         max_rate,
+        flat: rule.flat,
     }
 }

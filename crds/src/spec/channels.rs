@@ -78,6 +78,11 @@ pub struct ChannelRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub max_rate: Option<i32>,
+    /// Whether odin.v1 clients get the fields of a payload that is a JSON object in the message itself, beside seq, instead
+    /// of under data: for pages of the first Odin servers, which read message.price. What the payload has counts, where
+    /// both have a field. Default false.
+    #[serde(default)]
+    pub flat: bool,
 }
 
 /// What a client gets that reads slowly.

@@ -28,6 +28,8 @@ pub(super) struct Ruling {
     pub treatment: Treatment,
     /// What odin.v1 clients are told of messages that say nothing themselves.
     pub message_type: Option<Arc<str>>,
+    /// Whether odin.v1 clients get the payload's fields beside `seq`.
+    pub flat: bool,
     /// Time (ms) in which a nonce marks a repetition; 0: never.
     pub dedupe_ms: i64,
 }
@@ -78,6 +80,7 @@ impl Table {
                 max_rate: rule.max_rate.unwrap_or_default(),
             },
             message_type: rule.message_type.as_deref().map(Arc::from),
+            flat: rule.flat,
             dedupe_ms: i64::try_from(rule.dedupe_window.0).unwrap_or(i64::MAX),
         };
         let rules = rules.iter().map(|rule| (rule.r#match.as_str().into(), ruling(rule)));

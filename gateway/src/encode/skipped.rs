@@ -65,6 +65,7 @@ impl Delivery {
             before: Some(Box::new(Before { skipped, gap_len })),
             data_at: u32::try_from(data_at).unwrap_or(u32::MAX),
             message_type: self.message_type.clone(),
+            flat: self.flat,
             odin_head: OnceLock::new(),
             deflated: OnceLock::new(),
         })

@@ -204,6 +204,35 @@ async fn the_type_is_the_payloads_own_else_the_rules_else_price_update() -> Resu
 }
 
 #[tokio::test]
+async fn where_the_rule_says_flat_the_payloads_fields_stand_beside_the_number() -> Result<()> {
+    let rig = Rig::start_with(|config| {
+        config.channels.rules = vec![Rule { flat: true, ..rule("*.flat") }];
+    })
+    .await?;
+    let mut client = subscriber(rig.client_addr, &[">"]).await?;
+    for (channel, payload) in [
+        ("BTC.flat", r#"{"type":"price:update","tokenId":"BTC","price":1}"#),
+        ("BTC.flat", r#"{"type":"trending_update","data":{"top_100":[]}}"#),
+        ("BTC.flat", "not JSON"),
+        ("BTC.price", r#"{"price":2}"#),
+    ] {
+        rig.publish(channel, payload).await?;
+    }
+    let got = messages(&mut client, 4).await?;
+    assert_eq!(seqs(&got), [1, 2, 3, 4]);
+    assert_eq!((&got[0]["tokenId"], &got[0]["price"]), (&json!("BTC"), &json!(1)));
+    assert!(got[0].get("data").is_none(), "{}", got[0]);
+    assert_eq!(
+        (&got[1]["type"], &got[1]["data"]),
+        (&json!("trending_update"), &json!({"top_100": []}))
+    );
+    assert_eq!((&got[2]["encoding"], &got[3]["data"]["price"]), (&json!("base64"), &json!(2)));
+    client.send(&json!({"type": "replay", "from": 1, "to": 1})).await?;
+    assert_eq!(messages(&mut client, 1).await?[0]["tokenId"], "BTC");
+    Ok(())
+}
+
+#[tokio::test]
 async fn clients_that_never_subscribe_get_what_the_gateway_gives_them_from_the_start() -> Result<()>
 {
     let rig = Rig::start_with(|config| {

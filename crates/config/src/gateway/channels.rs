@@ -53,6 +53,9 @@ pub struct Rule {
     /// newest message stands for those before it. Absent: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rate: Option<u16>,
+    /// Whether odin.v1 clients get the fields of a payload in the message itself, beside `seq`, instead of under `data`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flat: bool,
 }
 
 /// Whether clients may be told this message type: 1 to 64 letters, digits and `. : _ -`.

@@ -171,6 +171,7 @@ mod tests {
         config.channels.rules.push(Rule {
             message_type: Some("trade:executed".into()),
             dedupe_window: Millis(5_000),
+            flat: true,
             ..rule("*.trade", Delivery::Every, 0)
         });
         config.listener.default_protocol = Protocol::Odin;

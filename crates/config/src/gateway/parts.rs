@@ -253,6 +253,7 @@ mod tests {
                         message_type: None,
                         dedupe_window: Millis(1),
                         max_rate: Some(1 + u16::from(n)),
+                        flat: odd,
                     }],
                 },
                 listener: listener(n),

@@ -82,6 +82,14 @@ pub fn frame(out: &mut Vec<u8>, seq: u64, head: &[u8], tail: &[u8]) {
     }
 }
 
+/// The fields of a payload with its closing brace, for a message without `data`; `None` for what is no JSON object or has no
+/// field. `tail` is as in [`frame`], and what stands in it is valid JSON.
+pub fn flat(tail: &[u8]) -> Option<&[u8]> {
+    let payload = tail.strip_prefix(b"\"data\":")?.strip_suffix(b"}")?;
+    let fields = payload.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start();
+    (fields.first() != Some(&b'}')).then_some(fields)
+}
+
 fn body_len(digits: usize, head: &[u8], tail: &[u8]) -> usize {
     BEFORE_SEQ.len() + digits + head.len() + tail.len()
 }
@@ -112,6 +120,37 @@ mod tests {
         frame::write(&mut plain, Opcode::Text, body);
         assert_eq!(plain, framed, "one frame with the right header, and nothing else");
         body.to_vec()
+    }
+
+    #[test]
+    fn a_flat_message_has_the_fields_of_its_payload_and_those_count() {
+        for (payload, want) in [
+            (r#"{"type":"a","data":[1]}"#, Some(json!({ "seq": 7, "type": "a", "data": [1] }))),
+            (" { \"price\" : 1 } ", Some(json!({ "seq": 7, "type": "price:update", "price": 1 }))),
+            (r#"{"{":"}"}"#, Some(json!({ "seq": 7, "type": "price:update", "{": "}" }))),
+            ("{}", None),
+            ("{ \n}", None),
+            ("[1]", None),
+            ("\"{}\"", None),
+            ("null", None),
+        ] {
+            let tail = format!("\"data\":{payload}}}");
+            let Some(want) = want else {
+                assert_eq!(flat(tail.as_bytes()), None, "{payload}");
+                continue;
+            };
+            let got = body(7, &head(&HEAD), flat(tail.as_bytes()).unwrap());
+            let got: Value = serde_json::from_slice(&got).unwrap();
+            for (name, value) in want.as_object().unwrap() {
+                assert_eq!(&got[name], value, "{payload}");
+            }
+            assert_eq!((&got["channel"], &got["offset"]), (&json!("BTC.price"), &json!(18_735)));
+        }
+        for tail in
+            [&b"\"deleted\":\"Purge\"}"[..], b"\"encoding\":\"base64\",\"data\":\"e30=\"}", b""]
+        {
+            assert_eq!(flat(tail), None);
+        }
     }
 
     #[test]

@@ -23,16 +23,20 @@ pub fn established(out: &mut Vec<u8>, hello: &Hello<'_>) {
 }
 
 /// `pong`: answers a `ping` or `heartbeat` with the client's timestamp, or the gateway's clock when it sent none, and
-/// with the gateway's clock.
+/// with the gateway's clock. `originalTimestamp` is where clients of the first servers look for their own.
 pub fn pong(out: &mut Vec<u8>, timestamp: Option<&RawValue>, ts: i64) {
     #[derive(Serialize)]
-    struct Body<T> {
+    #[serde(rename_all = "camelCase")]
+    struct Body<'a, T> {
         timestamp: T,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        original_timestamp: Option<&'a RawValue>,
         ts: i64,
     }
+    let original_timestamp = timestamp;
     match timestamp {
-        Some(timestamp) => v1::push(out, "pong", Body { timestamp, ts }),
-        None => v1::push(out, "pong", Body { timestamp: ts, ts }),
+        Some(timestamp) => v1::push(out, "pong", Body { timestamp, original_timestamp, ts }),
+        None => v1::push(out, "pong", Body { timestamp: ts, original_timestamp, ts }),
     }
 }
 
@@ -70,7 +74,10 @@ mod tests {
                 wrote(|out| established(out, &hello)),
                 r#"{"type":"connection:established","clientId":"c","nonce":"c","timestamp":6,"connectionId":"c","pod":"p","epoch":"e","heartbeatMs":5,"limits":{"subscriptions":1,"commandBytes":2,"commandsPerSecond":3,"outboxBytes":4},"ts":6}"#,
             ),
-            (wrote(|out| pong(out, Some(time), 7)), r#"{"type":"pong","timestamp":12.50,"ts":7}"#),
+            (
+                wrote(|out| pong(out, Some(time), 7)),
+                r#"{"type":"pong","timestamp":12.50,"originalTimestamp":12.50,"ts":7}"#,
+            ),
             (wrote(|out| pong(out, None, 7)), r#"{"type":"pong","timestamp":7,"ts":7}"#),
         ] {
             assert_eq!(got, want);

@@ -17,7 +17,7 @@ const KEPT: usize = 4 * GATHER;
 pub(crate) fn write(out: &mut Vec<u8>, message: &Delivery, form: Form, number: u64) {
     match form.protocol {
         Protocol::WsGateway => out.extend_from_slice(&message.frame),
-        Protocol::Odin => odin::frame(out, number, message.odin_head(), message.tail()),
+        Protocol::Odin => odin::frame(out, number, message.odin_head(), message.odin_tail()),
         Protocol::Symbols => symbols::trade(out, message.tail(), message.ts),
     }
 }
@@ -26,7 +26,7 @@ pub(crate) fn write(out: &mut Vec<u8>, message: &Delivery, form: Form, number: u
 pub(super) fn len(message: &Delivery, form: Form, number: u64) -> usize {
     match form.protocol {
         Protocol::WsGateway => message.frame.len(),
-        Protocol::Odin => odin::frame_len(number, message.odin_head(), message.tail()),
+        Protocol::Odin => odin::frame_len(number, message.odin_head(), message.odin_tail()),
         Protocol::Symbols => symbols::trade_len(message.tail(), message.ts),
     }
 }

@@ -3,6 +3,7 @@ import { StrictMode, useEffect, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import type { EventOf, WsGatewayClient } from '../../dist/index.js';
 import { useChannel, useConnection, useMessages, useOutage, WsGatewayProvider } from '../../dist/react.js';
+import { useToken } from './use-token.js';
 
 interface Price {
   price: number;
@@ -68,6 +69,11 @@ function Outage() {
   return <p id="outage">{useOutage(300) ? 'polls' : 'no need'}</p>;
 }
 
+/** What was polled before. */
+function Migrated() {
+  return <p id="migrated">{useToken('A', 'push')?.price ?? 'none'}</p>;
+}
+
 function Connection() {
   const { state, gaps, reconnects, latencyMs, transport, rejected } = useConnection();
   const measured = latencyMs === null ? 'unmeasured' : 'measured';
@@ -93,6 +99,7 @@ function App() {
       <Rows />
       <Connection />
       <Outage />
+      <Migrated />
     </>
   );
 }

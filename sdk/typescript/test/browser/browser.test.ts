@@ -44,6 +44,7 @@ beforeAll(async () => {
     '/plain.html': PLAIN,
     '/app.html': '<!doctype html><link rel="icon" href="data:,"><div id="root"></div><script type="module" src="/app.js"></script>',
     '/favicon.ico': '',
+    '/api/tokens/A': '{"price":7}',
   };
   nats = await Nats.start();
   gateway = await Gateway.start(nats);
@@ -291,4 +292,13 @@ test('a value whose gateway is gone is stale until there is one again', async ()
     'a value that is up to date',
     async () => !String(await page.evaluate("document.getElementById('second').textContent")).includes('stale'),
   );
+});
+
+test('a page that opens while the gateway is down polls what it was to be pushed, until there is one', async () => {
+  await gateway.end('SIGKILL');
+  await open('app');
+  await shows('migrated', '7');
+  await gateway.launch();
+  await nats.publish('A.update', { price: 8 });
+  await shows('migrated', '8');
 });
