@@ -1,5 +1,5 @@
 /** The client as applications see it: a connection, a session on it, and the events of both. */
-import { Connection, preciseNow, type Settings } from './connection.js';
+import { Connection, type ConnectionHooks, preciseNow, type Settings } from './connection.js';
 import { Emitter } from './emitter.js';
 import { list, type Push } from './push.js';
 import { Session } from './session.js';
@@ -22,24 +22,41 @@ const PROTOCOL = 'wsgateway.v1';
 /** Types of payloads by channel or pattern: `createClient<{ [price: `${string}.price`]: Price }>(…)`. */
 export type Channels = Record<string, unknown>;
 
+/** What a client needs of its connection. */
+export type Link = Pick<Connection, 'state' | 'transport' | 'lastHeardAt' | 'connect' | 'close' | 'send' | 'ping' | 'settled'>;
+
+/** What a client shared by tabs replaces and listens to. */
+export interface Parts {
+  /** Another connection than one of its own. */
+  link?(events: Emitter, hooks: ConnectionHooks, session: Session): Link;
+  /** Everything wanted is acknowledged. */
+  settled?(session: Session): void;
+}
+
 export class WsGatewayClient<C extends Channels = Channels> {
   readonly #events = new Emitter();
   readonly #session: Session;
-  readonly #connection: Connection;
+  readonly #connection: Link;
   /** Round trip of the last ping (ms); null before the first answer. */
   latencyMs: number | null = null;
 
-  constructor(options: ClientOptions) {
+  /** `parts` is for this package alone. */
+  constructor(options: ClientOptions, parts: Parts = {}) {
     const { cursor = null, batch = true, lazy = false } = options;
-    this.#session = new Session(this.#events, { cursor, batch }, () => this.#connection.settled());
-    this.#connection = new Connection(settings(options, this.#session), this.#events, {
-      opened: (line) => this.#session.opened(line),
-      push: (push) => this.#push(Object(push)),
-      ended: () => this.#session.ended(),
-      silent: () => this.#session.locate(),
-      waits: () => this.#session.waits,
-      wanted: () => this.#session.wanted,
+    const session = new Session(this.#events, { cursor, batch }, () => {
+      this.#connection.settled();
+      parts.settled?.(session);
     });
+    this.#session = session;
+    const hooks: ConnectionHooks = {
+      opened: (line) => session.opened(line),
+      push: (push) => this.#push(Object(push)),
+      ended: () => session.ended(),
+      silent: () => session.locate(),
+      waits: () => session.waits,
+      wanted: () => session.wanted.length > 0,
+    };
+    this.#connection = parts.link?.(this.#events, hooks, session) ?? new Connection(settings(options, session), this.#events, hooks);
     if (!lazy) this.connect();
   }
 
@@ -195,7 +212,7 @@ function settings(options: ClientOptions, session: Session): Settings {
 const rare = () => import('./fallback.js');
 
 /** A WebSocket URL. `http`, `https` and, in a page, relative URLs are accepted. */
-function endpoint(url: string, page: string | undefined): URL {
+export function endpoint(url: string, page: string | undefined): URL {
   let absolute: URL | undefined;
   try {
     absolute = new URL(url, page);

@@ -6,8 +6,9 @@ export const isOffset = (value: unknown): value is number => Number.isSafeIntege
 export const isText = (value: unknown): value is string => typeof value === 'string';
 export const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
 
-/** The bytes of a payload that is not JSON. */
+/** The bytes of a payload that is not JSON; another tab may have decoded them. */
 export function bytes(text: unknown): Uint8Array {
+  if (text instanceof Uint8Array) return text;
   try {
     return Uint8Array.from(atob(String(text)), (character) => character.charCodeAt(0));
   } catch {

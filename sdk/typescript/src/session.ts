@@ -87,9 +87,15 @@ export class Session {
     return this.#flight && this.#subscriptions.groups().length === 0 ? this.now() - this.#heardAt : 0;
   }
 
-  /** Whether anybody wants anything. */
-  get wanted(): boolean {
-    return this.#subscriptions.pick(() => true).length > 0;
+  /** Channels that somebody wants. */
+  get wanted(): string[] {
+    return this.#subscriptions.pick(() => true).map(({ pattern }) => pattern);
+  }
+
+  /** Whether every channel that is not refused is live, and every last value has come. */
+  get caughtUp(): boolean {
+    if (!this.#line || this.#flight || this.#position.frozen || this.#subscriptions.groups().length > 0) return false;
+    return this.#subscriptions.pick(({ state, owed }) => state === 'new' || (state === 'held' && owed.size > 0)).length === 0;
   }
 
   /** Channels that are wanted and refused. */

@@ -1,16 +1,17 @@
 /** What users run, where they run it: the built bundle and the React hooks in a real browser, on a real gateway. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { build } from 'vite';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { type Site, serve, startBrowser } from '../support/browser.js';
+import type { Site } from '../support/browser.js';
+import { withBrowser, withServers } from '../support/fixture.js';
 import { Publisher } from '../support/publisher.js';
 import { range } from '../support/recorder.js';
 import { Relay } from '../support/relay.js';
-import { Gateway, Nats } from '../support/servers.js';
+import { Gateway, type Nats } from '../support/servers.js';
 import { until } from '../support/until.js';
 
 const here = import.meta.dirname;
@@ -32,6 +33,16 @@ const PLAIN = `<!doctype html><script type="module">
   client.connect();
 </script>`;
 
+withServers('all', (servers) => ({ nats, gateway } = servers));
+withBrowser(
+  {
+    '/plain.html': PLAIN,
+    '/api/tokens/A': '{"price":7}',
+    '/app.html': '<!doctype html><link rel="icon" href="data:,"><div id="root"></div><script type="module" src="/app.js"></script>',
+  },
+  (opened) => ({ browser, site } = opened),
+  [bundle],
+);
 beforeAll(async () => {
   await build({
     root: here,
@@ -40,24 +51,9 @@ beforeAll(async () => {
     build: { outDir: bundle, emptyOutDir: true, minify: false, lib: { entry: 'app.tsx', formats: ['es'], fileName: () => 'app.js' } },
     define: { 'process.env.NODE_ENV': '"development"' },
   });
-  const pages = {
-    '/plain.html': PLAIN,
-    '/app.html': '<!doctype html><link rel="icon" href="data:,"><div id="root"></div><script type="module" src="/app.js"></script>',
-    '/favicon.ico': '',
-    '/api/tokens/A': '{"price":7}',
-  };
-  nats = await Nats.start();
-  gateway = await Gateway.start(nats);
-  [browser, site] = await Promise.all([startBrowser(), serve(pages, [bundle, resolve(here, '../../dist/min')])]);
 });
 afterEach(() => page.close());
-afterAll(async () => {
-  site.stop();
-  await browser.close();
-  await gateway.stop();
-  await nats.stop();
-  rmSync(bundle, { recursive: true });
-});
+afterAll(() => rmSync(bundle, { recursive: true }));
 
 async function open(name: string, url = gateway.url): Promise<void> {
   page = await browser.newPage();

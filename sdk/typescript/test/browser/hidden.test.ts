@@ -1,10 +1,9 @@
-/** A page that nobody looks at, in a real browser: a headless one hides nothing, so the test says that it is hidden. */
-import { resolve } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { type Site, serve, startBrowser } from '../support/browser.js';
+import { afterEach, expect, test } from 'vitest';
+import type { Site } from '../support/browser.js';
+import { withBrowser, withServers } from '../support/fixture.js';
 import { range } from '../support/recorder.js';
-import { Gateway, Nats } from '../support/servers.js';
+import type { Gateway, Nats } from '../support/servers.js';
 import { until } from '../support/until.js';
 
 let nats: Nats;
@@ -28,18 +27,9 @@ const PAGE = `<!doctype html><script type="module">
   };
 </script>`;
 
-beforeAll(async () => {
-  nats = await Nats.start();
-  gateway = await Gateway.start(nats);
-  [browser, site] = await Promise.all([startBrowser(), serve({ '/page.html': PAGE }, [resolve(import.meta.dirname, '../../dist')])]);
-});
+withServers('all', (servers) => ({ nats, gateway } = servers));
+withBrowser({ '/page.html': PAGE }, (opened) => ({ browser, site } = opened));
 afterEach(() => page.close());
-afterAll(async () => {
-  site.stop();
-  await browser.close();
-  await gateway.stop();
-  await nats.stop();
-});
 
 const holds = (expression: string) => until(expression, () => page.evaluate(`Boolean(${expression})`));
 

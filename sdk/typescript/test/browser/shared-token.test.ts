@@ -1,8 +1,7 @@
-/** One request for a token for all tabs, in a real browser: its locks, its channels, its storage. */
-import { resolve } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type Site, serve, startBrowser } from '../support/browser.js';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Site } from '../support/browser.js';
+import { withBrowser } from '../support/fixture.js';
 
 const PAGE = `<!doctype html><script type="module">
   if (location.search.includes('alone')) Object.defineProperty(navigator, 'locks', { value: undefined });
@@ -19,14 +18,7 @@ let issued: number;
 /** What the issuer does with a request. */
 let issue: (number: number) => Promise<string> | string;
 
-beforeAll(async () => {
-  const pages = { '/tab.html': PAGE, '/favicon.ico': '' };
-  [browser, site] = await Promise.all([startBrowser(), serve(pages, [resolve(import.meta.dirname, '../../dist')])]);
-});
-afterAll(async () => {
-  site.stop();
-  await browser.close();
-});
+withBrowser({ '/tab.html': PAGE }, (opened) => ({ browser, site } = opened));
 beforeEach(async () => {
   issued = 0;
   issue = (number) => `token-${number}`;

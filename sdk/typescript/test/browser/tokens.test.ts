@@ -1,13 +1,12 @@
-/** Tokens in a real browser, whose pages come from another origin than the gateway, and are not told of a 401. */
-import { resolve } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { type Site, serve, startBrowser } from '../support/browser.js';
+import { afterEach, expect, test } from 'vitest';
+import type { Site } from '../support/browser.js';
+import { withBrowser, withServers } from '../support/fixture.js';
 import { Issuer } from '../support/issuer.js';
 import { Publisher } from '../support/publisher.js';
 import { range } from '../support/recorder.js';
-import { Relay } from '../support/relay.js';
-import { Gateway, Nats } from '../support/servers.js';
+import type { Relay } from '../support/relay.js';
+import type { Nats } from '../support/servers.js';
 import { until } from '../support/until.js';
 
 const PAGE = `<!doctype html><script type="module">
@@ -24,30 +23,15 @@ const PAGE = `<!doctype html><script type="module">
 
 let nats: Nats;
 let issuer: Issuer;
-let gateway: Gateway;
 let relay: Relay;
 let browser: Browser;
 let site: Site;
 let page: Page;
 let addresses: string[];
 
-beforeAll(async () => {
-  issuer = new Issuer();
-  nats = await Nats.start();
-  gateway = await Gateway.start(nats, issuer.config);
-  relay = await Relay.start(gateway.port);
-  const pages = { '/tokens.html': PAGE, '/favicon.ico': '' };
-  [browser, site] = await Promise.all([startBrowser(), serve(pages, [resolve(import.meta.dirname, '../../dist/min')])]);
-});
+withServers('all', (servers) => ({ nats, relay, issuer } = servers), { tokens: true });
+withBrowser({ '/tokens.html': PAGE }, (opened) => ({ browser, site } = opened));
 afterEach(() => page.close());
-afterAll(async () => {
-  site.stop();
-  await browser.close();
-  relay.stop();
-  await gateway.stop();
-  await nats.stop();
-  issuer.remove();
-});
 
 async function open(fallback: string, issue: () => string): Promise<void> {
   page = await browser.newPage();

@@ -1,21 +1,15 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
+import { withServers } from '../support/fixture.js';
 import { numbers, type Recorder, range, record } from '../support/recorder.js';
-import { Gateway, Nats } from '../support/servers.js';
+import { Gateway, type Nats } from '../support/servers.js';
 import { until } from '../support/until.js';
 
 let nats: Nats;
 let gateway: Gateway;
 let recorder: Recorder;
 
-beforeAll(async () => {
-  nats = await Nats.start();
-  gateway = await Gateway.start(nats);
-});
+withServers('all', (servers) => ({ nats, gateway } = servers));
 afterEach(() => recorder.client.close());
-afterAll(async () => {
-  await gateway.stop();
-  await nats.stop();
-});
 
 test('messages of a channel come in order, with their offsets and their data', async () => {
   recorder = record({ url: gateway.url });

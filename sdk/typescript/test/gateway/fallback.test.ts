@@ -1,10 +1,11 @@
 /** The lines without a way back on a real gateway, behind a network that refuses WebSocket. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Message } from '../../src/index.js';
+import { withServers } from '../support/fixture.js';
 import { Publisher } from '../support/publisher.js';
 import { numbers, type Recorder, range, record } from '../support/recorder.js';
 import { Relay } from '../support/relay.js';
-import { Gateway, Nats } from '../support/servers.js';
+import { Gateway, type Nats } from '../support/servers.js';
 import { until } from '../support/until.js';
 
 let nats: Nats;
@@ -12,18 +13,11 @@ let gateway: Gateway;
 let relay: Relay;
 let recorder: Recorder;
 
-beforeEach(async () => {
-  nats = await Nats.start();
-  gateway = await Gateway.start(nats);
-  relay = await Relay.start(gateway.port);
+withServers('each', (servers) => ({ nats, gateway, relay } = servers));
+beforeEach(() => {
   relay.noWebSocket = true;
 });
-afterEach(async () => {
-  recorder.client.close();
-  relay.stop();
-  await gateway.stop();
-  await nats.stop();
-});
+afterEach(() => recorder.client.close());
 
 test.each(['sse', 'poll'] as const)(
   '%s: delivers everything once, over cut connections and a gateway that is killed',

@@ -1,24 +1,20 @@
 /** Messages as an async iterator, on a real gateway. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { iterate, ReaderTooSlow } from '../../src/iterate.js';
+import { withServers } from '../support/fixture.js';
 import { type Recorder, range, record } from '../support/recorder.js';
-import { Gateway, Nats } from '../support/servers.js';
+import type { Gateway, Nats } from '../support/servers.js';
 import { until } from '../support/until.js';
 
 let nats: Nats;
 let gateway: Gateway;
 let recorder: Recorder;
 
-beforeEach(async () => {
-  nats = await Nats.start();
-  gateway = await Gateway.start(nats);
+withServers('each', (servers) => ({ nats, gateway } = servers));
+beforeEach(() => {
   recorder = record({ url: gateway.url });
 });
-afterEach(async () => {
-  recorder.client.close();
-  await gateway.stop();
-  await nats.stop();
-});
+afterEach(() => recorder.client.close());
 
 const publish = async (from: number, to: number) => {
   for (const n of range(from, to)) await nats.publish('loop.a', { n });

@@ -1,11 +1,12 @@
 /** Tokens on a real gateway that asks for them: exchanged on every transport without a loss, and refused ones. */
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import type { ClientOptions } from '../../src/index.js';
+import { withServers } from '../support/fixture.js';
 import { Issuer } from '../support/issuer.js';
 import { Publisher } from '../support/publisher.js';
 import { numbers, type Recorder, range, record } from '../support/recorder.js';
-import { Relay } from '../support/relay.js';
-import { Gateway, Nats } from '../support/servers.js';
+import type { Relay } from '../support/relay.js';
+import type { Gateway, Nats } from '../support/servers.js';
 import { until } from '../support/until.js';
 
 let nats: Nats;
@@ -14,19 +15,8 @@ let gateway: Gateway;
 let relay: Relay;
 let recorder: Recorder;
 
-beforeEach(async () => {
-  issuer = new Issuer();
-  nats = await Nats.start();
-  gateway = await Gateway.start(nats, issuer.config);
-  relay = await Relay.start(gateway.port);
-});
-afterEach(async () => {
-  recorder.client.close();
-  relay.stop();
-  await gateway.stop();
-  await nats.stop();
-  issuer.remove();
-});
+withServers('each', (servers) => ({ nats, gateway, relay, issuer } = servers), { tokens: true });
+afterEach(() => recorder.client.close());
 
 function connect(options: Partial<ClientOptions>): void {
   recorder = record({ url: relay.url, ...options });

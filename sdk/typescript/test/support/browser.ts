@@ -1,6 +1,6 @@
 /** A headless Chromium, and a web server whose pages come from strings and built files. */
 import { existsSync, readFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import { delimiter, extname, join, resolve } from 'node:path';
 import { type Browser, chromium } from 'playwright-core';
 
@@ -23,13 +23,17 @@ export function startBrowser(): Promise<Browser> {
 
 export interface Site {
   url: string;
+  /** Answers `/hang`: a page that asks for it by a synchronous request stands still until then. */
+  release(): void;
   stop(): void;
 }
 
 /** Serves these pages, and the files of these folders. */
 export async function serve(pages: Record<string, string>, folders: string[]): Promise<Site> {
+  const hanging = new Set<ServerResponse>();
   const server: Server = createServer((request, response) => {
     const path = new URL(request.url ?? '/', 'http://x').pathname;
+    if (path === '/hang') return void hanging.add(response);
     const file = folders.map((folder) => resolve(folder, `.${path}`)).find((name) => existsSync(name) && extname(name) !== '');
     const body = pages[path] ?? (file && readFileSync(file));
     response.writeHead(body === undefined ? 404 : 200, { 'content-type': TYPES[extname(path)] ?? 'text/html' });
@@ -39,6 +43,10 @@ export async function serve(pages: Record<string, string>, folders: string[]): P
   const { port } = server.address() as { port: number };
   return {
     url: `http://127.0.0.1:${port}/`,
+    release() {
+      for (const response of hanging) response.end();
+      hanging.clear();
+    },
     stop() {
       server.closeAllConnections();
       server.close();

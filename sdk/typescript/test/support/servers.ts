@@ -182,6 +182,13 @@ export class Gateway {
     return this.#server.log;
   }
 
+  /** A metric without labels, or the sum over all of them. */
+  async metric(name: string): Promise<number> {
+    const text = await (await fetch(`http://${this.#arguments.at(-1)}/metrics`)).text();
+    const samples = text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'));
+    return [...samples].reduce((sum, [, value]) => sum + Number(value), 0);
+  }
+
   /** Starts it again on the same port. */
   async launch(): Promise<void> {
     this.#server.launch(this.#arguments);

@@ -7,9 +7,9 @@ const built = (name: string) => readFileSync(resolve(import.meta.dirname, '../..
 
 const compressed = (name: string) => gzipSync(built(name), { level: 9 }).length;
 
-test('the client is one file of less than 7.8 kB, compressed', () => {
+test('the client is one file of less than 7.9 kB, compressed', () => {
   expect(built('wsgateway.js').toString()).not.toMatch(/^import[^(]|;import[^(]/);
-  expect(compressed('wsgateway.js')).toBeLessThan(7800);
+  expect(compressed('wsgateway.js')).toBeLessThan(7900);
 });
 
 test('what is loaded only when WebSocket cannot be opened is less than 4 kB, compressed', () => {
