@@ -4,7 +4,9 @@
 /// The files of the folder `load/`.
 mod load {
     mod arguments;
+    mod comparison;
     mod gateways;
     mod others;
+    mod publisher;
     mod rig;
 }

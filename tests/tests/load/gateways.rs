@@ -33,7 +33,10 @@ async fn hundreds_of_clients_of_a_gateway_lose_nothing_and_the_report_says_so_in
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let report = ended.report()?;
     assert_eq!(harm(&report), none(), "{report:#}");
-    assert_eq!((number(&report, "/peak"), number(&report, "/published/failed")), (300.0, 0.0));
+    // On a machine that is busy NATS may confirm late; that is neither a loss nor a refusal.
+    let [due, stored, unconfirmed, refused] = ["due", "stored", "unconfirmed", "refused"]
+        .map(|name| number(&report, &format!("/published/{name}")));
+    assert_eq!((number(&report, "/peak"), refused, stored + unconfirmed), (300.0, 0.0, due));
     assert_eq!(report["latencyFrom"], "publisher");
     assert!(number(&report, "/latency/count") > 10_000.0, "{report:#}");
     assert_eq!(report["latency"]["count"], report["totals"]["ours"]);

@@ -17,12 +17,17 @@ pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// A server with a stream of `p.>`.
 pub(super) async fn nats() -> Result<Nats> {
+    nats_with(stream::Config::default()).await
+}
+
+/// A server with a stream of `p.>` that is otherwise as given.
+pub(super) async fn nats_with(config: stream::Config) -> Result<Nats> {
     let nats = Nats::start().await?;
     let config = stream::Config {
         name: "LOAD".to_owned(),
         subjects: vec!["p.>".to_owned()],
         allow_direct: true,
-        ..stream::Config::default()
+        ..config
     };
     jetstream::new(nats.client().await?).create_stream(config).await?;
     Ok(nats)

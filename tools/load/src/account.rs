@@ -3,7 +3,7 @@
 //! Numbers of a channel rise by one. A number that is left out is lost until it comes late. Sixteen bytes a channel and
 //! client; both holes and channels are bounded, whatever a server sends.
 
-/// Holes that are remembered to tell a late message from a repeated one; beyond it the oldest is forgotten.
+/// Holes that are remembered to tell a late message from a repeated one, and late messages; beyond it the oldest is forgotten.
 const MOST_HOLES: usize = 64;
 
 /// Channels of one client, where a server chooses their names.
@@ -25,6 +25,7 @@ pub struct Sums {
 pub struct Account {
     channels: Vec<Channel>,
     holes: Vec<Hole>,
+    late: Vec<(u32, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +83,10 @@ impl Account {
         } else if self.fill(channel, number) {
             sums.lost -= 1;
             sums.late += 1;
+            if self.late.len() >= MOST_HOLES {
+                self.late.remove(0);
+            }
+            self.late.push((channel, number));
         } else {
             sums.twice += 1;
         }
@@ -90,6 +95,28 @@ impl Account {
     /// Messages that are missing at the end, when so many were published on each channel.
     pub fn missing(&self, published: impl Fn(u32) -> u64) -> u64 {
         let missing = |channel: &Channel| published(channel.channel).saturating_sub(channel.last);
+        self.channels.iter().map(missing).fold(0, u64::saturating_add)
+    }
+
+    /// What of `lost` and `late` is about messages that the stream never confirmed, by how many of those a channel has between
+    /// two numbers, both included.
+    pub fn excused(&self, unstored: impl Fn(u32, u64, u64) -> u64) -> Sums {
+        let lost = self.holes.iter().map(|hole| unstored(hole.channel, hole.from, hole.to));
+        let lost: u64 = lost.sum();
+        let late = self.late.iter().map(|(channel, number)| unstored(*channel, *number, *number));
+        Sums { lost: i64::try_from(lost).unwrap_or(i64::MAX), twice: 0, late: late.sum() }
+    }
+
+    /// Those among the messages that are [`missing`](Self::missing).
+    pub fn missing_unstored(
+        &self,
+        published: impl Fn(u32) -> u64,
+        unstored: impl Fn(u32, u64, u64) -> u64,
+    ) -> u64 {
+        let missing = |Channel { channel, last, .. }: &Channel| match published(*channel) {
+            published if published > *last => unstored(*channel, last + 1, published),
+            _ => 0,
+        };
         self.channels.iter().map(missing).fold(0, u64::saturating_add)
     }
 
@@ -158,6 +185,22 @@ mod tests {
         sums(&mut account, &[11]);
         account.expect(1, 20);
         assert_eq!(account.missing(|_| 15), 4);
+    }
+
+    #[test]
+    fn what_was_never_confirmed_is_neither_lost_nor_missing_nor_late() {
+        let (mut account, mut sums) = (Account::default(), Sums::default());
+        [1, 5, 3, 6].into_iter().for_each(|number| account.message(1, number, &mut sums));
+        assert_eq!((sums.lost, sums.late), (2, 1));
+        let even = |_: u32, from: u64, to: u64| {
+            (from..=to).filter(|number| number % 2 == 0).count() as u64
+        };
+        assert_eq!(account.excused(even), Sums { lost: 2, twice: 0, late: 0 });
+        let three = |_: u32, from: u64, to: u64| u64::from((from..=to).contains(&3));
+        assert_eq!(account.excused(three), Sums { lost: 0, twice: 0, late: 1 });
+        assert_eq!(account.missing_unstored(|_| 10, even), 2);
+        assert_eq!(account.missing_unstored(|_| 6, even), 0);
+        assert_eq!(account.missing_unstored(|_| 0, even), 0);
     }
 
     #[test]

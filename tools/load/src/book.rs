@@ -27,6 +27,8 @@ pub struct Book {
     /// The server's clock against ours, as exactly as was seen.
     pub skew: Option<Skew>,
     pinged_ns: Option<u64>,
+    /// First and last numbers of messages of the run that the stream has not confirmed.
+    unstored: Vec<(u64, u64)>,
 }
 
 /// A message of a server, as far as it says something about itself.
@@ -56,7 +58,13 @@ impl Book {
             reconnects: 0,
             skew: None,
             pinged_ns: None,
+            unstored: Vec::new(),
         }
+    }
+
+    /// The stream has not confirmed the messages of the run with these numbers, both included: that they do not come is no loss.
+    pub fn unstored(&mut self, from: u64, to: u64) {
+        self.unstored.push((from, to));
     }
 
     /// A subscription was acknowledged: what is due from now on must come.
@@ -129,7 +137,36 @@ impl Book {
     pub fn missing(&self, published: u64) -> u64 {
         let Some(publishing) = &self.publishing else { return 0 };
         let on = |channel| publishing.on(channel, published);
-        self.accounts.iter().map(|account| account.missing(on)).fold(0, u64::saturating_add)
+        let unstored = self.unstored_of(publishing);
+        let missing = |account: &Account| {
+            account.missing(on).saturating_sub(account.missing_unstored(on, &unstored))
+        };
+        self.accounts.iter().map(missing).fold(0, u64::saturating_add)
+    }
+
+    /// The sums without what is about messages that the stream has not confirmed.
+    #[must_use]
+    pub fn settled_sums(&self) -> Sums {
+        let mut sums = self.sums;
+        let Some(publishing) = self.publishing.as_ref().filter(|_| !self.unstored.is_empty())
+        else {
+            return sums;
+        };
+        let unstored = self.unstored_of(publishing);
+        for account in &self.accounts {
+            let excused = account.excused(&unstored);
+            sums.lost = sums.lost.saturating_sub(excused.lost);
+            sums.late = sums.late.saturating_sub(excused.late);
+        }
+        sums
+    }
+
+    /// How many unconfirmed messages a channel has between two numbers, both included.
+    fn unstored_of<'a>(&'a self, publishing: &'a Publishing) -> impl Fn(u32, u64, u64) -> u64 + 'a {
+        move |channel, from, to| {
+            let of = |range: &(u64, u64)| publishing.between(*range, channel, (from, to));
+            self.unstored.iter().map(of).sum()
+        }
     }
 
     fn age(&mut self, time_ns: u64, now_ns: u64) {
@@ -182,6 +219,21 @@ mod tests {
         assert_eq!(book.missing(100), 48, "those that are due after 51 ms");
         book.acknowledged(1, &[0], 90 * MS);
         assert_eq!((book.reconnects, book.missing(100)), (1, 48));
+    }
+
+    #[test]
+    fn what_the_stream_has_not_confirmed_is_not_lost_and_may_arrive() {
+        let mut book = Book::new(&WorkerPlan { publishing: Some(RUN), ..plan(1) });
+        book.acknowledged(0, &[0], 0);
+        for number in [3, 6, 7] {
+            let text = stamped(1, number);
+            book.message(0, &Told { text: &text, ..Told::default() }, 10 * MS);
+        }
+        assert_eq!((book.sums.lost, book.missing(10)), (2, 3));
+        // Numbers begin with 1, messages with 0: 4, 8 and 10 on the channel. 7 is stored, too, and has arrived.
+        [(3, 3), (6, 7), (9, 9)].into_iter().for_each(|(from, to)| book.unstored(from, to));
+        assert_eq!((book.settled_sums().lost, book.missing(10)), (1, 1));
+        assert_eq!((book.settled_sums().twice, book.settled_sums().late), (0, 0));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod charts;
 pub mod clock;
 mod dialect;
 pub mod latency;
+pub mod outcomes;
 pub mod path;
 pub mod payload;
 pub mod plan;

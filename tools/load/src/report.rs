@@ -2,103 +2,19 @@
 
 mod html;
 mod markdown;
+mod notes;
+mod parts;
+mod rows;
 
 use serde::Serialize;
 use wsgateway_client::machine::Machine;
 
 use crate::latency::Percentiles;
 use crate::run::{Point, Run, Usage};
-use crate::snapshot::{Skew, Totals};
+use crate::snapshot::Totals;
 use crate::threshold::{Metric, Threshold, Verdict};
 
-/// Beyond this the generator, not the target, may be what was measured.
-const BUSY_PERCENT: f64 = 85.0;
-/// A worker that was held up for longer adds to what it measures.
-const LAG_MS: f64 = 100.0;
-/// A clock that was set by more than this is mentioned.
-const JUMP_MS: f64 = 20.0;
-
-/// What was run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Setting {
-    /// Version of the program.
-    pub version: String,
-    /// When it began (RFC 3339).
-    pub started: String,
-    /// Name of the profile.
-    pub profile: String,
-    /// Name of the protocol.
-    pub protocol: String,
-    /// Targets, without their queries.
-    pub targets: Vec<String>,
-    /// Clients.
-    pub clients: u32,
-    /// Channels of the run.
-    pub channels: u32,
-    /// Channels of each client.
-    pub channels_per_client: u32,
-    /// Until all are due to be connected (s).
-    pub ramp_seconds: f64,
-    /// After that (s).
-    pub hold_seconds: f64,
-    /// Messages a second of the own publisher.
-    pub rate: Option<f64>,
-    /// Size of its messages.
-    pub payload_bytes: Option<usize>,
-    /// Processes that hold connections.
-    pub processes: u32,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum End {
-    /// After its time.
-    #[default]
-    Time,
-    /// By Ctrl-C.
-    Interrupted,
-    /// All workers failed.
-    Failed,
-}
-
-/// The own publisher.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Published {
-    /// Messages that were due.
-    pub due: u64,
-    /// Messages that the stream has confirmed.
-    pub stored: u64,
-    /// Messages that it has not: they count as lost at each client.
-    pub failed: u64,
-}
-
-/// What the generator itself used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Generator {
-    /// Of all cores (%).
-    pub cpu_percent: Option<f64>,
-    /// The longest that a worker was held up.
-    pub lag_ms: f64,
-    /// What this machine's clock was set by during the run.
-    pub clock_jump_ms: f64,
-}
-
-/// What a target said of itself at most, and its clock.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Target {
-    /// Its address.
-    pub address: String,
-    /// At most.
-    #[serde(flatten)]
-    pub usage: Usage,
-    /// Its clock against ours, if the protocol tells.
-    pub clock: Option<Skew>,
-}
+pub use parts::{End, Generator, Published, Setting, Target};
 
 /// A run.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -190,6 +106,7 @@ impl Report {
             Metric::P999 => latency(|latency| latency.p999_ms),
             Metric::Max => latency(|latency| latency.max_ms),
             Metric::Lost => Some(self.totals.lost as f64),
+            Metric::Failed => self.published.map(|published| published.failed as f64),
             Metric::Twice => Some(self.totals.twice as f64),
             Metric::Order => Some(self.totals.out_of_order as f64),
             Metric::Errors => Some(self.totals.errors_in_all() as f64),
@@ -205,7 +122,7 @@ impl Report {
     pub fn conclude(&mut self, thresholds: &[Threshold]) {
         let judged = thresholds.iter().map(|t| t.judge(self.value(t.metric)));
         self.thresholds = judged.collect();
-        self.notes = notes(self);
+        self.notes = notes::notes(self);
     }
 
     /// Whether a threshold says that the run has failed.
@@ -232,97 +149,6 @@ impl Report {
     #[must_use]
     pub fn html(&self) -> String {
         html::page(self)
-    }
-
-    /// What stands in the tables of each form: names and values.
-    fn rows(&self) -> Vec<(&'static str, String)> {
-        let totals = &self.totals;
-        let mut rows = vec![
-            (
-                "Clients, at most at the same time",
-                format!("{} of {}", self.peak, self.setting.clients),
-            ),
-            ("Handshakes, reconnects", format!("{}, {}", totals.opened, totals.reconnects)),
-            ("Messages", format!("{} ({:.0}/s)", totals.messages, self.per_second)),
-        ];
-        if let Some(published) = &self.published {
-            let Published { due, stored, failed } = published;
-            rows.push(("Published, stored, failed", format!("{due}, {stored}, {failed}")));
-        }
-        if let Some(latency) = &self.latency {
-            let Percentiles { p50_ms, p90_ms, p99_ms, p999_ms, max_ms, .. } = *latency;
-            let text = [p50_ms, p90_ms, p99_ms, p999_ms, max_ms].map(ms).join(", ");
-            rows.push(("Latency p50, p90, p99, p99.9, max (ms)", text));
-        }
-        rows.push(("Lost", lost(self)));
-        let Totals { twice, out_of_order, gaps_reported, .. } = totals;
-        rows.push(("Twice, out of order", format!("{twice}, {out_of_order}")));
-        rows.push(("Losses that the server reported", gaps_reported.to_string()));
-        rows.push(("Errors", totals.errors_in_all().to_string()));
-        if let Some(cpu) = self.generator.cpu_percent {
-            rows.push(("CPU of the generator (% of all cores)", format!("{cpu:.0}")));
-        }
-        rows
-    }
-}
-
-fn lost(report: &Report) -> String {
-    // Offsets of a stream say that something is missing, not how much.
-    let exact = report.published.is_some() || !report.setting.protocol.starts_with("wsgateway.v1");
-    match report.totals.lost {
-        lost if lost > 0 && !exact => format!("at least {lost}"),
-        lost => lost.to_string(),
-    }
-}
-
-fn notes(report: &Report) -> Vec<String> {
-    let mut notes = Vec::new();
-    match report.end {
-        End::Time => {}
-        End::Interrupted => notes.push("interrupted: the figures are those until then".to_owned()),
-        End::Failed => notes.push("ended early, since no worker could go on".to_owned()),
-    }
-    if report.latency.is_none() {
-        notes.push("no message said when it was published: there is no latency".to_owned());
-    }
-    let generator = &report.generator;
-    if generator.cpu_percent.is_some_and(|percent| percent > BUSY_PERCENT) {
-        notes.push(
-            "this machine was busy: latencies may be the generator's; use another machine, or fewer clients"
-                .to_owned(),
-        );
-    }
-    if generator.lag_ms > LAG_MS {
-        notes.push(format!(
-            "a worker was held up for {:.0} ms: latencies may be too high by as much",
-            generator.lag_ms
-        ));
-    }
-    if generator.clock_jump_ms.abs() > JUMP_MS {
-        notes.push(format!(
-            "the clock of this machine was set by {:.0} ms during the run; latencies are by the clock of its start",
-            generator.clock_jump_ms
-        ));
-    }
-    if report.totals.early > 0 {
-        notes.push(format!(
-            "{} messages arrived before the time that they carry: the clocks differ, and latencies are too low",
-            report.totals.early
-        ));
-    }
-    if report.published.is_some_and(|published| published.failed > 0) {
-        notes.push("some messages were not stored: they count as lost at each client".to_owned());
-    }
-    notes.extend(report.failures.iter().map(|failure| format!("a worker ended: {failure}")));
-    notes
-}
-
-/// A latency as short as is exact.
-fn ms(ms: f64) -> String {
-    match ms {
-        ms if ms >= 100.0 => format!("{ms:.0}"),
-        ms if ms >= 10.0 => format!("{ms:.1}"),
-        ms => format!("{ms:.2}"),
     }
 }
 
@@ -396,8 +222,17 @@ pub(crate) mod tests {
         report.totals.early = 1;
         report.end = End::Interrupted;
         report.latency = None;
-        report.published = Some(Published { failed: 1, ..Published::default() });
+        report.published = Some(Published {
+            failed: 6,
+            refused: 1,
+            unconfirmed: 2,
+            disconnected: 3,
+            unkept: 1,
+            ..Published::default()
+        });
         report.conclude(&[]);
-        assert_eq!(report.notes.len(), 7, "{:?}", report.notes);
+        assert_eq!(report.notes.len(), 10, "{:?}", report.notes);
+        let page = report.markdown();
+        assert!(page.contains("| Failed: refused, unconfirmed, without a connection | 1, 2, 3 |"));
     }
 }

@@ -11,6 +11,13 @@ use crate::latency::Counts;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Order {
+    /// The stream has not confirmed the messages of the run with the numbers from `from` to `to`: clients need not have them.
+    Unstored {
+        /// First.
+        from: u64,
+        /// Last.
+        to: u64,
+    },
     /// The end; so many messages were published, which clients may wait for.
     Finish {
         /// Messages, if this run publishes.

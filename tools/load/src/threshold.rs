@@ -21,6 +21,8 @@ pub enum Metric {
     Max,
     /// Messages lost.
     Lost,
+    /// Messages of the own publisher that the stream has not confirmed.
+    Failed,
     /// Messages that came twice.
     Twice,
     /// Messages out of order.
@@ -48,7 +50,7 @@ enum Kind {
     Bytes,
 }
 
-const METRICS: [(&str, Metric, Kind); 15] = [
+const METRICS: [(&str, Metric, Kind); 16] = [
     ("min", Metric::Min, Kind::Time),
     ("p50", Metric::P50, Kind::Time),
     ("p90", Metric::P90, Kind::Time),
@@ -56,6 +58,7 @@ const METRICS: [(&str, Metric, Kind); 15] = [
     ("p99.9", Metric::P999, Kind::Time),
     ("max", Metric::Max, Kind::Time),
     ("lost", Metric::Lost, Kind::Count),
+    ("failed", Metric::Failed, Kind::Count),
     ("twice", Metric::Twice, Kind::Count),
     ("order", Metric::Order, Kind::Count),
     ("errors", Metric::Errors, Kind::Count),
@@ -92,7 +95,7 @@ pub enum ThresholdError {
     Compare,
     /// Another metric.
     #[error(
-        "there is no metric {0}: write one of min p50 p90 p99 p99.9 max lost twice order errors connected reconnects rate cpu memory"
+        "there is no metric {0}: write one of min p50 p90 p99 p99.9 max lost failed twice order errors connected reconnects rate cpu memory"
     )]
     Metric(String),
     /// No number, or a unit that does not fit.

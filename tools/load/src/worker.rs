@@ -113,11 +113,14 @@ impl Worker<'_> {
         let start = Instant::now();
         loop {
             self.turn()?;
-            match orders.try_recv() {
-                Err(TryRecvError::Empty) => {}
-                Ok(Order::Finish { published }) => return self.finish(published, tell),
-                // Nobody is there any more to read a report.
-                Err(TryRecvError::Disconnected) => return Ok(self.last(0)),
+            loop {
+                match orders.try_recv() {
+                    Err(TryRecvError::Empty) => break,
+                    Ok(Order::Unstored { from, to }) => self.book().unstored(from, to),
+                    Ok(Order::Finish { published }) => return self.finish(published, tell),
+                    // Nobody is there any more to read a report.
+                    Err(TryRecvError::Disconnected) => return Ok(self.last(0)),
+                }
             }
             let now = start.elapsed();
             if now >= ping_due {
@@ -189,9 +192,10 @@ impl Worker<'_> {
         totals.early = book.early;
         totals.ours = book.ours;
         if self.plan.publishing.is_some() || !self.plan.wire.is_v1() {
-            totals.lost = book.sums.lost;
-            totals.twice = book.sums.twice;
-            totals.out_of_order = book.sums.late;
+            let sums = book.settled_sums();
+            totals.lost = sums.lost;
+            totals.twice = sums.twice;
+            totals.out_of_order = sums.late;
         }
         Snapshot {
             worker: self.plan.worker,

@@ -98,7 +98,13 @@ impl Session {
         let end = self.until_end(stop, preparation.shape.length()).await?;
         let seconds = self.clock.elapsed_ns() as f64 / 1e9;
         let published = match self.publisher.take() {
-            Some(publisher) => Some(publisher.finish().await),
+            Some(publisher) => {
+                let (published, unstored) = publisher.finish().await;
+                for (from, to) in unstored {
+                    self.workers.order(Order::Unstored { from, to });
+                }
+                Some(published)
+            }
             None => None,
         };
         self.workers.order(Order::Finish { published: published.map_or(0, |all| all.due) });
@@ -190,6 +196,6 @@ fn conclude(report: &Report, preparation: Preparation) -> Result<(), Error> {
 fn published_text(published: Published) -> String {
     match published.failed {
         0 => format!("{} published", published.due),
-        failed => format!("{} published, {failed} not stored", published.due),
+        failed => format!("{} published, {failed} not confirmed", published.due),
     }
 }

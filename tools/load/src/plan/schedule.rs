@@ -91,7 +91,15 @@ impl Publishing {
     #[must_use]
     pub fn on(&self, channel: u32, count: u64) -> u64 {
         let channels = u64::from(self.channels.max(1));
-        (count + channels - 1).saturating_sub(u64::from(channel)) / channels
+        count.saturating_add(channels - 1).saturating_sub(u64::from(channel)) / channels
+    }
+
+    /// How many of the messages `from` to `to` are on this channel with numbers from `first` to `last`; all ends included.
+    #[must_use]
+    pub fn between(&self, (from, to): (u64, u64), channel: u32, (first, last): (u64, u64)) -> u64 {
+        let first = first.max(self.on(channel, from) + 1);
+        let last = last.min(self.on(channel, to.saturating_add(1)));
+        (last + 1).saturating_sub(first)
     }
 }
 
@@ -127,5 +135,18 @@ mod tests {
         }
         assert_eq!(schedule.due_by(999), 0);
         assert_eq!([0, 1, 2].map(|channel| schedule.on(channel, 4)), [2, 1, 1]);
+    }
+
+    #[test]
+    fn messages_of_a_range_are_found_on_their_channels() {
+        let schedule = Publishing { run: 1, start_ns: 0, rate: 1.0, channels: 3 };
+        for (from, to, channel, first, last) in
+            [(0, 9, 0, 1, 4), (4, 4, 1, 1, 9), (4, 4, 2, 1, 9), (5, 20, 1, 3, 5), (7, 8, 0, 9, 4)]
+        {
+            let by_hand = (from..=to).map(|k| schedule.place(k));
+            let by_hand = by_hand.filter(|(on, n)| *on == channel && (first..=last).contains(n));
+            let found = schedule.between((from, to), channel, (first, last));
+            assert_eq!(found, by_hand.count() as u64, "{from} {to} {channel}");
+        }
     }
 }

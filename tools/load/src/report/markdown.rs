@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, ms};
+use super::Report;
+use super::rows::ms;
 
 /// Points of the table over time: a screen, not a book.
 const LINES: usize = 20;

@@ -146,7 +146,7 @@ pub(crate) struct ResultArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// When the run has failed, such as 'p99>50ms', 'lost>0' or 'connected<1000'; may be repeated. Of: min p50 p90 p99 p99.9
-    /// max lost twice order errors connected reconnects rate cpu memory
+    /// max lost failed twice order errors connected reconnects rate cpu memory
     #[arg(long = "fail-if", value_name = "THRESHOLD", value_parser = threshold)]
     pub(crate) fail_if: Vec<Threshold>,
     /// Admin port of a target, as HOST:PORT, in the order of the targets: its CPU and memory

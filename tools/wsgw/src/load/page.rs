@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn no_line_is_longer_than_a_terminal_of_twenty_columns() {
-        let published = Some(Published { due: 1_000_000, stored: 1, failed: 2 });
+        let published = Some(Published { due: 1_000_000, failed: 2, ..Published::default() });
         for width in [20, 21, 40, 80, 200] {
             let terminal = Terminal { width: Some(width), height: Some(10), color: false };
             let page =

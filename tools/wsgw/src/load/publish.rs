@@ -1,16 +1,19 @@
 //! The own publisher: a thread that keeps a schedule. Its messages carry when they were due, so a publisher that is held up
 //! shows in the latency instead of hiding what it holds up.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use async_nats::connection;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::{self, message::PublishMessage};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use wsgateway_config::JetStreamSource;
 use wsgateway_load::clock::Clock;
+use wsgateway_load::outcomes::{Outcome, Outcomes};
 use wsgateway_load::payload::Stamp;
 use wsgateway_load::plan::Publishing as Schedule;
 use wsgateway_load::report::Published;
@@ -43,9 +46,13 @@ pub(super) struct Publisher {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    sent: AtomicU64,
-    stored: AtomicU64,
-    failed: AtomicU64,
+    outcomes: Mutex<Outcomes>,
+}
+
+impl Shared {
+    fn outcomes(&self) -> MutexGuard<'_, Outcomes> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Publisher {
@@ -81,6 +88,7 @@ impl Publisher {
         let shared = Arc::new(Shared::default());
         let line = Line {
             shared: Arc::clone(&shared),
+            client: server.client.clone(),
             context,
             handle: Handle::current(),
             clock,
@@ -97,34 +105,25 @@ impl Publisher {
 
     /// What was published so far.
     pub(super) fn so_far(&self) -> Published {
-        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Published {
-            due: count(&self.shared.sent),
-            stored: count(&self.shared.stored),
-            failed: count(&self.shared.failed),
-        }
+        self.shared.outcomes().published()
     }
 
-    /// Stops, and waits for confirmations.
-    pub(super) async fn finish(mut self) -> Published {
+    /// Stops, and waits for confirmations. Returns also the numbers, first and last, of messages without one.
+    pub(super) async fn finish(mut self) -> (Published, Vec<(u64, u64)>) {
         self.shared.stop.store(true, Ordering::Release);
         let end = tokio::time::Instant::now() + CONFIRM;
-        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) || self.waits() {
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+            || self.shared.outcomes().waits()
+        {
             if tokio::time::Instant::now() >= end {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.thread = None;
-        let published = self.so_far();
-        // What nobody confirmed by now is not stored, as far as anybody knows.
-        let failed = published.due.saturating_sub(published.stored);
-        Published { failed, ..published }
-    }
-
-    fn waits(&self) -> bool {
-        let Published { due, stored, failed } = self.so_far();
-        stored + failed < due
+        let mut outcomes = self.shared.outcomes();
+        outcomes.end();
+        (outcomes.published(), outcomes.unstored().to_vec())
     }
 }
 
@@ -137,6 +136,7 @@ impl Drop for Publisher {
 /// The publishing thread's own.
 struct Line {
     shared: Arc<Shared>,
+    client: async_nats::Client,
     context: jetstream::Context,
     handle: Handle,
     clock: Clock,
@@ -158,27 +158,39 @@ impl Line {
             let (channel, number) = self.schedule.place(k);
             let Some(subject) = self.subjects.get(channel as usize) else { return };
             let stamp = Stamp { run: self.schedule.run, channel, number, due_ns };
-            self.send(subject.clone(), &stamp);
+            self.send(k, subject.clone(), &stamp);
             k += 1;
         }
     }
 
     /// Sends in order; only the confirmation is waited for elsewhere. A server that confirms nothing stops this thread, and
     /// what is due meanwhile is late by as much.
-    fn send(&self, subject: async_nats::Subject, stamp: &Stamp) {
+    fn send(&self, k: u64, subject: async_nats::Subject, stamp: &Stamp) {
         let message = PublishMessage::build().payload(Bytes::from(stamp.payload(self.bytes)));
-        self.shared.sent.fetch_add(1, Ordering::Relaxed);
+        self.shared.outcomes().sent(k);
         let sent = self.handle.block_on(self.context.send_publish(subject, message));
-        let shared = Arc::clone(&self.shared);
+        let (shared, client) = (Arc::clone(&self.shared), self.client.clone());
         match sent {
             Ok(confirmation) => drop(self.handle.spawn(async move {
-                let counter = match confirmation.await {
-                    Ok(_) => &shared.stored,
-                    Err(_) => &shared.failed,
+                let outcome = match confirmation.await {
+                    Ok(_) => Outcome::Stored,
+                    Err(error) => outcome(&error, &client),
                 };
-                counter.fetch_add(1, Ordering::Relaxed);
+                shared.outcomes().settled(k, outcome);
             })),
-            Err(_) => drop(shared.failed.fetch_add(1, Ordering::Relaxed)),
+            Err(error) => shared.outcomes().settled(k, outcome(&error, &client)),
         }
+    }
+}
+
+/// What became of a message that the stream has not confirmed.
+fn outcome(error: &PublishError, client: &async_nats::Client) -> Outcome {
+    match error.kind() {
+        PublishErrorKind::BrokenPipe => Outcome::Disconnected,
+        PublishErrorKind::TimedOut => match client.connection_state() {
+            connection::State::Connected => Outcome::Unconfirmed,
+            _ => Outcome::Disconnected,
+        },
+        _ => Outcome::Refused,
     }
 }
