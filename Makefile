@@ -37,7 +37,7 @@ sdk: ## The TypeScript client alone: lint, types, build, tests on a real gateway
 	@hack/sdk
 
 .PHONY: clients
-clients: ## The clients in Python and Go alone: lint, types, build, tests on a real gateway
+clients: ## The clients in Python, Go and Rust alone: lint, types, build, tests on a real gateway
 	@hack/clients
 
 .PHONY: fuzz

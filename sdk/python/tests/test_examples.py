@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wsgateway import Message
 
-from .support.servers import PREFIX, REPOSITORY, Server, until
+from .support.servers import PREFIX, REPOSITORY, Server, programs, until
 from .test_gateway import Case
 
 EXAMPLES = REPOSITORY / "examples/publish"
@@ -19,6 +19,8 @@ PUBLISHERS = {
     "python": [sys.executable, str(EXAMPLES / "python/publish.py")],
     "node": ["node", str(EXAMPLES / "node/publish.js")],
     "go": [os.environ.get("EXAMPLE_PUBLISH_GO", "run this test with hack/clients")],
+    "rust": [str(programs() / "publish")],
+    "cli": [str(EXAMPLES / "cli/publish.sh")],
 }
 
 
@@ -32,7 +34,11 @@ class Examples(Case):
             subprocess.run,
             [*PUBLISHERS[language], f"{PREFIX}BTC.price"],
             input=b'{"n":1}\n{"n":2}\n{"n":3}\n',
-            env={**os.environ, "NATS_URL": f"nats://127.0.0.1:{nats.port}"},
+            env={
+                **os.environ,
+                "NATS_URL": f"nats://127.0.0.1:{nats.port}",
+                "PATH": f"{programs()}:{os.environ['PATH']}",
+            },
             capture_output=True,
             check=False,
         )
@@ -50,6 +56,12 @@ class Examples(Case):
 
     async def test_what_the_publisher_in_go_stores_comes_to_a_client(self) -> None:
         await self.publishes("go")
+
+    async def test_what_the_publisher_in_rust_stores_comes_to_a_client(self) -> None:
+        await self.publishes("rust")
+
+    async def test_what_the_publisher_for_the_shell_stores_comes_to_a_client(self) -> None:
+        await self.publishes("cli")
 
     async def shows(self, binary: Path, *arguments: str) -> None:
         """A program that is told where the gateway is shows its messages."""

@@ -144,6 +144,11 @@ class Nats(Server):
         await super().stop()
 
 
+def programs() -> Path:
+    """Where cargo has built our programs."""
+    return Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "debug"
+
+
 class Gateway(Server):
     """A gateway, ready."""
 
@@ -152,8 +157,7 @@ class Gateway(Server):
 
     @classmethod
     async def start(cls, nats: Nats, **extra: object) -> Gateway:
-        target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-        gateway = cls(target / "debug" / "gateway")
+        gateway = cls(programs() / "gateway")
         gateway.port, gateway.admin = free_port(), free_port()
         config = {
             "name": "test/prices",
