@@ -23,7 +23,7 @@ use wsgateway_config::{Log, Protocol};
 pub use errors::FieldError;
 
 use crate::{
-    Asked, Derived, ValidGateway, ValidLimits, ValidNats, ValidResources, ValidRollout,
+    Asked, Derived, ValidGateway, ValidLimits, ValidNats, ValidRedis, ValidResources, ValidRollout,
     ValidSource, WsGateway, WsGatewaySpec, is_class_name,
 };
 use errors::Errors;
@@ -51,7 +51,7 @@ pub fn validate(gateway: &WsGateway) -> Result<ValidGateway, Vec<FieldError>> {
     let autoscaling = fleet::autoscaling(spec, &mut errors);
     let mut limits = limits::limits(spec, &mut errors);
     let protocols = protocols::protocols(spec, &mut errors);
-    let Some(source) = source(spec, &mut errors) else { return errors.none() };
+    let source = source(spec, &mut errors).unwrap_or_else(no_source);
     let pod = pod::pod(&spec.pod, &mut errors);
     let paces = fleet::paces(spec, &mut errors);
     let odin = protocols.served.contains(&Protocol::Odin);
@@ -163,6 +163,18 @@ fn source(spec: &WsGatewaySpec, errors: &mut Errors) -> Option<ValidSource> {
             None
         }
     }
+}
+
+/// A filler, as for every field that cannot work.
+fn no_source() -> ValidSource {
+    ValidSource::Redis(Box::new(ValidRedis {
+        servers: Vec::new(),
+        channels: Vec::new(),
+        username: None,
+        password: None,
+        ca: None,
+        max_message_bytes: 0,
+    }))
 }
 
 fn is_service_name(name: &str) -> bool {

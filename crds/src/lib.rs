@@ -43,7 +43,7 @@ pub use derived::{ADMIN_PORT, Asked, Derived, TooLittleMemory};
 pub use disconnect::{
     BadLine, DISCONNECT, DisconnectEntry, Disconnects, Full, LEAST_STAND, MAX_BAN, Whom,
 };
-pub use manifest::{CRD_NAME, crd_yaml, parse};
+pub use manifest::{CRD_NAME, crd_yaml, parse, parse_valid};
 pub use overrides::Overrides;
 pub use pod_names::{
     AUTH_VOLUME, CONFIG_FOLDER, CONFIG_VOLUME, GATEWAY_CONTAINER, NATS_VOLUME, REDIS_VOLUME,
@@ -56,8 +56,8 @@ pub use secrets::{
     ValidCredentials, ValidListenerTls, ValidTls,
 };
 pub use spec::{
-    AboveLimit, AcceptRate, AdoptionPolicy, Algorithm, Anonymous, Auth, AuthRule, Autoscaling,
-    CaSecret, Capacity, ChannelRule, Channels, ClientSecret, CommandRate, Compression, Credentials,
+    AboveLimit, AcceptRate, AdoptionPolicy, Anonymous, Auth, AuthRule, Autoscaling, CaSecret,
+    Capacity, ChannelRule, Channels, ClientSecret, CommandRate, Compression, Credentials,
     DeletionPolicy, Delivery, Disruption, Expose, ExposeHttpRoute, ExposeIngress, ExposeService,
     ExternalTrafficPolicy, ForwardedHeader, HeadersSecret, Heartbeat, ImagePullPolicy, IpFamily,
     IpFamilyPolicy, Jwks, Jwt, JwtKey, Keda, KeySecret, Listener, ListenerTls, LogLevel,

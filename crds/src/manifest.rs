@@ -2,12 +2,16 @@
 
 use kube::CustomResourceExt as _;
 use serde_json::Value;
+use wsgateway_config::yaml::Everything;
 use wsgateway_config::{ConfigError, yaml};
 
-use crate::{FieldError, GROUP, VERSION, WsGateway};
+use crate::{FieldError, GROUP, VERSION, ValidGateway, WsGateway, validate};
 
 /// Name of the CRD.
 pub const CRD_NAME: &str = "wsgateways.wsgateway.dev";
+
+/// Unknown fields that are reported: a document with more of them is something else.
+const MOST_UNKNOWN: usize = 64;
 
 /// The CRD as YAML, as it stands in `crds/wsgateways.yaml`.
 ///
@@ -22,8 +26,35 @@ pub fn crd_yaml() -> Result<String, ConfigError> {
 /// Reads a manifest without a cluster: also refuses fields that the schema does not know, as `kubectl` does.
 ///
 /// # Errors
-/// All unknown fields, or the first value of a wrong type. Rules are checked by [`crate::validate`].
+/// All unknown fields and all values of a wrong type. Rules are checked by [`crate::validate`].
 pub fn parse(text: &str) -> Result<WsGateway, Vec<FieldError>> {
+    let (read, unknown) = read(text)?;
+    match read.value {
+        Some(gateway) if unknown.is_empty() && read.errors.is_empty() => Ok(gateway),
+        _ => Err(unknown.into_iter().chain(read.errors.into_iter().flat_map(shape)).collect()),
+    }
+}
+
+/// Reads a manifest and checks it as a whole.
+///
+/// # Errors
+/// Every field that is unknown, has a wrong type or cannot work.
+pub fn parse_valid(text: &str) -> Result<ValidGateway, Vec<FieldError>> {
+    let (read, mut errors) = read(text)?;
+    errors.extend(read.errors.iter().cloned().flat_map(shape));
+    match read.value.as_ref().map(validate) {
+        Some(Ok(valid)) if errors.is_empty() => return Ok(valid),
+        // What stands for a field of a wrong type cannot work either, which says nothing new.
+        Some(Err(rules)) => {
+            errors.extend(rules.into_iter().filter(|error| !read.is_left_out(&error.path)));
+        }
+        Some(Ok(_)) | None => {}
+    }
+    Err(errors)
+}
+
+/// What can be read of a manifest, and the fields that are unknown.
+fn read(text: &str) -> Result<(Everything<WsGateway>, Vec<FieldError>), Vec<FieldError>> {
     let document: Value = yaml::from_str(text).map_err(shape)?;
     let api_version = format!("{GROUP}/{VERSION}");
     for (field, expected) in [("apiVersion", api_version.as_str()), ("kind", "WsGateway")] {
@@ -35,7 +66,8 @@ pub fn parse(text: &str) -> Result<WsGateway, Vec<FieldError>> {
     if let (Some(spec), Some(schema)) = (document.get("spec"), spec_schema()) {
         find_unknown("spec", spec, &schema, &mut unknown);
     }
-    if unknown.is_empty() { yaml::from_str(text).map_err(shape) } else { Err(unknown) }
+    unknown.truncate(MOST_UNKNOWN);
+    Ok((yaml::everything(text), unknown))
 }
 
 pub(crate) fn shape(error: ConfigError) -> Vec<FieldError> {

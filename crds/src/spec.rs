@@ -22,7 +22,7 @@ mod rollout;
 mod stream;
 mod tracing;
 
-pub use auth::{Algorithm, Anonymous, Auth, AuthRule, Jwks, Jwt, JwtKey, KeySecret};
+pub use auth::{Anonymous, Auth, AuthRule, Jwks, Jwt, JwtKey, KeySecret};
 pub use autoscaling::{Autoscaling, Keda, MetricsSource, ScaleDown, ScheduleEntry};
 pub use capacity::{AboveLimit, Capacity, CommandRate, RateLimits, SlowConsumer, StreamRate};
 pub use channels::{ChannelRule, Channels, Delivery};

@@ -1,5 +1,7 @@
 //! Durations and sizes as a manifest writes them.
 
+use std::cmp::Ordering;
+
 use wsgateway_config::Millis;
 
 /// A text that is no duration or size.
@@ -64,6 +66,16 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
 /// Reads a Kubernetes quantity as a whole number, rounded down: the bytes of `1.5Gi`, `512M` or `1e9`. `None` if it is no
 /// quantity, or more than a `u64` holds.
 pub(crate) fn quantity(text: &str) -> Option<u64> {
+    u64::try_from(scaled(text, 0)?).ok()
+}
+
+/// Compares two Kubernetes quantities, to a billionth. `None` if one of them is none, or too large to tell.
+pub(crate) fn compare(one: &str, other: &str) -> Option<Ordering> {
+    Some(scaled(one, 9)?.cmp(&scaled(other, 9)?))
+}
+
+/// A quantity times a power of ten, rounded down.
+fn scaled(text: &str, more: i32) -> Option<u128> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -87,11 +99,10 @@ pub(crate) fn quantity(text: &str) -> Option<u64> {
         "Ei" => (60, 0),
         _ => (0, suffix.strip_prefix(['e', 'E'])?.parse::<i8>().ok()?.into()),
     };
-    let power = decimal - i32::try_from(fraction.len()).ok()?;
+    let power = decimal + more - i32::try_from(fraction.len()).ok()?;
     let scaled = digits.checked_mul(1 << binary)?;
     let factor = 10_u128.checked_pow(power.unsigned_abs())?;
-    let value = if power < 0 { scaled / factor } else { scaled.checked_mul(factor)? };
-    u64::try_from(value).ok()
+    if power < 0 { Some(scaled / factor) } else { scaled.checked_mul(factor) }
 }
 
 /// The number in front and what follows; no leading zeros, as in the schema's patterns.

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wsgateway_config::yaml;
-use wsgateway_crds::{WsGateway, parse, validate};
+use wsgateway_crds::{WsGateway, parse, parse_valid, validate};
 
 const SAMPLE: &str = include_str!("../../manifests/samples/odin.yaml");
 const REFUSED: &str = include_str!("refused.yaml");
@@ -129,6 +129,8 @@ fn whatever_the_api_server_refuses_is_refused_without_a_cluster_too() {
     "tls": { "caSecret": { "name": "n" }, "clientSecret": { "name": "odin-nats-client" } } } } }))]
 #[case::tls_with_the_systems_authorities(json!({ "spec": { "nats": { "tls": {} } } }))]
 #[case::labels_with_a_domain(json!({ "spec": { "monitoring": { "labels": { "example.com/team": "a.b_c-d", "empty": "" } } } }))]
+#[case::requests_up_to_the_limits(json!({ "spec": { "pod": { "resources": {
+    "requests": { "cpu": "1000m", "memory": "1Gi" }, "limits": { "cpu": 1, "memory": "1.5Gi", "example.com/nic": 1 } } } } }))]
 #[case::amounts_as_numbers(json!({ "spec": { "pod": { "resources": { "requests": { "cpu": 1, "memory": "1.5Gi" } } } } }))]
 #[case::narrow_rules_before_broad_ones(json!({ "spec": { "channels": { "rules": [
     { "match": "BTC.price", "batchWindow": "1s" }, { "match": "*.price", "delivery": "Latest", "batchWindow": "100ms" },
@@ -276,8 +278,6 @@ fn another_kind_is_refused() {
     "spec.pod.resources.limits.memory", "a pod of 10000 connections needs at least 294Mi")]
 #[case::no_bytes(json!({ "resources": { "limits": { "memory": "99999Ei" } } }),
     "spec.pod.resources.limits.memory", "must be bytes such as 512Mi")]
-#[case::a_request_above_the_limit(json!({ "resources": { "requests": { "memory": "2Gi" }, "limits": { "memory": "1Gi" } } }),
-    "spec.pod.resources.requests.memory", "must not exceed limits.memory")]
 fn pods_that_cannot_work_are_refused_with_path_and_number(
     #[case] pod: Value,
     #[case] path: &str,
@@ -288,4 +288,57 @@ fn pods_that_cannot_work_are_refused_with_path_and_number(
     let errors = validated(&manifest).unwrap_err();
     let told = errors.iter().any(|error| error.starts_with(path) && error.contains(message));
     assert!(told, "{errors:?}");
+}
+
+#[rstest]
+#[case::cpu(json!({ "requests": { "cpu": 2 }, "limits": { "cpu": "1500m" } }),
+    "spec.pod.resources.requests.cpu: must not exceed limits.cpu, which is 1500m; got 2: lower the request or raise the limit")]
+#[case::memory(json!({ "requests": { "memory": "2Gi" }, "limits": { "memory": "1Gi" } }),
+    "spec.pod.resources.requests.memory: must not exceed limits.memory, which is 1Gi; got 2Gi: lower the request or raise the limit")]
+fn a_request_above_its_limit_is_refused_with_both_fields_and_values(
+    #[case] resources: Value,
+    #[case] error: &str,
+) {
+    let manifest = changed(&json!({ "spec": { "pod": { "resources": resources } } }));
+    assert_eq!(validated(&manifest).unwrap_err(), [error]);
+}
+
+#[test]
+fn errors_of_shape_and_broken_rules_are_reported_together_and_once_each() {
+    let manifest = changed(&json!({ "spec": {
+        "stream": { "maxmessages": 5, "maxAge": "soon", "name": null, "replicas": "three" },
+        "nats": { "servers": ["nats"] },
+        "capacity": { "connectionsPerPod": "many" },
+    } }));
+    let errors = parse_valid(&yaml::to_string(&manifest).unwrap()).unwrap_err();
+    let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
+    let expected = [
+        "spec.stream.maxmessages",
+        "spec.capacity.connectionsPerPod",
+        "spec.stream.replicas",
+        "spec.stream",
+        "spec.nats.servers[0]",
+        "spec.stream.maxAge",
+    ];
+    for path in expected {
+        assert!(paths.contains(&path), "{path}: {errors:#?}");
+    }
+    assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+}
+
+#[test]
+fn without_a_source_everything_else_that_is_wrong_is_reported_too() {
+    let manifest = changed(&json!({ "spec": {
+        "nats": null, "capacity": { "connectionsPerPod": 0 }, "pod": { "labels": { "a b": "c" } },
+        "listener": { "path": "ws" },
+    } }));
+    let errors = validated(&manifest).unwrap_err();
+    for path in
+        ["spec.nats", "spec.capacity.connectionsPerPod", "spec.pod.labels", "spec.listener.path"]
+    {
+        assert!(
+            errors.iter().any(|error| error.starts_with(&format!("{path}: "))),
+            "{path}: {errors:#?}"
+        );
+    }
 }

@@ -5,7 +5,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use harness::{Chromium, Nats, Page, Viewport, WsgwDev, free_port};
+use harness::{
+    Authority, Chromium, Nats, Page, Scratch, Viewport, WsgwDev, free_port, init_tls, repository,
+};
 use serde_json::Value;
 
 /// A page is live within a second; the rest is for a machine that compiles at the same time.
@@ -249,5 +251,34 @@ async fn nothing_that_is_published_can_break_the_page_or_run_in_it() -> Result<(
     assert_eq!(width(&page).await?, Viewport::DESKTOP.width);
     screenshot(&page, "hostile").await?;
     assert_eq!(page.eval::<String>("__wsgateway.state").await?, "live");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_page_and_its_client_speak_tls_where_the_gateway_does() -> Result<()> {
+    init_tls();
+    let certified = Authority::new("console-ca")?.server()?;
+    let folder = Scratch::new("console-tls")?;
+    let demo = std::fs::read_to_string(repository().join("manifests/samples/odin.yaml"))?;
+    let tls = "  listener: { tls: { secret: { name: odin-tls } } }\n  capacity:\n";
+    let file = folder.write("odin.yaml", demo.replacen("  capacity:\n", tls, 1))?;
+    std::fs::create_dir(folder.path().join("odin-tls"))?;
+    folder.write("odin-tls/tls.crt", &certified.certificate)?;
+    folder.write("odin-tls/tls.key", &certified.key)?;
+    let (file, secrets) = (file.display().to_string(), folder.path().display().to_string());
+    let arguments =
+        ["-f", &file, "--secrets", &secrets, "--rate", "60", "--port", "0", "--admin-port", "0"];
+    let dev = WsgwDev::start(&arguments).await?;
+    assert!(dev.url().starts_with("https://"), "{}", dev.url());
+
+    let browser = Chromium::start().await?;
+    let page = browser.open("about:blank", Viewport::DESKTOP).await?;
+    // No browser knows the authority of a test.
+    let ignore = serde_json::json!({ "ignore": true });
+    page.call("Security.setIgnoreCertificateErrors", ignore).await?;
+    page.goto(dev.url()).await?;
+    prices_change(&page, 2).await?;
+    let facts: Value = page.eval("__wsgateway").await?;
+    assert_eq!((&facts["gaps"], &facts["duplicates"]), (&0.into(), &0.into()), "{facts}");
     Ok(())
 }

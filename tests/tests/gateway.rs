@@ -23,6 +23,7 @@ mod gateway {
 
     // The suites, by topic.
     mod access;
+    mod alone;
     mod auth;
     mod auth_crowd;
     mod auth_jwks;
@@ -79,6 +80,7 @@ mod gateway {
     mod swarm;
     mod symbols;
     mod tls;
+    mod tls_drain;
     mod traces;
     mod web;
 }

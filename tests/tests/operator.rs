@@ -93,6 +93,8 @@ mod standstill;
 mod stream;
 #[path = "operator/thousands.rs"]
 mod thousands;
+#[path = "operator/tls.rs"]
+mod tls;
 #[path = "operator/traces.rs"]
 mod traces;
 #[path = "operator/trouble.rs"]

@@ -9,12 +9,18 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
+#[path = "wsgw/check.rs"]
+mod check;
 #[path = "wsgw/client.rs"]
 mod client;
 #[path = "wsgw/doctor.rs"]
 mod doctor;
 #[path = "wsgw/migration.rs"]
 mod migration;
+#[path = "wsgw/flags.rs"]
+mod flags;
+#[path = "wsgw/tls.rs"]
+mod tls;
 #[path = "wsgw/token.rs"]
 mod token;
 
@@ -192,6 +198,10 @@ async fn a_stream_that_somebody_else_made_is_left_alone() -> Result<()> {
     let refused = WsgwDev::start(&["--nats", &nats.url()]).await.unwrap_err().to_string();
 
     assert!(refused.contains("ODIN_TOKENS") && refused.contains("adoptionPolicy"), "{refused}");
+    assert!(
+        refused.contains("with --file"),
+        "the policy is in a manifest that nobody gave: {refused}"
+    );
     let stream = jetstream.get_stream("ODIN_TOKENS").await?;
     assert_eq!(stream.cached_info().config.subjects, ["theirs.>"]);
     Ok(())
@@ -382,7 +392,7 @@ async fn manifests_that_cannot_work_are_refused_without_a_panic() -> Result<()> 
         ("{".to_owned(), "line"),
         ("\0".to_owned(), "control characters"),
         ("apiVersion: v1\nkind: Pod\n".to_owned(), "apiVersion"),
-        (format!("{demo}\n---\n{demo}"), "2 documents"),
+        ("kind: A\n---\nkind: B\n".to_owned(), "0 documents"),
         (demo.replace("maxAge", "maxage"), "spec.stream.maxage: unknown field"),
         (demo.replace("Pod: 10000", "Pod: -1"), "spec.capacity.connectionsPerPod"),
         (demo.replace("Pod: 10000", "Pod: many"), "connectionsPerPod"),

@@ -153,17 +153,16 @@ fn jwks(given: &spec::Jwks, secrets: &mut Vec<SecretKey>, errors: &mut Errors) -
     }
 }
 
-fn algorithms(given: &[spec::Algorithm], errors: &mut Errors) -> Vec<Algorithm> {
+fn algorithms(given: &[Algorithm], errors: &mut Errors) -> Vec<Algorithm> {
     const PATH: &str = "spec.auth.jwt.algorithms";
-    let algorithms: Vec<Algorithm> = given.iter().copied().map(Algorithm::from).collect();
     errors.ensure(
-        !algorithms.is_empty(),
+        !given.is_empty(),
         PATH,
         "name what tokens are signed with, such as RS256: it is never taken from the token alone",
     );
-    let twice = algorithms.iter().enumerate().any(|(at, one)| algorithms[..at].contains(one));
+    let twice = given.iter().enumerate().any(|(at, one)| given[..at].contains(one));
     errors.ensure(!twice, PATH, "names an algorithm twice: drop one");
-    algorithms
+    given.to_vec()
 }
 
 fn anonymous(given: &spec::Anonymous, errors: &mut Errors) -> Anonymous {
@@ -234,25 +233,5 @@ fn is_name(text: &str) -> bool {
 fn at_most(path: &str, count: usize, most: usize, errors: &mut Errors) {
     if count > most {
         errors.refuse(path, format!("must be at most {most}; got {count}"));
-    }
-}
-
-impl From<spec::Algorithm> for Algorithm {
-    fn from(algorithm: spec::Algorithm) -> Self {
-        use spec::Algorithm as Given;
-        match algorithm {
-            Given::HS256 => Self::HS256,
-            Given::HS384 => Self::HS384,
-            Given::HS512 => Self::HS512,
-            Given::RS256 => Self::RS256,
-            Given::RS384 => Self::RS384,
-            Given::RS512 => Self::RS512,
-            Given::PS256 => Self::PS256,
-            Given::PS384 => Self::PS384,
-            Given::PS512 => Self::PS512,
-            Given::ES256 => Self::ES256,
-            Given::ES384 => Self::ES384,
-            Given::EdDSA => Self::EdDSA,
-        }
     }
 }

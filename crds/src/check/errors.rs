@@ -102,11 +102,6 @@ impl Errors {
         T::default()
     }
 
-    /// What was found so far, where nothing could be made of the rest.
-    pub(super) fn none<T>(self) -> Result<T, Vec<FieldError>> {
-        Err(self.0)
-    }
-
     pub(super) fn finish<T>(self, value: T) -> Result<T, Vec<FieldError>> {
         if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }

@@ -1,5 +1,6 @@
 //! Rules of the pods.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Affinity, PodSecurityContext, TopologySpreadConstraint};
@@ -220,11 +221,17 @@ fn resources(given: &Resources, errors: &mut Errors) -> ValidResources {
         bytes
     };
     let (memory_request, memory_limit) = (bytes("requests", &requests), bytes("limits", &limits));
-    errors.ensure(
-        memory_limit.is_none_or(|limit| memory_request.unwrap_or_default() <= limit),
-        "spec.pod.resources.requests.memory",
-        "must not exceed limits.memory: lower the request or raise the limit",
-    );
+    for (name, Quantity(request)) in &requests {
+        let Some(Quantity(limit)) = limits.get(name) else { continue };
+        if units::compare(request, limit).is_some_and(Ordering::is_gt) {
+            errors.refuse(
+                &format!("spec.pod.resources.requests.{name}"),
+                format!(
+                    "must not exceed limits.{name}, which is {limit}; got {request}: lower the request or raise the limit"
+                ),
+            );
+        }
+    }
     ValidResources { requests, limits, memory_request, memory_limit }
 }
 

@@ -2,6 +2,7 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
+use wsgateway_config::Algorithm;
 
 use super::{matches_rule, matching};
 
@@ -25,6 +26,19 @@ pub(crate) fn issuer(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn audience(_: &mut SchemaGenerator) -> Schema {
     let item = matching(NAME, 255, "write an aud of your tokens, such as prices: printable ASCII");
     json_schema!({ "type": "array", "maxItems": 16, "items": item, "x-kubernetes-list-type": "set" })
+}
+
+pub(crate) fn algorithms(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": Algorithm::ALL.len(),
+        "items": {
+            "type": "string",
+            "description": "How a token is signed (RFC 7518, RFC 8037).",
+            "enum": Algorithm::ALL,
+        },
+    })
 }
 
 pub(crate) fn claim(_: &mut SchemaGenerator) -> Schema {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use wsgateway_config::Algorithm;
 
 use super::CaSecret;
 
@@ -54,7 +54,7 @@ pub struct Jwt {
     pub jwks: Option<Jwks>,
     /// Algorithms that tokens may be signed with, such as RS256 (at least one). A key of another type than the token's
     /// algorithm is never used, whatever the token says.
-    #[schemars(length(min = 1, max = 12))]
+    #[schemars(schema_with = "crate::schema::auth::algorithms")]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message(
         "auth.jwt.algorithms names an algorithm twice: drop one"
     ))]
@@ -147,24 +147,6 @@ pub struct Jwks {
         "auth.jwt.jwks.refresh must be 10s to 24h; 5m follows a rotation soon enough, since unknown keys are asked for earlier"
     ))]
     pub refresh: String,
-}
-
-/// How a token is signed (RFC 7518, RFC 8037).
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "names of the RFC")]
-pub enum Algorithm {
-    HS256,
-    HS384,
-    HS512,
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    EdDSA,
 }
 
 /// What clients without a token may hear.

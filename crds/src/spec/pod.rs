@@ -136,6 +136,12 @@ pub struct SecretName {
 /// CPU and memory of a container.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || \
+     quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)"
+).message(
+    "pod.resources.requests must not exceed pod.resources.limits of the same name: lower the request or raise the limit"
+))]
 pub struct Resources {
     /// Amounts that the node must have free, such as cpu: 500m, memory: 1Gi.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

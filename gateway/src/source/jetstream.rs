@@ -57,7 +57,10 @@ enum Ended {
     Emptied,
     #[error("the last message that was read is another one now")]
     Replaced,
-    #[error("the stream {0} does not exist")]
+    #[error(
+        "the stream {0} does not exist: an operator creates it for its WsGateway; without one create it, as with nats stream \
+         add {0} --subjects SUBJECTS --defaults, and it is read within seconds"
+    )]
     NoStream(String),
     #[error("the limits of the stream have changed")]
     OtherLimits,

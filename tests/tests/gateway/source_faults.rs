@@ -85,7 +85,9 @@ async fn a_deleted_stream_is_waited_for_and_the_next_one_is_another_epoch() -> R
     rig.jetstream.delete_stream(STREAM).await?;
 
     let status = wait_for_state(rig.admin_addr, "waiting_for_stream").await?;
-    assert_eq!(error(&status), format!("the stream {STREAM} does not exist"));
+    let told = error(&status);
+    assert!(told.starts_with(&format!("the stream {STREAM} does not exist: ")), "{told}");
+    assert!(told.contains(&format!("nats stream add {STREAM} ")), "{told}");
     let health = get(rig.client_addr, "/health").await?;
     assert_eq!((health.status, health.json()?["status"].as_str()), (200, Some("degraded")));
     assert_eq!(get(rig.admin_addr, "/readyz").await?.status, 200, "clients stay where they are");

@@ -1,13 +1,15 @@
 //! symbols.v1: what the clients of the Redis gateway send and read.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
-use wsgateway_config::Protocol;
+use wsgateway_config::{Protocol, Rule};
 
 use super::client::Client;
+use super::conflation::latest;
 use super::rig::{Rig, config, ready, start};
 
 async fn connect(address: SocketAddr) -> Result<Client> {
@@ -171,5 +173,33 @@ async fn a_client_that_never_reads_is_closed_with_4008_and_one_that_stays_is_sen
     let ending = tokio::spawn(async move { idle.until_closed().await });
     rig.shutdown().await?;
     assert_eq!(ending.await??, (Vec::new(), 1012), "no words that such a client does not know");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rate_holds_for_symbols_too_and_the_newest_trade_arrives_without_a_word_of_gaps()
+-> Result<()> {
+    const RATE: u16 = 5;
+    let rig = Rig::start_with(|config| {
+        let rule = latest("*.trade");
+        config.channels.rules = vec![Rule { max_rate: Some(RATE), ..rule }];
+    })
+    .await?;
+    let mut client = connect(rig.client_addr).await?;
+    ask(&mut client, "subscribe", &json!(["AAPL"]), "success").await?;
+    let start = Instant::now();
+    for n in 0..100_u64 {
+        rig.publish("AAPL.trade", n.to_string()).await?;
+    }
+    let mut prices = Vec::new();
+    while prices.last() != Some(&99) {
+        let push = client.next().await?;
+        // Those clients know no other push: a gap would be an error to them.
+        ensure!(push["type"] == "trade", "{push}");
+        prices.push(push["data"].as_u64().context("no price")?);
+    }
+    let most = start.elapsed().as_secs_f64() * f64::from(RATE) + 1.0;
+    ensure!(prices.len() as f64 <= most, "{} trades, and {most} are allowed", prices.len());
+    ensure!(prices.is_sorted_by(|one, other| one < other), "{prices:?}");
     Ok(())
 }

@@ -24,7 +24,10 @@ fn with_keys(keys: &[Value]) -> Value {
     json!({ "spec": { "auth": { "jwt": { "keys": keys, "algorithms": ["HS256"] } } } })
 }
 
-async fn template(world: &World, passes: impl Fn(&Value) -> bool) -> Result<PodTemplateSpec> {
+pub(crate) async fn template(
+    world: &World,
+    passes: impl Fn(&Value) -> bool,
+) -> Result<PodTemplateSpec> {
     let template = |deployment: &Deployment| {
         deployment.spec.clone().unwrap_or_default().template.spec.unwrap_or_default()
     };

@@ -81,6 +81,8 @@ impl Address {
 /// As much of a text as an error needs, without a query.
 fn shown(text: &str) -> String {
     let text = text.split('?').next().unwrap_or_default();
+    // What stands before it could be a password.
+    let text = text.rsplit('@').next().unwrap_or_default();
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 

@@ -12,10 +12,25 @@ use crate::error::Error;
 use crate::manifest::Manifest;
 
 pub(crate) fn run(options: &Check) -> Result<(), Error> {
-    let manifest = Manifest::read(&options.file)?;
-    let gateway = manifest.gateway()?;
-    write!(std::io::stdout(), "{}: {}", manifest.name, summary(&gateway))?;
-    Ok(())
+    let mut errors = Vec::new();
+    for path in &options.file {
+        let manifest = match Manifest::read(path) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                errors.push(error);
+                continue;
+            }
+        };
+        for gateway in manifest.gateways() {
+            match gateway {
+                Ok(gateway) => {
+                    write!(std::io::stdout(), "{}: {}", manifest.name, summary(&gateway))?;
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Error::Several(errors)) }
 }
 
 /// What follows from the manifest, where a number set in haste shows.

@@ -37,7 +37,7 @@ pub(crate) enum Command {
     Dev(Box<Dev>),
     /// Print the configuration file that the operator would mount into the gateway's pods
     Render(Render),
-    /// Check a manifest and list every error with its field path
+    /// Check manifests and list every error with its field path
     Check(Check),
     /// Show what a manifest would change in its stream and its pods; nothing is changed
     Plan(Box<Plan>),
@@ -166,6 +166,12 @@ pub(crate) struct NatsAccess {
     /// Credentials for the NATS server: user JWT and seed
     #[arg(long, value_name = "FILE", requires = "nats", conflicts_with = "nats_user")]
     pub(crate) creds: Option<PathBuf>,
+    /// File with the seed of an nkey for the NATS server
+    #[arg(long, value_name = "FILE", requires = "nats", conflicts_with_all = ["creds", "nats_user", "nats_token_file"])]
+    pub(crate) nats_nkey_file: Option<PathBuf>,
+    /// File with the token of the NATS server
+    #[arg(long, value_name = "FILE", requires = "nats", conflicts_with_all = ["creds", "nats_user"])]
+    pub(crate) nats_token_file: Option<PathBuf>,
     /// User of the NATS server
     #[arg(long, value_name = "USER", requires_all = ["nats", "nats_password_file"])]
     pub(crate) nats_user: Option<String>,
@@ -206,15 +212,17 @@ pub(crate) struct Render {
 }
 
 const CHECK_EXAMPLES: &str = "\
-Example:
-  wsgw check -f my-gateway.yaml    ends with code 0 when the manifest is fine, else 1";
+Examples:
+  wsgw check -f my-gateway.yaml       ends with code 0 when the manifest is fine, else 1
+  wsgw check -f deploy/*.yaml         several files, each with one WsGateway or more among other objects
+  kustomize build . | wsgw check -f -";
 
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub(crate) struct Check {
-    /// Manifest with one WsGateway; - reads standard input
-    #[arg(short, long, value_name = "MANIFEST")]
-    pub(crate) file: String,
+    /// Manifests with WsGateways; - reads standard input
+    #[arg(short, long, value_name = "MANIFEST", required = true, num_args = 1..)]
+    pub(crate) file: Vec<String>,
 }
 
 const PLAN_EXAMPLES: &str = "\

@@ -179,6 +179,12 @@ fn local_config(
     config.drain.window = DRAIN;
     config.listener.address = options.host;
     config.admin.address = options.host;
+    if let (Some(port), Some(other)) = (options.port, options.admin_port)
+        && port == other
+        && port != 0
+    {
+        return Err(Error::SamePort { port });
+    }
     let wished_admin = options.admin_port.unwrap_or(admin);
     config.listener.port =
         ports::choose(options.host, options.port, listener, wished_admin, "--port")?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use wsgateway_crds::FieldError;
-use wsgateway_nats::{Refusal, StreamError};
+use wsgateway_nats::Refusal;
 
 /// A failed command. Every text stands on its own after `wsgw: error: `.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,8 @@ pub(crate) enum Error {
     Documents { name: String, count: usize },
     #[error("{name}: {errors}")]
     Manifest { name: String, errors: FieldErrors },
+    #[error("{}", several(.0))]
+    Several(Vec<Error>),
     #[error("cannot write the configuration: {0}")]
     Render(#[from] wsgateway_config::ConfigError),
     #[error("cannot start a thread: {0}")]
@@ -41,18 +43,26 @@ pub(crate) enum Error {
          go-template='{{{{index .data \"{key}\" | base64decode}}}}'"
     )]
     NoKey { section: &'static str, secret: String, key: String },
-    #[error("stream {stream} on {url}: {source}")]
-    Stream { stream: String, url: String, source: StreamError },
+    #[error("stream {stream} on {url}: {message}")]
+    Stream { stream: String, url: String, message: String },
     #[error("stream {stream} on {url}: {refusal}")]
     Refused { stream: String, url: String, refusal: Refusal },
+    #[error(
+        "{refused}. The manifest is the built-in demo: give one of your own with --file, such as a copy of \
+         manifests/samples/odin.yaml"
+    )]
+    Demo { refused: Box<Error> },
     #[error(
         "{flag} does not fit a manifest whose messages come from {from}: leave it out, or give another manifest"
     )]
     OtherSource { flag: &'static str, from: &'static str },
+    #[error("{flag} {message}")]
+    Flag { flag: &'static str, message: String },
     #[error(
-        "{url} is no address of a Redis server: write redis://host:port, or rediss://host:port for TLS"
+        "--redis must be redis://host:port, or rediss://host:port for TLS, without user, password, path and database: what \
+         stands on a command line stands in the list of processes, too"
     )]
-    RedisAddress { url: String },
+    RedisAddress,
     #[error(transparent)]
     Gateway(#[from] Box<gateway::app::StartError>),
     #[error(transparent)]
@@ -75,6 +85,10 @@ pub(crate) enum Error {
     Load(#[from] crate::load::LoadError),
     #[error("cannot listen on {address}: {source}; choose another port with {flag}")]
     Port { address: std::net::SocketAddr, flag: &'static str, source: std::io::Error },
+    #[error("cannot listen on {host}: {source}; choose an address of this machine with --host")]
+    Host { host: std::net::IpAddr, source: std::io::Error },
+    #[error("--port and --admin-port are both {port}: choose another one for one of them")]
+    SamePort { port: u16 },
     #[error("ports {first} to {last} are all taken; choose one with {flag}")]
     NoPort { first: u16, last: u16, flag: &'static str },
 }
@@ -87,6 +101,15 @@ impl Error {
             _ => 1,
         }
     }
+}
+
+/// Errors of several manifests: one stays on the line, several get lines of their own.
+fn several(errors: &[Error]) -> String {
+    if let [only] = errors {
+        return only.to_string();
+    }
+    let lines: String = errors.iter().map(|error| format!("\n{error}")).collect();
+    format!("{} manifests cannot work:{lines}", errors.len())
 }
 
 /// Every error of a manifest: one stays on the line, several get a line each.

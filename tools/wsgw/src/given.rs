@@ -1,15 +1,37 @@
 //! The NATS server that the user names, as the gateway's configuration names it.
 
+mod words;
+
 use std::path::{Path, PathBuf};
 
-use wsgateway_config::{Auth, JetStreamSource, ListenerTls, NatsAuth, NatsTls, NatsUser};
+use wsgateway_config::{
+    Auth, ConfigError, JetStreamSource, ListenerTls, NatsAuth, NatsTls, NatsUser,
+};
 use wsgateway_crds::{AUTH_FOLDER, ValidAuth, ValidListenerTls};
 
 use crate::cli::NatsAccess;
 use crate::error::Error;
 
-/// The source that `--nats` and the flags beside it describe; `None` without them.
+pub(crate) use words::Words;
+
+/// How a user is told that an address is wrong, without the address, which could hold a password.
+const ADDRESS: &str = "must be nats://host:port or tls://host:port, without user, password, token and path: what stands on a \
+                       command line stands in the list of processes, too. Put those into files and give them with --creds, \
+                       --nats-user and --nats-password-file, --nats-token-file or --nats-nkey-file";
+
+/// The flags of fields of a configuration.
+const FLAGS: [(&str, &str); 6] = [
+    ("apiPrefix", "--nats-api-prefix"),
+    ("inboxPrefix", "--nats-inbox-prefix"),
+    ("auth.user", "--nats-user"),
+    ("tls.caFile", "--nats-ca"),
+    ("tls.certFile", "--nats-cert"),
+    ("tls.keyFile", "--nats-key"),
+];
+
+/// The source that a URL and the flags beside it describe; `None` without a URL. `flag` is the one that gives it.
 pub(crate) fn source(
+    flag: &'static str,
     url: Option<&str>,
     access: &NatsAccess,
     stream: &str,
@@ -26,12 +48,29 @@ pub(crate) fn source(
     if let Some(prefix) = &access.nats_inbox_prefix {
         source.inbox_prefix.clone_from(prefix);
     }
+    source.check().map_err(|error| of_flag(flag, error))?;
     Ok(Some(source))
+}
+
+/// An error of the configuration as one of the flag that its value is from.
+fn of_flag(nats: &'static str, error: ConfigError) -> Error {
+    let (ConfigError::Shape { path, message } | ConfigError::Value { path, message }) = error;
+    let field = path.strip_prefix("source.jetStream.").unwrap_or(&path);
+    match FLAGS.into_iter().find(|(known, _)| *known == field) {
+        Some((_, flag)) => Error::Flag { flag, message },
+        None => Error::Flag { flag: nats, message: ADDRESS.to_owned() },
+    }
 }
 
 fn auth(access: &NatsAccess) -> Result<Option<NatsAuth>, Error> {
     if let Some(creds) = &access.creds {
         return Ok(Some(NatsAuth::Creds(absolute(creds)?)));
+    }
+    if let Some(seed) = &access.nats_nkey_file {
+        return Ok(Some(NatsAuth::Nkey(absolute(seed)?)));
+    }
+    if let Some(token) = &access.nats_token_file {
+        return Ok(Some(NatsAuth::Token(absolute(token)?)));
     }
     let Some((user, password)) = access.nats_user.as_ref().zip(access.nats_password_file.as_ref())
     else {

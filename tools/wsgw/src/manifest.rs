@@ -3,8 +3,8 @@
 use std::io::Read as _;
 
 use serde::Deserialize;
-use wsgateway_config::yaml;
-use wsgateway_crds::{FieldError, ValidGateway, WsGateway, parse, validate};
+use wsgateway_config::{ConfigError, yaml};
+use wsgateway_crds::{FieldError, ValidGateway, WsGateway, parse, parse_valid};
 
 use crate::error::{Error, FieldErrors};
 
@@ -23,9 +23,20 @@ pub(crate) struct Manifest {
 
 /// As much of a document as says whether it is ours.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Header {
     #[serde(default)]
     kind: String,
+    #[serde(default)]
+    api_version: String,
+}
+
+/// What the apiVersion of our objects begins with.
+const OURS: &str = "wsgateway.dev/";
+
+fn field_error(error: ConfigError) -> FieldError {
+    let (ConfigError::Shape { path, message } | ConfigError::Value { path, message }) = error;
+    FieldError { path, message }
 }
 
 impl Manifest {
@@ -54,7 +65,32 @@ impl Manifest {
 
     /// The one WsGateway in it, checked.
     pub(crate) fn gateway(&self) -> Result<ValidGateway, Error> {
-        validate(&self.object()?).map_err(|errors| self.wrong(errors))
+        parse_valid(&self.document()?).map_err(|errors| self.wrong(errors))
+    }
+
+    /// Every WsGateway in it, checked; one error if there is none.
+    pub(crate) fn gateways(&self) -> Vec<Result<ValidGateway, Error>> {
+        let (ours, mut found) = match self.documents() {
+            Ok(ours) => (ours, Vec::new()),
+            Err((ours, error)) => (ours, vec![Err(error)]),
+        };
+        if ours.is_empty() && found.is_empty() {
+            return vec![Err(Error::Documents { name: self.name.clone(), count: 0 })];
+        }
+        let several = ours.len() > 1;
+        found.extend(ours.iter().map(|text| {
+            parse_valid(text).map_err(|errors| {
+                let name = if several { self.name_with_line(text) } else { self.name.clone() };
+                Error::Manifest { name, errors: FieldErrors(errors) }
+            })
+        }));
+        found
+    }
+
+    /// The file, and where in it a document begins.
+    fn name_with_line(&self, document: &str) -> String {
+        let line = 1 + document.chars().take_while(|c| *c == '\n').count();
+        format!("{}, line {line}", self.name)
     }
 
     /// The one WsGateway in it, as it is written.
@@ -67,19 +103,36 @@ impl Manifest {
     }
 
     fn document(&self) -> Result<String, Error> {
-        let documents = split(&self.text);
+        let mut ours = self.documents().map_err(|(_, error)| error)?;
+        match (ours.pop(), ours.len()) {
+            (Some(one), 0) => Ok(one),
+            (last, others) => {
+                let count = others + usize::from(last.is_some());
+                Err(Error::Documents { name: self.name.clone(), count })
+            }
+        }
+    }
+
+    /// The documents that are WsGateways; with them the errors of those that nobody can read.
+    fn documents(&self) -> Result<Vec<String>, (Vec<String>, Error)> {
+        let mut documents = split(&self.text);
         // A single document is parsed whatever it says it is: then the error names the field that is wrong.
-        if let [only] = documents.as_slice() {
-            return Ok(only.clone());
+        if documents.len() == 1 {
+            return Ok(documents);
         }
-        let is_ours = |text: &&String| {
-            yaml::from_str::<Header>(text).is_ok_and(|header| header.kind == "WsGateway")
-        };
-        let ours: Vec<_> = documents.iter().filter(is_ours).collect();
-        match ours.as_slice() {
-            [one] => Ok((*one).clone()),
-            _ => Err(Error::Documents { name: self.name.clone(), count: ours.len() }),
+        let mut unreadable = Vec::new();
+        documents.retain(|text| match yaml::from_str::<Header>(text) {
+            Ok(header) => header.kind == "WsGateway" || header.api_version.starts_with(OURS),
+            Err(error) => {
+                unreadable.push(field_error(error));
+                false
+            }
+        });
+        if unreadable.is_empty() {
+            return Ok(documents);
         }
+        let error = self.wrong(unreadable);
+        Err((documents, error))
     }
 }
 

@@ -13,7 +13,7 @@ use wsgateway_nats::{Claim, OWNER_KEY, Observed, Owner, Plan, RELEASED_BY_KEY, f
 
 use crate::cli;
 use crate::error::Error;
-use crate::given;
+use crate::given::{self, Words};
 use crate::manifest::Manifest;
 use crate::server::{Server, policy};
 
@@ -54,9 +54,13 @@ pub(crate) fn run(options: &cli::Plan) -> Result<(), Error> {
 
 /// The WsGateway of the manifest, in the namespace that is given if it names none.
 fn named(manifest: &Manifest, options: &cli::Plan) -> Result<ValidGateway, Error> {
+    // First as a whole, so that every error is listed.
+    let gateway = manifest.gateway()?;
     let mut object = manifest.object()?;
     if object.metadata.namespace.is_none() {
         object.metadata.namespace.clone_from(&options.namespace);
+    } else {
+        return Ok(gateway);
     }
     validate(&object).map_err(|errors| manifest.wrong(errors))
 }
@@ -84,11 +88,12 @@ async fn ask(
 ) -> Result<Planned, Error> {
     const HINT: &str = "give a server that can be reached from here with --nats, after kubectl port-forward for example";
     let stream = nats.stream.name.as_str();
-    let source = match given::source(options.nats.as_deref(), &options.access, stream)? {
-        Some(source) => source,
-        None => of_manifest(nats)?,
+    let url = options.nats.as_deref();
+    let (source, words) = match given::source("--nats", url, &options.access, stream)? {
+        Some(source) => (source, Words::Flags("--nats")),
+        None => (of_manifest(nats)?, Words::Manifest),
     };
-    let server = Server::connect(&source, "wsgw plan", HINT).await?;
+    let server = Server::connect(&source, "wsgw plan", words, HINT).await?;
     let observed = server.observe(stream).await?;
     let owner = owner(gateway, options.cluster.as_deref(), observed.as_ref());
     let claim = Claim::new(&owner, policy(nats.adoption));

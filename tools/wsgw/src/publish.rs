@@ -18,7 +18,7 @@ use wsgateway_proto::channel;
 
 use crate::cli::PubArgs;
 use crate::error::Error;
-use crate::given;
+use crate::given::{self, Words};
 use crate::manifest::Manifest;
 use crate::output::print;
 use crate::plan::of_manifest;
@@ -61,14 +61,14 @@ pub(crate) enum PubError {
 
 /// Publishes what the flags say.
 pub(crate) async fn run(options: &PubArgs) -> Result<(), Error> {
-    let (subject, source) = destination(options)?;
+    let (subject, source, words) = destination(options)?;
     if !wsgateway_config::is_pattern(&subject)
         || subject.split('.').any(|one| one == "*" || one == ">")
     {
         return Err(PubError::Subject(subject).into());
     }
     let data = Bytes::from(read(&options.data)?);
-    let server = Server::connect(&source, "wsgw pub", HINT).await?;
+    let server = Server::connect(&source, "wsgw pub", words, HINT).await?;
     // What the server takes is known once it has greeted.
     if !matches!(timeout(CONNECT, server.client.flush()).await, Ok(Ok(()))) {
         return Err(unreachable(&server));
@@ -92,23 +92,24 @@ pub(crate) async fn run(options: &PubArgs) -> Result<(), Error> {
 }
 
 /// The subject, and where its server is.
-fn destination(options: &PubArgs) -> Result<(String, JetStreamSource), Error> {
+fn destination(options: &PubArgs) -> Result<(String, JetStreamSource, Words), Error> {
     // The name of a stream matters to those who read it.
-    let given = given::source(options.nats.as_deref(), &options.access, "unknown")?;
+    let given = given::source("--nats", options.nats.as_deref(), &options.access, "unknown")?;
+    let flags = Words::Flags("--nats");
     let Some(file) = &options.manifest else {
         let source = given.ok_or(Error::SecretsElsewhere)?;
-        return Ok((options.subject.clone(), source));
+        return Ok((options.subject.clone(), source, flags));
     };
     let gateway = Manifest::read(file)?.gateway()?;
     let ValidSource::Nats(nats) = &gateway.source else {
         return Err(Error::OtherSource { flag: "--manifest", from: "Redis" });
     };
     let subject = subject(&options.subject, &gateway.strip_prefix, &nats.stream.subjects)?;
-    let source = match given {
-        Some(source) => source,
-        None => of_manifest(nats)?,
+    let (source, words) = match given {
+        Some(source) => (source, flags),
+        None => (of_manifest(nats)?, Words::Manifest),
     };
-    Ok((subject, source))
+    Ok((subject, source, words))
 }
 
 /// The subject of a channel: the prefix is left out of those that have it, and others keep their whole name.

@@ -11,6 +11,7 @@ use wsgateway_nats::{
 };
 
 use crate::error::Error;
+use crate::given::Words;
 
 /// How long a server may take to name a stream.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -19,6 +20,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub(crate) struct Server {
     pub(crate) client: async_nats::Client,
     streams: Streams,
+    source: JetStreamSource,
+    words: Words,
     url: String,
     /// Why it refuses us.
     trouble: Arc<Mutex<Option<String>>>,
@@ -26,15 +29,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `name` is for the server; `hint` says what to do when nobody answers.
+    /// `name` is for the server; `hint` says what to do when nobody answers; `words` are the user's for the source.
     pub(crate) async fn connect(
         source: &JetStreamSource,
         name: &str,
+        words: Words,
         hint: &'static str,
     ) -> Result<Self, Error> {
         let trouble = Arc::<Mutex<Option<String>>>::default();
         let noted = Arc::clone(&trouble);
         let access = Access::from(source);
+        let asked = source.clone();
         let connection = wsgateway_nats::connect(&access, name, move |notice| {
             let trouble = match notice {
                 Notice::Failed(failure) if failure.kind != FailureKind::Unreachable => {
@@ -43,11 +48,13 @@ impl Server {
                 Notice::Complaint(text) => format!("the NATS server says: {text}"),
                 _ => return,
             };
+            let trouble = words.say(&asked, &trouble);
             *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
         });
         let client = connection.await?.client;
         let streams = Streams::new(client.clone(), Some(&source.api_prefix));
-        Ok(Self { client, streams, url: source.servers.join(", "), trouble, hint })
+        let url = source.servers.join(", ");
+        Ok(Self { client, streams, source: source.clone(), words, url, trouble, hint })
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -89,7 +96,10 @@ impl Server {
                 Some(trouble) => Error::Refusing { trouble, hint: self.hint },
                 None => Error::Unreachable { url, hint: self.hint },
             },
-            source => Error::Stream { stream: stream.to_owned(), url, source },
+            error => {
+                let message = self.words.say(&self.source, &error.to_string());
+                Error::Stream { stream: stream.to_owned(), url, message }
+            }
         }
     }
 }

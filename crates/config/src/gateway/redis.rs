@@ -118,10 +118,10 @@ impl RedisSource {
             if RedisServer::parse(server).is_none() {
                 return refuse(
                     &format!("servers[{at}]"),
-                    format!(
-                        "must be redis://host:port, or rediss://host:port for TLS, without user, password or path; \
-                         got {server:?}"
-                    ),
+                    // Without the address, which could hold a password.
+                    "must be redis://host:port, or rediss://host:port for TLS, without user, password or path: a user \
+                     goes into username, its password into a file that passwordFile names"
+                        .into(),
                 );
             }
         }
@@ -227,6 +227,7 @@ mod tests {
             break_it(&mut source);
             let error = source.check().unwrap_err().to_string();
             assert!(error.starts_with(&format!("source.redis.{path}")), "{path}: {error}");
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 }

@@ -12,14 +12,15 @@ use crate::ConfigError;
 pub(crate) struct Tree(Value);
 
 /// Why a document is not of a type.
-struct Misfit {
-    at: Vec<Step>,
-    error: ConfigError,
+pub(super) struct Misfit {
+    pub(super) at: Vec<Step>,
+    pub(super) error: ConfigError,
     is_unknown_key: bool,
 }
 
 /// One step of a path.
-enum Step {
+#[derive(Clone, Debug)]
+pub(super) enum Step {
     Key(String),
     Place(usize),
 }
@@ -81,7 +82,7 @@ impl Tree {
         }
     }
 
-    fn read<T: DeserializeOwned>(&self) -> Result<T, Misfit> {
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Misfit> {
         serde_path_to_error::deserialize(&self.0).map_err(|error| {
             let at = error.path().iter().filter_map(step).collect();
             let error = super::shape(error.path().to_string(), &error.inner().to_string());
@@ -92,6 +93,10 @@ impl Tree {
             );
             Misfit { at, error, is_unknown_key }
         })
+    }
+
+    pub(super) fn root(&mut self) -> &mut Value {
+        &mut self.0
     }
 
     /// The fields that pass. `passes` is asked from the top down: an answer holds for everything below, and without one
@@ -131,8 +136,35 @@ fn put_over(under: &mut Value, over: Value) {
     }
 }
 
+/// The path of what the end of a path is in.
+pub(super) fn parent_of(mut path: Vec<Step>) -> Option<Vec<Step>> {
+    path.pop()?;
+    (!path.is_empty()).then_some(path)
+}
+
+/// Puts a value at the end of a path; false when there is no such place.
+pub(super) fn set(value: &mut Value, path: &[Step], new: Value) -> bool {
+    match (path, value) {
+        ([], value) => {
+            *value = new;
+            true
+        }
+        ([Step::Key(key)], Value::Mapping(mapping)) => {
+            mapping.insert(Value::String(key.clone()), new);
+            true
+        }
+        ([Step::Key(key), rest @ ..], Value::Mapping(mapping)) => {
+            mapping.get_mut(key.as_str()).is_some_and(|value| set(value, rest, new))
+        }
+        ([Step::Place(place), rest @ ..], Value::Sequence(values)) => {
+            values.get_mut(*place).is_some_and(|value| set(value, rest, new))
+        }
+        _ => false,
+    }
+}
+
 /// Removes what is at the end of a path; false when there is nothing.
-fn remove(value: &mut Value, path: &[Step]) -> bool {
+pub(super) fn remove(value: &mut Value, path: &[Step]) -> bool {
     match (path, value) {
         ([Step::Key(key)], Value::Mapping(mapping)) => mapping.shift_remove(key.as_str()).is_some(),
         ([Step::Key(key), rest @ ..], Value::Mapping(mapping)) => {

@@ -6,6 +6,10 @@ use wsgateway_nats::{Access, ConnectError, FailureKind, Notice};
 
 use crate::source::status::{State, Status};
 
+/// What to do about servers that never answered; of others it is known that the address is right.
+const NOBODY: &str = "; trying again: start NATS with JetStream there, as with nats-server -js, or correct \
+                      source.jetStream.servers (spec.nats.servers of the WsGateway)";
+
 /// What connects for the reader; `status` is told whenever there is no connection.
 pub(super) fn dialer(
     source: &JetStreamSource,
@@ -22,7 +26,13 @@ fn on_notice(notice: Notice, status: &Status) {
         Notice::Lost => {
             status.set(State::Connecting, Some("the connection to NATS was lost".to_owned()));
         }
-        Notice::Failed(failure) => status.set(state(failure.kind), Some(failure.message)),
+        Notice::Failed(failure) => {
+            let mut message = failure.message;
+            if failure.kind == FailureKind::Unreachable && !status.is_known() {
+                message.push_str(NOBODY);
+            }
+            status.set(state(failure.kind), Some(message));
+        }
         Notice::LameDuck => {
             status.set(State::Connecting, Some("the NATS server is about to stop".to_owned()));
         }

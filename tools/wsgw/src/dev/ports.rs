@@ -15,6 +15,8 @@ pub(super) fn choose(
     other: u16,
     flag: &'static str,
 ) -> Result<u16, Error> {
+    // Port 0 is asked first: an address that is not of this machine has no free port either.
+    try_bind(host, 0).map_err(|source| Error::Host { host, source })?;
     if let Some(port) = wish {
         return try_bind(host, port).map(|()| port).map_err(|source| {
             let address = SocketAddr::new(host, port);
@@ -46,6 +48,16 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         let error = choose(HOST, Some(port), 8080, 0, "--port").unwrap_err().to_string();
         assert!(error.contains(&port.to_string()) && error.contains("--port"), "{error}");
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_an_error_that_names_the_flag() {
+        // A network for documentation (RFC 5737).
+        let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        for wish in [None, Some(0)] {
+            let error = choose(elsewhere, wish, 8080, 0, "--port").unwrap_err().to_string();
+            assert!(error.contains("192.0.2.1") && error.contains("--host"), "{error}");
+        }
     }
 
     #[test]

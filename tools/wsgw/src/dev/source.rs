@@ -13,8 +13,10 @@ use super::nats_server::{self, NatsServer, NatsServerError};
 use super::publish::Target;
 use crate::cli::Dev;
 use crate::error::Error;
-use crate::given;
+use crate::given::{self, Words};
 use crate::server::{Server, policy};
+
+const HINT: &str = "start one there, or leave out --nats";
 
 /// The source, and what it takes to keep it alive.
 pub(super) enum Source {
@@ -42,9 +44,15 @@ impl Source {
             }
         };
         if let Some(source) =
-            given::source(options.nats.as_deref(), &options.access, &nats.stream.name)?
+            given::source("--nats", options.nats.as_deref(), &options.access, &nats.stream.name)?
         {
-            let client = make_stream(&source, gateway, policy(nats.adoption), &nats.stream).await?;
+            let made = make_stream(&source, gateway, policy(nats.adoption), &nats.stream).await;
+            let client = made.map_err(|error| match error {
+                refused @ Error::Refused { .. } if options.file.is_none() => {
+                    Error::Demo { refused: Box::new(refused) }
+                }
+                error => error,
+            })?;
             return Ok(Self::Given { source, client });
         }
         let stream = nats.stream.name.clone();
@@ -118,7 +126,7 @@ fn redis_at(given: Option<&str>, redis: &ValidRedis) -> Result<Source, Error> {
     if let Some(url) = given
         && RedisServer::parse(url).is_none()
     {
-        return Err(Error::RedisAddress { url: url.to_owned() });
+        return Err(Error::RedisAddress);
     }
     let servers = given.map_or_else(|| redis.servers.clone(), |url| vec![url.to_owned()]);
     let source = RedisSource::new(servers, redis.channels.clone());
@@ -132,8 +140,7 @@ async fn make_stream(
     adoption: Adoption,
     desired: &StreamConfig,
 ) -> Result<async_nats::Client, Error> {
-    let server =
-        Server::connect(source, "wsgw dev", "start one there, or leave out --nats").await?;
+    let server = Server::connect(source, "wsgw dev", Words::Flags("--nats"), HINT).await?;
     // The same in every run, so that the next one finds its stream again.
     let owner = Owner::new("wsgw-dev", &gateway.namespace, &gateway.name, "dev");
     let observed = server.observe(&desired.name).await?;

@@ -22,7 +22,7 @@ use super::LoadError;
 use super::prepare::Preparation;
 use crate::cli;
 use crate::error::Error;
-use crate::given;
+use crate::given::{self, Words};
 use crate::server::Server;
 
 /// Publishes that NATS has not confirmed yet.
@@ -35,6 +35,8 @@ const NAP: Duration = Duration::from_millis(50);
 const HEAD_START: Duration = Duration::from_millis(300);
 /// How long the server may take to name the stream.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The flag with the address.
+const FLAG: &str = "--publish";
 const HINT: &str = "start one there, or give --publish another address";
 
 /// A publisher that runs.
@@ -62,9 +64,9 @@ impl Publisher {
         preparation: &mut Preparation,
     ) -> Result<Self, Error> {
         let url = flags.publish.as_deref();
-        let source = given::source(url, &flags.access, "")?;
-        let source = source.unwrap_or_else(|| JetStreamSource::new(Vec::new(), ""));
-        let server = Server::connect(&source, "wsgw load", HINT).await?;
+        let source = given::source(FLAG, url, &flags.access, "unknown")?;
+        let source = source.unwrap_or_else(|| JetStreamSource::new(Vec::new(), "unknown"));
+        let server = Server::connect(&source, "wsgw load", Words::Flags(FLAG), HINT).await?;
         let context = jetstream::ContextBuilder::new()
             .max_ack_inflight(UNCONFIRMED)
             .timeout(ANSWER)
