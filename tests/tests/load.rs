@@ -1,4 +1,4 @@
-//! `wsgw load` as a process: what it says about gateways that work, that are killed, and about servers that refuse, hang, lie
+//! `wsgw load` and `wsgw simulate` as processes: what they say about gateways that work, that are killed, and about servers that refuse, hang, lie
 //! or close in the middle.
 
 /// The files of the folder `load/`.
@@ -9,4 +9,5 @@ mod load {
     mod others;
     mod publisher;
     mod rig;
+    mod simulate;
 }

@@ -15,6 +15,7 @@ mod observer;
 mod options;
 mod pushes;
 mod record;
+mod visits;
 
 use std::io;
 use std::net::SocketAddr;
@@ -140,16 +141,20 @@ impl Swarm {
     pub fn connect(addr: SocketAddr, mut options: SwarmOptions) -> Result<Self, SwarmError> {
         let acknowledgements = options.dialect.as_ref().map(|dialect| dialect.acknowledgements());
         let record = Record::new(&mut options);
+        let away = if options.on_call { options.connections } else { 0 };
         Ok(Self {
             again: options
                 .reconnect
                 .as_ref()
-                .map(|options| Again::new(options, acknowledgements != Some(0))),
+                .map(|options| Again::new(options, acknowledgements != Some(0), away)),
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS),
             ready: Vec::new(),
             unread: Vec::new(),
-            connections: Vec::with_capacity(options.connections),
+            connections: match away {
+                0 => Vec::with_capacity(options.connections),
+                away => (0..away).map(Connection::away).collect(),
+            },
             record,
             dialer: Dialer::new(addr, options, acknowledgements),
             input: vec![0; READ_BYTES],

@@ -129,8 +129,13 @@ pub(super) struct Running(Child);
 impl Running {
     /// Starts `wsgw load` with these arguments, split at spaces.
     pub(super) fn start(arguments: &str) -> Result<Self> {
+        Self::of("load", arguments)
+    }
+
+    /// The same of another subcommand.
+    pub(super) fn of(subcommand: &str, arguments: &str) -> Result<Self> {
         let mut command = wsgw()?;
-        command.arg("load").args(arguments.split_whitespace());
+        command.arg(subcommand).args(arguments.split_whitespace());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(Self(command.spawn()?))
     }
@@ -173,6 +178,11 @@ impl Running {
 /// Runs `wsgw load` to its end.
 pub(super) async fn load(arguments: &str) -> Result<Ended> {
     Running::start(arguments)?.ended().await
+}
+
+/// Runs `wsgw simulate` to its end.
+pub(super) async fn simulate(arguments: &str) -> Result<Ended> {
+    Running::of("simulate", arguments)?.ended().await
 }
 
 /// A number of a report.

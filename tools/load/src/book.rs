@@ -8,6 +8,9 @@ use crate::payload::Stamp;
 use crate::plan::{Publishing, WorkerPlan};
 use crate::snapshot::Skew;
 
+/// Instead of a time: not subscribed since it came.
+const AWAY: u64 = u64::MAX;
+
 /// The book of one worker.
 #[derive(Debug)]
 pub struct Book {
@@ -22,6 +25,11 @@ pub struct Book {
     pub ours: u64,
     /// Messages that arrived before the time that they carry: two clocks that differ.
     pub early: u64,
+    /// Messages that clients missed while they were away by themselves, and received when they came back: their age is
+    /// not the server's doing.
+    pub caught_up: u64,
+    /// What was due by then is old for a client (ns); `AWAY` until it is subscribed.
+    back_since: Vec<u64>,
     /// Subscriptions of clients that had one before.
     pub reconnects: u64,
     /// The server's clock against ours, as exactly as was seen.
@@ -55,6 +63,8 @@ impl Book {
             sums: Sums::default(),
             ours: 0,
             early: 0,
+            caught_up: 0,
+            back_since: vec![0; clients],
             reconnects: 0,
             skew: None,
             pinged_ns: None,
@@ -77,6 +87,9 @@ impl Book {
         if std::mem::replace(acknowledged, true) {
             self.reconnects += 1;
         }
+        if let Some(since) = self.back_since.get_mut(index).filter(|since| **since == AWAY) {
+            *since = now_ns;
+        }
         if let Some(publishing) = &self.publishing {
             let due = publishing.due_by(now_ns);
             channels.iter().for_each(|c| account.expect(*c, publishing.on(*c, due)));
@@ -93,7 +106,7 @@ impl Book {
             if let (Some(stamp), Some(account)) = (stamp, account) {
                 self.ours += 1;
                 account.message(stamp.channel, stamp.number, &mut self.sums);
-                self.age(stamp.due_ns, now_ns);
+                self.age(index, stamp.due_ns, now_ns);
             }
             return;
         }
@@ -101,7 +114,33 @@ impl Book {
             account.message(channel, number, &mut self.sums);
         }
         if let Some(time_ns) = told.time_ns {
-            self.age(time_ns, now_ns);
+            self.age(index, time_ns, now_ns);
+        }
+    }
+
+    /// A client comes, of its own will and not since it lost a connection: as another one, or to continue.
+    pub fn comes(&mut self, index: usize, resume: bool) {
+        if !resume {
+            self.excuse(index);
+        }
+        if let Some(acknowledged) = self.acknowledged.get_mut(index) {
+            *acknowledged = false;
+        }
+        if let Some(since) = self.back_since.get_mut(index) {
+            *since = AWAY;
+        }
+    }
+
+    /// How many clients it has.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// Nothing more needs to reach a client.
+    pub fn excuse(&mut self, index: usize) {
+        if let Some(account) = self.accounts.get_mut(index) {
+            account.restart();
         }
     }
 
@@ -169,7 +208,11 @@ impl Book {
         }
     }
 
-    fn age(&mut self, time_ns: u64, now_ns: u64) {
+    fn age(&mut self, index: usize, time_ns: u64, now_ns: u64) {
+        if self.back_since.get(index).is_some_and(|since| time_ns < *since) {
+            self.caught_up += 1;
+            return;
+        }
         if time_ns > now_ns {
             self.early += 1;
         }
@@ -249,6 +292,34 @@ mod tests {
         book.pong(9_999, 3_500 * MS);
         let skew = book.skew.unwrap();
         assert!((skew.ahead_ms - 100.0).abs() < 0.01 && (skew.error_ms - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn who_was_away_catches_up_without_latency_and_who_begins_anew_misses_nothing() {
+        let mut book = Book::new(&plan(2));
+        book.acknowledged(0, &[0], 0);
+        let told = |time_ns| Told { time_ns: Some(time_ns), ..Told::default() };
+        book.comes(0, true);
+        book.message(0, &told(10), 50);
+        book.acknowledged(0, &[0], 60);
+        book.message(0, &told(20), 70);
+        book.message(0, &told(65), 70);
+        assert_eq!((book.caught_up, book.latency.percentiles().unwrap().count), (2, 1));
+        assert_eq!(book.reconnects, 0, "it left by itself");
+        book.acknowledged(0, &[0], 80);
+        assert_eq!(book.reconnects, 1, "it lost its connection");
+
+        let publishing = Publishing { run: 1, start_ns: 0, rate: 1e9, channels: 1 };
+        let mut book = Book::new(&WorkerPlan { publishing: Some(publishing), ..plan(2) });
+        for client in 0..2 {
+            book.acknowledged(client, &[0], 10);
+        }
+        assert!(book.missing(100) > 100);
+        book.comes(0, false);
+        book.comes(1, true);
+        assert!((1..100).contains(&book.missing(100)), "only who continues still waits");
+        book.excuse(1);
+        assert_eq!(book.missing(100), 0);
     }
 
     #[test]

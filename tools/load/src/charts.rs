@@ -1,7 +1,8 @@
 //! The plots of a report: curves over time (pure).
 
 use crate::latency::Percentiles;
-use crate::run::Point;
+use crate::run::{Point, Traders};
+use crate::simulate::traders::Kind;
 use crate::svg::{Anchor, FAINT, INK, OURS, PEER, RULE, Style, Svg, ceiling};
 
 const SIZE: (f64, f64) = (960.0, 250.0);
@@ -12,6 +13,7 @@ const STEPS: u8 = 5;
 
 const ORANGE: &str = "#c2570c";
 const RED: &str = "#b42318";
+const GREEN: &str = "#2f7d32";
 
 struct Curve {
     name: &'static str,
@@ -48,6 +50,7 @@ pub(crate) fn all(points: &[Point]) -> Vec<String> {
     let harm = harm.map(|(name, colour, value)| curve(name, colour, value));
     let charts = [
         ("Connections", vec![connected]),
+        ("Traders of each type", traders(points)),
         ("Latency (ms)", latency),
         ("Messages a second, over all clients", vec![rate]),
         ("Lost, twice and errors so far", if harmed { harm.into() } else { Vec::new() }),
@@ -58,6 +61,20 @@ pub(crate) fn all(points: &[Point]) -> Vec<String> {
         curves.iter().any(|curve| curve.points.len() > 1).then(|| draw(title, &curves))
     };
     charts.into_iter().filter_map(drawn).collect()
+}
+
+/// A curve for each type; what there should be in all is for the eye to compare with.
+fn traders(points: &[Point]) -> Vec<Curve> {
+    let of = |name, colour, value: &dyn Fn(Traders) -> u32| {
+        let point = |point: &Point| Some((point.seconds, f64::from(value(point.traders?))));
+        Curve { name, colour, points: points.iter().filter_map(point).collect() }
+    };
+    let kinds = Kind::ALL.into_iter().zip([OURS, RED, ORANGE, GREEN, INK]);
+    let aim = of("there should be", PEER, &|traders| traders.aim);
+    let curve = |(kind, colour): (Kind, _)| {
+        of(kind.name(), colour, &|traders| traders.present[kind.index()])
+    };
+    std::iter::once(aim).chain(kinds.map(curve)).collect()
 }
 
 fn latency(point: &Point, of: fn(&Percentiles) -> f64) -> Option<f64> {

@@ -20,6 +20,7 @@ pub mod payload;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod simulate;
 pub mod snapshot;
 pub mod svg;
 pub mod threshold;

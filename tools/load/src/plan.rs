@@ -2,6 +2,7 @@
 
 mod profile;
 mod schedule;
+mod seats;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 pub use profile::{Changes, Profile, Shape};
 pub use schedule::{Publishing, Ramp};
+pub use seats::Seats;
+
+use crate::simulate::market::Market;
 
 /// Names that a run tells apart at most: each is a subject of the publisher and an entry of each client.
 pub const MOST_CHANNELS: u32 = 100_000;
@@ -163,13 +167,19 @@ pub struct WorkerPlan {
     pub patience: Duration,
     /// How long the last messages may take after the end.
     pub drain: Duration,
+    /// The market whose traders its clients are, instead of clients that come once and stay.
+    #[serde(default)]
+    pub market: Option<Market>,
+    /// Which traders they are now; the worker's own.
+    #[serde(skip)]
+    pub seats: Seats,
 }
 
 impl WorkerPlan {
-    /// The number within the run of a client of this worker.
+    /// The number within the run of a client of this worker: of the trader who is there, in a simulation.
     #[must_use]
     pub fn client(&self, index: usize) -> u32 {
-        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        let index = self.seats.of(index).unwrap_or(u32::try_from(index).unwrap_or(u32::MAX));
         self.first.saturating_add(index.saturating_mul(self.stride))
     }
 }

@@ -5,8 +5,10 @@ mod markdown;
 mod notes;
 mod parts;
 mod rows;
+mod simulation;
 
 use serde::Serialize;
+pub use simulation::Simulation;
 use wsgateway_client::machine::Machine;
 
 use crate::latency::Percentiles;
@@ -48,6 +50,9 @@ pub struct Report {
     pub last_error: Option<String>,
     /// Why workers could not go on.
     pub failures: Vec<String>,
+    /// The market and its traders, if this was a simulation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub simulation: Option<Simulation>,
     /// What a reader must know.
     pub notes: Vec<String>,
     /// Thresholds.
@@ -149,6 +154,12 @@ impl Report {
     #[must_use]
     pub fn html(&self) -> String {
         html::page(self)
+    }
+
+    /// The heading of each form.
+    fn title(&self) -> String {
+        let what = if self.simulation.is_some() { "Simulation" } else { "Load" };
+        format!("{what}: {}", self.setting.targets.join(", "))
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::latency::{Latencies, Percentiles};
+use crate::simulate::crowd::CrowdTotals;
+use crate::simulate::traders::KINDS;
 use crate::snapshot::{Skew, Snapshot, Totals};
 
 /// Points of a run; a longer one has coarser points, each of which stands for two.
@@ -32,6 +34,19 @@ pub struct Point {
     pub cpu_percent: Option<f64>,
     /// Memory of the largest target.
     pub memory_bytes: Option<u64>,
+    /// In a simulation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traders: Option<Traders>,
+}
+
+/// Traders at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traders {
+    /// How many there should be.
+    pub aim: u32,
+    /// Those of each type.
+    pub present: [u32; KINDS],
 }
 
 /// What a target says of itself.
@@ -48,6 +63,7 @@ pub struct Usage {
 #[derive(Debug, Default)]
 pub struct Run {
     workers: BTreeMap<u32, Totals>,
+    crowds: BTreeMap<u32, CrowdTotals>,
     interval: Latencies,
     latency: Latencies,
     points: Vec<Point>,
@@ -89,6 +105,9 @@ impl Run {
         // As many as there are workers, at most.
         self.failures.extend(snapshot.failure);
         self.finished += usize::from(snapshot.finished);
+        if let Some(crowd) = snapshot.crowd {
+            self.crowds.insert(snapshot.worker, crowd);
+        }
         self.workers.insert(snapshot.worker, snapshot.totals);
         self.peak = self.peak.max(self.totals().connected);
     }
@@ -107,6 +126,14 @@ impl Run {
         let mut totals = Totals::default();
         self.workers.values().for_each(|worker| totals.add(worker));
         totals
+    }
+
+    /// The traders of all workers; `None`: it is no simulation.
+    #[must_use]
+    pub fn crowd(&self) -> Option<CrowdTotals> {
+        let mut all = CrowdTotals::default();
+        self.crowds.values().for_each(|crowd| all.add(crowd));
+        (!self.crowds.is_empty()).then_some(all)
     }
 
     /// Latency over the whole run.
@@ -145,6 +172,10 @@ impl Run {
             errors: totals.errors_in_all(),
             cpu_percent: usage().filter_map(|usage| usage.cpu_percent).reduce(f64::max),
             memory_bytes: usage().filter_map(|usage| usage.memory_bytes).max(),
+            traders: self.crowd().map(|crowd| Traders {
+                aim: crowd.aim,
+                present: crowd.kinds.map(|kind| kind.present),
+            }),
         });
         if self.points.len() >= MOST_POINTS {
             self.points = self.points.chunks(2).filter_map(joined).collect();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use wsgateway_client::{Counters, bounded};
 
 use crate::latency::Counts;
+use crate::simulate::crowd::CrowdTotals;
 
 /// What a worker is told after its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -22,6 +23,11 @@ pub enum Order {
     Finish {
         /// Messages, if this run publishes.
         published: u64,
+    },
+    /// How many of 100 traders may be there.
+    Pace {
+        /// Of 100.
+        percent: u8,
     },
 }
 
@@ -153,6 +159,9 @@ pub struct Snapshot {
     pub target: u32,
     /// Sums since the start.
     pub totals: Totals,
+    /// Its traders.
+    #[serde(default)]
+    pub crowd: Option<CrowdTotals>,
     /// Latencies since the last snapshot.
     pub latency: Counts,
     /// The server's clock.

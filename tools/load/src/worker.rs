@@ -15,17 +15,18 @@ use wsgateway_client::{
 use crate::book::{Book, Told};
 use crate::clock::Clock;
 use crate::dialect;
-use crate::plan::{Wire, WorkerPlan};
+use crate::plan::{Seats, Wire, WorkerPlan};
+use crate::simulate::visits::Visits;
 use crate::snapshot::{Order, Snapshot, Totals};
 
 /// Between two looks at the orders.
-const TURN: Duration = Duration::from_millis(50);
+pub(crate) const TURN: Duration = Duration::from_millis(50);
 /// Between two snapshots.
 const SNAPSHOT: Duration = Duration::from_millis(250);
 /// Between two questions for the server's time.
 const PING: Duration = Duration::from_secs(1);
 /// Handshakes under way at once: a crowd, but not so large that one slow server hides behind it.
-const IN_FLIGHT: usize = 256;
+pub(crate) const IN_FLIGHT: usize = 256;
 /// The largest message: many clients may receive one at the same time.
 const MESSAGE_BYTES: usize = 1 << 20;
 /// For close frames to leave.
@@ -33,11 +34,14 @@ const GOODBYE: Duration = Duration::from_millis(200);
 
 /// Runs until the order to finish, or until the caller does not take snapshots any more.
 pub fn run(plan: &WorkerPlan, orders: &Receiver<Order>, mut tell: impl FnMut(Snapshot) -> bool) {
+    let seats = if plan.market.is_some() { Seats::new(plan.clients) } else { Seats::default() };
+    let plan = &WorkerPlan { seats, ..plan.clone() };
     let clock = Clock::start();
     let book = Arc::new(Mutex::new(Book::new(plan)));
+    let visits = Visits::new(plan);
     let swarm = Swarm::connect(plan.endpoint.address, options(plan, &book, clock));
     let mut worker = match swarm {
-        Ok(swarm) => Worker { plan, clock, book, swarm, lag: Duration::ZERO },
+        Ok(swarm) => Worker { plan, clock, book, swarm, visits, lag: Duration::ZERO },
         Err(error) => {
             let (worker, target) = (plan.worker, plan.target);
             let failure = Some(error.to_string());
@@ -81,6 +85,7 @@ fn options(plan: &WorkerPlan, book: &Arc<Mutex<Book>>, clock: Clock) -> SwarmOpt
                 again.channels.names_of(again.client(index))
             }))
         }),
+        on_call: plan.market.is_some(),
         observer: Some(Box::new(Ear { plan: plan.clone(), book: Arc::clone(book), clock })),
         message_bytes: MESSAGE_BYTES,
         ..SwarmOptions::default()
@@ -99,6 +104,8 @@ struct Worker<'a> {
     clock: Clock,
     book: Arc<Mutex<Book>>,
     swarm: Swarm,
+    /// Who comes and leaves, where clients do not just stay.
+    visits: Option<Visits>,
     /// The longest that a turn took beyond its time.
     lag: Duration,
 }
@@ -117,6 +124,9 @@ impl Worker<'_> {
                 match orders.try_recv() {
                     Err(TryRecvError::Empty) => break,
                     Ok(Order::Unstored { from, to }) => self.book().unstored(from, to),
+                    Ok(Order::Pace { percent }) => {
+                        self.visits.iter_mut().for_each(|visits| visits.pace(percent));
+                    }
                     Ok(Order::Finish { published }) => return self.finish(published, tell),
                     // Nobody is there any more to read a report.
                     Err(TryRecvError::Disconnected) => return Ok(self.last(0)),
@@ -138,8 +148,12 @@ impl Worker<'_> {
 
     fn turn(&mut self) -> Result<(), SwarmError> {
         let start = Instant::now();
-        self.swarm.run_for(TURN)?;
-        self.lag = self.lag.max(start.elapsed().saturating_sub(TURN));
+        let span = match &mut self.visits {
+            Some(visits) => visits.turn(&mut self.swarm, &self.book)?,
+            None => TURN,
+        };
+        self.swarm.run_for(span)?;
+        self.lag = self.lag.max(start.elapsed().saturating_sub(span));
         Ok(())
     }
 
@@ -150,6 +164,9 @@ impl Worker<'_> {
         tell: &mut impl FnMut(Snapshot) -> bool,
     ) -> Result<Snapshot, SwarmError> {
         let start = Instant::now();
+        if let Some(visits) = &mut self.visits {
+            visits.end(&mut lock(&self.book));
+        }
         while self.book().missing(published) > 0 && start.elapsed() < self.plan.drain {
             self.turn()?;
             if !tell(self.snapshot()) {
@@ -201,6 +218,7 @@ impl Worker<'_> {
             worker: self.plan.worker,
             target: self.plan.target,
             totals,
+            crowd: self.visits.as_ref().map(|visits| visits.totals(book.caught_up)),
             latency: book.latency.take(),
             skew: book.skew,
             lag_ms,
@@ -282,6 +300,8 @@ pub(crate) mod tests {
             resumes: true,
             patience: Duration::from_secs(5),
             drain: Duration::from_secs(5),
+            market: None,
+            seats: Seats::default(),
         }
     }
 

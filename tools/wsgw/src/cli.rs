@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod load;
+mod simulate;
 mod size;
 mod token;
 
@@ -12,7 +13,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use client::{Connect, DoctorArgs, PubArgs, SubArgs};
-pub(crate) use load::{Load, Protocol, Publishing, RawArgs, Unit};
+pub(crate) use load::{Load, ProfileName, Protocol, Publishing, RawArgs, Unit};
+pub(crate) use simulate::{Simulate, Spoken};
 
 pub(crate) use cluster::{
     Color, ConnectionsArgs, DisconnectArgs, DrainArgs, EventsArgs, Format, From, Reach, Select,
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Load a gateway or another WebSocket server, and measure latency, loss and errors
     Load(Box<Load>),
+    /// Load a gateway with the traders of a simulated market, who come, leave and come back
+    Simulate(Box<Simulate>),
     /// Print the completion script of a shell
     Completion(CompletionArgs),
     /// Candidates for a shell

@@ -83,6 +83,8 @@ pub(crate) enum Error {
     Doctor(#[from] crate::doctor::DoctorError),
     #[error(transparent)]
     Load(#[from] crate::load::LoadError),
+    #[error(transparent)]
+    Simulate(#[from] crate::simulate::SimulateError),
     #[error("cannot listen on {address}: {source}; choose another port with {flag}")]
     Port { address: std::net::SocketAddr, flag: &'static str, source: std::io::Error },
     #[error("cannot listen on {host}: {source}; choose an address of this machine with --host")]

@@ -6,9 +6,11 @@
 
 mod error;
 mod files;
+mod http;
 mod page;
 mod prepare;
 mod publish;
+mod simulating;
 mod usage;
 mod workers;
 
@@ -32,6 +34,7 @@ use usage::{Cpu, Usages};
 use workers::Workers;
 
 pub(crate) use error::LoadError;
+pub(crate) use simulating::Simulating;
 pub(crate) use workers::worker;
 
 /// Between two looks at the workers.
@@ -43,33 +46,57 @@ const GRACE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(options: &Load) -> Result<(), Error> {
     wsgateway_runtime::logs::init_with("wsgw", "error");
-    let preparation = Preparation::new(options)?;
+    prepared(options, Preparation::new(options)?, None)
+}
+
+/// The same with traders of a market instead of clients that stay.
+pub(crate) fn simulate(options: &Load, simulating: Simulating) -> Result<(), Error> {
+    let mut preparation = Preparation::new(options)?;
+    preparation.market = Some(simulating.market);
+    preparation.setting.profile.clone_from(&simulating.profile);
+    preparation.setting.ramp_seconds =
+        simulating.market.lasts(simulating.market.ramp).as_secs_f64();
+    preparation.setting.hold_seconds -= preparation.setting.ramp_seconds;
+    prepared(options, preparation, Some(simulating))
+}
+
+fn prepared(
+    options: &Load,
+    preparation: Preparation,
+    simulating: Option<Simulating>,
+) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::Threads)?;
-    let outcome = runtime.block_on(Box::pin(go(options, preparation)));
+    let outcome = runtime.block_on(Box::pin(go(options, preparation, simulating)));
     // A publish that nobody confirms is no reason to wait.
     runtime.shutdown_background();
     outcome
 }
 
-async fn go(options: &Load, mut preparation: Preparation) -> Result<(), Error> {
+async fn go(
+    options: &Load,
+    mut preparation: Preparation,
+    mut simulating: Option<Simulating>,
+) -> Result<(), Error> {
     let stop = shutdown::watch().map_err(Error::Threads)?;
     let publisher = match &options.publishing.publish {
         Some(_) => Some(Publisher::start(&options.publishing, &mut preparation).await?),
         None => None,
     };
     let usages = Usages::start(&options.result.admin)?;
+    simulating.iter_mut().try_for_each(Simulating::start)?;
     let workers = Workers::start(&preparation)?;
     let session = Session {
         clock: Clock::start(),
         cpu: Cpu::now(&workers.pids()),
-        view: View::new(options, &preparation),
+        view: View::new(options, &preparation, simulating.is_some()),
         run: Run::default(),
         publisher,
         usages,
         workers,
+        simulating,
     };
     let started = jiff::Timestamp::try_from(SystemTime::now());
     preparation.setting.started = started.map_or_else(|_| String::new(), |at| format!("{at:.0}"));
@@ -86,6 +113,7 @@ struct Session {
     publisher: Option<Publisher>,
     usages: Usages,
     workers: Workers,
+    simulating: Option<Simulating>,
 }
 
 impl Session {
@@ -110,11 +138,12 @@ impl Session {
         self.workers.order(Order::Finish { published: published.map_or(0, |all| all.due) });
         self.until_finished(preparation.drain + GRACE).await;
         self.run.point(self.clock.elapsed_ns() as f64 / 1e9);
-        let Self { clock, cpu, view, run, workers, .. } = self;
+        let Self { clock, cpu, view, run, workers, simulating, .. } = self;
         drop(view);
         let mut report = Report::new(preparation.setting.clone(), &run, (seconds, end));
         report.machine = Some(Machine::of_this(false));
         report.published = published;
+        report.simulation = simulating.map(|simulating| simulating.report(&run));
         report.generator = Generator {
             cpu_percent: cpu.percent_until_now(&workers.pids()),
             lag_ms: run.lag_ms,
@@ -142,7 +171,10 @@ impl Session {
                 due = now + POINT;
                 self.run.point(now.as_secs_f64());
                 let published = self.publisher.as_ref().map(Publisher::so_far);
-                self.view.show(&self.run, now, published)?;
+                if let Some(percent) = self.simulating.as_mut().and_then(|all| all.pace(now)) {
+                    self.workers.order(Order::Pace { percent });
+                }
+                self.view.show(&self.run, now, published, self.simulating.as_ref())?;
             }
             if self.run.finished() >= self.workers.count() {
                 return Ok(End::Failed);

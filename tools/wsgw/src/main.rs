@@ -4,7 +4,8 @@
 //! would mount (`render`), every error of the manifest (`check`), or what it would change (`plan`). What looks at a cluster
 //! (`status`, `top`, `connections`, `stream`, `events`) reads it through [`cluster`], turns it into values, and these into a
 //! page ([`screen`]) or a document ([`output`]); `drain` and `disconnect` alone change something. `token` makes keys and tokens
-//! and explains them, with the gateway's own verifier; `size` calculates what a load takes; `load` measures it. One file per subcommand.
+//! and explains them, with the gateway's own verifier; `size` calculates what a load takes; `load` measures it, and
+//! `simulate` with the traders of a market. One file per subcommand.
 
 mod check;
 mod cli;
@@ -28,6 +29,7 @@ mod reference;
 mod render;
 mod screen;
 mod server;
+mod simulate;
 mod size;
 mod status;
 mod stream;
@@ -82,6 +84,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Doctor(options) => on_cluster(doctor::run(&options)),
         Command::Token(options) => token::run(&options),
         Command::Load(options) => load::run(&options),
+        Command::Simulate(options) => simulate::run(*options),
         Command::LoadWorker => load::worker(),
         Command::Completion(options) => completion::run(&options),
         Command::Reference => reference::run(),

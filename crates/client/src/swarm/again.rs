@@ -86,6 +86,8 @@ struct Life {
     failures: u32,
     /// When an attempt is begun (waiting) or given up (trying, leaving).
     due: Option<Instant>,
+    /// It comes when it is called, and not by itself.
+    stays_away: bool,
 }
 
 /// The way back of all connections.
@@ -103,16 +105,19 @@ pub(super) struct Again {
 }
 
 impl Again {
-    pub(super) fn new(options: &Reconnect, acknowledges: bool) -> Self {
+    /// The first `away` connections come when they are called.
+    pub(super) fn new(options: &Reconnect, acknowledges: bool, away: usize) -> Self {
         let Reconnect { first, longest, patience, resume, most_failures, .. } = *options;
-        let (lives, due) = (Vec::new(), BinaryHeap::new());
+        let life = |_| Life { stage: Stage::Waiting, failures: 0, due: None, stays_away: true };
+        let (lives, due) = ((0..away).map(life).collect(), BinaryHeap::new());
         Self { first, longest, patience, resume, most_failures, acknowledges, lives, due }
     }
 
     /// Takes in connections that were dialled for the first time.
     pub(super) fn admit(&mut self, connections: &[Connection], record: &mut Record, now: Instant) {
         for (index, connection) in connections.iter().enumerate().skip(self.lives.len()) {
-            self.lives.push(Life { stage: Stage::Trying, failures: 0, due: None });
+            let (stage, failures) = (Stage::Trying, 0);
+            self.lives.push(Life { stage, failures, due: None, stays_away: false });
             self.set_due(index, now + self.patience);
             self.look(index, connection, record, now);
         }
@@ -147,7 +152,8 @@ impl Again {
                     Some(advice) => Duration::from_millis(advice),
                     None => jitter(self.first, self.longest, life.failures),
                 };
-                let stays_away = self.most_failures.is_some_and(|most| life.failures >= most);
+                let tired = self.most_failures.is_some_and(|most| life.failures >= most);
+                let stays_away = tired || life.stays_away;
                 life.failures = life.failures.saturating_add(1);
                 match stays_away {
                     true => life.due = None,
@@ -184,12 +190,8 @@ impl Again {
                 continue;
             };
             if stage == Stage::Waiting {
-                if let Some(life) = self.lives.get_mut(index) {
-                    life.stage = Stage::Trying;
-                }
-                connection.again(self.resume);
+                self.begin((index, now), connection, self.resume);
                 dialer.dial_one(index, connection, record, registry)?;
-                self.set_due(index, now + self.patience);
             } else {
                 let error = std::io::Error::new(
                     std::io::ErrorKind::TimedOut,
@@ -200,6 +202,40 @@ impl Again {
             self.look(index, connection, record, now);
         }
         Ok(None)
+    }
+
+    /// Prepares a connection for its next attempt.
+    pub(super) fn begin(
+        &mut self,
+        (index, now): (usize, Instant),
+        connection: &mut Connection,
+        resume: bool,
+    ) {
+        if let Some(life) = self.lives.get_mut(index) {
+            life.stage = Stage::Trying;
+        }
+        connection.again(resume);
+        self.set_due(index, now + self.patience);
+    }
+
+    /// A connection comes by itself from now on. False while it is not away.
+    pub(super) fn returns(&mut self, index: usize) -> bool {
+        let Some(life) = self.lives.get_mut(index) else { return false };
+        if life.stage != Stage::Waiting || !life.stays_away {
+            return false;
+        }
+        (life.stays_away, life.failures) = (false, 0);
+        true
+    }
+
+    /// A connection does not come back by itself any more.
+    pub(super) fn stay_away(&mut self, index: usize) {
+        if let Some(life) = self.lives.get_mut(index) {
+            life.stays_away = true;
+            if life.stage == Stage::Waiting {
+                life.due = None;
+            }
+        }
     }
 
     fn set_due(&mut self, index: usize, at: Instant) {

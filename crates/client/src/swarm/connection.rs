@@ -101,13 +101,20 @@ impl Connection {
         }
     }
 
+    /// One that nobody has dialled yet.
+    pub(super) fn away(number: usize) -> Self {
+        let mut connection = Self::new(number);
+        connection.tally.state = State::Ended;
+        connection
+    }
+
     /// Back to the beginning after the end, with or without the cursor. What was counted stays,
     /// but for what is asked of each attempt.
     pub(super) fn again(&mut self, keep_cursor: bool) {
         self.tally = Tally { messages: self.tally.messages, ..Tally::default() };
         match keep_cursor {
             true => self.ledger.reconnect(),
-            false => self.ledger = Ledger::default(),
+            false => (self.ledger, self.place) = (Ledger::default(), Place::default()),
         }
         self.place.greeted = None;
         self.deflate = false;
@@ -378,6 +385,17 @@ impl Connection {
         let mut out = Vec::new();
         frame::close_masked(&mut out, code, "", mask_key());
         self.write(&out, record);
+    }
+
+    /// Leaves an open conversation in order.
+    pub(super) fn part(&mut self, record: &mut Record) {
+        if self.events {
+            // An event stream has no closing handshake: ending it is how a client leaves.
+            self.count_end(1000, record);
+            self.end(record, None);
+        } else {
+            self.close(1000, record);
+        }
     }
 
     /// The socket is over, for whatever reason.

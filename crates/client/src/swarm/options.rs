@@ -58,6 +58,9 @@ pub struct SwarmOptions {
     pub commands: Commands,
     /// Connections that end come back. Then each says one subscribe, not the commands.
     pub reconnect: Option<Reconnect>,
+    /// Nobody connects by themselves: connections begin away, and come and leave by [`Swarm::come`](super::Swarm::come) and
+    /// [`Swarm::leave`](super::Swarm::leave). Needs `reconnect`.
+    pub on_call: bool,
     /// Who hears everything.
     pub observer: Option<Box<dyn Observer>>,
     /// Answer pings. Without, a server should close with 4011.
@@ -88,6 +91,7 @@ impl Default for SwarmOptions {
             nap: None,
             commands: Box::new(|_| Vec::new()),
             reconnect: None,
+            on_call: false,
             observer: None,
             answer_pings: true,
             message_bytes: 16 << 20,

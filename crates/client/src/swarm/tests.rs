@@ -10,6 +10,7 @@ use crate::Received;
 use crate::testing::{LONG, Peer, serve};
 
 mod again;
+mod visits;
 mod wire;
 
 const MANY: usize = 40;

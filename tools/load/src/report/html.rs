@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
+use super::{Report, simulation};
 use crate::charts;
 use crate::svg::escaped;
 
@@ -13,7 +13,7 @@ padding:.25rem .9rem .25rem 0;text-align:left;font-variant-numeric:tabular-nums}
 
 pub(super) fn page(report: &Report) -> String {
     let setting = &report.setting;
-    let title = format!("Load: {}", escaped(&setting.targets.join(", ")));
+    let title = escaped(&report.title());
     let mut text = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
@@ -36,6 +36,10 @@ pub(super) fn page(report: &Report) -> String {
     let rows = rows.into_iter().map(|(name, value)| [name.to_owned(), value]);
     table(&mut text, &[], rows);
     let _ = writeln!(text, "<p>Latency is counted from the {}.</p>", report.latency_from);
+    if let Some(simulation) = &report.simulation {
+        let _ = writeln!(text, "<h2>Traders</h2>\n<p>{}</p>", escaped(&simulation.text()));
+        table(&mut text, &simulation::HEAD, simulation.rows().into_iter());
+    }
     targets(report, &mut text);
     verdicts(report, &mut text);
     for chart in charts::all(&report.points) {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
 use super::rows::ms;
+use super::{Report, simulation};
 
 /// Points of the table over time: a screen, not a book.
 const LINES: usize = 20;
@@ -12,7 +12,7 @@ pub(super) fn page(report: &Report) -> String {
     let setting = &report.setting;
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "# Load: {}\n", cell(&setting.targets.join(", ")));
+    let _ = writeln!(text, "# {}\n", cell(&report.title()));
     let _ = writeln!(
         text,
         "Profile {}, {} clients, {} of {} channels each, {}, {:.1} s; wsgw {}, {}.\n",
@@ -33,6 +33,18 @@ pub(super) fn page(report: &Report) -> String {
         let _ = writeln!(text, "| {name} | {} |", cell(&value));
     }
     let _ = writeln!(text, "| Latency is counted from | {} |", report.latency_from);
+    if let Some(simulation) = &report.simulation {
+        let _ = writeln!(text, "\n## Traders\n\n{}\n", cell(&simulation.text()));
+        let _ = writeln!(
+            text,
+            "| {} |\n|{}",
+            simulation::HEAD.join(" | "),
+            "---|".repeat(simulation::HEAD.len())
+        );
+        for row in simulation.rows() {
+            let _ = writeln!(text, "| {} |", row.join(" | "));
+        }
+    }
     lists(report, &mut text);
     over_time(report, &mut text);
     text

@@ -1,6 +1,6 @@
 //! What a reader of a report must know.
 
-use super::{End, Published, Report};
+use super::{End, Published, Report, Simulation};
 
 /// Beyond this the generator, not the target, may be what was measured.
 const BUSY_PERCENT: f64 = 85.0;
@@ -45,6 +45,7 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
         ));
     }
     notes.extend(report.published.iter().flat_map(publisher));
+    notes.extend(report.simulation.iter().flat_map(Simulation::notes));
     notes.extend(report.failures.iter().map(|failure| format!("a worker ended: {failure}")));
     notes
 }

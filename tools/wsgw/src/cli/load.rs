@@ -228,6 +228,6 @@ fn threshold(text: &str) -> Result<Threshold, String> {
 }
 
 /// A duration that may be none.
-fn ramp(text: &str) -> Result<Duration, String> {
+pub(super) fn ramp(text: &str) -> Result<Duration, String> {
     if matches!(text, "0" | "0s" | "0ms") { Ok(Duration::ZERO) } else { timeout(text) }
 }

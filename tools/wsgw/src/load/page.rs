@@ -7,6 +7,7 @@ use wsgateway_load::report::{Published, Report};
 use wsgateway_load::run::{Point, Run};
 use wsgateway_load::snapshot::Totals;
 
+use super::Simulating;
 use super::prepare::Preparation;
 use super::published_text;
 use crate::cli::{Format, Load, Show};
@@ -34,7 +35,7 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(options: &Load, preparation: &Preparation) -> Self {
+    pub(super) fn new(options: &Load, preparation: &Preparation, simulates: bool) -> Self {
         let show = Show { output: Format::Table, color: options.result.color };
         let on_terminal = std::io::stdout().is_terminal()
             && !options.result.plain
@@ -43,7 +44,12 @@ impl View {
         Self {
             screen: on_terminal.then(|| Redraw::new(show)),
             show,
-            head: format!("{} {}", setting.profile, setting.targets.join(" ")),
+            head: format!(
+                "{} {} {}",
+                if simulates { "simulate" } else { "load" },
+                setting.profile,
+                setting.targets.join(" ")
+            ),
             length: preparation.shape.length(),
             line_due: Duration::ZERO,
         }
@@ -55,17 +61,20 @@ impl View {
         run: &Run,
         now: Duration,
         published: Option<Published>,
+        simulating: Option<&Simulating>,
     ) -> Result<(), Error> {
         if let Some(screen) = &mut self.screen {
             let terminal = Terminal::new(self.show.color);
             let head = format!("{}, {} s of {} s", self.head, now.as_secs(), self.length.as_secs());
-            return screen.draw(&page(&head, run, published, terminal));
+            let more = simulating.map(|simulating| simulating.lines(run)).unwrap_or_default();
+            return screen.draw(&page(&head, run, (published, &more), terminal));
         }
         if now >= self.line_due {
             self.line_due = now + if self.length > SHORT { LONG_STEP } else { Duration::ZERO };
             let line = run.points().last().map(|point| line(point, &run.totals()));
+            let more = simulating.map(|simulating| simulating.line(run)).unwrap_or_default();
             // Standard output is the report's. Nobody needs to read how it goes.
-            let _ = writeln!(std::io::stderr(), "{}", line.unwrap_or_default());
+            let _ = writeln!(std::io::stderr(), "{}{more}", line.unwrap_or_default());
         }
         Ok(())
     }
@@ -87,7 +96,12 @@ fn line(point: &Point, totals: &Totals) -> String {
     )
 }
 
-fn page(head: &str, run: &Run, published: Option<Published>, terminal: Terminal) -> String {
+fn page(
+    head: &str,
+    run: &Run,
+    (published, more): (Option<Published>, &[String]),
+    terminal: Terminal,
+) -> String {
     let (totals, point) = (run.totals(), run.points().last().copied().unwrap_or_default());
     let mut text = String::new();
     let mut say = |line: &str, tone: Tone| {
@@ -97,7 +111,8 @@ fn page(head: &str, run: &Run, published: Option<Published>, terminal: Terminal)
             text.push('\n');
         }
     };
-    say(&format!("wsgw load {head}"), Tone::Bold);
+    say(&format!("wsgw {head}"), Tone::Bold);
+    more.iter().for_each(|line| say(line, Tone::Plain));
     say(
         &format!(
             "{} clients, {} connecting, {} reconnects",
@@ -107,8 +122,8 @@ fn page(head: &str, run: &Run, published: Option<Published>, terminal: Terminal)
         ),
         Tone::Plain,
     );
-    let more = published.map(|published| format!(", {}", published_text(published)));
-    say(&format!("{:.0} messages/s{}", point.per_second, more.unwrap_or_default()), Tone::Plain);
+    let so_far = published.map(|published| format!(", {}", published_text(published)));
+    say(&format!("{:.0} messages/s{}", point.per_second, so_far.unwrap_or_default()), Tone::Plain);
     let harm = totals.lost > 0 || totals.twice > 0 || totals.out_of_order > 0;
     say(
         &format!(
@@ -212,8 +227,9 @@ mod tests {
         let published = Some(Published { due: 1_000_000, failed: 2, ..Published::default() });
         for width in [20, 21, 40, 80, 200] {
             let terminal = Terminal { width: Some(width), height: Some(10), color: false };
-            let page =
-                page("quick ws://a.long.name.example.com:8080/ws", &run(), published, terminal);
+            let more = ["health: cpu at 95 %: add pods\u{1b}[2J".to_owned()];
+            let head = "load quick ws://a.long.name.example.com:8080/ws";
+            let page = page(head, &run(), (published, &more), terminal);
             for line in page.lines() {
                 assert!(line.width() <= width, "{width}: {line:?}");
             }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use wsgateway_client::loopback_sources;
 use wsgateway_load::address::Address;
 use wsgateway_load::plan::{
-    Changes, Channels, Endpoint, Profile, Publishing, Raw, Shape, Wire, WorkerPlan, share,
+    Changes, Channels, Endpoint, Profile, Publishing, Raw, Seats, Shape, Wire, WorkerPlan, share,
 };
 use wsgateway_load::report::Setting;
+use wsgateway_load::simulate::market::Market;
 
 use super::LoadError;
 use super::files::Files;
@@ -35,6 +36,8 @@ pub(super) struct Preparation {
     pub(super) channels: Channels,
     pub(super) files: Files,
     pub(super) drain: Duration,
+    /// The market, if it is a simulation.
+    pub(super) market: Option<Market>,
     /// Set when the publisher starts.
     pub(super) publishing: Option<Publishing>,
     /// Whether each worker is a process of its own.
@@ -77,6 +80,7 @@ impl Preparation {
             shape,
             channels,
             drain: DRAIN,
+            market: None,
             publishing: None,
             processes,
             workers,
@@ -111,6 +115,8 @@ impl Preparation {
             resumes: self.resumes,
             patience: self.patience,
             drain: self.drain,
+            market: self.market,
+            seats: Seats::default(),
         })
     }
 }

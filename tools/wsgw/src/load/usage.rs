@@ -1,22 +1,17 @@
 //! CPU and memory: of targets, from their admin ports, and CPU of this program.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use wsgateway_load::run::Usage;
 
-use super::LoadError;
+use super::{LoadError, http};
 use crate::error::Error;
 
 /// Between two questions.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A target that takes longer is asked again later.
-const TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes of an answer: /status has less than ten thousand.
-const MOST_BYTES: u64 = 1 << 20;
 /// Answers that wait to be taken.
 const WAITING: usize = 128;
 
@@ -73,13 +68,8 @@ fn ask_again_and_again(target: u32, address: SocketAddr, sender: &SyncSender<(u3
 }
 
 fn ask(address: SocketAddr) -> Option<Usage> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).ok()?;
-    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
-    let request = format!("GET /status HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.take(MOST_BYTES).read_to_string(&mut answer).ok()?;
-    usage(&answer)
+    // A target that does not answer in time is asked again later.
+    usage(&http::get(address, &address.to_string(), "/status").ok()?)
 }
 
 /// What an answer says: its body is one JSON object.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::envelope::Envelope;
 
-fn reconnect(resume: bool) -> Reconnect {
+pub(super) fn reconnect(resume: bool) -> Reconnect {
     let channels: Channels = Box::new(|number| vec![format!("c{number}"), "all.>".into()]);
     let first = Duration::from_millis(1);
     Reconnect { resume, first, ..Reconnect::resuming(channels) }
@@ -78,7 +78,7 @@ fn command(peer: &mut Peer) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-fn acknowledge(peer: &mut Peer, offset: u64, recovered: Option<bool>) {
+pub(super) fn acknowledge(peer: &mut Peer, offset: u64, recovered: Option<bool>) {
     let mut ack = json!({ "type": "subscription_ack", "id": 1, "count": 2, "offset": offset });
     if let Some(recovered) = recovered {
         ack["recovered"] = recovered.into();
@@ -87,7 +87,7 @@ fn acknowledge(peer: &mut Peer, offset: u64, recovered: Option<bool>) {
 }
 
 /// A server that greets, hands every subscribe command to the test and lets it play the rest.
-fn pod(
+pub(super) fn pod(
     play: impl Fn(usize, &mut Peer, Value) + Send + Sync + Clone + 'static,
 ) -> (SocketAddr, mpsc::Receiver<Value>) {
     let (sent, commands) = mpsc::channel();
