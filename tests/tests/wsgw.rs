@@ -21,6 +21,8 @@ mod migration;
 mod flags;
 #[path = "wsgw/tls.rs"]
 mod tls;
+#[path = "wsgw/market.rs"]
+mod market;
 #[path = "wsgw/token.rs"]
 mod token;
 

@@ -8,6 +8,7 @@
 mod connection;
 mod copies;
 mod names;
+mod publisher;
 mod resp;
 
 use std::convert::Infallible;
@@ -22,6 +23,8 @@ use wsgateway_config::RedisSource;
 use connection::{Connection, QUIET};
 use copies::Copies;
 use resp::{Garbled, Item, Reply};
+
+pub use publisher::{RedisError, RedisPublisher};
 
 use super::Sink;
 use super::status::State;

@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 mod load;
 mod simulate;
+mod market;
 mod size;
 mod token;
 
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use client::{Connect, DoctorArgs, PubArgs, SubArgs};
 pub(crate) use load::{Load, ProfileName, Protocol, Publishing, RawArgs, Unit};
 pub(crate) use simulate::{Simulate, Spoken};
+pub(crate) use market::MarketArgs;
 
 pub(crate) use cluster::{
     Color, ConnectionsArgs, DisconnectArgs, DrainArgs, EventsArgs, Format, From, Reach, Select,
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     Sub(Box<SubArgs>),
     /// Publish a message to a subject or channel, and wait for the stream's confirmation
     Pub(Box<PubArgs>),
+    /// Publish a simulated market to NATS or Redis, and take commands over HTTP
+    Market(Box<MarketArgs>),
     /// Find out what is wrong between here and a gateway, and what to do
     Doctor(Box<DoctorArgs>),
     /// Make keys and tokens, and say what is wrong with a token
@@ -159,7 +163,7 @@ pub(crate) struct Dev {
     /// Publish nothing
     #[arg(long, conflicts_with = "rate")]
     pub(crate) no_market: bool,
-    /// Messages a second that the simulated market publishes, 0.1 to 100000 [default: 16]
+    /// Messages a second that the simulated market publishes, 0.1 to 100000 [default: 17]
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     pub(crate) rate: Option<f64>,
 }

@@ -19,17 +19,18 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wsgateway_config::{Auth, GatewayConfig, ListenerTls, Millis};
 use wsgateway_crds::{ValidGateway, ValidSource};
+use wsgateway_market::{Market, NATURAL_RATE, Settings, Shape};
 use wsgateway_runtime::{logs, shutdown};
 
 use crate::cli::Dev;
 use crate::error::Error;
 use crate::given;
 use crate::manifest::Manifest;
-use crate::market::{Market, NATURAL_RATE};
 use publish::{Counters, Target};
 use source::Source;
 
 pub(crate) use nats_server::NatsServerError;
+pub(crate) use publish::unix_us;
 
 /// Clients of a laptop are told to come back within this; a pod takes longer on purpose.
 const DRAIN: Millis = Millis(500);
@@ -114,7 +115,8 @@ impl Session {
             );
         }
         let market = rate.and_then(|rate| {
-            let market = Market::new(fastrand::u64(..), rate, publish::unix_us());
+            let settings = Settings::demo(Shape::Odin).changed(Some(rate), None).ok()?;
+            let market = Market::open(fastrand::u64(..), settings, unix_us());
             let target = source.target().or_else(|| running.memory().map(Target::Memory))?;
             let run = publish::run(market, target, subjects.clone(), Arc::clone(&counters));
             Some(tokio::spawn(run))

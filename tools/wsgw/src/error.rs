@@ -85,6 +85,8 @@ pub(crate) enum Error {
     Load(#[from] crate::load::LoadError),
     #[error(transparent)]
     Simulate(#[from] crate::simulate::SimulateError),
+    #[error(transparent)]
+    Market(#[from] crate::market::MarketError),
     #[error("cannot listen on {address}: {source}; choose another port with {flag}")]
     Port { address: std::net::SocketAddr, flag: &'static str, source: std::io::Error },
     #[error("cannot listen on {host}: {source}; choose an address of this machine with --host")]

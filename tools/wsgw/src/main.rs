@@ -81,6 +81,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Size(options) => size::run(&options),
         Command::Sub(options) => on_cluster(sub::run(&options)),
         Command::Pub(options) => on_cluster(publish::run(&options)),
+        Command::Market(options) => market::run(&options),
         Command::Doctor(options) => on_cluster(doctor::run(&options)),
         Command::Token(options) => token::run(&options),
         Command::Load(options) => load::run(&options),

@@ -29,7 +29,7 @@ const LONGEST_REFUSAL: usize = 200;
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
-/// A connection that has subscribed.
+/// A connection that is logged in, and has subscribed unless it publishes.
 pub(super) struct Connection {
     socket: Box<dyn Socket>,
     decoder: Decoder,
@@ -41,6 +41,17 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects, logs in and subscribes. From its return on, every message of every channel comes.
     pub(super) async fn open(
+        source: &RedisSource,
+        address: &str,
+        name: &str,
+    ) -> Result<Self, Ended> {
+        let mut connection = Self::log_in(source, address, name).await?;
+        connection.subscribe(source, address).await?;
+        Ok(connection)
+    }
+
+    /// Connects and logs in.
+    pub(super) async fn log_in(
         source: &RedisSource,
         address: &str,
         name: &str,
@@ -63,7 +74,6 @@ impl Connection {
             connection.ask(address, "the login", &words).await?;
         }
         connection.set_name(name).await?;
-        connection.subscribe(source, address).await?;
         Ok(connection)
     }
 
@@ -120,7 +130,7 @@ impl Connection {
         }
     }
 
-    async fn answer(&mut self) -> Result<Reply, Ended> {
+    pub(super) async fn answer(&mut self) -> Result<Reply, Ended> {
         timeout(PATIENCE, self.next()).await.map_err(|_| Ended::Silent)?
     }
 
@@ -144,7 +154,7 @@ impl Connection {
         }
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         let written = async {
             self.socket.write_all(bytes).await?;
             self.socket.flush().await
@@ -157,7 +167,7 @@ fn is_confirmation(items: &[Item]) -> bool {
     matches!(items, [Item::Text(kind), ..] if kind == "subscribe" || kind == "psubscribe")
 }
 
-fn refused(address: &str, what: &'static str, why: &str) -> Ended {
+pub(super) fn refused(address: &str, what: &'static str, why: &str) -> Ended {
     let why = why.chars().take(LONGEST_REFUSAL).collect();
     Ended::Refused { server: address.to_owned(), what, why }
 }

@@ -6,12 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::jetstream::{self, context::PublishAckFuture, message::PublishMessage};
-use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use gateway::MemoryPublisher;
+use wsgateway_market::{Market, Message, Settings, Shape};
 use wsgateway_proto::channel;
-
-use crate::market::{Market, Message};
 
 /// Longest sleep between two looks at the clock, which may be set back meanwhile.
 const LOOK: Duration = Duration::from_millis(500);
@@ -57,7 +55,7 @@ pub(super) async fn run(
         for message in market.advance(unix_us()).into_iter().filter(captured) {
             match &target {
                 Target::Memory(publisher) => {
-                    let taken = publisher.publish(&message.subject, Bytes::from(message.payload));
+                    let taken = publisher.publish(&message.subject, message.payload);
                     count(&counters, taken.map(drop));
                 }
                 Target::JetStream(context) => {
@@ -67,9 +65,8 @@ pub(super) async fn run(
                         count(&counters, confirmed.map(drop));
                     }
                     // In order: only the confirmation is waited for later.
-                    let body = PublishMessage::build()
-                        .payload(Bytes::from(message.payload))
-                        .message_id(message.nonce);
+                    let body =
+                        PublishMessage::build().payload(message.payload).message_id(message.nonce);
                     match context.send_publish(message.subject, body).await {
                         Ok(confirmation) => confirmations.push(confirmation.into_future()),
                         Err(error) => count(&counters, Err(error)),
@@ -82,7 +79,7 @@ pub(super) async fn run(
 
 /// Whether the stream captures any subject of the market.
 pub(super) fn any_captured(subjects: &[String]) -> bool {
-    Market::subjects().any(|subject| captured(subjects, &subject))
+    Market::subjects(&Settings::demo(Shape::Odin)).any(|subject| captured(subjects, &subject))
 }
 
 fn captured(subjects: &[String], subject: &str) -> bool {
@@ -100,7 +97,7 @@ fn count(counters: &Counters, outcome: Result<(), impl Display>) {
 }
 
 /// Microseconds since 1970.
-pub(super) fn unix_us() -> u64 {
+pub(crate) fn unix_us() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }

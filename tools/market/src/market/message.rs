@@ -1,8 +1,6 @@
-//! The messages of the market as JSON: field names and types as in seeds S0 and S1.
+//! The messages of the market as JSON: field names and types as in seeds S0, S1, S3 and S4.
 
 use serde::Serialize;
-
-use super::Message;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,11 +64,54 @@ pub(super) struct MarketStats<'a> {
     pub(super) nonce: &'a str,
 }
 
-/// Packs a body for publishing. Bodies are plain structs of numbers and strings, which always have a JSON form.
-pub(super) fn pack(subject: String, body: &impl Serialize, nonce: &str) -> Message {
-    Message {
-        subject,
-        payload: serde_json::to_vec(body).unwrap_or_default(),
-        nonce: nonce.to_owned(),
-    }
+#[derive(Serialize)]
+pub(super) struct BatchUpdate<'a> {
+    pub(super) r#type: &'static str,
+    pub(super) updates: Vec<Quote<'a>>,
+    pub(super) timestamp: u64,
+    pub(super) source: &'static str,
+    pub(super) nonce: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Quote<'a> {
+    pub(super) token_id: &'a str,
+    pub(super) price: f64,
+    pub(super) volume24h: f64,
+    pub(super) price_change24h: f64,
+}
+
+#[derive(Serialize)]
+pub(super) struct TrendingUpdate<'a> {
+    pub(super) r#type: &'static str,
+    pub(super) data: Top<'a>,
+    pub(super) timestamp: u64,
+    pub(super) source: &'static str,
+    pub(super) nonce: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Top<'a> {
+    pub(super) top_100: Vec<Listed<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Listed<'a> {
+    pub(super) id: &'a str,
+    pub(super) price: f64,
+    pub(super) volume: f64,
+    pub(super) price_change24h: f64,
+}
+
+/// S4's payload.
+#[derive(Serialize)]
+pub(super) struct TradePrint<'a> {
+    pub(super) symbol: &'a str,
+    pub(super) price: f64,
+    /// Shares.
+    pub(super) volume: u64,
+    pub(super) timestamp: u64,
+    pub(super) exchange: &'static str,
 }

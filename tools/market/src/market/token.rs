@@ -5,9 +5,8 @@ use std::f64::consts::TAU;
 use fastrand::Rng;
 
 /// What a token is like on an ordinary day.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Profile {
-    id: &'static str,
     price: f64,
     /// Standard deviation of the logarithm of the price over one second. Far above a real market's, so that the
     /// prices on a screen move.
@@ -20,53 +19,67 @@ pub(super) struct Profile {
 }
 
 impl Profile {
-    pub(super) fn id(&self) -> &'static str {
-        self.id
+    /// The known one of a name, or one that follows from the name, the same in every run.
+    pub(super) fn of(name: &str) -> Self {
+        let known = PROFILES.iter().find(|(known, _)| *known == name);
+        known.map_or_else(|| Self::invented(name), |(_, profile)| *profile)
+    }
+
+    fn invented(name: &str) -> Self {
+        let seed = name
+            .bytes()
+            .fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME));
+        let mut rng = Rng::with_seed(seed);
+        // Between 0.01 and 1,000, each power of ten as likely as the others.
+        let exponent = 5.0 * rng.f64() - 2.0;
+        let capital = 10f64.powf(6.0 + 4.0 * rng.f64());
+        let decimals = (3.0 - exponent.floor()).clamp(2.0, 6.0) as i32;
+        let price = significant(10f64.powf(exponent));
+        let volatility = 5e-4 + 1e-3 * rng.f64();
+        Self { price, volatility, decimals, supply: capital / price, volume: capital * 0.05 }
     }
 }
 
-/// The tokens of the demo.
-pub(super) const PROFILES: [Profile; 5] = [
-    Profile {
-        id: "BTC",
-        price: 67_250.0,
-        volatility: 4e-4,
-        decimals: 2,
-        supply: 19.9e6,
-        volume: 31.4e9,
-    },
-    Profile {
-        id: "ETH",
-        price: 3_480.0,
-        volatility: 5e-4,
-        decimals: 2,
-        supply: 120.4e6,
-        volume: 15.2e9,
-    },
-    Profile {
-        id: "ODIN",
-        price: 0.042_1,
-        volatility: 1.2e-3,
-        decimals: 5,
-        supply: 21e9,
-        volume: 4.6e6,
-    },
-    Profile {
-        id: "SOL",
-        price: 171.0,
-        volatility: 7e-4,
-        decimals: 3,
-        supply: 468e6,
-        volume: 3.1e9,
-    },
-    Profile {
-        id: "DOGE",
-        price: 0.163_2,
-        volatility: 9e-4,
-        decimals: 5,
-        supply: 145e9,
-        volume: 1.2e9,
-    },
+/// FNV-1a, whose results stay the same over releases of Rust.
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
+
+/// What is known by name: the coins of the Odin systems and the stocks of the Redis gateway.
+const PROFILES: [(&str, Profile); 10] = [
+    (
+        "BTC",
+        Profile { price: 67_250.0, volatility: 4e-4, decimals: 2, supply: 19.9e6, volume: 31.4e9 },
+    ),
+    (
+        "ETH",
+        Profile { price: 3_480.0, volatility: 5e-4, decimals: 2, supply: 120.4e6, volume: 15.2e9 },
+    ),
+    (
+        "ODIN",
+        Profile { price: 0.042_1, volatility: 1.2e-3, decimals: 5, supply: 21e9, volume: 4.6e6 },
+    ),
+    ("SOL", Profile { price: 171.0, volatility: 7e-4, decimals: 3, supply: 468e6, volume: 3.1e9 }),
+    (
+        "DOGE",
+        Profile { price: 0.163_2, volatility: 9e-4, decimals: 5, supply: 145e9, volume: 1.2e9 },
+    ),
+    (
+        "AAPL",
+        Profile { price: 150.25, volatility: 2e-4, decimals: 2, supply: 15.3e9, volume: 8.6e9 },
+    ),
+    (
+        "GOOGL",
+        Profile { price: 2_801.5, volatility: 2e-4, decimals: 2, supply: 0.66e9, volume: 3.9e9 },
+    ),
+    ("MSFT", Profile { price: 378.9, volatility: 2e-4, decimals: 2, supply: 7.4e9, volume: 8.2e9 }),
+    (
+        "TSLA",
+        Profile { price: 248.4, volatility: 5e-4, decimals: 2, supply: 3.2e9, volume: 24.1e9 },
+    ),
+    (
+        "AMZN",
+        Profile { price: 153.4, volatility: 3e-4, decimals: 2, supply: 10.3e9, volume: 7.3e9 },
+    ),
 ];
 
 /// Share of the distance to the opening price (in logarithms) that is walked back in a second: with it, the deviation
@@ -81,7 +94,8 @@ const DAY: f64 = 86_400.0;
 /// A token and where its price is now.
 #[derive(Debug)]
 pub(super) struct Token {
-    profile: &'static Profile,
+    id: String,
+    profile: Profile,
     /// Logarithm of the price relative to the profile's.
     deviation: f64,
     walked_us: u64,
@@ -99,8 +113,10 @@ pub(super) struct Trade {
 }
 
 impl Token {
-    pub(super) fn open(profile: &'static Profile, rng: &mut Rng, now_us: u64) -> Self {
+    pub(super) fn open(id: &str, rng: &mut Rng, now_us: u64) -> Self {
+        let profile = Profile::of(id);
         Self {
+            id: id.to_owned(),
             profile,
             deviation: 0.0,
             walked_us: now_us,
@@ -111,8 +127,8 @@ impl Token {
         }
     }
 
-    pub(super) fn id(&self) -> &'static str {
-        self.profile.id
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     pub(super) fn price(&self) -> f64 {
@@ -146,14 +162,16 @@ impl Token {
         self.volume -= (self.volume - self.profile.volume) * seconds / DAY;
     }
 
-    /// A trade of a random size. A buy lifts the price by what the walk does in about a fifth of a second.
-    pub(super) fn trade(&mut self, rng: &mut Rng, now_us: u64) -> Trade {
+    /// A trade of a random size. A buy lifts the price by what the walk does in about a fifth of a second. In a market that
+    /// is faster than nature, trades are as much smaller, so that prices and volumes stay believable.
+    pub(super) fn trade(&mut self, rng: &mut Rng, now_us: u64, pace: f64) -> Trade {
+        let crowd = pace.max(1.0);
         self.walk(rng, now_us);
         let buy = rng.bool();
-        let push = self.profile.volatility * 0.5 * rng.f64();
+        let push = self.profile.volatility * 0.5 * rng.f64() / crowd.sqrt();
         self.deviation += if buy { push } else { -push };
         // Many small trades and few large ones.
-        let value = self.profile.volume * TRADE_SHARE * -(1.0 - rng.f64()).ln();
+        let value = self.profile.volume * TRADE_SHARE / crowd * -(1.0 - rng.f64()).ln();
         let amount = significant(value / self.price());
         let value = round(amount * self.price(), 2);
         self.volume += value;

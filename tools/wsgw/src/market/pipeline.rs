@@ -1,0 +1,176 @@
+//! Publishes to JetStream: many messages under way, each kept until the stream confirms it.
+//!
+//! A message that is not confirmed is sent again with the same `Nats-Msg-Id`, until it is: the stream drops the second one
+//! within its duplicate window. While one is to be sent again, none that follows it is sent, so that the order of a subject
+//! is broken by a lost connection at most. Bounded by [`UNCONFIRMED`].
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::publish::PublishAck;
+use async_nats::jetstream::{Context, ContextBuilder, message::PublishMessage};
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::{Instant, sleep};
+use wsgateway_market::Message;
+
+use super::shared::Shared;
+use crate::server::Server;
+
+/// Messages under way: 100,000 a second over a round trip of 40 ms.
+const UNCONFIRMED: usize = 4_096;
+/// How long a confirmation may take; what was under way when a connection broke is sent again after this.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Pause before messages are sent again.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long a subject that no stream takes is dropped before streams are asked again.
+const MUTED: Duration = Duration::from_secs(5);
+
+type Confirmation =
+    Pin<Box<dyn Future<Output = (Message, Result<PublishAck, PublishError>)> + Send>>;
+
+/// Messages on their way to a stream.
+pub(super) struct Pipeline {
+    server: Server,
+    context: Context,
+    shared: Arc<Shared>,
+    under_way: FuturesUnordered<Confirmation>,
+    /// What is to be sent again, and not before when.
+    again: Vec<Message>,
+    not_before: Instant,
+    /// Subjects that no stream takes, and until when that is believed; as many as the market has.
+    muted: HashMap<String, Instant>,
+}
+
+impl Pipeline {
+    pub(super) fn new(server: Server, shared: Arc<Shared>) -> Self {
+        let context = ContextBuilder::new()
+            .max_ack_inflight(2 * UNCONFIRMED)
+            .ack_timeout(ANSWER)
+            .build(server.client.clone());
+        Self {
+            server,
+            context,
+            shared,
+            under_way: FuturesUnordered::new(),
+            again: Vec::new(),
+            not_before: Instant::now(),
+            muted: HashMap::new(),
+        }
+    }
+
+    /// Whether a further message may be sent now.
+    pub(super) fn has_room(&self) -> bool {
+        self.again.is_empty() && self.under_way.len() < UNCONFIRMED && self.is_connected()
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.again.is_empty() && self.under_way.is_empty()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.server.client.connection_state() == State::Connected
+    }
+
+    /// Sends a message; only the confirmation is waited for later.
+    pub(super) async fn send(&mut self, message: Message) {
+        if let Some(until) = self.muted.get(&message.subject) {
+            if Instant::now() < *until {
+                self.shared.tally.dropped.inc();
+                return;
+            }
+            self.muted.remove(&message.subject);
+        }
+        let body =
+            PublishMessage::build().payload(message.payload.clone()).message_id(&message.nonce);
+        match self.context.send_publish(message.subject.clone(), body).await {
+            Ok(confirmation) => {
+                self.under_way.push(Box::pin(async move { (message, confirmation.await) }));
+            }
+            Err(error) => self.failed(message, &error).await,
+        }
+    }
+
+    /// Takes the confirmations that are here already.
+    pub(super) async fn collect(&mut self) {
+        self.shared.set_connected(self.is_connected());
+        if !self.is_connected()
+            && let Some(trouble) = self.server.trouble()
+        {
+            self.shared.set_trouble(Some(trouble));
+        }
+        while let Some(Some((message, outcome))) = self.under_way.next().now_or_never() {
+            self.settle(message, outcome).await;
+        }
+        self.send_again().await;
+    }
+
+    /// Waits for a confirmation, or until it is time for another attempt.
+    pub(super) async fn wait(&mut self) {
+        tokio::select! {
+            Some((message, outcome)) = self.under_way.next() => self.settle(message, outcome).await,
+            () = sleep(PAUSE) => {}
+        }
+    }
+
+    async fn settle(&mut self, message: Message, outcome: Result<PublishAck, PublishError>) {
+        match outcome {
+            Ok(ack) => {
+                self.shared.tally.published.inc();
+                self.shared.tally.duplicates.inc_by(ack.duplicate.into());
+                if self.shared.has_trouble() {
+                    self.shared.set_trouble(None);
+                }
+            }
+            Err(error) => self.failed(message, &error).await,
+        }
+    }
+
+    async fn failed(&mut self, message: Message, error: &PublishError) {
+        self.shared.tally.errors.inc();
+        tracing::debug!(%error, subject = message.subject, "not published");
+        match error.kind() {
+            // A stream without a leader answers like none at all: whether there is one decides.
+            PublishErrorKind::StreamNotFound if self.no_stream_takes(&message.subject).await => {
+                self.shared.tally.dropped.inc();
+                self.shared.set_trouble(Some(format!("no stream takes {}", message.subject)));
+                self.muted.insert(message.subject, Instant::now() + MUTED);
+                return;
+            }
+            PublishErrorKind::MaxPayloadExceeded => {
+                self.shared.tally.dropped.inc();
+                self.shared.set_trouble(Some(format!("{}: {error}", message.subject)));
+                return;
+            }
+            // The connection is watched elsewhere, and its loss is no trouble of the message.
+            PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => {}
+            _ => self.shared.set_trouble(Some(format!("{}: {error}", message.subject))),
+        }
+        self.again.push(message);
+        self.not_before = Instant::now() + PAUSE;
+    }
+
+    async fn no_stream_takes(&self, subject: &str) -> bool {
+        matches!(self.server.stream_of(subject).await, Ok(None))
+    }
+
+    /// Sends once more what has failed, in its order, when nothing else is under way.
+    async fn send_again(&mut self) {
+        let is_time = self.under_way.is_empty() && Instant::now() >= self.not_before;
+        if self.again.is_empty() || !is_time || !self.is_connected() {
+            return;
+        }
+        let mut again = std::mem::take(&mut self.again);
+        again.sort_unstable_by_key(|message| message.number);
+        for message in again {
+            self.shared.tally.retries.inc();
+            self.send(message).await;
+        }
+    }
+}
