@@ -15,14 +15,14 @@ mod check;
 mod client;
 #[path = "wsgw/doctor.rs"]
 mod doctor;
-#[path = "wsgw/migration.rs"]
-mod migration;
 #[path = "wsgw/flags.rs"]
 mod flags;
-#[path = "wsgw/tls.rs"]
-mod tls;
 #[path = "wsgw/market.rs"]
 mod market;
+#[path = "wsgw/migration.rs"]
+mod migration;
+#[path = "wsgw/tls.rs"]
+mod tls;
 #[path = "wsgw/token.rs"]
 mod token;
 

@@ -3,8 +3,8 @@
 mod client;
 mod cluster;
 mod load;
-mod simulate;
 mod market;
+mod simulate;
 mod size;
 mod token;
 
@@ -15,8 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use client::{Connect, DoctorArgs, PubArgs, SubArgs};
 pub(crate) use load::{Load, ProfileName, Protocol, Publishing, RawArgs, Unit};
-pub(crate) use simulate::{Simulate, Spoken};
 pub(crate) use market::MarketArgs;
+pub(crate) use simulate::{Simulate, Spoken};
 
 pub(crate) use cluster::{
     Color, ConnectionsArgs, DisconnectArgs, DrainArgs, EventsArgs, Format, From, Reach, Select,

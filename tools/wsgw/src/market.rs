@@ -24,7 +24,7 @@ use wsgateway_runtime::{logs, shutdown};
 use crate::cli::MarketArgs;
 use crate::dev::unix_us;
 use crate::error::Error;
-use crate::given;
+use crate::given::{self, Words};
 use crate::output::print;
 use crate::server::Server;
 use pipeline::Pipeline;
@@ -112,9 +112,9 @@ async fn open(options: &MarketArgs, shared: &Arc<Shared>) -> Result<(Sink, Strin
     if url.contains('@') {
         return Err(MarketError::UserInAddress.into());
     }
-    let source = given::source(Some(url), &options.access, "")?;
-    let source = source.unwrap_or_else(|| JetStreamSource::new(vec![url.to_owned()], ""));
-    let server = Server::connect(&source, NAME, HINT).await?;
+    let source = given::source("--nats", Some(url), &options.access, "unknown")?;
+    let source = source.unwrap_or_else(|| JetStreamSource::new(vec![url.to_owned()], "unknown"));
+    let server = Server::connect(&source, NAME, Words::Flags("--nats"), HINT).await?;
     let pipeline = Pipeline::new(server, Arc::clone(shared));
     Ok((Sink::Nats(Box::new(pipeline)), url.to_owned()))
 }
