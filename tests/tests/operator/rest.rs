@@ -50,7 +50,7 @@ async fn rests(world: &World) -> Result<()> {
 /// What is written, and how often.
 async fn state(world: &World) -> Result<(Vec<Option<String>>, f64)> {
     let writes = world.counter("wsgateway_operator_objects_total").await?;
-    Ok((versions(world).await?, writes))
+    Ok((Box::pin(versions(world)).await?, writes))
 }
 
 #[tokio::test]

@@ -70,10 +70,8 @@ impl Manifest {
 
     /// Every WsGateway in it, checked; one error if there is none.
     pub(crate) fn gateways(&self) -> Vec<Result<ValidGateway, Error>> {
-        let (ours, mut found) = match self.documents() {
-            Ok(ours) => (ours, Vec::new()),
-            Err((ours, error)) => (ours, vec![Err(error)]),
-        };
+        let (ours, unreadable) = self.documents();
+        let mut found: Vec<_> = unreadable.map(Err).into_iter().collect();
         if ours.is_empty() && found.is_empty() {
             return vec![Err(Error::Documents { name: self.name.clone(), count: 0 })];
         }
@@ -103,7 +101,10 @@ impl Manifest {
     }
 
     fn document(&self) -> Result<String, Error> {
-        let mut ours = self.documents().map_err(|(_, error)| error)?;
+        let (mut ours, unreadable) = self.documents();
+        if let Some(error) = unreadable {
+            return Err(error);
+        }
         match (ours.pop(), ours.len()) {
             (Some(one), 0) => Ok(one),
             (last, others) => {
@@ -113,12 +114,12 @@ impl Manifest {
         }
     }
 
-    /// The documents that are WsGateways; with them the errors of those that nobody can read.
-    fn documents(&self) -> Result<Vec<String>, (Vec<String>, Error)> {
+    /// The documents that are WsGateways; with them one error of those that nobody can read.
+    fn documents(&self) -> (Vec<String>, Option<Error>) {
         let mut documents = split(&self.text);
         // A single document is parsed whatever it says it is: then the error names the field that is wrong.
         if documents.len() == 1 {
-            return Ok(documents);
+            return (documents, None);
         }
         let mut unreadable = Vec::new();
         documents.retain(|text| match yaml::from_str::<Header>(text) {
@@ -128,11 +129,8 @@ impl Manifest {
                 false
             }
         });
-        if unreadable.is_empty() {
-            return Ok(documents);
-        }
-        let error = self.wrong(unreadable);
-        Err((documents, error))
+        let error = (!unreadable.is_empty()).then(|| self.wrong(unreadable));
+        (documents, error)
     }
 }
 

@@ -106,7 +106,7 @@ async fn open(options: &MarketArgs, shared: &Arc<Shared>) -> Result<(Sink, Strin
             ca_file: options.redis_ca.clone(),
             ..RedisSource::new(vec![url.clone()], Vec::new())
         };
-        return Ok((Sink::Redis(Line::new(source, Arc::clone(shared))), url.clone()));
+        return Ok((Sink::Redis(Box::new(Line::new(source, Arc::clone(shared)))), url.clone()));
     }
     let url = options.nats.as_deref().unwrap_or(NATS);
     if url.contains('@') {

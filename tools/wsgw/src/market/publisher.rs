@@ -28,7 +28,7 @@ pub(super) enum Sink {
     /// A stream, which confirms.
     Nats(Box<Pipeline>),
     /// Channels of Redis.
-    Redis(Line),
+    Redis(Box<Line>),
 }
 
 impl Sink {
