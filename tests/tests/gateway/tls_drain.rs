@@ -65,17 +65,17 @@ async fn clients_of_a_gateway_that_stops_go_on_over_tls_without_a_loss() -> Resu
     publish_all(&rig.jetstream, numbered(MESSAGES / 2)).await?;
     rig.has_read(MESSAGES / 2).await?;
     let jetstream = rig.jetstream.clone();
-    let publisher = tokio::spawn(async move {
-        publish_all(&jetstream, numbered(MESSAGES / 2)).await?;
-        publish_all(&jetstream, [(END.to_owned(), b"0".to_vec())]).await
-    });
+    let publisher =
+        tokio::spawn(async move { publish_all(&jetstream, numbered(MESSAGES / 2)).await });
     let gateway = rig.take_gateway()?;
     let stopped = tokio::task::spawn_blocking(move || gateway.shutdown());
+    publisher.await??;
+    timeout(SOON, stopped).await??;
+    // Only now: whoever has seen the end is where it stays.
+    publish_all(&rig.jetstream, [(END.to_owned(), b"0".to_vec())]).await?;
     while let Some(read) = timeout(SOON, readers.join_next()).await? {
         assert_eq!(read??, (1..=MESSAGES).collect::<Vec<_>>());
     }
-    publisher.await??;
-    timeout(SOON, stopped).await??;
     other.abort();
     Ok(())
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use harness::{Authority, Certified, init_tls};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
+use wsgateway_config::Millis;
 
 use crate::auth::template;
 use crate::secrets::{put, put_with, run_label_command, written};
@@ -58,11 +59,11 @@ async fn a_certificate_may_come_late_and_says_until_then_which_secret_is_missing
     put(&world, "odin-tls", &pair(&first)).await?;
     let before = template(&world, |pod| !secrets(pod).is_empty()).await?;
     put(&world, "odin-tls", &pair(&second)).await?;
-    // A change that has to pass the operator says that it has seen the Secret as well.
-    world.edit(&json!({ "spec": { "capacity": { "subscriptionsPerConnection": 7 } } })).await?;
+    // A live change that has to pass the operator says that it has seen the Secret as well.
+    world.edit(&json!({ "spec": { "slowConsumer": { "grace": "7s" } } })).await?;
     harness::wait_until(crate::world::SOON, "the configuration", async || {
         let config = world.config().await;
-        config.is_ok_and(|config| config.capacity.subscriptions_per_connection == 7)
+        config.is_ok_and(|config| config.slow_consumer.grace == Millis::from_secs(7))
     })
     .await?;
     assert_eq!(template(&world, |_| true).await?, before, "a renewed certificate rolled the pods");

@@ -146,7 +146,7 @@ test('hooks render what comes, survive a restart, and give up what nobody shows 
   const subscriptions = async () =>
     ((await (await fetch(`${gateway.url.replace('ws:', 'http:').replace('/ws', '')}/stats`)).json()) as { subscriptions: number })
       .subscriptions;
-  await until('one subscription less', async () => (await subscriptions()) === 2);
+  await until('one subscription less', async () => (await subscriptions()) === 3);
 
   await gateway.end('SIGKILL');
   await shows('connection', 'reconnecting');
