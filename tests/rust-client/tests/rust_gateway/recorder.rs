@@ -84,8 +84,11 @@ impl Recorder {
     }
 
     pub(super) fn gaps(&self) -> Vec<&Gap> {
-        let gap = |event| if let Event::Gap(gap) = event { Some(gap) } else { None };
-        self.events.iter().filter_map(gap).collect()
+        let gaps = self.events.iter().filter_map(|event| match event {
+            Event::Gap(gap) => Some(gap),
+            _ => None,
+        });
+        gaps.collect()
     }
 
     pub(super) fn count(&self, is: impl Fn(&Event) -> bool) -> usize {

@@ -45,7 +45,7 @@ impl Issuer {
         let jti = self.issued.fetch_add(1, Ordering::Relaxed).to_string();
         let now = SystemTime::now() + Duration::from_millis(999); // whole seconds: rounded up
         let exp = now.duration_since(SystemTime::UNIX_EPOCH)?.as_secs() + seconds;
-        let key = EncodingKey::from_secret(self.secret.as_bytes());
+        let key = EncodingKey::from_secret(self.secret.as_bytes())?;
         let claims = json!({ "sub": "ann", "exp": exp, "jti": jti });
         Ok(encode(&Header::default(), &claims, &key)?)
     }
