@@ -16,6 +16,8 @@ KEY = re.compile(r"wsgateway\.dev/([a-z][a-z-]+[a-z])")
 # Pages about other programs' settings, or with paths of their own kind.
 ELSEWHERE = re.compile(r"docs/adr/|CHANGELOG|bench/|sdk/|ARCHITECTURE|CONTRIBUTING|docs/(protocol|metrics|logs|monitoring|images)")
 # Protocols, a setting of the gateway's own file, a setting of Flux.
+# Subjects of the samples.
+SUBJECT = re.compile(r"odin\.(tokens?|trades|market|global)\.")
 OTHERS = {"odin.v1", "symbols.v1", "listener.address", "spec.upgrade.crds"}
 # Names of files.
 FILE = re.compile(r"\.(md|yaml|json|go|rs|toml|png|svg|creds|nk|crt|key)$")
@@ -62,7 +64,7 @@ def check(report: Report) -> None:
         if ELSEWHERE.match(path):
             continue
         for word in sorted(set(CODE.findall(text))):
-            if PATH.fullmatch(word) and not FILE.search(word) and word not in OTHERS:
+            if PATH.fullmatch(word) and not FILE.search(word) and word not in OTHERS and not SUBJECT.match(word):
                 one(report, path, word, fields, values)
 
 
