@@ -7,7 +7,7 @@ use std::time::Duration;
 use wsgateway_load::address::Address;
 use wsgateway_load::simulate::market::Market;
 
-use crate::cli::{Load, ProfileName, Protocol, RawArgs, Simulate, Spoken, Unit};
+use crate::cli::{Load, ProfileName, Protocol, RawArgs, Simulate, Spoken};
 use crate::error::Error;
 use crate::load::{self, Simulating};
 
@@ -122,24 +122,11 @@ fn flags(options: Simulate, traders: u32, market: &Market) -> Load {
             Spoken::Odin => Protocol::Odin,
             Spoken::Symbols => Protocol::Symbols,
         },
-        channel: options.channel,
-        channels: options.channels,
-        per_client: options.per_client,
-        token_file: options.token_file,
         no_reconnect: false,
         no_resume: options.no_resume,
-        timeout: options.timeout,
-        source_addresses: options.source_addresses,
-        processes: options.processes,
+        clients: options.clients,
         publishing: options.publishing,
-        raw: RawArgs {
-            raw_subscribe: None,
-            raw_subprotocol: None,
-            raw_sequence: None,
-            raw_channel: None,
-            raw_time: None,
-            raw_unit: Unit::default(),
-        },
+        raw: RawArgs::default(),
         result: options.result,
     }
 }

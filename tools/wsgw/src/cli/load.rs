@@ -53,6 +53,25 @@ pub(crate) struct Load {
     /// What clients speak
     #[arg(long, value_name = "PROTOCOL", value_enum, default_value_t)]
     pub(crate) protocol: Protocol,
+    /// Clients that lose their connection stay away
+    #[arg(long)]
+    pub(crate) no_reconnect: bool,
+    /// Clients that come back begin anew, instead of where they were
+    #[arg(long, conflicts_with = "no_reconnect")]
+    pub(crate) no_resume: bool,
+    #[command(flatten)]
+    pub(crate) clients: ClientArgs,
+    #[command(flatten)]
+    pub(crate) publishing: Publishing,
+    #[command(flatten)]
+    pub(crate) raw: RawArgs,
+    #[command(flatten)]
+    pub(crate) result: ResultArgs,
+}
+
+/// What clients listen to, and where from; of `simulate` too.
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
     /// Channel that clients subscribe to; {} counts; may be repeated [default: >, and load.{} with --publish]
     #[arg(long = "channel", value_name = "CHANNEL")]
     pub(crate) channel: Vec<String>,
@@ -65,12 +84,6 @@ pub(crate) struct Load {
     /// File with tokens, one a line, which clients use in turn
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Clients that lose their connection stay away
-    #[arg(long)]
-    pub(crate) no_reconnect: bool,
-    /// Clients that come back begin anew, instead of where they were
-    #[arg(long, conflicts_with = "no_reconnect")]
-    pub(crate) no_resume: bool,
     /// How long connecting and subscribing may take
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
     pub(crate) timeout: Duration,
@@ -80,12 +93,6 @@ pub(crate) struct Load {
     /// Processes that hold the connections [default: as many as open files need]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) processes: Option<u32>,
-    #[command(flatten)]
-    pub(crate) publishing: Publishing,
-    #[command(flatten)]
-    pub(crate) raw: RawArgs,
-    #[command(flatten)]
-    pub(crate) result: ResultArgs,
 }
 
 /// A publisher of our own.
@@ -109,7 +116,7 @@ pub(crate) struct Publishing {
 }
 
 /// Other WebSocket servers.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Other WebSocket servers (--protocol raw)")]
 pub(crate) struct RawArgs {
     /// What a client says for each of its channels; {channel} and {client} are filled in [default: nothing]

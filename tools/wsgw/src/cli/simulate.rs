@@ -1,12 +1,11 @@
 //! The flags of `simulate`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use super::cluster::timeout;
-use super::load::{MOST_TARGETS, Publishing, ResultArgs, ramp};
+use super::load::{ClientArgs, MOST_TARGETS, Publishing, ResultArgs, ramp};
 
 /// Traders of one run.
 const MOST_TRADERS: i64 = 100_000;
@@ -65,30 +64,11 @@ pub(crate) struct Simulate {
     /// What traders speak
     #[arg(long, value_name = "PROTOCOL", value_enum, default_value_t)]
     pub(crate) protocol: Spoken,
-    /// Channel that traders subscribe to; {} counts; may be repeated [default: >, and load.{} with --publish]
-    #[arg(long = "channel", value_name = "CHANNEL")]
-    pub(crate) channel: Vec<String>,
-    /// Up to where {} of --channel counts
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) channels: u32,
-    /// How many of the channels each trader subscribes to
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub(crate) per_client: u32,
-    /// File with tokens, one a line, which traders use in turn
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
     /// Traders that come back begin anew, instead of where they were
     #[arg(long)]
     pub(crate) no_resume: bool,
-    /// How long connecting and subscribing may take
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
-    pub(crate) timeout: Duration,
-    /// Addresses 127.0.0.1, 127.0.0.2, ... to connect from, for targets on this machine [default: as many as ports need]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=250))]
-    pub(crate) source_addresses: Option<u8>,
-    /// Processes that hold the connections [default: as many as open files need]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub(crate) processes: Option<u32>,
+    #[command(flatten)]
+    pub(crate) clients: ClientArgs,
     #[command(flatten)]
     pub(crate) publishing: Publishing,
     #[command(flatten)]

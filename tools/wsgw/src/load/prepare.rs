@@ -72,7 +72,8 @@ impl Preparation {
             return Err(LoadError::Admins.into());
         }
         let (workers, processes) = workers(options, shape.clients, endpoints.len() as u32)?;
-        let tokens = options.token_file.as_deref().map(tokens).transpose()?.unwrap_or_default();
+        let tokens =
+            options.clients.token_file.as_deref().map(tokens).transpose()?.unwrap_or_default();
         Ok(Self {
             setting: setting(options, &shape, &channels, &addresses, (workers, processes)),
             sources: sources(options, &endpoints, shape.clients),
@@ -89,7 +90,7 @@ impl Preparation {
             tokens,
             comes_back: !options.no_reconnect,
             resumes: !options.no_resume,
-            patience: options.timeout.max(Duration::from_millis(100)),
+            patience: options.clients.timeout.max(Duration::from_millis(100)),
         })
     }
 
@@ -156,12 +157,12 @@ fn wire(protocol: Protocol, flags: &RawArgs) -> Result<Wire, LoadError> {
 
 fn channels(options: &Load) -> Result<Channels, LoadError> {
     let publishes = options.publishing.publish.is_some();
-    let given = match (options.channel.as_slice(), publishes) {
+    let given = match (options.clients.channel.as_slice(), publishes) {
         ([], true) => vec!["load.{}".to_owned()],
         ([], false) => vec![">".to_owned()],
         (given, _) => given.to_vec(),
     };
-    let channels = Channels::new(&given, options.channels, options.per_client)?;
+    let channels = Channels::new(&given, options.clients.channels, options.clients.per_client)?;
     let wild = |name: &&String| name.contains(['*', '>', ' ']);
     if publishes && let Some(channel) = channels.names.iter().find(wild) {
         return Err(LoadError::Wildcard { channel: channel.clone() });
@@ -196,7 +197,7 @@ fn workers(options: &Load, clients: u32, targets: u32) -> Result<(u32, bool), Lo
     let limit = wsgateway_runtime::descriptors::raise_limit();
     let room = u32::try_from(limit.saturating_sub(SPARE_FILES)).unwrap_or(u32::MAX).max(1);
     let needed = clients.div_ceil(room);
-    let processes = options.processes.unwrap_or(needed);
+    let processes = options.clients.processes.unwrap_or(needed);
     if processes > 1 || needed > 1 {
         // Each target has as many as another one.
         let workers = processes.max(1).next_multiple_of(targets);
@@ -219,7 +220,7 @@ fn sources(options: &Load, endpoints: &[Endpoint], clients: u32) -> Vec<IpAddr> 
     if !endpoints.iter().all(loopback) {
         return Vec::new();
     }
-    match options.source_addresses {
+    match options.clients.source_addresses {
         Some(count) => {
             let connections = usize::from(count).saturating_mul(PER_SOURCE as usize);
             loopback_sources(connections)
