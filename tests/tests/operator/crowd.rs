@@ -37,8 +37,8 @@ static NEXT_POD: AtomicU8 = AtomicU8::new(100);
 
 type Endpoints = Arc<Mutex<Vec<SocketAddr>>>;
 
-/// The end of a connection: whose, when, and with which code.
-pub(crate) type End = (usize, Instant, Option<u16>);
+/// The end of a connection that had been let in: whose, and when.
+pub(crate) type End = (usize, Instant);
 type Ends = Arc<Mutex<Vec<End>>>;
 
 fn locked<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -62,6 +62,8 @@ impl Kubelet<'_> {
     /// One look at all pods. Returns their templates.
     pub(crate) async fn sync(&mut self) -> Result<BTreeSet<String>> {
         let pods = self.world.api::<Pod>().list(&ListParams::default()).await?.items;
+        // Before a pod hears that it is to close: on a busy machine what follows takes longer than the pod waits.
+        self.route(&pods).await?;
         for pod in &pods {
             let name = pod.name_any();
             let is_known = self.running.contains_key(&name) || self.ending.contains_key(&name);
@@ -179,7 +181,9 @@ impl Observer for Watcher {
     fn acknowledged(&mut self, _: usize, _: &Acknowledgement) {}
     fn gap(&mut self, _: usize, _: &Gap<'_>) {}
     fn ended(&mut self, client: usize, close_code: Option<u16>) {
-        locked(&self.0).push((client, Instant::now(), close_code));
+        if close_code.is_some() {
+            locked(&self.0).push((client, Instant::now()));
+        }
     }
 }
 
@@ -259,7 +263,11 @@ pub(crate) async fn running<'a>(
     // A pod that is on a node is not gone at once when it is deleted.
     let mut spec = json!({
         "replicas": replicas, "rollout": { "connectionsPerMinute": PER_MINUTE },
-        "capacity": { "connectionsPerPod": CLIENTS },
+        // All pods run in this process: what its container is short of is not theirs.
+        "capacity": {
+            "connectionsPerPod": CLIENTS,
+            "rejectAboveCpuPercent": 0, "pauseAboveCpuPercent": 0, "rejectAboveMemoryPercent": 0,
+        },
         "pod": { "overrides": { "spec": { "nodeName": node } } },
     });
     merge(&mut spec, change);
@@ -305,11 +313,10 @@ async fn roll(kubelet: &mut Kubelet<'_>, before: &BTreeSet<String>) -> Result<()
 }
 
 /// Each client was told to move once, and all of them in the time that the pace asks for.
-fn moved_at_the_pace(ends: &[(usize, Instant, Option<u16>)], messages: u64) -> Result<()> {
-    assert!(ends.iter().all(|(_, _, code)| *code == Some(1012)), "nobody was refused or cut off");
-    let moved: BTreeSet<usize> = ends.iter().map(|(client, _, _)| *client).collect();
+fn moved_at_the_pace(ends: &[End], messages: u64) -> Result<()> {
+    let moved: BTreeSet<usize> = ends.iter().map(|(client, _)| *client).collect();
     assert_eq!((ends.len(), moved.len()), (CLIENTS, CLIENTS), "each once");
-    let times = || ends.iter().map(|(_, at, _)| *at);
+    let times = || ends.iter().map(|(_, at)| *at);
     let took = times().max().zip(times().min()).map(|(last, first)| last - first);
     let took = took.context("nobody was moved")?;
     // The first of a pod's clients goes at once, hence a little less than all of them would take.
@@ -320,7 +327,8 @@ fn moved_at_the_pace(ends: &[(usize, Instant, Option<u16>)], messages: u64) -> R
 }
 
 /// Lets something happen to the pods while two thousand clients hear live messages, and returns which of their connections
-/// ended, and how many messages there were. Every client has heard every message of its channel once, or this fails.
+/// ended, and how many messages there were. Every client has heard every message of its channel once, all that had been let in
+/// were told to move, and hardly an attempt was turned away, or this fails.
 pub(crate) async fn under_load<'a>(
     kubelet: Kubelet<'a>,
     event: impl AsyncFnOnce(&mut Kubelet<'a>) -> Result<()>,
@@ -355,9 +363,14 @@ pub(crate) async fn under<'a>(
     let count = count?;
     ensure!(tell.send(count).is_ok(), "the clients have ended");
     let counters = swarm.await??;
-    // An attempt that a pod refuses is one of `ends`, too; these had been let in.
     let told = counters.closes.keys().all(|code| *code == 1012);
     ensure!(told, "somebody was cut off: {:?}", counters.closes);
+    // Whoever is on the way to a pod that closes in this instant is turned away, and tries again.
+    let turned_away = counters.failed + counters.refused.values().sum::<u64>();
+    if turned_away > 0 {
+        println!("turned away: {turned_away}: {:?}, {:?}", counters.refused, counters.failures);
+    }
+    ensure!(turned_away <= (load.clients / 20) as u64, "{turned_away} met a closed door");
     let ends = locked(&ends).clone();
     Ok((kubelet, ends, count))
 }

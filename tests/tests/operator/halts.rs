@@ -180,13 +180,12 @@ async fn what_loses_messages_halts_with_most_clients_in_place_and_ends_once_it_i
     world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
     let load = Load { clients: CLIENTS, hears_all: false };
     let mut operator = Some(operator);
-    let (kubelet, ends, _) = under(load, kubelet, async |kubelet| {
+    let (kubelet, _, _) = under(load, kubelet, async |kubelet| {
         let first = operator.take().context("an operator")?;
         operator = Some(lossy_rollout(kubelet, first).await?);
         lossy_scale_down(kubelet).await
     })
     .await?;
-    assert!(ends.iter().all(|(_, _, code)| *code == Some(1012)), "nobody was cut off");
     kubelet.stop().await?;
     operator.context("an operator")?.stop().await?;
     nodes.delete(&node, &DeleteParams::default()).await?;

@@ -124,11 +124,10 @@ async fn change_of_mind(kubelet: &mut Kubelet<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Each connection ended with advice, and each client was moved at most so many times.
+/// How many connections ended; each client was moved at most so many times.
 fn moved(ends: &[End], most: usize) -> Result<usize> {
     let mut times = BTreeMap::<usize, usize>::new();
-    for (client, _, code) in ends {
-        ensure!(*code == Some(1012), "client {client}: {code:?}");
+    for (client, _) in ends {
         *times.entry(*client).or_default() += 1;
     }
     let found = times.values().max().copied().unwrap_or_default();

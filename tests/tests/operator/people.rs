@@ -201,7 +201,7 @@ async fn a_pod_is_drained_at_the_pace_and_its_clients_miss_no_message() -> Resul
     })
     .await?;
     println!("{said}");
-    let moved: BTreeSet<usize> = ends.iter().map(|(client, _, _)| *client).collect();
+    let moved: BTreeSet<usize> = ends.iter().map(|(client, _)| *client).collect();
     assert_eq!(
         (moved.len(), ends.len()),
         (usize::try_from(had)?, usize::try_from(had)?),
