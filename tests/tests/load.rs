@@ -10,4 +10,5 @@ mod load {
     mod publisher;
     mod rig;
     mod simulate;
+    mod tls;
 }

@@ -11,8 +11,10 @@ mod connection;
 mod dial;
 mod events;
 mod hear;
+mod link;
 mod observer;
 mod options;
+mod polls;
 mod pushes;
 mod record;
 mod visits;
@@ -30,6 +32,7 @@ use wsgateway_proto::frame::Opcode;
 pub use again::{Channels, Reconnect};
 pub use connection::{State, Tally};
 pub use hear::{Dialect, Heard};
+pub use link::Tls;
 pub use observer::{Acknowledgement, Gap, Observer};
 pub use options::{
     Commands, Due, Headers, Latency, SwarmOptions, Unit, every, loopback_sources, subscribe,
@@ -271,7 +274,7 @@ impl Swarm {
     pub fn pause(&mut self, index: usize) -> Result<(), SwarmError> {
         self.unread.retain(|other| *other != index);
         let connection = self.connections.get_mut(index).filter(|c| c.is_open());
-        let stream = connection.and_then(|c| c.stream.as_mut());
+        let stream = connection.and_then(|c| c.stream.as_mut()).map(|link| &mut link.socket);
         let stream = stream.ok_or(SwarmError::NotOpen(index))?;
         Ok(self.poll.registry().deregister(stream)?)
     }
@@ -282,6 +285,7 @@ impl Swarm {
     /// When there is none of this number.
     pub fn resume(&mut self, index: usize) -> Result<(), SwarmError> {
         let stream = self.connections.get_mut(index).and_then(|c| c.stream.as_mut());
+        let stream = stream.map(|link| &mut link.socket);
         let stream = stream.ok_or(SwarmError::NotOpen(index))?;
         Ok(self.poll.registry().register(stream, Token(index), interest())?)
     }

@@ -14,7 +14,10 @@ async fn what_makes_no_sense_is_refused_before_the_run() -> Result<()> {
     for (arguments, expected) in [
         ("ws://127.0.0.1:1 -c 0".to_owned(), "0 is not in 1"),
         ("ws://127.0.0.1:1 --profile custom".to_owned(), "needs --connections"),
-        ("wss://127.0.0.1:1".to_owned(), "TLS is not supported"),
+        ("wss://127.0.0.1:1 --ca /nonexistent/ca.pem".to_owned(), "/nonexistent/ca.pem"),
+        ("wss://127.0.0.1:1 --ca a --insecure".to_owned(), "cannot be used with"),
+        ("ws://127.0.0.1:1 --ca a".to_owned(), "for wss://"),
+        ("ws://127.0.0.1:1 --insecure".to_owned(), "for wss://"),
         ("ws://127.0.0.1:0".to_owned(), "not an address"),
         ("ws://u:hidden@127.0.0.1:1".to_owned(), "--token-file"),
         ("ws://127.0.0.1:1 --fail-if p99".to_owned(), "p99>50ms"),

@@ -53,11 +53,12 @@ async fn hundreds_of_clients_of_a_gateway_lose_nothing_and_the_report_says_so_in
 async fn each_protocol_counts_what_it_receives() -> Result<()> {
     let nats = nats().await?;
     let gateway = Gateway::start(&nats).await?;
-    let (ws, sse) = (gateway.url(), gateway.url().replace("/ws", "/sse"));
+    let [ws, sse, poll] = ["/ws", "/sse", "/poll"].map(|path| gateway.url().replace("/ws", path));
     for (protocol, url, subject) in [
         ("odin", &ws, "p.{channel}"),
         ("symbols", &ws, "p.{channel}.trade"),
         ("sse", &sse, "p.{channel}"),
+        ("poll", &poll, "p.{channel}"),
     ] {
         let ended = load(&format!(
             "{url} --protocol {protocol} -c 20 --ramp 0s --duration 2s --publish {} --rate 50 --channel S{{}} --subject {subject} \
@@ -69,6 +70,11 @@ async fn each_protocol_counts_what_it_receives() -> Result<()> {
         assert_eq!(harm(&report), none(), "{protocol}: {report:#}");
         assert!(number(&report, "/totals/ours") > 100.0, "{protocol}: {report:#}");
         assert_eq!(number(&report, "/peak"), 20.0, "{protocol}");
+        let ahead = number(&report, "/targets/0/clock/aheadMs").abs();
+        assert!(
+            ahead <= number(&report, "/targets/0/clock/errorMs") + 1.0,
+            "one clock: {report:#}"
+        );
     }
     Ok(())
 }
@@ -82,16 +88,28 @@ async fn without_a_publisher_latency_is_counted_from_the_stream() -> Result<()> 
         gateway.url(),
         nats.url()
     ))?;
-    for protocol in ["v1", "odin"] {
+    for (protocol, path, knows_clock) in [
+        ("v1", "/ws", true),
+        ("odin", "/ws", true),
+        ("sse", "/sse", false),
+        ("poll", "/poll", false),
+    ] {
         let report = load(&format!(
             "{} --protocol {protocol} -c 10 --ramp 0s --duration 2s --json -",
-            gateway.url()
+            gateway.url().replace("/ws", path)
         ))
         .await?
         .report()?;
         assert_eq!(harm(&report), none(), "{protocol}: {report:#}");
         assert_eq!(report["latencyFrom"], "stream");
         assert!(number(&report, "/latency/count") > 100.0, "{protocol}: {report:#}");
+        assert_eq!(
+            report["targets"][0]["clock"].is_object(),
+            knows_clock,
+            "{protocol}: {report:#}"
+        );
+        let said = report["notes"].to_string().contains("how far the clocks differ is not known");
+        assert_eq!(said, !knows_clock, "{protocol}: {report:#}");
     }
     drop(other);
     Ok(())
@@ -119,7 +137,7 @@ async fn clients_are_shared_by_targets_and_by_processes() -> Result<()> {
 async fn clients_of_a_gateway_that_is_killed_come_back_and_resume() -> Result<()> {
     let nats = nats().await?;
     let mut gateway = Gateway::start(&nats).await?;
-    for (protocol, path) in [("v1", "/ws"), ("sse", "/sse")] {
+    for (protocol, path) in [("v1", "/ws"), ("sse", "/sse"), ("poll", "/poll")] {
         let mut run = Running::start(&format!(
             "{} --protocol {protocol} -c 50 --ramp 0s --duration 12s --publish {} --subject p.{{channel}} --json -",
             gateway.url().replace("/ws", path),

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use async_nats::jetstream::{self, stream};
-use harness::{Nats, Scratch, built_beside, free_port, wait_until, wsgw};
+use harness::{Authority, Nats, Scratch, built_beside, free_port, wait_until, wsgw};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use wsgateway_config::{GatewayConfig, JetStreamSource, Millis, Source};
+use wsgateway_config::{GatewayConfig, JetStreamSource, ListenerTls, Millis, Source};
 
 /// How long anything may take on a machine that compiles at the same time.
 pub(super) const SOON: Duration = Duration::from_secs(60);
@@ -45,12 +45,34 @@ pub(super) struct Gateway {
 impl Gateway {
     /// Starts one that reads the stream, and waits until it is ready.
     pub(super) async fn start(nats: &Nats) -> Result<Self> {
+        Self::start_with(nats, |_, _| Ok(())).await
+    }
+
+    /// Starts one with a certificate of this authority on its port for clients.
+    pub(super) async fn start_with_tls(nats: &Nats, authority: &Authority) -> Result<Self> {
+        let pair = authority.server()?;
+        Self::start_with(nats, |config, scratch| {
+            let file = |name, text: &str| Ok(scratch.write(name, text)?.display().to_string());
+            let (cert_file, key_file): (Result<_>, Result<_>) =
+                (file("tls.crt", &pair.certificate), file("tls.key", &pair.key));
+            config.listener.tls =
+                Some(ListenerTls { cert_file: cert_file?.into(), key_file: key_file?.into() });
+            Ok(())
+        })
+        .await
+    }
+
+    async fn start_with(
+        nats: &Nats,
+        change: impl FnOnce(&mut GatewayConfig, &Scratch) -> Result<()>,
+    ) -> Result<Self> {
         let source = JetStreamSource::new(vec![nats.url()], "LOAD");
         let mut config = GatewayConfig::new("test/load", Source::JetStream(source));
         config.channels.strip_prefix = "p.".to_owned();
         config.capacity.shards = 2;
         config.drain.window = Millis(0);
         let scratch = Scratch::new("load")?;
+        change(&mut config, &scratch)?;
         let config = scratch.write("gateway.yaml", config.render()?)?;
         let config = config.to_str().context("a path of text")?.to_owned();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));

@@ -119,7 +119,7 @@ async fn somebody_with_the_role_edit_disconnects_bans_lists_and_lifts() -> Resul
     let world = world("disconnect-people").await?;
     created_by("templates/aggregate-roles.yaml", &world, &[], "").await?;
     let eve = Person::new(&world, "eve-of-disconnects", Some("edit")).await?;
-    wait_until(SOON, "the role edit", async || eve.sees(&["status"]).await.is_ok()).await?;
+    eve.waits_for_its_role().await?;
     let list: [&str; 2] = ["disconnect", "--list"];
     ensure!(eve.sees(&list).await?.contains("nobody is disconnected"));
 
@@ -155,7 +155,7 @@ async fn what_cannot_be_done_is_said_with_what_to_do() -> Result<()> {
     let eve = Person::new(&world, "eve-of-trouble", Some("edit")).await?;
     let ann = Person::new(&world, "ann-of-trouble", Some("view")).await?;
     for person in [&eve, &ann] {
-        wait_until(SOON, "the roles", async || person.sees(&["status"]).await.is_ok()).await?;
+        person.waits_for_its_role().await?;
     }
     let refused = ann.is_told(&["disconnect", ODIN, "--user", "bob"]).await?;
     ensure!(refused.contains("auth can-i patch wsgateways.wsgateway.dev"), "{refused}");

@@ -58,6 +58,19 @@ impl Person {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// Waits until it may look: roles that were given take a moment. The error has wsgw's own last words.
+    pub(crate) async fn waits_for_its_role(&self) -> Result<()> {
+        let mut last = None;
+        let waited = wait_until(SOON, "a role", async || {
+            last = self.sees(&["status"]).await.err();
+            last.is_none()
+        });
+        waited.await.map_err(|error| match last {
+            Some(last) => last.context(error),
+            None => error,
+        })
+    }
+
     /// The same for programs.
     pub(crate) async fn items(&self, arguments: &[&str]) -> Result<Vec<Value>> {
         let text = self.sees(&[arguments, &["--output", "json"]].concat()).await?;
@@ -175,7 +188,7 @@ async fn a_pod_is_drained_at_the_pace_and_its_clients_miss_no_message() -> Resul
     world.condition(ODIN, "Ready", "True", "AsSpecified").await?;
     let eve = Person::new(&world, "eve", Some("edit")).await?;
     created_by("templates/aggregate-roles.yaml", &world, &[], "").await?;
-    wait_until(SOON, "the role edit", async || eve.sees(&["status"]).await.is_ok()).await?;
+    eve.waits_for_its_role().await?;
     // What may be evicted is known once the controller has counted the pods.
     world
         .object::<PodDisruptionBudget>("odin-gateway", |budget| {

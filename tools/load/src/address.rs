@@ -9,16 +9,15 @@ pub struct Address {
     pub port: u16,
     /// Path and query; empty if none was given.
     pub path: String,
+    /// Whether it is reached by TLS.
+    pub secure: bool,
 }
 
 /// Why a text is no target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// TLS.
-    #[error("{0}: TLS is not supported; measure behind the proxy that ends it, with ws://")]
-    Tls(String),
     /// Another scheme.
-    #[error("{0}: write ws://host:port/path")]
+    #[error("{0}: write ws://host:port/path, or wss://")]
     Scheme(String),
     /// A password, which would end up in the report.
     #[error("an address with a user or a password is not taken: give tokens with --token-file")]
@@ -29,18 +28,18 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// Reads `ws://host:port/path`; scheme, port (80) and path may be missing.
+    /// Reads `ws://host:port/path`, or `wss://` for TLS; scheme, port (80, or 443) and path may be missing.
     ///
     /// # Errors
     /// When it is something else.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("ws", text));
         let malformed = || AddressError::Malformed(shown(text));
-        match scheme {
-            "ws" | "http" => {}
-            "wss" | "https" => return Err(AddressError::Tls(shown(text))),
+        let (secure, usual) = match scheme {
+            "ws" | "http" => (false, "80"),
+            "wss" | "https" => (true, "443"),
             _ => return Err(AddressError::Scheme(shown(text))),
-        }
+        };
         let at = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(at);
         if authority.contains('@') {
@@ -51,16 +50,16 @@ impl Address {
             return Err(malformed());
         }
         let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) => (host, "80"),
+            Some((host, "")) => (host, usual),
             Some((host, port)) => (host, port.strip_prefix(':').ok_or_else(malformed)?),
-            None => authority.split_once(':').unwrap_or((authority, "80")),
+            None => authority.split_once(':').unwrap_or((authority, usual)),
         };
         let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(malformed)?;
         if host.is_empty() {
             return Err(malformed());
         }
         let path = if path.starts_with('?') { format!("/{path}") } else { path.to_owned() };
-        Ok(Self { host: host.to_owned(), port, path })
+        Ok(Self { host: host.to_owned(), port, path, secure })
     }
 
     /// As in `Host`.
@@ -74,7 +73,8 @@ impl Address {
     #[must_use]
     pub fn public(&self) -> String {
         let path = self.path.split('?').next().unwrap_or_default();
-        format!("ws://{}{path}", self.host_header())
+        let scheme = if self.secure { "wss" } else { "ws" };
+        format!("{scheme}://{}{path}", self.host_header())
     }
 }
 
@@ -96,6 +96,8 @@ mod tests {
         assert_eq!(parts("ws://127.0.0.1:8080/ws"), ("127.0.0.1:8080".into(), "/ws".into()));
         assert_eq!(parts("localhost:1"), ("localhost:1".into(), String::new()));
         assert_eq!(parts("http://a?x=1"), ("a:80".into(), "/?x=1".into()));
+        assert_eq!(parts("wss://a/ws"), ("a:443".into(), "/ws".into()));
+        assert_eq!(Address::parse("https://a:8443/ws").unwrap().public(), "wss://a:8443/ws");
         assert_eq!(parts("ws://[::1]:9/x"), ("[::1]:9".into(), "/x".into()));
     }
 
@@ -104,7 +106,6 @@ mod tests {
         for text in ["", "ws://", "ws://:1", "a:0", "a:x", "a:99999", "ws://a/\r\nX: y", "[::1]x"] {
             assert!(matches!(Address::parse(text), Err(AddressError::Malformed(_))), "{text}");
         }
-        assert!(matches!(Address::parse("wss://a"), Err(AddressError::Tls(_))));
         assert!(matches!(Address::parse("ftp://a"), Err(AddressError::Scheme(_))));
         assert_eq!(Address::parse("ws://u:secret@a"), Err(AddressError::User));
         let error = Address::parse("ftp://a/?token=secret").unwrap_err().to_string();

@@ -3,9 +3,10 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use crate::account::{Account, Sums};
+use crate::bounds::Bounds;
 use crate::latency::Latencies;
 use crate::payload::Stamp;
-use crate::plan::{Publishing, WorkerPlan};
+use crate::plan::{Publishing, Wire, WorkerPlan};
 use crate::snapshot::Skew;
 
 /// Instead of a time: not subscribed since it came.
@@ -35,6 +36,8 @@ pub struct Book {
     /// The server's clock against ours, as exactly as was seen.
     pub skew: Option<Skew>,
     pinged_ns: Option<u64>,
+    /// The stream's clock, where the server does not tell its own and messages carry the stream's time.
+    stream_clock: Option<Bounds>,
     /// First and last numbers of messages of the run that the stream has not confirmed.
     unstored: Vec<(u64, u64)>,
 }
@@ -68,6 +71,8 @@ impl Book {
             reconnects: 0,
             skew: None,
             pinged_ns: None,
+            stream_clock: matches!(plan.wire, Wire::Events | Wire::Polls | Wire::Symbols)
+                .then(Bounds::default),
             unstored: Vec::new(),
         }
     }
@@ -107,6 +112,9 @@ impl Book {
                 self.ours += 1;
                 account.message(stamp.channel, stamp.number, &mut self.sums);
                 self.age(index, stamp.due_ns, now_ns);
+                if let (Some(clock), Some(time_ns)) = (&mut self.stream_clock, told.time_ns) {
+                    clock.enter(time_ns, (stamp.due_ns, now_ns));
+                }
             }
             return;
         }
@@ -151,6 +159,12 @@ impl Book {
         {
             account.restart();
         }
+    }
+
+    /// The clock of the server or of the stream against ours, if either is known.
+    #[must_use]
+    pub fn clock(&self) -> Option<Skew> {
+        self.skew.or_else(|| self.stream_clock.and_then(|clock| clock.skew()))
     }
 
     /// The server's clock was asked for.
@@ -320,6 +334,19 @@ mod tests {
         assert!((1..100).contains(&book.missing(100)), "only who continues still waits");
         book.excuse(1);
         assert_eq!(book.missing(100), 0);
+    }
+
+    #[test]
+    fn the_clock_of_the_stream_is_known_where_messages_carry_it_and_we_know_when_they_were_due() {
+        let publishing = Some(RUN);
+        for (wire, known) in [(Wire::Events, true), (Wire::Symbols, true), (Wire::V1, false)] {
+            let mut book = Book::new(&WorkerPlan { publishing, wire, ..plan(1) });
+            let text = stamped(1, 50);
+            let told = Told { text: &text, time_ns: Some(61 * MS), sequence: None };
+            book.message(0, &told, 53 * MS);
+            let skew = Skew { ahead_ms: 10.0, error_ms: 2.0 };
+            assert_eq!(book.clock(), known.then_some(skew));
+        }
     }
 
     #[test]

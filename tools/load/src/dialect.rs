@@ -18,7 +18,7 @@ pub(crate) fn protocol(wire: &Wire) -> Option<String> {
         Wire::V1 => Some(v1::PROTOCOL.to_owned()),
         Wire::Odin => Some(odin::PROTOCOL.to_owned()),
         Wire::Symbols => Some(symbols::PROTOCOL.to_owned()),
-        Wire::Events => None,
+        Wire::Events | Wire::Polls => None,
         Wire::Raw(raw) => raw.protocol.clone(),
     }
 }
@@ -27,7 +27,7 @@ pub(crate) fn protocol(wire: &Wire) -> Option<String> {
 pub(crate) fn opening(plan: &WorkerPlan, client: u32) -> Vec<String> {
     let names = plan.channels.names_of(client);
     match &plan.wire {
-        Wire::V1 | Wire::Events => Vec::new(),
+        Wire::V1 | Wire::Events | Wire::Polls => Vec::new(),
         Wire::Odin => vec![json!({ "type": "subscribe", "channels": names }).to_string()],
         Wire::Symbols => vec![json!({ "action": "subscribe", "symbols": names }).to_string()],
         Wire::Raw(Raw { subscribe: Some(template), .. }) => {
@@ -68,7 +68,7 @@ impl Dialect for Ear {
     fn hear(&self, bytes: &[u8], heard: &mut Heard<'_>) -> usize {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         match &self.plan.wire {
-            Wire::V1 | Wire::Events => heard.other(),
+            Wire::V1 | Wire::Events | Wire::Polls => heard.other(),
             Wire::Odin => self.odin(text, heard),
             Wire::Symbols => self.symbols(text, heard),
             Wire::Raw(raw) => self.raw(raw, text, heard),
@@ -103,6 +103,11 @@ impl Ear {
         } else if text.starts_with("{\"type\":\"error\"") {
             heard.error();
         } else {
+            let ts = number_after(text, "\"ts\":").and_then(|ts| i64::try_from(ts).ok());
+            if let Some(ts) = ts.filter(|_| text.starts_with("{\"type\":\"pong\"")) {
+                let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+                book.pong(ts, self.clock.now_ns());
+            }
             heard.other();
         }
     }

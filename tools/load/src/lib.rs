@@ -10,6 +10,7 @@
 pub mod account;
 pub mod address;
 pub mod book;
+pub mod bounds;
 mod charts;
 pub mod clock;
 mod dialect;
@@ -24,4 +25,5 @@ pub mod simulate;
 pub mod snapshot;
 pub mod svg;
 pub mod threshold;
+pub mod tls;
 pub mod worker;

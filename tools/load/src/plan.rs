@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::tls::Trust;
+
 pub use profile::{Changes, Profile, Shape};
 pub use schedule::{Publishing, Ramp};
 pub use seats::Seats;
@@ -27,6 +29,8 @@ pub enum Wire {
     V1,
     /// `wsgateway.v1` as an event stream.
     Events,
+    /// `wsgateway.v1` by long-polls.
+    Polls,
     /// `odin.v1`
     Odin,
     /// `symbols.v1`
@@ -113,7 +117,7 @@ impl Wire {
     /// Whether pushes are those of `wsgateway.v1`, with offsets.
     #[must_use]
     pub fn is_v1(&self) -> bool {
-        matches!(self, Self::V1 | Self::Events)
+        matches!(self, Self::V1 | Self::Events | Self::Polls)
     }
 }
 
@@ -127,6 +131,9 @@ pub struct Endpoint {
     pub host: String,
     /// Path and query.
     pub path: String,
+    /// TLS, and whom to trust: the certificate must be for this name.
+    #[serde(default)]
+    pub tls: Option<(String, Trust)>,
 }
 
 /// What one worker does: every `stride`-th client of a run, from `first` on.

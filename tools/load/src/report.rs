@@ -171,7 +171,7 @@ fn clean(text: &str) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::snapshot::Snapshot;
+    use crate::snapshot::{Skew, Snapshot};
 
     pub(crate) fn example() -> Report {
         let mut run = Run::default();
@@ -186,6 +186,7 @@ pub(crate) mod tests {
                 },
                 latency: vec![(second * 1_000_000, 1_000)],
                 last_error: Some("a\nb".to_owned()),
+                skew: Some(Skew { ahead_ms: 0.1, error_ms: 0.6 }),
                 ..Snapshot::default()
             });
             run.usage(0, Usage { cpu_percent: Some(12.0), memory_bytes: Some(50 << 20) });
@@ -232,6 +233,10 @@ pub(crate) mod tests {
             Generator { cpu_percent: Some(99.0), lag_ms: 500.0, clock_jump_ms: -60_000.0 };
         report.totals.early = 1;
         report.end = End::Interrupted;
+        report.targets[0].clock = None;
+        report.conclude(&[]);
+        assert!(report.notes.iter().any(|note| note.contains("not known")), "{:?}", report.notes);
+        report.setting.insecure = true;
         report.latency = None;
         report.published = Some(Published {
             failed: 6,
@@ -242,7 +247,7 @@ pub(crate) mod tests {
             ..Published::default()
         });
         report.conclude(&[]);
-        assert_eq!(report.notes.len(), 10, "{:?}", report.notes);
+        assert_eq!(report.notes.len(), 11, "{:?}", report.notes);
         let page = report.markdown();
         assert!(page.contains("| Failed: refused, unconfirmed, without a connection | 1, 2, 3 |"));
     }

@@ -39,12 +39,12 @@ pub fn run(plan: &WorkerPlan, orders: &Receiver<Order>, mut tell: impl FnMut(Sna
     let clock = Clock::start();
     let book = Arc::new(Mutex::new(Book::new(plan)));
     let visits = Visits::new(plan);
-    let swarm = Swarm::connect(plan.endpoint.address, options(plan, &book, clock));
+    let swarm = connect(plan, &book, clock);
     let mut worker = match swarm {
         Ok(swarm) => Worker { plan, clock, book, swarm, visits, lag: Duration::ZERO },
         Err(error) => {
             let (worker, target) = (plan.worker, plan.target);
-            let failure = Some(error.to_string());
+            let failure = Some(error);
             tell(Snapshot { worker, target, failure, finished: true, ..Snapshot::default() });
             return;
         }
@@ -61,6 +61,13 @@ pub fn run(plan: &WorkerPlan, orders: &Receiver<Order>, mut tell: impl FnMut(Sna
     let _ = worker.swarm.run_for(GOODBYE);
 }
 
+fn connect(plan: &WorkerPlan, book: &Arc<Mutex<Book>>, clock: Clock) -> Result<Swarm, String> {
+    let tls = plan.endpoint.tls.as_ref().map(|(host, trust)| trust.tls(host));
+    let tls = tls.transpose().map_err(|error| error.to_string())?;
+    let options = SwarmOptions { tls, ..options(plan, book, clock) };
+    Swarm::connect(plan.endpoint.address, options).map_err(|error| error.to_string())
+}
+
 fn options(plan: &WorkerPlan, book: &Arc<Mutex<Book>>, clock: Clock) -> SwarmOptions {
     let (first, again, ramp, tokens) = (plan.clone(), plan.clone(), plan.clone(), plan.clone());
     SwarmOptions {
@@ -68,6 +75,7 @@ fn options(plan: &WorkerPlan, book: &Arc<Mutex<Book>>, clock: Clock) -> SwarmOpt
         path: plan.endpoint.path.clone(),
         host: Some(plan.endpoint.host.clone()),
         events: plan.wire == Wire::Events,
+        polls: plan.wire == Wire::Polls,
         protocol: dialect::protocol(&plan.wire),
         headers: (!plan.tokens.is_empty()).then(|| {
             Box::new(move |index| bearer(&tokens, index)) as wsgateway_client::swarm::Headers
@@ -185,15 +193,18 @@ impl Worker<'_> {
     }
 
     fn ping(&mut self) {
-        if self.plan.wire != Wire::V1 {
-            return;
-        }
+        let question = match self.plan.wire {
+            Wire::V1 => "{\"type\":\"ping\",\"timestamp\":0}",
+            // Its pong has the gateway's time for a heartbeat as for a ping.
+            Wire::Odin => "{\"type\":\"heartbeat\"}",
+            _ => return,
+        };
         let open = self.swarm.tallies().position(|tally| tally.state == State::Open);
         if let Some(open) = open {
             let now_ns = self.clock.now_ns();
             self.book().pinged(now_ns);
             // A server that does not read is measured by what does not arrive.
-            let _ = self.swarm.send(open, "{\"type\":\"ping\",\"timestamp\":0}");
+            let _ = self.swarm.send(open, question);
         }
     }
 
@@ -220,7 +231,7 @@ impl Worker<'_> {
             totals,
             crowd: self.visits.as_ref().map(|visits| visits.totals(book.caught_up)),
             latency: book.latency.take(),
-            skew: book.skew,
+            skew: book.clock(),
             lag_ms,
             last_error: self.swarm.last_error().map(str::to_owned),
             failure: None,
@@ -285,6 +296,7 @@ pub(crate) mod tests {
                 address: ([127, 0, 0, 1], 1).into(),
                 host: "test".to_owned(),
                 path: "/ws".to_owned(),
+                tls: None,
             },
             first: 0,
             stride: 1,

@@ -14,6 +14,7 @@ mod simulating;
 mod usage;
 mod workers;
 
+use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,10 @@ const POINT: Duration = Duration::from_secs(1);
 /// Beyond the time that workers may take for their last messages they are left alone.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// What `--insecure` means, said at the beginning.
+const INSECURE: &str = "WARNING: certificates are not checked (--insecure): anybody on the way can answer as the target, and read \
+                        tokens and messages";
+
 pub(crate) fn run(options: &Load) -> Result<(), Error> {
     wsgateway_runtime::logs::init_with("wsgw", "error");
     prepared(options, Preparation::new(options)?, None)
@@ -65,6 +70,10 @@ fn prepared(
     preparation: Preparation,
     simulating: Option<Simulating>,
 ) -> Result<(), Error> {
+    if options.clients.insecure {
+        // On standard error, where it also stands above the lines of a run. Nobody may be reading.
+        let _ = writeln!(std::io::stderr(), "{INSECURE}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,18 +1,19 @@
 //! One connection of a swarm: its socket, its stage, its record.
 
+mod fallback;
+mod frames;
+
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 
-use mio::net::TcpStream;
-use wsgateway_proto::decoder::{Decoder, Event, Limits, Violation};
+use wsgateway_proto::decoder::Decoder;
 use wsgateway_proto::frame::{self, Opcode, Role};
 use wsgateway_proto::handshake::{self, ClientHandshakeError};
 
 use super::dial::Dialer;
-use super::events;
-use super::hear::{Ear, Place};
+use super::hear::Place;
+use super::link::Link;
 use super::record::Record;
-use crate::envelope::number_after;
 use crate::ledger::Ledger;
 use crate::{handshake_key, mask_key};
 
@@ -63,7 +64,7 @@ struct Upgrade {
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) stream: Option<TcpStream>,
+    pub(super) stream: Option<Link>,
     decoder: Decoder,
     upgrade: Option<Box<Upgrade>>,
     /// What the socket did not take.
@@ -80,6 +81,8 @@ pub(super) struct Connection {
     deflate: bool,
     /// It is an event stream.
     events: bool,
+    /// It polls.
+    polls: bool,
 }
 
 impl Connection {
@@ -98,6 +101,7 @@ impl Connection {
             number: number as u32,
             deflate: false,
             events: false,
+            polls: false,
         }
     }
 
@@ -140,6 +144,10 @@ impl Connection {
         if self.tally.state == State::Dialing && !self.connected(record, dialer) {
             return;
         }
+        if let Some(stream) = &mut self.stream {
+            // What the socket does not take now, it takes with its next edge; reading tells the end.
+            let _ = stream.flush();
+        }
         if !self.outbox.is_empty() {
             let waiting = std::mem::take(&mut self.outbox);
             self.write(&waiting, record);
@@ -148,9 +156,9 @@ impl Connection {
 
     /// Asks for the upgrade once the connection stands; false while it does not.
     fn connected(&mut self, record: &mut Record, dialer: &Dialer) -> bool {
-        let Some(stream) = &self.stream else { return false };
-        match stream.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
-            Ok(()) if stream.peer_addr().is_err() => return false,
+        let Some(Link { socket, .. }) = &self.stream else { return false };
+        match socket.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
+            Ok(()) if socket.peer_addr().is_err() => return false,
             Ok(()) => {}
             Err(error) => {
                 self.end(record, Some(&error));
@@ -178,13 +186,14 @@ impl Connection {
         match stream.read(input) {
             Ok(0) => self.end(record, None),
             Ok(count) => {
-                let full = count == input.len();
+                let more = count == input.len() || to_the_end || stream.keeps_bytes();
                 let bytes = input.get_mut(..count).unwrap_or_default();
                 match self.upgrade.is_some() {
                     true => self.upgrading(bytes, record, dialer),
+                    false if self.polls => self.polled(bytes, record, dialer),
                     false => self.consume(bytes, record),
                 }
-                return full || to_the_end;
+                return more;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -200,6 +209,9 @@ impl Connection {
         upgrade.head.extend_from_slice(bytes);
         if dialer.options.events {
             return self.answered(upgrade, record);
+        }
+        if dialer.options.polls {
+            return self.first_answer(upgrade, record, dialer);
         }
         match handshake::client_response(&upgrade.head, &dialer.options.offer(&upgrade.key)) {
             Ok(None) => self.upgrade = Some(upgrade),
@@ -226,30 +238,6 @@ impl Connection {
     fn cursor<'a>(&self, record: &'a Record) -> Option<(&'a str, u64)> {
         let epoch = self.place.cursor.and_then(|number| record.epochs.name(number))?;
         Some((epoch, self.ledger.last_offset()))
-    }
-
-    /// The answer to the request for an event stream.
-    fn answered(&mut self, mut upgrade: Box<Upgrade>, record: &mut Record) {
-        match events::answer(&upgrade.head) {
-            Ok(None) => self.upgrade = Some(upgrade),
-            Ok(Some(events::Answer::Open(head_bytes))) => {
-                record.counters.connecting -= 1;
-                record.counters.connected += 1;
-                record.counters.opened += 1;
-                self.tally.state = State::Open;
-                self.events = true;
-                self.consume(upgrade.head.get_mut(head_bytes..).unwrap_or_default(), record);
-            }
-            Ok(Some(events::Answer::Status(status))) => {
-                record.counters.connecting -= 1;
-                *record.counters.refused.entry(status).or_default() += 1;
-                self.tally.refused = Some(status);
-                record.last_error = Some(format!("the server answered {status}"));
-                self.tally.state = State::Ended;
-                self.stream = None;
-            }
-            Err(error) => self.refused(&error, record),
-        }
     }
 
     fn refused(&mut self, error: &ClientHandshakeError, record: &mut Record) {
@@ -288,60 +276,6 @@ impl Connection {
         }
     }
 
-    /// Treats every message; returns the close code that ends the conversation, if one came.
-    fn hear(&mut self, bytes: &mut [u8], record: &mut Record) -> Option<u16> {
-        let limits = Limits { deflate: self.deflate, ..record.limits };
-        let number = self.number as usize;
-        let Self { decoder, place, tally, ledger, rest, .. } = self;
-        let mut ear = Ear { number, place, arrival: record.arrival(), tally, ledger, rest };
-        let mut position = 0;
-        loop {
-            let heard = match decoder.next(bytes, &mut position, &limits) {
-                Ok(None) => return None,
-                Ok(Some(Event::Deflated(opcode, data))) => deflated(opcode, data, &mut ear, record),
-                Ok(Some(event)) => treat(&event, &mut ear, record),
-                Err(violation) => Err(violation),
-            };
-            match heard {
-                Ok(None) => {}
-                Ok(Some(code)) => return Some(code),
-                Err(violation) => {
-                    record.counters.violations += 1;
-                    record.last_error = Some(violation.to_string());
-                    return Some(violation.close_code);
-                }
-            }
-        }
-    }
-
-    /// Treats every event; returns the code of the server's last word, if that came.
-    fn hear_events(&mut self, bytes: &[u8], record: &mut Record) -> Option<u16> {
-        let mut stream = std::mem::take(&mut self.stream_rest);
-        stream.extend_from_slice(bytes);
-        let number = self.number as usize;
-        let Self { place, tally, ledger, rest, .. } = self;
-        let mut ear = Ear { number, place, arrival: record.arrival(), tally, ledger, rest };
-        let mut position = 0;
-        while let Some(event) = events::next(&stream, &mut position) {
-            if event.is_close {
-                let code = number_after(&event.data, "\"code\":");
-                return Some(code.and_then(|code| u16::try_from(code).ok()).unwrap_or(1005));
-            }
-            ear.text(&event.data, record);
-        }
-        stream.drain(..position);
-        if stream.len() > record.limits.message_bytes {
-            record.counters.violations += 1;
-            record.last_error = Some("an event is too long".to_owned());
-            return Some(1009);
-        }
-        // An idle connection owns no buffer.
-        if !stream.is_empty() {
-            self.stream_rest = stream;
-        }
-        None
-    }
-
     /// The server's close frame: answer it, unless it answers ours, and wait for the end.
     fn closed(&mut self, code: u16, record: &mut Record) {
         if self.tally.close_code.is_some() {
@@ -350,16 +284,15 @@ impl Connection {
         self.count_end(code, record);
         if self.tally.state == State::Open {
             self.tally.state = State::Closing;
-            if !self.events {
+            if !(self.events || self.polls) {
                 let mut out = Vec::new();
                 let answer = if code == 1005 { 1000 } else { code };
                 frame::close_masked(&mut out, answer, "", mask_key());
                 self.write(&out, record);
             }
         }
-        if let Some(stream) = &self.stream {
-            // The server may be gone already.
-            let _ = stream.shutdown(Shutdown::Write);
+        if let Some(stream) = &mut self.stream {
+            stream.finish();
         }
     }
 
@@ -375,10 +308,10 @@ impl Connection {
             return;
         }
         self.tally.state = State::Closing;
-        if self.events {
-            // An event stream ends with its socket.
+        if self.events || self.polls {
+            // They end with their socket.
             if let Some(stream) = &self.stream {
-                let _ = stream.shutdown(Shutdown::Both);
+                let _ = stream.socket.shutdown(Shutdown::Both);
             }
             return;
         }
@@ -420,6 +353,7 @@ impl Connection {
         self.rest = Vec::new();
         self.stream_rest = Vec::new();
         self.events = false;
+        self.polls = false;
         self.decoder = Decoder::new(Role::Client);
     }
 
@@ -461,44 +395,7 @@ fn kind_of(error: &io::Error) -> &'static str {
         io::ErrorKind::TimedOut => "no answer in time",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no route",
         io::ErrorKind::PermissionDenied => "forbidden by the system",
+        io::ErrorKind::InvalidData => "TLS failed",
         _ => "other",
     }
-}
-
-/// One message; the code of a close frame.
-fn treat(
-    event: &Event<'_>,
-    ear: &mut Ear<'_>,
-    record: &mut Record,
-) -> Result<Option<u16>, Violation> {
-    match *event {
-        Event::Text(text) => ear.text(text, record),
-        Event::Binary(bytes) => ear.binary(bytes, record),
-        Event::Ping(payload) => {
-            record.counters.pings += 1;
-            if record.answer_pings && record.out.len() < MAX_OUTBOX {
-                frame::write_masked(&mut record.out, Opcode::Pong, payload, mask_key());
-            }
-        }
-        Event::Pong(_) | Event::Deflated(..) => {}
-        Event::Close(close) => return Ok(Some(close.map_or(1005, |close| close.code))),
-    }
-    Ok(None)
-}
-
-/// One compressed message.
-fn deflated(
-    opcode: Opcode,
-    data: &[u8],
-    ear: &mut Ear<'_>,
-    record: &mut Record,
-) -> Result<Option<u16>, Violation> {
-    record.counters.deflated += 1;
-    let mut inflater = record.inflater.take().unwrap_or_default();
-    let heard = match inflater.message(opcode, data, record.limits.message_bytes) {
-        Ok(event) => treat(&event, ear, record),
-        Err(violation) => Err(violation),
-    };
-    record.inflater = Some(inflater);
-    heard
 }

@@ -8,6 +8,7 @@ use mio::{Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::Connection;
+use super::link::Link;
 use super::record::Record;
 use super::{SwarmError, SwarmOptions, interest};
 
@@ -101,7 +102,10 @@ impl Dialer {
             Ok(stream) => {
                 let mut stream = mio::net::TcpStream::from_std(stream.into());
                 registry.register(&mut stream, Token(index), interest())?;
-                connection.stream = Some(stream);
+                match Link::new(stream, self.options.tls.as_ref()) {
+                    Ok(link) => connection.stream = Some(link),
+                    Err(error) => connection.end(record, Some(&error)),
+                }
             }
             Err(error) if is_ours(&error) => {
                 return Err(SwarmError::Socket {

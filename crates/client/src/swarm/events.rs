@@ -24,7 +24,7 @@ pub(super) fn request(
 }
 
 /// As a value of a query takes it.
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => {
             char::from(byte).to_string()

@@ -8,7 +8,7 @@ use wsgateway_proto::handshake::{self, ClientOffer};
 
 use crate::with_headers;
 
-use super::{Dialect, Observer, Reconnect, events};
+use super::{Dialect, Observer, Reconnect, Tls, events, polls};
 
 /// Connections that share a source address: the ports that the kernel gives out by itself are
 /// 28,232, and its search for a free one slows down near the end.
@@ -31,10 +31,14 @@ pub struct SwarmOptions {
     pub path: String,
     /// The value of `Host`, when it is not the address.
     pub host: Option<String>,
+    /// TLS on every connection.
+    pub tls: Option<Tls>,
     /// `Sec-WebSocket-Protocol`, if any.
     pub protocol: Option<String>,
     /// Event streams instead of WebSocket: pushes come as events, and `reconnect` names the channels.
     pub events: bool,
+    /// Long-polls instead of WebSocket: pushes come in answers, and `reconnect` names the channels.
+    pub polls: bool,
     /// Header lines beyond those of the handshake.
     pub headers: Option<Headers>,
     /// Addresses to connect from, in turn; empty: the kernel chooses one, good for 28,000
@@ -79,8 +83,10 @@ impl Default for SwarmOptions {
             connections: 1,
             path: "/ws".into(),
             host: None,
+            tls: None,
             protocol: None,
             events: false,
+            polls: false,
             headers: None,
             sources: Vec::new(),
             in_flight: 128,
@@ -109,14 +115,38 @@ impl SwarmOptions {
         key: &str,
         (number, cursor): (usize, Option<(&str, u64)>),
     ) -> Vec<u8> {
-        let request = match (&self.reconnect, self.events) {
-            (Some(reconnect), true) => {
+        let request = match (&self.reconnect, self.events, self.polls) {
+            (Some(reconnect), _, true) => {
+                let cursor = cursor.filter(|_| reconnect.resume);
+                polls::request((host, &self.path), &(reconnect.channels)(number), cursor, true)
+            }
+            (Some(reconnect), true, _) => {
                 let cursor = cursor.filter(|_| reconnect.resume);
                 let channels = (reconnect.channels)(number);
                 events::request((host, &self.path), &channels, cursor)
             }
             _ => handshake::client_request(host, &self.path, &self.offer(key)),
         };
+        self.with_own_headers(request, number)
+    }
+
+    /// The next poll of connection `number`.
+    pub(super) fn next_poll(
+        &self,
+        host: &str,
+        (number, cursor): (usize, Option<(&str, u64)>),
+    ) -> Vec<u8> {
+        let channels = self.channels(number);
+        let request = polls::request((host, &self.path), &channels, cursor, false);
+        self.with_own_headers(request, number)
+    }
+
+    /// What connection `number` is subscribed to.
+    pub(super) fn channels(&self, number: usize) -> Vec<String> {
+        self.reconnect.as_ref().map(|again| (again.channels)(number)).unwrap_or_default()
+    }
+
+    fn with_own_headers(&self, request: Vec<u8>, number: usize) -> Vec<u8> {
         match &self.headers {
             Some(headers) => with_headers(request, &headers(number)),
             None => request,

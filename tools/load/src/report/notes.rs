@@ -16,8 +16,18 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
         End::Interrupted => notes.push("interrupted: the figures are those until then".to_owned()),
         End::Failed => notes.push("ended early, since no worker could go on".to_owned()),
     }
+    if report.setting.insecure {
+        notes.push("certificates were not checked: anybody may have answered".to_owned());
+    }
     if report.latency.is_none() {
         notes.push("no message said when it was published: there is no latency".to_owned());
+    }
+    let from_another_clock = report.latency.is_some() && report.latency_from != "publisher";
+    if from_another_clock && report.targets.iter().any(|target| target.clock.is_none()) {
+        notes.push(format!(
+            "how far the clocks differ is not known: latencies from the {} are wrong by as much",
+            report.latency_from
+        ));
     }
     let generator = &report.generator;
     if generator.cpu_percent.is_some_and(|percent| percent > BUSY_PERCENT) {

@@ -35,6 +35,8 @@ pub struct Setting {
     pub payload_bytes: Option<usize>,
     /// Processes that hold connections.
     pub processes: u32,
+    /// Whether certificates of targets were not checked.
+    pub insecure: bool,
 }
 
 /// How a run ended.

@@ -35,7 +35,7 @@ Stay within what you may do to the target: this is load.";
 #[derive(Debug, Args)]
 #[command(after_help = LOAD_EXAMPLES)]
 pub(crate) struct Load {
-    /// Addresses such as ws://127.0.0.1:8080/ws; several share the clients
+    /// Addresses such as ws://127.0.0.1:8080/ws or wss://push.example.com/ws; several share the clients
     #[arg(value_name = "TARGET", required = true, num_args = 1..=MOST_TARGETS)]
     pub(crate) targets: Vec<String>,
     /// Size of the run; the other flags change it
@@ -84,6 +84,12 @@ pub(crate) struct ClientArgs {
     /// File with tokens, one a line, which clients use in turn
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Authorities (PEM) that certificates of wss:// targets must come from, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Do not check certificates of wss:// targets: for tests of your own, since anybody may answer and read tokens
+    #[arg(long, conflicts_with = "ca")]
+    pub(crate) insecure: bool,
     /// How long connecting and subscribing may take
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
     pub(crate) timeout: Duration,
@@ -208,6 +214,8 @@ pub(crate) enum Protocol {
     V1,
     /// wsgateway.v1 as an event stream, GET /sse
     Sse,
+    /// wsgateway.v1 by long-polls, GET /poll
+    Poll,
     /// odin.v1
     Odin,
     /// symbols.v1

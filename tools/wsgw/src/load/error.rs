@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use wsgateway_load::address::AddressError;
 use wsgateway_load::plan::ChannelsError;
+use wsgateway_load::tls::TlsError;
+
+use crate::wire::WireError;
 
 /// Why there is no run, or why it has failed.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +18,14 @@ pub(crate) enum LoadError {
     Resolve { host: String, source: io::Error },
     #[error("{host} has no address")]
     NoAddress { host: String },
+    #[error("{flag} is for wss:// targets, and there is none")]
+    NotSecure { flag: &'static str },
+    #[error("cannot read authorities from {}: {source}", path.display())]
+    Authorities { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error(transparent)]
     Channels(#[from] ChannelsError),
     #[error("--profile custom needs --connections")]

@@ -11,11 +11,13 @@ use wsgateway_load::plan::{
 };
 use wsgateway_load::report::Setting;
 use wsgateway_load::simulate::market::Market;
+use wsgateway_load::tls::Trust;
 
 use super::LoadError;
 use super::files::Files;
 use crate::cli::{Load, Protocol, RawArgs, Unit};
 use crate::error::Error;
+use crate::wire;
 
 /// Clients that one thread is good for, before a second one is worth it.
 const PER_THREAD: u32 = 2_000;
@@ -66,7 +68,8 @@ impl Preparation {
         let channels = channels(options)?;
         let addresses = options.targets.iter().map(|text| Address::parse(text));
         let addresses = addresses.collect::<Result<Vec<_>, _>>().map_err(LoadError::from)?;
-        let endpoints = addresses.iter().map(|address| endpoint(address, &wire));
+        let trust = trust(options, &addresses)?;
+        let endpoints = addresses.iter().map(|address| endpoint(address, &wire, &trust));
         let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
         if options.result.admin.len() > endpoints.len() {
             return Err(LoadError::Admins.into());
@@ -137,6 +140,7 @@ fn wire(protocol: Protocol, flags: &RawArgs) -> Result<Wire, LoadError> {
     Ok(match protocol {
         Protocol::V1 => Wire::V1,
         Protocol::Sse => Wire::Events,
+        Protocol::Poll => Wire::Polls,
         Protocol::Odin => Wire::Odin,
         Protocol::Symbols => Wire::Symbols,
         Protocol::Raw => Wire::Raw(Raw {
@@ -174,22 +178,41 @@ fn channels(options: &Load) -> Result<Channels, LoadError> {
     Ok(channels)
 }
 
-fn endpoint(address: &Address, wire: &Wire) -> Result<Endpoint, LoadError> {
-    let host = || address.host_header();
+/// Whom clients trust; also whether there is somebody to trust, before the run.
+fn trust(options: &Load, addresses: &[Address]) -> Result<Trust, LoadError> {
+    let secure = addresses.iter().any(|address| address.secure);
+    match (&options.clients.ca, options.clients.insecure) {
+        (Some(_), _) if !secure => Err(LoadError::NotSecure { flag: "--ca" }),
+        (None, true) if !secure => Err(LoadError::NotSecure { flag: "--insecure" }),
+        (Some(file), _) => {
+            wire::trust(Some(file))?;
+            let failed = |source| LoadError::Authorities { path: file.to_path_buf(), source };
+            Ok(Trust::Authorities(std::fs::read_to_string(file).map_err(failed)?))
+        }
+        (None, true) => Ok(Trust::Anybody),
+        (None, false) => Ok(Trust::System),
+    }
+}
+
+fn endpoint(address: &Address, wire: &Wire, trust: &Trust) -> Result<Endpoint, LoadError> {
+    let host = address.host_header();
     let found = (address.host.as_str(), address.port).to_socket_addrs();
-    let found = found.map_err(|source| LoadError::Resolve { host: host(), source })?;
+    let found = found.map_err(|source| LoadError::Resolve { host: host.clone(), source })?;
     let found: Vec<SocketAddr> = found.collect();
     // Most servers of a laptop listen on IPv4 alone.
     let found = found.iter().find(|found| found.is_ipv4()).or(found.first());
     let path = match (address.path.as_str(), wire) {
         ("", Wire::Raw(_)) => "/",
         ("", Wire::Events) => "/sse",
+        ("", Wire::Polls) => "/poll",
         ("", _) => "/ws",
         (path, _) => path,
     };
-    let path = path.to_owned();
-    let address = *found.ok_or_else(|| LoadError::NoAddress { host: host() })?;
-    Ok(Endpoint { address, host: host(), path })
+    let (path, name) = (path.to_owned(), &address.host);
+    let tls = address.secure.then(|| trust.tls(name).map(|_| (name.clone(), trust.clone())));
+    let tls = tls.transpose()?;
+    let address = *found.ok_or_else(|| LoadError::NoAddress { host: host.clone() })?;
+    Ok(Endpoint { address, host, path, tls })
 }
 
 /// How many workers, and whether they are processes: where the connections are more than the open files of one.
@@ -263,6 +286,7 @@ fn setting(
         protocol: match options.protocol {
             Protocol::V1 => "wsgateway.v1",
             Protocol::Sse => "wsgateway.v1 (event stream)",
+            Protocol::Poll => "wsgateway.v1 (long-poll)",
             Protocol::Odin => "odin.v1",
             Protocol::Symbols => "symbols.v1",
             Protocol::Raw => "raw",
@@ -277,5 +301,6 @@ fn setting(
         rate: publishes.then_some(shape.rate),
         payload_bytes: publishes.then_some(options.publishing.payload as usize),
         processes: if processes { workers } else { 1 },
+        insecure: options.clients.insecure,
     }
 }
