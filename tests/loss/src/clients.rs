@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use wsgateway_client::envelope::Envelope;
+use wsgateway_client::swarm::Tls;
 use wsgateway_client::{
     Acknowledgement, Counters, Gap, Observer, Reconnect, Swarm, SwarmError, SwarmOptions,
 };
@@ -52,12 +53,14 @@ impl Herd {
         first: usize,
         patterns: Vec<Vec<String>>,
         resume: bool,
+        tls: Option<Tls>,
         meter: &Shared,
     ) -> Self {
         let (orders, receiver) = mpsc::channel();
         let report = Arc::new(Mutex::new(Report::default()));
         let options = SwarmOptions {
             connections: patterns.len(),
+            tls,
             protocol: Some("wsgateway.v1".to_owned()),
             // A storm is one: nobody waits for the others.
             in_flight: patterns.len().max(1),

@@ -57,6 +57,9 @@ struct Arguments {
     /// Gateway processes
     #[arg(long, default_value_t = 3)]
     pods: usize,
+    /// Clients speak TLS, all of them by WebSocket
+    #[arg(long, conflicts_with_all = ["sse", "sdk"])]
+    tls: bool,
     /// How the balancer spreads connections
     #[arg(long, value_enum, default_value = "round-robin")]
     balance: Way,
@@ -87,12 +90,12 @@ impl Arguments {
             gateway.display()
         );
         let clients = self.clients.unwrap_or(if self.quick { 300 } else { 2_000 });
-        let sse = self.sse.unwrap_or(clients / 20).min(clients);
+        let sse = if self.tls { 0 } else { self.sse.unwrap_or(clients / 20).min(clients) };
         let node = Program::new(self.sdk_module.clone(), self.node_websocket.clone());
         // The SDK cannot be told to forget its cursor.
         let sdk = match self.sdk {
             Some(sdk) => sdk.min(clients - sse),
-            None if node.is_built() && !self.no_resume => clients / 100,
+            None if node.is_built() && !self.no_resume && !self.tls => clients / 100,
             None => 0,
         };
         Ok(Plan {
@@ -113,6 +116,7 @@ impl Arguments {
                 some => some.to_vec(),
             },
             resume: !self.no_resume,
+            tls: self.tls,
             way: self.balance,
             times: if self.no_resume { times.without_hope() } else { times },
         })
@@ -128,7 +132,7 @@ impl Arguments {
         let mut rows = Vec::new();
         for kind in kinds {
             let plan = self.plan(kind)?;
-            if plan.sdk == 0 {
+            if plan.sdk == 0 && !plan.tls {
                 println!(
                     "no client of the TypeScript SDK: build it in sdk/typescript, or see --sdk-module"
                 );

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use harness::{Guarded, Scratch, Signal, free_port, wait_until};
+use harness::{Certified, Guarded, Scratch, Signal, free_port, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use wsgateway_config::{GatewayConfig, JetStreamSource, Millis, Source};
+use wsgateway_config::{GatewayConfig, JetStreamSource, ListenerTls, Millis, Source};
 
 use crate::publisher::PREFIX;
 
@@ -34,7 +34,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Starts a gateway that reads [`STREAM`] from these servers.
+    /// Starts a gateway that reads [`STREAM`] from these servers, with TLS towards clients if it has a certificate.
     ///
     /// # Errors
     /// When there is no port, or the program cannot be run.
@@ -43,6 +43,7 @@ impl Pod {
         scratch: &Scratch,
         name: &str,
         servers: &[String],
+        certified: Option<&Certified>,
     ) -> Result<Self> {
         let client = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()?));
@@ -52,6 +53,12 @@ impl Pod {
         (config.admin.address, config.admin.port) = (admin.ip(), admin.port());
         config.channels.strip_prefix = PREFIX.to_owned();
         config.drain.window = DRAIN;
+        if let Some(Certified { certificate, key }) = certified {
+            config.listener.tls = Some(ListenerTls {
+                cert_file: scratch.write(&format!("{name}.crt"), certificate)?,
+                key_file: scratch.write(&format!("{name}.key"), key)?,
+            });
+        }
         let file = scratch.write(&format!("{name}.yaml"), config.render()?)?;
         let mut pod = Self {
             program: program.to_owned(),

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use async_nats::jetstream;
-use harness::{Scratch, wait_until};
+use harness::{Authority, Certified, Scratch, wait_until};
+use wsgateway_client::swarm::Tls;
+use wsgateway_load::tls::Trust;
 
 use crate::balancer::{Balancer, Way};
 use crate::clients::{Herd, sdk, sse};
@@ -41,10 +43,19 @@ pub struct Plan {
     pub poison: Vec<poison::Kind>,
     /// Clients continue from their cursor. Without, the meter must find losses.
     pub resume: bool,
+    /// Clients speak TLS; only those of the swarm can.
+    pub tls: bool,
     /// How the balancer spreads connections.
     pub way: Way,
     /// How long things last.
     pub times: Times,
+}
+
+/// A certificate for all gateways, and clients that trust whoever signed it.
+fn certified() -> Result<(Certified, Tls)> {
+    let authority = Authority::new("loss")?;
+    let tls = Trust::Authorities(authority.pem()).tls("127.0.0.1")?;
+    Ok((authority.server()?, tls))
 }
 
 /// All parts of a run. What is declared first ends first.
@@ -84,7 +95,11 @@ impl World {
         let scratch = Scratch::new("loss")?;
         let (servers, jetstream) = Servers::start(plan.kind).await?;
         let urls = servers.urls();
-        let pod = |number| Pod::start(&plan.gateway, &scratch, &format!("pod-{number}"), &urls);
+        let (certified, tls) = plan.tls.then(certified).transpose()?.unzip();
+        let pod = |number| {
+            let name = format!("pod-{number}");
+            Pod::start(&plan.gateway, &scratch, &name, &urls, certified.as_ref())
+        };
         let pods = (0..plan.pods).map(pod).collect::<Result<Vec<_>>>()?;
         for pod in &pods {
             pod.ready().await?;
@@ -100,7 +115,7 @@ impl World {
             Poison::new(&plan.poison, urls.clone(), u16::try_from(channels.len())?, &meter);
         let (socket, others) = patterns.split_at(plan.clients.saturating_sub(plan.sse + plan.sdk));
         let (streams, sdk) = others.split_at(plan.sse.min(others.len()));
-        let swarm = Herd::start(balancer.address(), 0, socket.to_vec(), plan.resume, &meter);
+        let swarm = Herd::start(balancer.address(), 0, socket.to_vec(), plan.resume, tls, &meter);
         let sse =
             sse::Clients::start(balancer.address(), socket.len(), streams, plan.resume, &meter);
         let first = socket.len() + streams.len();

@@ -24,6 +24,7 @@ fn plan(kind: Kind) -> Result<Plan> {
         rate: 150,
         poison: poison::Kind::all().to_vec(),
         resume: true,
+        tls: false,
         way: Way::RoundRobin,
         times: Times::QUICK,
     })
@@ -61,6 +62,12 @@ async fn with_one_nats_server_nothing_is_lost_or_comes_twice_whatever_fails() ->
 async fn with_three_nats_servers_nothing_is_lost_or_comes_twice_whatever_fails() -> Result<()> {
     let faults = [Fault::LeaderKilled, Fault::Resets, Fault::NatsRestarted, Fault::RollingRestart];
     faultless(&plan(Kind::Cluster)?, &faults).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_nothing_is_lost_or_comes_twice_either() -> Result<()> {
+    let plan = Plan { tls: true, sse: 0, ..plan(Kind::Single)? };
+    faultless(&plan, &[Fault::GatewayKilled, Fault::GatewayStopped, Fault::Storm]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,7 +55,7 @@ impl Crowd {
         let jetstream = jetstream::new(client);
         let publishers = Publishers::start(&jetstream, &channels, rate, &meter);
         let base = patterns.get(..always).unwrap_or_default().to_vec();
-        let base = Herd::start(address, 0, base, true, &meter);
+        let base = Herd::start(address, 0, base, true, None, &meter);
         let crowd =
             Self { meter, publishers, address, patterns, always, _base: base, guests: None };
         crowd.subscribed().await?;
@@ -77,7 +77,7 @@ impl Crowd {
         self.caught_up().await?;
         self.meter.lock().join(self.always..self.patterns.len());
         let guests = self.patterns.get(self.always..).unwrap_or_default().to_vec();
-        self.guests = Some(Herd::start(self.address, self.always, guests, true, &self.meter));
+        self.guests = Some(Herd::start(self.address, self.always, guests, true, None, &self.meter));
         self.subscribed().await?;
         self.publishers.go();
         Ok(())
