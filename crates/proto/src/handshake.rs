@@ -7,6 +7,7 @@ mod client;
 mod extensions;
 mod fields;
 mod head;
+mod quirks;
 mod token;
 
 use base64::Engine;
@@ -168,7 +169,7 @@ impl Refusal {
 
 /// Checks an upgrade request and picks the subprotocol: the first that the client names among
 /// those `offered`, or `default` when it names none. With `deflate_allowed` the first offer of
-/// permessage-deflate that can be met is taken.
+/// permessage-deflate that can be met is taken, unless the client is known to break its promise.
 ///
 /// # Errors
 /// What to answer instead of 101.
@@ -213,7 +214,7 @@ pub fn check(
     let lines = headers.lines("sec-websocket-extensions");
     let extensions = extensions::answer(lines.map(text))
         .map_err(|_| Refusal::BadExtensions)?
-        .filter(|_| deflate_allowed);
+        .filter(|_| deflate_allowed && !quirks::keeps_its_window(headers));
     Ok(Accepted {
         accept: accept_key(key),
         protocol,

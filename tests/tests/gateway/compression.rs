@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use wsgateway_config::{Millis, Rule};
 
-use super::deflate::{deflated, inflated};
+use super::deflate::{Leaning, deflated, inflated};
 use super::http::get;
 use super::raw::{Frame, Raw, TEXT, frame};
 use super::rig::Rig;
@@ -150,5 +150,49 @@ async fn bombs_and_broken_streams_close_their_sender_and_nobody_else() -> Result
     rig.publish("a", "1").await?;
     bystander.expect("message").await?;
     assert_eq!(get(rig.client_addr, "/health").await?.status, 200);
+    Ok(())
+}
+
+/// Subscribes twice as Safari 15 does: once compression is agreed on, its second message leans on
+/// its first. Returns the answer to the upgrade, and the code of the close that cost it the answers.
+async fn subscribes_as_safari_15(rig: &Rig, agent: &str) -> Result<(String, Option<u16>)> {
+    let mut raw =
+        Raw::connect_asking(rig.client_addr, &format!("User-Agent: {agent}\r\n{OFFER}")).await?;
+    let head = raw.head.to_ascii_lowercase();
+    let mut stream = head.contains("permessage-deflate").then(Leaning::new);
+    for channel in ["quirk.a", "quirk.b"] {
+        let command = json!({ "type": "subscribe", "channels": [channel] }).to_string();
+        let bytes = match &mut stream {
+            Some(stream) => frame(DEFLATED, stream.deflated(command.as_bytes())?),
+            None => frame(TEXT, command),
+        };
+        raw.write(&bytes).await;
+        let answer = raw.frame().await?.context("no answer")?;
+        if answer.opcode == 8 {
+            let code = answer.payload.first_chunk().context("a close without a code")?;
+            return Ok((head, Some(u16::from_be_bytes(*code))));
+        }
+        assert_eq!(open(&answer)?["subscribed"], json!([channel]));
+    }
+    Ok((head, None))
+}
+
+#[tokio::test]
+async fn safari_15_gets_no_compression_since_its_second_message_leans_on_its_first() -> Result<()> {
+    let rig = Rig::start().await?;
+    for agent in [
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 15_1_1 like Mac OS X) AppleWebKit/605.1.15 \
+         (KHTML, like Gecko) Version/15.1 Mobile/15E148 Safari/604.1",
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 \
+         (KHTML, like Gecko) Version/15.0 Safari/605.1.15",
+    ] {
+        let (head, closed) = subscribes_as_safari_15(&rig, agent).await?;
+        assert_eq!(closed, None, "{agent}");
+        assert!(!head.contains("sec-websocket-extensions"), "{head}");
+    }
+    // What would happen otherwise, and does to a client that does the same under another name.
+    let (head, closed) = subscribes_as_safari_15(&rig, "Mozilla/5.0 (X11; Linux) Other/1").await?;
+    assert!(head.contains("client_no_context_takeover"), "{head}");
+    assert_eq!(closed, Some(1007));
     Ok(())
 }

@@ -125,6 +125,54 @@ fn a_client_agrees_to_nothing_that_its_inflater_cannot_read() {
     assert_eq!(response(&line.repeat(2)).map(|_| true), refused, "twice");
 }
 
+#[test]
+fn browsers_whose_compressor_keeps_its_window_get_no_compression() {
+    const WEBKIT: &str = "AppleWebKit/605.1.15 (KHTML, like Gecko)";
+    for (system, rest, want) in [
+        ("Macintosh; Intel Mac OS X 10_15_7", "Version/15.0 Safari/605.1.15", false),
+        ("Macintosh; Intel Mac OS X 10_15_7", "Version/15.6.1 Safari/605.1.15", false),
+        (
+            "iPhone; CPU iPhone OS 15_1_1 like Mac OS X",
+            "Version/15.1 Mobile/15E148 Safari/604.1",
+            false,
+        ),
+        (
+            "iPad; CPU OS 15_2 like Mac OS X",
+            "CriOS/100.0.4896.56 Mobile/15E148 Safari/604.1",
+            false,
+        ),
+        (
+            "iPhone; CPU iPhone OS 15_0 like Mac OS X",
+            "FxiOS/38.0 Mobile/15E148 Safari/605.1.15",
+            false,
+        ),
+        ("iPhone; CPU iPhone OS 15_0 like Mac OS X", "Mobile/15E148", false),
+        ("Macintosh; Intel Mac OS X 10_15_7", "Version/14.1.2 Safari/605.1.15", true),
+        ("Macintosh; Intel Mac OS X 10_15_7", "Version/16.0 Safari/605.1.15", true),
+        (
+            "iPhone; CPU iPhone OS 16_0 like Mac OS X",
+            "Version/16.0 Mobile/15E148 Safari/604.1",
+            true,
+        ),
+        ("iPhone; CPU iPhone OS 15_8 like Mac OS X", "", false),
+        ("Macintosh; Intel Mac OS X 10_15_7", "Chrome/150.0.0.0 Safari/537.36", true),
+        // Any app on Android may name itself so in front of Chromium's own version.
+        ("Linux; Android 15", "Version/15.0 Chrome/130.0.0.0 Mobile Safari/537.36", true),
+        ("X11; Linux x86_64", "Version/150.0 Safari/605.1.15", true),
+    ] {
+        let agent = format!("Mozilla/5.0 ({system}) {WEBKIT} {rest}");
+        let mut headers = good();
+        headers.append(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(deflate::OFFER));
+        headers.append(header::USER_AGENT, HeaderValue::from_str(&agent).unwrap());
+        assert_eq!(checked(&headers).map(|it| it.deflate), Ok(want), "{agent}");
+    }
+    let plain = "Mozilla/5.0 (X11) Version/15.0 Safari/1";
+    let mut headers = good();
+    headers.append(header::USER_AGENT, HeaderValue::from_static(plain));
+    headers.append(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(";"));
+    assert_eq!(checked(&headers), Err(Refusal::BadExtensions), "whoever sends it");
+}
+
 proptest! {
     #[test]
     fn any_list_of_extensions_is_read_or_refused(line in "[ ,;=\"a-d\\\\]{0,30}", tail: String) {
