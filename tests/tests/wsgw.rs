@@ -102,6 +102,32 @@ async fn dev_serves_prices_from_a_nats_server_of_its_own_and_takes_it_along_on_c
 }
 
 #[tokio::test]
+async fn when_nats_comes_back_the_prices_of_dev_go_on() -> Result<()> {
+    let mut nats = Nats::start().await?;
+    let url = nats.url();
+    let dev = WsgwDev::start(&[&ANY_PORT[..], &["--nats", &url, "--rate", "200"]].concat()).await?;
+    first_message(dev.url(), &["BTC.price"]).await?;
+
+    nats.stop().await?;
+    nats.restart().await?;
+
+    let jetstream = async_nats::jetstream::new(nats.client().await?);
+    let name = jetstream.stream_names().next().await.context("no stream")??;
+    let stream = jetstream.get_stream(&name).await?;
+    let restarted_at = stream.get_info().await?.state.last_sequence;
+    wait_until(SOON, "messages of the market after the restart", async || {
+        stream.get_info().await.is_ok_and(|info| info.state.last_sequence > restarted_at + 100)
+    })
+    .await?;
+    wait_until(SOON, "prices at a client after the restart", async || {
+        first_message(dev.url(), &["BTC.price"]).await.is_ok()
+    })
+    .await?;
+    assert_eq!(dev.interrupt().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_killed_dev_leaves_neither_server_nor_store_behind() -> Result<()> {
     let dev = WsgwDev::start(&ANY_PORT).await?;
     let store = format!("wsgw-dev-{}-", dev.pid());

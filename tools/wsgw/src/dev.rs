@@ -117,8 +117,12 @@ impl Session {
         let market = rate.and_then(|rate| {
             let settings = Settings::demo(Shape::Odin).changed(Some(rate), None).ok()?;
             let market = Market::open(fastrand::u64(..), settings, unix_us());
-            let target = source.target().or_else(|| running.memory().map(Target::Memory))?;
-            let run = publish::run(market, target, subjects.clone(), Arc::clone(&counters));
+            let memory = || {
+                let publisher = running.memory()?;
+                Some(Target::Memory(publisher, Arc::clone(&counters)))
+            };
+            let target = source.target(&counters).or_else(memory)?;
+            let run = publish::run(market, target, subjects.clone());
             Some(tokio::spawn(run))
         });
         Ok(Self { running, market, counters, source })

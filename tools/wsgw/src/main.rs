@@ -23,6 +23,7 @@ mod load;
 mod manifest;
 mod market;
 mod output;
+mod pipeline;
 mod plan;
 mod publish;
 mod reference;

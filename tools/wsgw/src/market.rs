@@ -1,11 +1,10 @@
 //! `wsgw market`: the publisher of the earlier systems (seeds S2 and S4) as a program of its own.
 //!
-//! In: flags, and commands over HTTP ([`api`]). Out: messages of a [`Market`] on NATS ([`pipeline`]) or Redis ([`redis`]).
+//! In: flags, and commands over HTTP ([`api`]). Out: messages of a [`Market`] on NATS ([`crate::pipeline`]) or Redis ([`redis`]).
 //! Two threads: one publishes ([`publisher`]), one answers requests, so that these are answered while NATS is away. What
 //! both know is [`Shared`]: requests write what is wanted, the publisher what it has done.
 
 mod api;
-mod pipeline;
 mod publisher;
 mod redis;
 mod shared;
@@ -26,8 +25,8 @@ use crate::dev::unix_us;
 use crate::error::Error;
 use crate::given::{self, Words};
 use crate::output::print;
+use crate::pipeline::{Pipeline, Progress};
 use crate::server::Server;
-use pipeline::Pipeline;
 use publisher::Sink;
 use redis::Line;
 use shared::Shared;
@@ -115,7 +114,8 @@ async fn open(options: &MarketArgs, shared: &Arc<Shared>) -> Result<(Sink, Strin
     let source = given::source("--nats", Some(url), &options.access, "unknown")?;
     let source = source.unwrap_or_else(|| JetStreamSource::new(vec![url.to_owned()], "unknown"));
     let server = Server::connect(&source, NAME, Words::Flags("--nats"), HINT).await?;
-    let pipeline = Pipeline::new(server, Arc::clone(shared));
+    let progress: Arc<dyn Progress> = Arc::clone(shared) as _;
+    let pipeline = Pipeline::new(Arc::new(server), progress);
     Ok((Sink::Nats(Box::new(pipeline)), url.to_owned()))
 }
 

@@ -1,78 +1,111 @@
 //! The thin shell around the market: takes what is due and publishes it.
 
-use std::fmt::Display;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use async_nats::jetstream::{self, context::PublishAckFuture, message::PublishMessage};
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use gateway::MemoryPublisher;
 use wsgateway_market::{Market, Message, Settings, Shape};
 use wsgateway_proto::channel;
 
+use crate::pipeline::{Pipeline, Progress};
+
 /// Longest sleep between two looks at the clock, which may be set back meanwhile.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Publishes that NATS has not confirmed yet: enough for 100,000 a second over a round trip of 5 ms.
-pub(super) const UNCONFIRMED: usize = 512;
-
 /// Where messages go.
-#[derive(Debug)]
 pub(super) enum Target {
     /// The source inside of this process.
-    Memory(MemoryPublisher),
-    /// The stream, with the nonce as `Nats-Msg-Id`.
-    JetStream(Box<jetstream::Context>),
+    Memory(MemoryPublisher, Arc<Counters>),
+    /// The stream.
+    JetStream(Box<Pipeline>),
+}
+
+impl Target {
+    async fn collect(&mut self) {
+        if let Self::JetStream(pipeline) = self {
+            pipeline.collect().await;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        match self {
+            Self::Memory(..) => true,
+            Self::JetStream(pipeline) => pipeline.has_room(),
+        }
+    }
+
+    async fn push(&mut self, queue: &mut VecDeque<Message>) {
+        match self {
+            Self::Memory(publisher, counters) => {
+                for message in queue.drain(..) {
+                    match publisher.publish(&message.subject, message.payload) {
+                        Ok(_) => counters.published(false),
+                        Err(error) => {
+                            tracing::debug!(%error, "not published");
+                            counters.dropped();
+                        }
+                    }
+                }
+            }
+            Self::JetStream(pipeline) => pipeline.push(queue).await,
+        }
+    }
+
+    async fn wait(&mut self) {
+        match self {
+            Self::Memory(..) => {}
+            Self::JetStream(pipeline) => pipeline.wait().await,
+        }
+    }
 }
 
 /// What was published so far; read by the status line.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) published: AtomicU64,
-    pub(super) failed: AtomicU64,
+    pub(super) dropped: AtomicU64,
 }
 
-/// Publishes for ever those messages of the market that `subjects` (the stream's) capture.
-pub(super) async fn run(
-    mut market: Market,
-    target: Target,
-    subjects: Vec<String>,
-    counters: Arc<Counters>,
-) {
+impl Progress for Counters {
+    fn published(&self, _: bool) {
+        self.published.fetch_add(1, Ordering::Relaxed);
+    }
+
+    // It is sent again, until it is published or dropped.
+    fn failed(&self) {}
+
+    fn retried(&self) {}
+
+    fn dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    // The gateway in this process logs the same.
+    fn connected(&self, _: bool) {}
+
+    fn trouble(&self, trouble: String) {
+        tracing::debug!(trouble, "not published");
+    }
+}
+
+/// Publishes for ever those messages of the market that `subjects` (the stream's) capture. While the target has no room,
+/// the market stands still.
+pub(super) async fn run(mut market: Market, mut target: Target, subjects: Vec<String>) {
     let captured = |message: &Message| captured(&subjects, &message.subject);
-    let mut confirmations = FuturesUnordered::<<PublishAckFuture as IntoFuture>::IntoFuture>::new();
+    let mut queue = VecDeque::new();
     loop {
-        let now = unix_us();
-        let pause = Duration::from_micros(market.next_due_us().saturating_sub(now)).min(LOOK);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            Some(confirmed) = confirmations.next() => {
-                count(&counters, confirmed.map(drop));
-                continue;
-            }
+        target.collect().await;
+        if queue.is_empty() && target.has_room() {
+            queue.extend(market.advance(unix_us()).into_iter().filter(captured));
         }
-        for message in market.advance(unix_us()).into_iter().filter(captured) {
-            match &target {
-                Target::Memory(publisher) => {
-                    let taken = publisher.publish(&message.subject, message.payload);
-                    count(&counters, taken.map(drop));
-                }
-                Target::JetStream(context) => {
-                    if confirmations.len() >= UNCONFIRMED
-                        && let Some(confirmed) = confirmations.next().await
-                    {
-                        count(&counters, confirmed.map(drop));
-                    }
-                    // In order: only the confirmation is waited for later.
-                    let body =
-                        PublishMessage::build().payload(message.payload).message_id(message.nonce);
-                    match context.send_publish(message.subject, body).await {
-                        Ok(confirmation) => confirmations.push(confirmation.into_future()),
-                        Err(error) => count(&counters, Err(error)),
-                    }
-                }
-            }
+        target.push(&mut queue).await;
+        if queue.is_empty() && target.has_room() {
+            let due = market.next_due_us().saturating_sub(unix_us());
+            tokio::time::sleep(Duration::from_micros(due).min(LOOK)).await;
+        } else {
+            target.wait().await;
         }
     }
 }
@@ -84,16 +117,6 @@ pub(super) fn any_captured(subjects: &[String]) -> bool {
 
 fn captured(subjects: &[String], subject: &str) -> bool {
     subjects.iter().any(|pattern| channel::matches(pattern, subject))
-}
-
-fn count(counters: &Counters, outcome: Result<(), impl Display>) {
-    match outcome {
-        Ok(()) => counters.published.fetch_add(1, Ordering::Relaxed),
-        Err(error) => {
-            tracing::debug!(%error, "not published");
-            counters.failed.fetch_add(1, Ordering::Relaxed)
-        }
-    };
 }
 
 /// Microseconds since 1970.

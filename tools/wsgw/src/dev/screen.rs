@@ -83,7 +83,7 @@ impl Status {
             return;
         }
         let published = self.counters.published.load(Ordering::Relaxed);
-        let failed = self.counters.failed.load(Ordering::Relaxed);
+        let dropped = self.counters.dropped.load(Ordering::Relaxed);
         let rate =
             |now: u64, before: u64| now.saturating_sub(before) as f64 / elapsed.as_secs_f64();
         let line = format!(
@@ -94,7 +94,7 @@ impl Status {
         );
         (self.published, self.deliveries) = (published, traffic.deliveries);
         let trouble =
-            if failed > 0 { format!(" · {failed} not published") } else { String::new() };
+            if dropped > 0 { format!(" · {dropped} not published") } else { String::new() };
         write(format_args!("{CLEAR}  {line}{trouble}"));
     }
 }

@@ -1,8 +1,8 @@
 //! Where messages come from on this machine: the user's NATS server, one of our own, this process, or Redis.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use async_nats::jetstream;
 use wsgateway_config::{
     JetStreamSource, MemorySource, RedisServer, RedisSource, Source as ConfigSource, StreamConfig,
 };
@@ -10,10 +10,11 @@ use wsgateway_crds::{ValidGateway, ValidRedis, ValidSource};
 use wsgateway_nats::{Adoption, Claim, Owner, Plan, fresh_epoch};
 
 use super::nats_server::{self, NatsServer, NatsServerError};
-use super::publish::Target;
+use super::publish::{Counters, Target};
 use crate::cli::Dev;
 use crate::error::Error;
 use crate::given::{self, Words};
+use crate::pipeline::Pipeline;
 use crate::server::{Server, policy};
 
 const HINT: &str = "start one there, or leave out --nats";
@@ -21,9 +22,9 @@ const HINT: &str = "start one there, or leave out --nats";
 /// The source, and what it takes to keep it alive.
 pub(super) enum Source {
     /// The user's server.
-    Given { source: JetStreamSource, client: async_nats::Client },
+    Given { source: JetStreamSource, nats: Arc<Server> },
     /// A server that ends with us.
-    Own { server: NatsServer, client: async_nats::Client, version: String, stream: String },
+    Own { server: NatsServer, nats: Arc<Server>, version: String, stream: String },
     /// No server at all.
     Memory,
     /// Redis, as the manifest names it or at the user's address.
@@ -47,13 +48,13 @@ impl Source {
             given::source("--nats", options.nats.as_deref(), &options.access, &nats.stream.name)?
         {
             let made = make_stream(&source, gateway, policy(nats.adoption), &nats.stream).await;
-            let client = made.map_err(|error| match error {
+            let server = made.map_err(|error| match error {
                 refused @ Error::Refused { .. } if options.file.is_none() => {
                     Error::Demo { refused: Box::new(refused) }
                 }
                 error => error,
             })?;
-            return Ok(Self::Given { source, client });
+            return Ok(Self::Given { source, nats: Arc::new(server) });
         }
         let stream = nats.stream.name.clone();
         let Some(found) = nats_server::find()? else { return Ok(Self::Memory) };
@@ -62,8 +63,8 @@ impl Source {
         let alone = StreamConfig { replicas: 1, ..nats.stream.clone() };
         let source = JetStreamSource::new(vec![server.url.clone()], &stream);
         // It is empty: there is nothing to observe.
-        let client = make_stream(&source, gateway, Adoption::Adopt, &alone).await?;
-        Ok(Self::Own { server, client, version: found.version, stream })
+        let made = make_stream(&source, gateway, Adoption::Adopt, &alone).await?;
+        Ok(Self::Own { server, nats: Arc::new(made), version: found.version, stream })
     }
 
     /// What the gateway is to read.
@@ -83,15 +84,10 @@ impl Source {
     }
 
     /// Where the market publishes; None when that is the gateway itself.
-    pub(super) fn target(&self) -> Option<Target> {
-        let client = match self {
-            Self::Given { client, .. } | Self::Own { client, .. } => client.clone(),
-            Self::Memory | Self::Redis(_) => return None,
-        };
-        let context = jetstream::ContextBuilder::new()
-            .max_ack_inflight(2 * super::publish::UNCONFIRMED)
-            .build(client);
-        Some(Target::JetStream(Box::new(context)))
+    pub(super) fn target(&self, counters: &Arc<Counters>) -> Option<Target> {
+        let (Self::Given { nats, .. } | Self::Own { nats, .. }) = self else { return None };
+        let pipeline = Pipeline::new(Arc::clone(nats), Arc::clone(counters) as _);
+        Some(Target::JetStream(Box::new(pipeline)))
     }
 
     /// One line for the screen.
@@ -139,7 +135,7 @@ async fn make_stream(
     gateway: &ValidGateway,
     adoption: Adoption,
     desired: &StreamConfig,
-) -> Result<async_nats::Client, Error> {
+) -> Result<Server, Error> {
     let server = Server::connect(source, "wsgw dev", Words::Flags("--nats"), HINT).await?;
     // The same in every run, so that the next one finds its stream again.
     let owner = Owner::new("wsgw-dev", &gateway.namespace, &gateway.name, "dev");
@@ -151,5 +147,5 @@ async fn make_stream(
         return Err(server.refused(&desired.name, refusal));
     }
     server.apply(&desired.name, &plan).await?;
-    Ok(server.client)
+    Ok(server)
 }

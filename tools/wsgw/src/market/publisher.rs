@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use wsgateway_market::control::Wanted;
 use wsgateway_market::{Market, Message};
 
-use super::pipeline::Pipeline;
 use super::redis::Line;
 use super::shared::Shared;
 use crate::dev::unix_us;
+use crate::pipeline::Pipeline;
 
 /// Shortest pause: timers are no finer, and 100,000 messages a second are a hundred in it.
 const NAP: Duration = Duration::from_millis(1);
@@ -57,12 +57,7 @@ impl Sink {
     /// Sends as much of the queue as there is room for.
     async fn push(&mut self, queue: &mut VecDeque<Message>) {
         match self {
-            Self::Nats(pipeline) => {
-                while pipeline.has_room() {
-                    let Some(message) = queue.pop_front() else { return };
-                    pipeline.send(message).await;
-                }
-            }
+            Self::Nats(pipeline) => pipeline.push(queue).await,
             Self::Redis(line) => line.push(queue).await,
         }
     }

@@ -10,6 +10,8 @@ use wsgateway_market::control::{Command, Counts, Facts, Wanted};
 use wsgateway_runtime::build_info;
 use wsgateway_runtime::process::ProcessCollector;
 
+use crate::pipeline::Progress;
+
 /// Longest wait for the publisher to take over a command.
 const TAKE_OVER: Duration = Duration::from_secs(1);
 
@@ -210,6 +212,36 @@ impl Shared {
             counts.dropped,
             counts.unconfirmed(),
         )
+    }
+}
+
+impl Progress for Shared {
+    fn published(&self, is_duplicate: bool) {
+        self.tally.published.inc();
+        self.tally.duplicates.inc_by(is_duplicate.into());
+        if self.has_trouble() {
+            self.set_trouble(None);
+        }
+    }
+
+    fn retried(&self) {
+        self.tally.retries.inc();
+    }
+
+    fn failed(&self) {
+        self.tally.errors.inc();
+    }
+
+    fn dropped(&self) {
+        self.tally.dropped.inc();
+    }
+
+    fn connected(&self, connected: bool) {
+        self.set_connected(connected);
+    }
+
+    fn trouble(&self, trouble: String) {
+        self.set_trouble(Some(trouble));
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! A message that is not confirmed is sent again with the same `Nats-Msg-Id`, until it is: the stream drops the second one
 //! within its duplicate window. While one is to be sent again, none that follows it is sent, so that the order of a subject
-//! is broken by a lost connection at most. Bounded by [`UNCONFIRMED`].
+//! is broken by a lost connection at most. Bounded by [`UNCONFIRMED`]. `wsgw market` and `wsgw dev` publish with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +19,6 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, sleep};
 use wsgateway_market::Message;
 
-use super::shared::Shared;
 use crate::server::Server;
 
 /// Messages under way: 100,000 a second over a round trip of 40 ms.
@@ -34,11 +33,27 @@ const MUTED: Duration = Duration::from_secs(5);
 type Confirmation =
     Pin<Box<dyn Future<Output = (Message, Result<PublishAck, PublishError>)> + Send>>;
 
+/// Counts what becomes of messages.
+pub(crate) trait Progress: Send + Sync {
+    /// The stream has confirmed one, which it may have had already.
+    fn published(&self, is_duplicate: bool);
+    /// One is sent once more.
+    fn retried(&self);
+    /// An attempt has failed.
+    fn failed(&self);
+    /// One was given up.
+    fn dropped(&self);
+    /// Whether a connection stands now.
+    fn connected(&self, connected: bool);
+    /// What is wrong, until a message is published.
+    fn trouble(&self, trouble: String);
+}
+
 /// Messages on their way to a stream.
-pub(super) struct Pipeline {
-    server: Server,
+pub(crate) struct Pipeline {
+    server: Arc<Server>,
     context: Context,
-    shared: Arc<Shared>,
+    progress: Arc<dyn Progress>,
     under_way: FuturesUnordered<Confirmation>,
     /// What is to be sent again, and not before when.
     again: Vec<Message>,
@@ -48,7 +63,7 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(server: Server, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(server: Arc<Server>, progress: Arc<dyn Progress>) -> Self {
         let context = ContextBuilder::new()
             .max_ack_inflight(2 * UNCONFIRMED)
             .ack_timeout(ANSWER)
@@ -56,7 +71,7 @@ impl Pipeline {
         Self {
             server,
             context,
-            shared,
+            progress,
             under_way: FuturesUnordered::new(),
             again: Vec::new(),
             not_before: Instant::now(),
@@ -65,12 +80,12 @@ impl Pipeline {
     }
 
     /// Whether a further message may be sent now.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.again.is_empty() && self.under_way.len() < UNCONFIRMED && self.is_connected()
     }
 
     /// Whether nothing is under way.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.again.is_empty() && self.under_way.is_empty()
     }
 
@@ -78,11 +93,19 @@ impl Pipeline {
         self.server.client.connection_state() == State::Connected
     }
 
+    /// Sends as much of the queue as there is room for.
+    pub(crate) async fn push(&mut self, queue: &mut VecDeque<Message>) {
+        while self.has_room() {
+            let Some(message) = queue.pop_front() else { return };
+            self.send(message).await;
+        }
+    }
+
     /// Sends a message; only the confirmation is waited for later.
-    pub(super) async fn send(&mut self, message: Message) {
+    async fn send(&mut self, message: Message) {
         if let Some(until) = self.muted.get(&message.subject) {
             if Instant::now() < *until {
-                self.shared.tally.dropped.inc();
+                self.progress.dropped();
                 return;
             }
             self.muted.remove(&message.subject);
@@ -98,12 +121,12 @@ impl Pipeline {
     }
 
     /// Takes the confirmations that are here already.
-    pub(super) async fn collect(&mut self) {
-        self.shared.set_connected(self.is_connected());
+    pub(crate) async fn collect(&mut self) {
+        self.progress.connected(self.is_connected());
         if !self.is_connected()
             && let Some(trouble) = self.server.trouble()
         {
-            self.shared.set_trouble(Some(trouble));
+            self.progress.trouble(trouble);
         }
         while let Some(Some((message, outcome))) = self.under_way.next().now_or_never() {
             self.settle(message, outcome).await;
@@ -112,7 +135,7 @@ impl Pipeline {
     }
 
     /// Waits for a confirmation, or until it is time for another attempt.
-    pub(super) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
             Some((message, outcome)) = self.under_way.next() => self.settle(message, outcome).await,
             () = sleep(PAUSE) => {}
@@ -121,43 +144,35 @@ impl Pipeline {
 
     async fn settle(&mut self, message: Message, outcome: Result<PublishAck, PublishError>) {
         match outcome {
-            Ok(ack) => {
-                self.shared.tally.published.inc();
-                self.shared.tally.duplicates.inc_by(ack.duplicate.into());
-                if self.shared.has_trouble() {
-                    self.shared.set_trouble(None);
-                }
-            }
+            Ok(ack) => self.progress.published(ack.duplicate),
             Err(error) => self.failed(message, &error).await,
         }
     }
 
     async fn failed(&mut self, message: Message, error: &PublishError) {
-        self.shared.tally.errors.inc();
+        self.progress.failed();
         tracing::debug!(%error, subject = message.subject, "not published");
         match error.kind() {
             // A stream without a leader answers like none at all: whether there is one decides.
-            PublishErrorKind::StreamNotFound if self.no_stream_takes(&message.subject).await => {
-                self.shared.tally.dropped.inc();
-                self.shared.set_trouble(Some(format!("no stream takes {}", message.subject)));
+            PublishErrorKind::StreamNotFound
+                if no_stream_takes(&self.server, &message.subject).await =>
+            {
+                self.progress.dropped();
+                self.progress.trouble(format!("no stream takes {}", message.subject));
                 self.muted.insert(message.subject, Instant::now() + MUTED);
                 return;
             }
             PublishErrorKind::MaxPayloadExceeded => {
-                self.shared.tally.dropped.inc();
-                self.shared.set_trouble(Some(format!("{}: {error}", message.subject)));
+                self.progress.dropped();
+                self.progress.trouble(format!("{}: {error}", message.subject));
                 return;
             }
             // The connection is watched elsewhere, and its loss is no trouble of the message.
             PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => {}
-            _ => self.shared.set_trouble(Some(format!("{}: {error}", message.subject))),
+            _ => self.progress.trouble(format!("{}: {error}", message.subject)),
         }
         self.again.push(message);
         self.not_before = Instant::now() + PAUSE;
-    }
-
-    async fn no_stream_takes(&self, subject: &str) -> bool {
-        matches!(self.server.stream_of(subject).await, Ok(None))
     }
 
     /// Sends once more what has failed, in its order, when nothing else is under way.
@@ -169,8 +184,12 @@ impl Pipeline {
         let mut again = std::mem::take(&mut self.again);
         again.sort_unstable_by_key(|message| message.number);
         for message in again {
-            self.shared.tally.retries.inc();
+            self.progress.retried();
             self.send(message).await;
         }
     }
+}
+
+async fn no_stream_takes(server: &Server, subject: &str) -> bool {
+    matches!(server.stream_of(subject).await, Ok(None))
 }
