@@ -30,8 +30,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long a subject that no stream takes is dropped before streams are asked again.
 const MUTED: Duration = Duration::from_secs(5);
 
-type Confirmation =
-    Pin<Box<dyn Future<Output = (Message, Result<PublishAck, PublishError>)> + Send>>;
+type Answer = (Message, Result<PublishAck, PublishError>);
+type Confirmation = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// Counts what becomes of messages.
 pub(crate) trait Progress: Send + Sync {
@@ -55,6 +55,8 @@ pub(crate) struct Pipeline {
     context: Context,
     progress: Arc<dyn Progress>,
     under_way: FuturesUnordered<Confirmation>,
+    /// What came while somebody waited: to settle it takes time, and a wait that is given up must not lose it.
+    answered: Vec<Answer>,
     /// What is to be sent again, and not before when.
     again: Vec<Message>,
     not_before: Instant,
@@ -73,6 +75,7 @@ impl Pipeline {
             context,
             progress,
             under_way: FuturesUnordered::new(),
+            answered: Vec::new(),
             again: Vec::new(),
             not_before: Instant::now(),
             muted: HashMap::new(),
@@ -81,12 +84,13 @@ impl Pipeline {
 
     /// Whether a further message may be sent now.
     pub(crate) fn has_room(&self) -> bool {
-        self.again.is_empty() && self.under_way.len() < UNCONFIRMED && self.is_connected()
+        let unconfirmed = self.under_way.len() + self.answered.len();
+        self.again.is_empty() && unconfirmed < UNCONFIRMED && self.is_connected()
     }
 
     /// Whether nothing is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.again.is_empty() && self.under_way.is_empty()
+        self.again.is_empty() && self.answered.is_empty() && self.under_way.is_empty()
     }
 
     fn is_connected(&self) -> bool {
@@ -128,16 +132,19 @@ impl Pipeline {
         {
             self.progress.trouble(trouble);
         }
-        while let Some(Some((message, outcome))) = self.under_way.next().now_or_never() {
+        while let Some(Some(answer)) = self.under_way.next().now_or_never() {
+            self.answered.push(answer);
+        }
+        while let Some((message, outcome)) = self.answered.pop() {
             self.settle(message, outcome).await;
         }
         self.send_again().await;
     }
 
-    /// Waits for a confirmation, or until it is time for another attempt.
+    /// Waits for a confirmation, or until it is time for another attempt. May be given up at any time.
     pub(crate) async fn wait(&mut self) {
         tokio::select! {
-            Some((message, outcome)) = self.under_way.next() => self.settle(message, outcome).await,
+            Some(answer) = self.under_way.next() => self.answered.push(answer),
             () = sleep(PAUSE) => {}
         }
     }
