@@ -54,6 +54,8 @@ const ANSWER_TIMEOUT = 30_000;
 const OFFLINE_RETRY = 30_000;
 /** Where WebSocket has worked, slowness says more about the gateway than about the network: it gets so many times as long. */
 const RACE_FACTOR_WORKED = 3;
+/** A gateway could not read a command. Twice it is believed that another transport is of use. */
+const GARBLED = 1007;
 
 export class Connection {
   state: ConnectionState = 'closed';
@@ -78,6 +80,8 @@ export class Connection {
   #attempt = 0;
   /** The attempt got as far as to the network. */
   #tried = false;
+  /** WebSockets that were closed because a command could not be read. */
+  #garbled = 0;
   /** Tokens that were refused in a row. */
   #refusals = 0;
   readonly #tokens: Tokens;
@@ -161,7 +165,7 @@ export class Connection {
       this.#options = options;
       this.#tried = true;
       const known = this.#detour ? undefined : recall(this.#place.host);
-      if (known && this.settings.fallback.length)
+      if ((known || this.#garbled) && this.settings.fallback.length)
         await this.#load().then(
           (detour) => detour.prefer(known),
           () => {},
@@ -309,8 +313,8 @@ export class Connection {
     const { transport } = this;
     const options = this.#options as LineOptions;
     if (!this.#detour) {
-      if (code !== 1006) this.#failed = 0;
-      else if (this.#failed === 0) this.#failed = 1;
+      if (code === 1006 && !this.#failed) this.#failed = 1;
+      else if (code !== 1006 && code !== GARBLED) this.#failed = 0;
       else if (this.settings.fallback.length || options.token) await this.#load().catch(() => {});
     }
     this.#detour?.failed(transport, code, options);
@@ -401,8 +405,10 @@ export class Connection {
     const now = Date.now();
     const advised = advisedMs ?? (this.#advisedAt && this.#advisedAt - now);
     const useful = this.#liveAt > 0 && now - this.#liveAt >= this.settings.backoff.stableMs;
+    // What we send is JSON: a compressor has garbled it, and other transports have none.
+    const garbled = code === GARBLED && this.transport === 'websocket' && !!this.settings.fallback.length && this.#garbled++ < 2;
     // A one-way line may greet and then refuse what is asked for.
-    const useless = this.#tried && (!this.#greeted || (this.transport !== 'websocket' && this.#liveAt === 0));
+    const useless = this.#tried && (garbled || !this.#greeted || (this.transport !== 'websocket' && this.#liveAt === 0));
     if (useless) void this.#useless(code);
     this.#attempt = useful ? 0 : this.#attempt + 1;
     this.#advisedAt = undefined;
@@ -411,7 +417,11 @@ export class Connection {
     this.#drop();
     if (TOKEN.has(code)) this.#refusals += 1;
     const refusals = this.#tokens.change ? this.#refusals : Number.POSITIVE_INFINITY;
-    const verdict = afterEnd({ code, attempt: this.#attempt, advisedMs: advised, refusals }, this.settings.backoff, this.random());
+    const verdict = afterEnd(
+      { code: garbled ? 1006 : code, attempt: this.#attempt, advisedMs: advised, refusals },
+      this.settings.backoff,
+      this.random(),
+    );
     const generation = this.#generation;
     if (TOKEN.has(code) && refusals > 1) this.events.emit({ type: 'error', code: 'unauthorized', message: reason });
     this.events.emit({ type: 'close', code, reason, retryInMs: verdict.delayMs });

@@ -55,7 +55,7 @@ export class Detour {
     return this.#trials.pending;
   }
 
-  prefer(transport: string): void {
+  prefer(transport: string | null | undefined): void {
     this.#choice.prefer(transport);
   }
 
@@ -78,7 +78,7 @@ export class Detour {
       this.#trials.reset();
     } else {
       this.#choice.prefer(transport);
-      this.#trials.start();
+      if (!this.#choice.avoids) this.#trials.start();
     }
   }
 

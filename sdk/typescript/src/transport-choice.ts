@@ -13,6 +13,9 @@ const BLOCKED = 2;
 /** The same where WebSocket has worked before: a place that is taken and freed in between is more likely there. */
 const BLOCKED_SINCE = 5;
 
+/** The gateway could not read a command. Ours are text and JSON, so a compressor or something on the way has done it. */
+const GARBLED = 1007;
+
 export class TransportChoice {
   /** Upgrades in a row that failed although plain HTTP was answered. */
   #blocked = 0;
@@ -22,6 +25,8 @@ export class TransportChoice {
   #preferred: TransportKind | undefined;
   /** Lines of fallbacks in a row that were of no use. */
   #useless = 0;
+  /** WebSocket garbles what is sent, which shows only later: it is not used again. */
+  avoids = false;
 
   constructor(
     readonly fallback: readonly TransportKind[],
@@ -33,8 +38,9 @@ export class TransportChoice {
 
   get next(): TransportKind {
     if (this.#preferred) return this.#preferred;
-    if (this.#blocked < this.#needed) return 'websocket';
-    return [...this.fallback, 'websocket' as const][this.#turn % (this.fallback.length + 1)] as TransportKind;
+    if (!this.#isBlocked) return 'websocket';
+    const turns = this.avoids ? this.fallback : [...this.fallback, 'websocket' as const];
+    return turns[this.#turn % turns.length] as TransportKind;
   }
 
   /** What to try next to a WebSocket that hangs. */
@@ -47,8 +53,8 @@ export class TransportChoice {
     return this.failures >= DOUBT;
   }
 
-  get #needed(): number {
-    return this.worked ? BLOCKED_SINCE : BLOCKED;
+  get #isBlocked(): boolean {
+    return this.avoids || this.#blocked >= (this.worked ? BLOCKED_SINCE : BLOCKED);
   }
 
   /** This one works where WebSocket may not: the next line begins with it. */
@@ -68,12 +74,13 @@ export class TransportChoice {
     // The gateway is reachable and busy, which says nothing about WebSocket.
     if (code === 1012 || code === 1013) return this.#reset();
     // A WebSocket may fail after the answer that gives the turn to another transport.
-    if (this.#blocked >= this.#needed && transport === this.next) this.#turn += 1;
+    if (this.#isBlocked && transport === this.next) this.#turn += 1;
     if (transport !== 'websocket') {
       this.#preferred = undefined;
       this.#useless += 1;
       return;
     }
+    this.avoids ||= code === GARBLED && this.fallback.length > 0;
     if (code === 1006) this.failures += 1;
     else this.#reset();
   }

@@ -1,5 +1,6 @@
 /** The lines without a way back on a real gateway, behind a network that refuses WebSocket. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
 import type { Message } from '../../src/index.js';
 import { withServers } from '../support/fixture.js';
 import { Publisher } from '../support/publisher.js';
@@ -191,4 +192,40 @@ test.each(['sse', 'poll'] as const)('%s: last values come to who goes on from a 
     [1, 2, 3],
     [2, 1, 3],
   ]);
+});
+
+/** Its second message leans on its first, whatever was agreed on: Safari 15 under another name. */
+class Leaning extends WebSocket {
+  constructor(url: string, protocols: string[]) {
+    super(url, protocols, { perMessageDeflate: { threshold: 0 } });
+    this.once('open', () => {
+      const { _extensions } = this as unknown as { _extensions: Record<string, { params: Record<string, boolean> }> };
+      const { params } = _extensions['permessage-deflate'] as { params: Record<string, boolean> };
+      expect(params.client_no_context_takeover).toBe(true);
+      params.client_no_context_takeover = false;
+    });
+  }
+}
+
+test('a browser whose commands cannot be inflated goes on without WebSocket, and does not come back to it', async () => {
+  relay.noWebSocket = false;
+  recorder = record({ url: relay.url, WebSocket: Leaning as never, probeMs: 1 });
+  recorder.client.subscribe('line.a', recorder.receive);
+  await until(
+    'the event stream',
+    () => recorder.client.state === 'live' && recorder.client.transport === 'sse',
+    () => JSON.stringify(recorder.events.slice(-6)),
+  );
+  recorder.client.subscribe('line.b', recorder.receive);
+  await until('both', () => recorder.client.silent.length === 2);
+  await nats.publish('line.b', { n: 1 });
+  await until('the message', () => recorder.messages.length === 1);
+  expect(recorder.of('close').filter(({ code }) => code === 1007)).toHaveLength(1);
+});
+
+test('a browser whose commands cannot be inflated stops where there is nothing but WebSocket', async () => {
+  relay.noWebSocket = false;
+  recorder = record({ url: relay.url, WebSocket: Leaning as never, fallback: [] });
+  recorder.client.subscribe('line.a', recorder.receive);
+  await until('the end', () => recorder.client.state === 'refused');
 });

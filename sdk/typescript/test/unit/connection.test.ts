@@ -344,3 +344,18 @@ test('a connection that is replaced by one for another user is live again', asyn
   last().greet();
   expect(client.state).toBe('live');
 });
+
+test('a WebSocket that is closed because its commands cannot be read is given up for another transport, three times at most', async () => {
+  // Nothing is subscribed, so the client is back at WebSocket each time.
+  await live({ fallback: ['sse'] });
+  for (let n = 1; n < 3; n++) {
+    last().end(1007);
+    expect(client.state).toBe('reconnecting');
+    await vi.waitUntil(() => sockets.length === n + 1, { timeout: 20_000 });
+    last().greet();
+  }
+  last().end(1007);
+  expect(client.state).toBe('refused');
+  await pass(600_000);
+  expect(sockets).toHaveLength(3);
+});

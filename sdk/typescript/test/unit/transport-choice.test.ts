@@ -78,3 +78,22 @@ test('a network in which nothing works any more begins anew with WebSocket', () 
   expect(attempts(one, 5, true)).toBe('wwwsp');
   expect(attempts(one, 9, false)).toBe('wwwwwwwww');
 });
+
+test('a WebSocket that garbles what is sent is not used again, whatever happens', () => {
+  const one = choice('sse', 'poll');
+  one.opened();
+  one.failed('websocket', 1007);
+  expect([one.avoids, attempts(one, 4, true)]).toEqual([true, 'spsp']);
+  one.failed('sse', 1013);
+  one.moved();
+  one.prefer('poll');
+  expect(one.next).toBe('poll');
+  one.failed('poll', 1006);
+  expect(attempts(one, 4, true)).not.toContain('w');
+});
+
+test('without a fallback there is nothing else, even for a WebSocket that garbles', () => {
+  const one = choice();
+  one.failed('websocket', 1007);
+  expect([one.avoids, one.next]).toEqual([false, 'websocket']);
+});
