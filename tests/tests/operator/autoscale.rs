@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use futures_util::StreamExt as _;
 use gateway::app::Running;
 use harness::{ControlPlane, Identity, free_port, wait_until, wait_until_some};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -14,7 +15,7 @@ use operator::Options;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio::task::JoinSet;
 use wsgateway_crds::WsGateway;
 
 use crate::reload::start_pod;
@@ -107,15 +108,15 @@ impl Kubelet {
     }
 }
 
-pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-pub(crate) async fn connect(gateway: &Running, count: usize) -> Result<Vec<Socket>> {
+/// Clients that read, and so answer pings: a silent one is closed after half a minute. They leave when this is dropped.
+pub(crate) async fn connect(gateway: &Running, count: usize) -> Result<JoinSet<()>> {
     let url = format!("ws://{}/ws", gateway.client_addr);
-    let mut sockets = Vec::new();
+    let mut clients = JoinSet::new();
     for _ in 0..count {
-        sockets.push(tokio_tungstenite::connect_async(&url).await?.0);
+        let mut socket = tokio_tungstenite::connect_async(&url).await?.0;
+        clients.spawn(async move { while socket.next().await.is_some_and(|read| read.is_ok()) {} });
     }
-    Ok(sockets)
+    Ok(clients)
 }
 
 pub(crate) async fn replicas(world: &World, wanted: i32, kubelet: &mut Kubelet) -> Result<()> {

@@ -1,5 +1,7 @@
 //! An API server that answers 409, 429, 500 and 504, loses requests and answers, and ends watches: the operator converges.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use harness::wait_until;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -12,6 +14,10 @@ use wsgateway_crds::WsGateway;
 use crate::proxy::FaultProxy;
 use crate::world::{ODIN, SOON, World, options};
 
+/// A reconciliation goes on to the next object only after a request that went well, and is tried again every 4 to 8 s:
+/// a minute of those was once too few.
+const LUCK: Duration = Duration::from_secs(360);
+
 fn replicas(deployment: &Deployment) -> Option<i32> {
     deployment.spec.as_ref()?.replicas
 }
@@ -19,6 +25,7 @@ fn replicas(deployment: &Deployment) -> Option<i32> {
 /// A world whose operator has a bad connection to the API server.
 async fn world(name: &str, seed: u64, percent: u32) -> Result<(World, FaultProxy)> {
     let mut world = World::without_operator(name).await?;
+    world.patience = LUCK;
     let proxy = FaultProxy::start(world.client.clone(), seed, percent).await?;
     world.start_operator_with(options(&world.namespace), proxy.client()?).await?;
     Ok((world, proxy))

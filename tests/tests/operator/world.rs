@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) namespace: String,
     pub(crate) nats: Nats,
+    /// How long this world waits for anything: [`SOON`], but where the odds decide how often the operator has to try.
+    pub(crate) patience: Duration,
     operator: Option<Running>,
 }
 
@@ -98,7 +100,8 @@ impl World {
     pub(crate) async fn on(plane: &'static ControlPlane, name: &str) -> Result<Self> {
         let client = plane.client().await?;
         let namespace = plane.namespace(name).await?;
-        Ok(Self { plane, client, namespace, nats: Nats::start().await?, operator: None })
+        let nats = Nats::start().await?;
+        Ok(Self { plane, client, namespace, nats, patience: SOON, operator: None })
     }
 
     pub(crate) async fn start_operator(&mut self) -> Result<()> {
@@ -195,7 +198,7 @@ impl World {
         reason: &str,
     ) -> Result<String> {
         let what = format!("{name}: {kind}={state} {reason}");
-        let found = wait_until_some(SOON, &what, async || {
+        let found = wait_until_some(self.patience, &what, async || {
             let conditions = self.status(name).await?.conditions;
             let found = |c: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
                 c.type_ == kind && c.status == state && c.reason == reason
@@ -222,7 +225,7 @@ impl World {
             + DeserializeOwned,
     {
         let api = self.api::<K>();
-        wait_until_some(SOON, &format!("{} {name}", K::kind(&())), async || {
+        wait_until_some(self.patience, &format!("{} {name}", K::kind(&())), async || {
             api.get_opt(name).await.ok().flatten().filter(&passes)
         })
         .await
@@ -236,7 +239,7 @@ impl World {
             + DeserializeOwned,
     {
         let api = self.api::<K>();
-        wait_until(SOON, &format!("the end of {} {name}", K::kind(&())), async || {
+        wait_until(self.patience, &format!("the end of {} {name}", K::kind(&())), async || {
             api.get_opt(name).await.is_ok_and(|object| object.is_none())
         })
         .await
@@ -275,7 +278,7 @@ impl World {
         what: &str,
         passes: impl Fn(&Info) -> bool,
     ) -> Result<Info> {
-        wait_until_some(SOON, what, async || self.stream().await.ok().filter(&passes)).await
+        wait_until_some(self.patience, what, async || self.stream().await.ok().filter(&passes)).await
     }
 
     /// Type and reason of all events on WsGateways.
@@ -297,7 +300,7 @@ impl World {
     pub(crate) async fn more_reconciles(&self, times: f64) -> Result<()> {
         const RECONCILES: &str = "wsgateway_operator_reconciles_total";
         let enough = self.counter(RECONCILES).await? + times;
-        wait_until(SOON, "more reconciliations", async || {
+        wait_until(self.patience, "more reconciliations", async || {
             self.counter(RECONCILES).await.is_ok_and(|now| now >= enough)
         })
         .await
@@ -307,7 +310,7 @@ impl World {
     pub(crate) async fn pods(&self, count: usize) -> Result<Vec<String>> {
         let pods = self.api::<Pod>();
         let selector = ListParams::default().labels("app.kubernetes.io/instance=odin");
-        let found = wait_until_some(SOON, &format!("{count} pods"), async || {
+        let found = wait_until_some(self.patience, &format!("{count} pods"), async || {
             let list = pods.list(&selector).await.ok()?;
             (list.items.len() == count)
                 .then(|| list.items.iter().map(|pod| pod.name_any()).collect::<Vec<_>>())
