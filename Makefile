@@ -36,6 +36,10 @@ lint: ## Format, clippy, dependency rule, licences, generated files
 sdk: ## The TypeScript client alone: lint, types, build, tests on a real gateway and in a browser
 	@hack/sdk
 
+.PHONY: webkit
+webkit: ## The TypeScript client in WebKit, the engine of Safari (installs Debian's WebKitGTK)
+	@hack/sdk webkit
+
 .PHONY: clients
 clients: ## The clients in Python, Go and Rust alone: lint, types, build, tests on a real gateway
 	@hack/clients
@@ -105,6 +109,13 @@ bench: ## The floor, our gateway and other servers, interleaved (50 minutes; ARG
 	cargo build --locked --release -p gateway -p wsgateway-bench
 	@hack/tools nats-server
 	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" run $(ARGS)
+
+.PHONY: bench-tools
+bench-tools: ## 50,000 clients of `wsgw load`, a day of `wsgw simulate`, two other servers, and `wsgw size` checked (20 minutes)
+	@echo "building the gateway, wsgw and the benchmark: a few minutes the first time"
+	cargo build --locked --release -p gateway -p wsgw -p wsgateway-bench
+	@hack/tools nats-server
+	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" tools $(ARGS)
 
 .PHONY: hostile
 hostile: ## What honest clients notice while others do their worst (35 minutes; ARGS="--quick", ARGS="--help")

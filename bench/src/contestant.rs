@@ -91,6 +91,8 @@ pub(crate) struct Place<'a> {
 pub(crate) struct Running {
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
+    /// Admin port, where there is one.
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) wire: Wire,
     pub(crate) feed: Feed,
     /// The clients' side of TLS; its end is that of its connections.
@@ -126,7 +128,14 @@ impl Ground {
         };
         let (address, control) =
             server.wait_for(|log| Some((field(log, "clients")?, field(log, "control")?)))?;
-        Ok(Running { server, address, wire: Wire::V1, feed: Feed::Floor(control), _tunnel: None })
+        Ok(Running {
+            server,
+            address,
+            admin: None,
+            wire: Wire::V1,
+            feed: Feed::Floor(control),
+            _tunnel: None,
+        })
     }
 
     fn gateway(&self, settings: Settings) -> Result<Running, Error> {
@@ -185,6 +194,7 @@ impl Ground {
         Ok(Running {
             server,
             address,
+            admin: Some(admin),
             wire: Wire::V1,
             feed: Feed::Nats(self.nats),
             _tunnel: tunnel,
@@ -208,6 +218,7 @@ impl Ground {
         Ok(Running {
             server,
             address,
+            admin: None,
             wire: Wire::Nats,
             feed: Feed::Nats(nats.clients),
             _tunnel: None,
@@ -223,7 +234,14 @@ impl Ground {
             log.lines().find_map(|line| line.strip_prefix("listening ")?.trim().parse().ok())
         })?;
         let wire = if name == "socketio" { Wire::SocketIo } else { Wire::Plain };
-        Ok(Running { server, address, wire, feed: Feed::Nats(self.nats), _tunnel: None })
+        Ok(Running {
+            server,
+            address,
+            admin: None,
+            wire,
+            feed: Feed::Nats(self.nats),
+            _tunnel: None,
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `run` does everything: it starts nats-server, then the floor, our gateway and each peer in turn, and for each a
 //! client process that drives it and reads the server's CPU time and memory. `floor`, `clients` and `hold` are the
-//! processes that it starts. No figure here is a test: there are no thresholds.
+//! processes that it starts. `tools` drives servers with `wsgw load` and `wsgw simulate` instead. No figure here is a test: there are no thresholds.
 
 mod bench;
 mod charts;
@@ -25,6 +25,7 @@ mod samples;
 mod scale;
 mod scenarios;
 mod storm;
+mod tools;
 mod tunnel;
 
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ struct Arguments {
 enum What {
     /// All scenarios, all servers, interleaved; writes JSON, Markdown and charts
     Run(run::Arguments),
+    /// What `wsgw load`, `simulate` and `size` say of this machine; writes their reports, JSON and Markdown
+    Tools(tools::Arguments),
     /// The floor: one `send` of a ready frame per delivery (started by run)
     #[command(hide = true)]
     Floor(floor::Arguments),
@@ -72,6 +75,7 @@ enum What {
 fn main() -> ExitCode {
     let done = match Arguments::parse().what {
         What::Run(arguments) => run::run(&arguments),
+        What::Tools(arguments) => tools::run(&arguments),
         What::Floor(arguments) => floor::run(&arguments),
         What::Clients => clients::run(),
         What::Hold => clients::hold(),

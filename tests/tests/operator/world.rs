@@ -278,7 +278,8 @@ impl World {
         what: &str,
         passes: impl Fn(&Info) -> bool,
     ) -> Result<Info> {
-        wait_until_some(self.patience, what, async || self.stream().await.ok().filter(&passes)).await
+        wait_until_some(self.patience, what, async || self.stream().await.ok().filter(&passes))
+            .await
     }
 
     /// Type and reason of all events on WsGateways.
