@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Arguments for the program under run, bench, hostile, loss, operator-scale, conformance, images and e2e: make run ARGS="--port 9000"
+# Arguments for the program under run, bench, bench-tools, bench-market, hostile, loss, operator-scale, conformance, images and e2e: make run ARGS="--port 9000"
 ARGS ?=
 
 .PHONY: help
@@ -116,6 +116,13 @@ bench-tools: ## 50,000 clients of `wsgw load`, a day of `wsgw simulate`, two oth
 	cargo build --locked --release -p gateway -p wsgw -p wsgateway-bench
 	@hack/tools nats-server
 	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" tools $(ARGS)
+
+.PHONY: bench-market
+bench-market: ## Messages per second of CPU of wsgw market, beside the bare client library (3 minutes; ARGS="--rounds 1", ARGS="--help")
+	@echo "building wsgw and the benchmark: a few minutes the first time"
+	cargo build --locked --release -p wsgw -p wsgateway-bench
+	@hack/tools nats-server
+	@exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" market --docs docs $(ARGS)
 
 .PHONY: hostile
 hostile: ## What honest clients notice while others do their worst (35 minutes; ARGS="--quick", ARGS="--help")

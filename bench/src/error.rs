@@ -10,10 +10,12 @@ pub(crate) enum Error {
     Io { what: &'static str, source: io::Error },
     #[error("{} is missing: run cargo build --release -p gateway, or name it with --gateway", .0.display())]
     NoGateway(PathBuf),
-    #[error("{} is missing: run cargo build --release -p wsgw, or name it with --wsgw", .0.display())]
-    NoTool(PathBuf),
     #[error("wsgw {0}")]
     Tool(String),
+    #[error("{} is missing: run cargo build --release -p wsgw", .0.display())]
+    NoWsgw(PathBuf),
+    #[error("{} has no place for the table", .0.display())]
+    NoPlace(PathBuf),
     #[error("no nats-server: {0}")]
     NoNats(String),
     #[error("{what} did not come up: {log}")]

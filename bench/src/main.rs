@@ -16,6 +16,7 @@ mod feed;
 mod floor;
 mod holders;
 mod load;
+mod market;
 mod nats;
 mod plan;
 mod process;
@@ -46,6 +47,8 @@ enum What {
     Run(run::Arguments),
     /// What `wsgw load`, `simulate` and `size` say of this machine; writes their reports, JSON and Markdown
     Tools(tools::Arguments),
+    /// `wsgw market` beside the bare client library: messages per second of CPU
+    Market(market::Arguments),
     /// The floor: one `send` of a ready frame per delivery (started by run)
     #[command(hide = true)]
     Floor(floor::Arguments),
@@ -67,6 +70,9 @@ enum What {
     /// The clients' side of TLS (started by run)
     #[command(hide = true)]
     Tunnel(tunnel::Arguments),
+    /// The messages of a market, by as little code as possible (started by market)
+    #[command(hide = true)]
+    Publish(market::Role),
     /// Nothing, without ever sleeping (started by run)
     #[command(hide = true)]
     Awake,
@@ -76,6 +82,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().what {
         What::Run(arguments) => run::run(&arguments),
         What::Tools(arguments) => tools::run(&arguments),
+        What::Market(arguments) => market::run(&arguments),
+        What::Publish(arguments) => market::publish(&arguments),
         What::Floor(arguments) => floor::run(&arguments),
         What::Clients => clients::run(),
         What::Hold => clients::hold(),

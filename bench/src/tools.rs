@@ -107,7 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     let wsgw = arguments.wsgw.clone().unwrap_or_else(|| beside("wsgw"));
     if !wsgw.is_file() {
-        return Err(Error::NoTool(wsgw));
+        return Err(Error::NoWsgw(wsgw));
     }
     fs::create_dir_all(&arguments.results).map_err(io("cannot make the results folder"))?;
     let (scratch, cores) = (Scratch::new()?, cores());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -198,6 +198,74 @@ async fn the_market_waits_for_a_nats_and_names_a_stream_that_is_missing() -> Res
     assert_eq!((status, &health["errors"]), (503, &json!(["no connection to nats"])), "{health}");
     assert_eq!(market.interrupt().await?.code, Some(0));
     Ok(())
+}
+
+/// A server on which only BTC has a stream, and whose list of streams is asked for here: answers are as slow as the test.
+async fn with_slow_lookups() -> Result<(Nats, async_nats::Subscriber)> {
+    let nats = Nats::start_with("mappings: { \"$JS.API.STREAM.NAMES\": \"slow.names\" }").await?;
+    let client = nats.client().await?;
+    let lookups = client.subscribe("slow.names").await?;
+    client.flush().await?;
+    stream(&nats, "odin.token.BTC.>").await?;
+    Ok((nats, lookups))
+}
+
+#[tokio::test]
+async fn a_slow_lookup_of_streams_holds_up_no_confirmation_and_loses_no_message() -> Result<()> {
+    let (nats, mut lookups) = with_slow_lookups().await?;
+    let market = market(&["--nats", &nats.url(), "--tokens", "BTC,ETH"]).await?;
+    ask(&market, "POST", "/control/start", r#"{"rate":500}"#).await?;
+    let lookup = tokio::time::timeout(SOON, lookups.next()).await?.context("no lookup")?;
+    // Meanwhile what the stream has is counted, and commands are carried out: each ends a wait.
+    let jetstream = async_nats::jetstream::new(nats.client().await?);
+    let of_btc = jetstream.get_stream("MARKET").await?;
+    wait_until(SOON, "what is stored", async || {
+        let stored = of_btc.get_info().await.map(|info| info.state.messages).unwrap_or_default();
+        stats(&market).await.is_ok_and(|stats| stats["messagesPublished"] == stored && stored > 0)
+    })
+    .await?;
+    for rate in [501, 502, 503] {
+        ask(&market, "POST", "/control/configure", &format!(r#"{{"rate":{rate}}}"#)).await?;
+    }
+    assert_eq!(next_now(&mut lookups), None, "asked again before the first answer");
+    let stats = stats(&market).await?;
+    assert_eq!((&stats["dropped"], &stats["retries"]), (&json!(0), &json!(0)), "{stats}");
+
+    // In the end there is a stream, and the answer says so.
+    let mut config = of_btc.get_info().await?.config;
+    config.subjects = vec!["odin.>".to_owned()];
+    jetstream.update_stream(&config).await?;
+    let reply = lookup.reply.context("no reply subject")?;
+    let names = r#"{"type":"io.nats.jetstream.api.v1.stream_names_response","total":1,"offset":0,"limit":1024,"streams":["MARKET"]}"#;
+    nats.client().await?.publish(reply, names.into()).await?;
+    at_least(&market, "retries", 1).await?;
+    let stats = stop(&market).await?;
+    let messages = stored(&jetstream.get_stream("MARKET").await?).await?;
+    let generated = stats["generated"].as_u64().context("no number")?;
+    assert_eq!(numbers(&messages), (1..=generated).collect::<Vec<_>>(), "{stats}");
+    assert_eq!(stats["dropped"], 0, "{stats}");
+    assert_eq!(market.interrupt().await?.code, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_end_during_a_slow_lookup_counts_everything_that_is_confirmed() -> Result<()> {
+    let (nats, mut lookups) = with_slow_lookups().await?;
+    let market = market(&["--nats", &nats.url(), "--tokens", "BTC,ETH"]).await?;
+    ask(&market, "POST", "/control/start", r#"{"rate":500}"#).await?;
+    tokio::time::timeout(SOON, lookups.next()).await?.context("no lookup")?;
+    let ended = market.interrupt().await?;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+    let jetstream = async_nats::jetstream::new(nats.client().await?);
+    let stored = stored(&jetstream.get_stream("MARKET").await?).await?.len();
+    let summary = format!("wsgw: published {stored} messages in ");
+    assert!(ended.output.contains(&summary), "{stored} stored: {}", ended.output);
+    Ok(())
+}
+
+/// The subject of a message that is here already.
+fn next_now(messages: &mut async_nats::Subscriber) -> Option<String> {
+    messages.next().now_or_never()?.map(|message| message.subject.to_string())
 }
 
 #[tokio::test]

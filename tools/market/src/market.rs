@@ -10,8 +10,9 @@ mod token;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use fastrand::Rng;
 
 use crate::settings::{Settings, Shape};
@@ -19,7 +20,7 @@ use message::{
     BatchUpdate, Listed, MarketStats, PriceUpdate, Quote, Top, TradeExecuted, TradePrint,
     TrendingUpdate, VolumeUpdate,
 };
-use token::Token;
+use token::{Subjects, Token};
 
 /// What the demo of each shape trades, by [`Shape`].
 pub(crate) const TOKENS: [[&str; 5]; 2] =
@@ -35,8 +36,8 @@ const LONGEST_LIST: usize = 100;
 const BATCH_SUBJECT: &str = "odin.token.batch.update";
 const STATISTICS_SUBJECT: &str = "odin.market.statistics";
 const TRENDING_SUBJECT: &str = "odin.global.trending";
-/// Room for a payload (bytes): a price has 170.
-const USUAL_PAYLOAD: usize = 256;
+/// Payloads are cut off buffers of this size (bytes), which live until the last of their messages does: about 300 prices.
+const BUFFER: usize = 64 << 10;
 
 /// Messages a second at pace 1. A token has a price every 600 ms, a trade every 2 s that brings a price with it, and a volume
 /// every 2 s; there are statistics and a batch every 2 s, and the trending list every 5 s.
@@ -52,7 +53,7 @@ pub(crate) const fn natural_rate(shape: Shape, tokens: usize) -> f64 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// NATS subject, such as `odin.token.BTC.price`, or Redis channel, such as `channel:trade:AAPL`.
-    pub subject: String,
+    pub subject: Arc<str>,
     /// JSON.
     pub payload: Bytes,
     /// The payload's nonce, which is also the `Nats-Msg-Id`.
@@ -77,6 +78,12 @@ pub struct Market {
     now_us: u64,
     /// What happens next, and when (Unix time, µs).
     schedule: BinaryHeap<Reverse<(u64, What)>>,
+    /// The subjects that are no token's.
+    batch_subject: Arc<str>,
+    statistics_subject: Arc<str>,
+    trending_subject: Arc<str>,
+    /// Where the next payload is written.
+    buffer: BytesMut,
 }
 
 /// Something that happens again and again; the number is that of its token.
@@ -120,6 +127,10 @@ impl Market {
             settings,
             now_us,
             schedule: BinaryHeap::new(),
+            batch_subject: BATCH_SUBJECT.into(),
+            statistics_subject: STATISTICS_SUBJECT.into(),
+            trending_subject: TRENDING_SUBJECT.into(),
+            buffer: BytesMut::with_capacity(BUFFER),
         };
         market.plan();
         market
@@ -170,15 +181,16 @@ impl Market {
     }
 
     /// Every subject that a market with these settings publishes to.
-    pub fn subjects(settings: &Settings) -> impl Iterator<Item = String> {
+    pub fn subjects(settings: &Settings) -> impl Iterator<Item = Arc<str>> {
         let shape = settings.shape();
         let of_token = move |token: &String| match shape {
-            Shape::Odin => ["price", "trade", "volume"]
-                .map(|kind| format!("odin.token.{token}.{kind}"))
-                .to_vec(),
-            Shape::Trades => vec![format!("channel:trade:{token}")],
+            Shape::Odin => {
+                let Subjects { price, trade, volume, .. } = Subjects::of(token);
+                vec![price, trade, volume]
+            }
+            Shape::Trades => vec![Subjects::of(token).print],
         };
-        let of_all = [BATCH_SUBJECT, STATISTICS_SUBJECT, TRENDING_SUBJECT].map(str::to_owned);
+        let of_all = [BATCH_SUBJECT, STATISTICS_SUBJECT, TRENDING_SUBJECT].map(Arc::from);
         let of_all = of_all.into_iter().filter(move |_| shape == Shape::Odin);
         settings.tokens().iter().flat_map(of_token).chain(of_all)
     }
@@ -262,7 +274,9 @@ impl Market {
             source,
             nonce: &nonce,
         };
-        pack(self.published, format!("odin.token.{}.price", token.id()), &update, &nonce)
+        let payload = encode(&mut self.buffer, &update);
+        let subject = Arc::clone(&token.subjects().price);
+        Message { subject, payload, nonce, number: self.published }
     }
 
     fn trade(&mut self, i: usize, at_us: u64) -> Message {
@@ -282,7 +296,9 @@ impl Market {
             source: "trade",
             nonce: &nonce,
         };
-        pack(self.published, format!("odin.token.{}.trade", token.id()), &executed, &nonce)
+        let payload = encode(&mut self.buffer, &executed);
+        let subject = Arc::clone(&token.subjects().trade);
+        Message { subject, payload, nonce, number: self.published }
     }
 
     fn volume(&mut self, i: usize, at_us: u64) -> Message {
@@ -297,7 +313,9 @@ impl Market {
             source: "scheduler",
             nonce: &nonce,
         };
-        pack(self.published, format!("odin.token.{}.volume", token.id()), &update, &nonce)
+        let payload = encode(&mut self.buffer, &update);
+        let subject = Arc::clone(&token.subjects().volume);
+        Message { subject, payload, nonce, number: self.published }
     }
 
     fn statistics(&mut self, at_us: u64) -> Message {
@@ -320,7 +338,9 @@ impl Market {
             source: "scheduler",
             nonce: &nonce,
         };
-        pack(self.published, STATISTICS_SUBJECT.to_owned(), &stats, &nonce)
+        let payload = encode(&mut self.buffer, &stats);
+        let subject = Arc::clone(&self.statistics_subject);
+        Message { subject, payload, nonce, number: self.published }
     }
 
     /// Prices of many tokens in one message.
@@ -339,7 +359,9 @@ impl Market {
             source: "scheduler",
             nonce: &nonce,
         };
-        pack(self.published, BATCH_SUBJECT.to_owned(), &update, &nonce)
+        let payload = encode(&mut self.buffer, &update);
+        let subject = Arc::clone(&self.batch_subject);
+        Message { subject, payload, nonce, number: self.published }
     }
 
     /// The tokens that gain most.
@@ -360,7 +382,9 @@ impl Market {
             source: "scheduler",
             nonce: &nonce,
         };
-        pack(self.published, TRENDING_SUBJECT.to_owned(), &update, &nonce)
+        let payload = encode(&mut self.buffer, &update);
+        let subject = Arc::clone(&self.trending_subject);
+        Message { subject, payload, nonce, number: self.published }
     }
 
     /// A trade as the Redis gateway's publisher writes it, which knows no nonce.
@@ -377,20 +401,22 @@ impl Market {
             timestamp: at_us / 1_000,
             exchange: "NASDAQ",
         };
-        pack(self.published, format!("channel:trade:{}", token.id()), &print, &nonce)
+        let payload = encode(&mut self.buffer, &print);
+        let subject = Arc::clone(&token.subjects().print);
+        Message { subject, payload, nonce, number: self.published }
     }
+
     fn nonce(&mut self) -> String {
         self.published += 1;
         format!("{:08x}-{}", self.run, self.published)
     }
 }
 
-/// Packs a body for publishing. Bodies are plain structs of numbers and strings, which always have a JSON form.
-fn pack(number: u64, subject: String, body: &impl serde::Serialize, nonce: &str) -> Message {
-    let mut payload = Vec::with_capacity(USUAL_PAYLOAD);
-    // Writing to a vector cannot fail.
-    let _written = serde_json::to_writer(&mut payload, body);
-    Message { subject, payload: payload.into(), nonce: nonce.to_owned(), number }
+/// Writes a body. Bodies are plain structs of numbers and strings, which always have a JSON form.
+fn encode(buffer: &mut BytesMut, body: &impl serde::Serialize) -> Bytes {
+    // Writing to a buffer that grows cannot fail.
+    let _written = serde_json::to_writer(buffer.writer(), body);
+    buffer.split().freeze()
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ fn all_five_tokens_have_a_price_at_once() {
     let subjects: BTreeSet<_> =
         demo(1, NATURAL_RATE).advance(START).into_iter().map(|message| message.subject).collect();
     for token in ["BTC", "ETH", "ODIN", "SOL", "DOGE"] {
-        assert!(subjects.contains(&format!("odin.token.{token}.price")), "{token} in {subjects:?}");
+        let subject = format!("odin.token.{token}.price");
+        assert!(subjects.contains(&*subject), "{token} in {subjects:?}");
     }
 }
 
@@ -131,7 +132,7 @@ fn a_clock_that_is_set_back_does_not_silence_the_market() {
 fn the_trades_of_the_redis_gateway_have_its_channels_and_fields() {
     let mut market = Market::open(5, Settings::demo(Shape::Trades), START);
     let messages = run(&mut market, 60);
-    let subjects: BTreeSet<_> = messages.iter().map(|message| message.subject.as_str()).collect();
+    let subjects: BTreeSet<_> = messages.iter().map(|message| &*message.subject).collect();
     let expected =
         ["AAPL", "AMZN", "GOOGL", "MSFT", "TSLA"].map(|one| format!("channel:trade:{one}"));
     assert_eq!(subjects, expected.iter().map(String::as_str).collect());
@@ -140,7 +141,7 @@ fn the_trades_of_the_redis_gateway_have_its_channels_and_fields() {
     assert_eq!(keys, ["exchange", "price", "symbol", "timestamp", "volume"].into());
     assert_eq!(
         format!("channel:trade:{}", payload["symbol"].as_str().unwrap()),
-        messages[0].subject
+        *messages[0].subject
     );
     assert!(payload["volume"].as_u64().is_some_and(|volume| volume > 0), "{payload}");
     // Every one to three seconds.

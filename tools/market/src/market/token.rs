@@ -1,6 +1,7 @@
 //! One token: its price process and its trades.
 
 use std::f64::consts::TAU;
+use std::sync::Arc;
 
 use fastrand::Rng;
 
@@ -91,10 +92,33 @@ const TRADE_SHARE: f64 = 2e-6;
 const LONGEST_STEP: f64 = 60.0;
 const DAY: f64 = 86_400.0;
 
+/// Where the messages of a token go; made once, and shared by all of them.
+#[derive(Debug)]
+pub(super) struct Subjects {
+    pub(super) price: Arc<str>,
+    pub(super) trade: Arc<str>,
+    pub(super) volume: Arc<str>,
+    /// The Redis channel of its trades.
+    pub(super) print: Arc<str>,
+}
+
+impl Subjects {
+    pub(super) fn of(id: &str) -> Self {
+        let subject = |kind| format!("odin.token.{id}.{kind}").into();
+        Self {
+            price: subject("price"),
+            trade: subject("trade"),
+            volume: subject("volume"),
+            print: format!("channel:trade:{id}").into(),
+        }
+    }
+}
+
 /// A token and where its price is now.
 #[derive(Debug)]
 pub(super) struct Token {
     id: String,
+    subjects: Subjects,
     profile: Profile,
     /// Logarithm of the price relative to the profile's.
     deviation: f64,
@@ -117,6 +141,7 @@ impl Token {
         let profile = Profile::of(id);
         Self {
             id: id.to_owned(),
+            subjects: Subjects::of(id),
             profile,
             deviation: 0.0,
             walked_us: now_us,
@@ -129,6 +154,10 @@ impl Token {
 
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    pub(super) fn subjects(&self) -> &Subjects {
+        &self.subjects
     }
 
     pub(super) fn price(&self) -> f64 {

@@ -56,8 +56,7 @@ impl Line {
         while let (Some(connection), false) = (&mut self.connection, queue.is_empty()) {
             let count = queue.len().min(BATCH);
             let batch: Vec<Message> = queue.drain(..count).collect();
-            let messages =
-                batch.iter().map(|message| (message.subject.as_str(), &message.payload[..]));
+            let messages = batch.iter().map(|message| (&*message.subject, &message.payload[..]));
             match connection.publish(messages).await {
                 Ok(()) => self.shared.tally.published.inc_by(count as u64),
                 Err(error) => {
