@@ -138,6 +138,7 @@ async fn the_market_starts_changes_and_stops_by_its_api() -> Result<()> {
     let (_, metrics) = ask_with(&market, "GET", "/metrics", "", "").await?;
     let published = format!("wsgw_market_published_total {}\n", messages.len());
     assert!(metrics.contains(&published), "{metrics}");
+    Exposition::parse(&metrics)?.is_documented("market", &[])?;
     let ended = market.interrupt().await?;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     let summary = format!("wsgw: published {} messages in ", messages.len());
