@@ -4,7 +4,9 @@ use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt};
-use harness::{Exposition, Nats, NatsOperator, Redis, Scratch, WsgwDev, repository, wait_until, wsgw};
+use harness::{
+    Exposition, Nats, NatsOperator, Redis, Scratch, WsgwDev, repository, wait_until, wsgw,
+};
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
