@@ -42,6 +42,7 @@ mod run;
 mod session;
 mod subscriptions;
 mod tls;
+mod upgrade;
 mod wire;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One WebSocket: opens it, reads it, and says what its end means.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -10,20 +10,18 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::header::{
-    AUTHORIZATION, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL,
-};
-use tokio_tungstenite::tungstenite::http::{HeaderValue, Response, Uri};
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::backoff::{End, code};
 use crate::builder::BuildError;
+use crate::upgrade::{PROTOCOL, upgrade};
 use crate::wire::Command;
 
-const PROTOCOL: &str = "wsgateway.v1";
 /// Bounds a frame in bytes. NATS allows payloads of 1 MiB unless told otherwise, and base64 adds a third.
 const MAX_FRAME: usize = 16 << 20;
 /// How long a socket may take for a command.
@@ -63,11 +61,13 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Dials. Redirects are not followed: the token is for the host that the user named. The end's text holds no token.
+    /// Dials; the caller gives the attempt up at `give_up`. Redirects are not followed: the token is for the host that the user
+    /// named. The end's text holds no token.
     pub(crate) async fn open(
         target: &Target,
         tls: Option<Arc<ClientConfig>>,
         token: Option<&str>,
+        give_up: Instant,
     ) -> Result<Self, End> {
         let unsendable = || End::abnormal("the address or the token cannot be sent");
         let mut request = target.uri.clone().into_client_request().map_err(|_| unsendable())?;
@@ -93,8 +93,7 @@ impl Line {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_FRAME))
             .max_frame_size(Some(MAX_FRAME));
-        let opening = Box::pin(client_async_with_config(request, socket, Some(config)));
-        let (socket, _) = opening.await.map_err(|error| end_of(&error))?;
+        let socket = Box::pin(upgrade(socket, request, config, give_up)).await?;
         Ok(Self { socket })
     }
 
@@ -131,16 +130,9 @@ impl Line {
 
 fn end_of(error: &Error) -> End {
     match error {
-        Error::Http(response) => refused(response),
         Error::Capacity(_) => {
             End::new(code::TOO_BIG, format!("a frame of more than {MAX_FRAME} bytes"))
         }
         other => End::abnormal(other.to_string()),
     }
-}
-
-fn refused(response: &Response<Option<Vec<u8>>>) -> End {
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let body = response.body().as_deref().unwrap_or_default();
-    End::from_http(response.status().as_u16(), retry_after, body)
 }

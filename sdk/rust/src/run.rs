@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::{BoxFuture, FutureExt as _, pending};
 use rustls::ClientConfig;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout_at};
 
 use crate::backoff::{Attempts, Backoff, End, code};
 use crate::builder::{Token, TokenSource};
@@ -120,6 +120,7 @@ impl Runner {
 
     /// Opens a line, or says how that ended.
     async fn connect(&mut self) -> Result<Line, End> {
+        let give_up = Instant::now() + self.settings.connect_timeout;
         let attempt = async {
             let token = match &self.settings.token {
                 Token::None => None,
@@ -130,9 +131,9 @@ impl Runner {
                 },
             };
             let target = &self.settings.targets[self.target % self.settings.targets.len()];
-            Line::open(target, self.settings.tls.clone(), token.as_deref()).await
+            Line::open(target, self.settings.tls.clone(), token.as_deref(), give_up).await
         };
-        let opened = timeout(self.settings.connect_timeout, attempt).await;
+        let opened = timeout_at(give_up.into(), attempt).await;
         let line = opened.unwrap_or_else(|_| Err(End::abnormal("not connected in time")))?;
         self.connection = Connection::new();
         Ok(line)

@@ -4,6 +4,7 @@ mod parts;
 mod protocol;
 mod queues;
 mod simulation;
+mod upgrades;
 
 use crate::event::{Cursor, Event};
 use crate::session::Session;

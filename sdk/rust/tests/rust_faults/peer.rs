@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -13,6 +14,9 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
+
+/// Between two segments of a slow server.
+const PACE: Duration = Duration::from_millis(20);
 
 /// The other side of a connection.
 pub(super) struct Peer {
@@ -128,14 +132,25 @@ pub(super) async fn serve(behaviours: Vec<Behaviour>) -> String {
 
 /// A server that answers every connection with these bytes, and may then hang.
 pub(super) async fn answer(bytes: &'static [u8], hang: bool) -> String {
+    segments(vec![bytes], hang).await
+}
+
+/// A server that answers every connection with these bytes, a segment each, and may then hang.
+pub(super) async fn segments(parts: Vec<&'static [u8]>, hang: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
+            let parts = parts.clone();
             tokio::spawn(async move {
+                socket.set_nodelay(true).unwrap();
                 let mut request = vec![0; 4096];
                 let _ = socket.read(&mut request).await;
-                let _ = socket.write_all(bytes).await;
+                for part in parts {
+                    let _ = socket.write_all(part).await;
+                    // A slow server: the client reads one segment before the next one is sent.
+                    tokio::time::sleep(PACE).await;
+                }
                 while hang && socket.read(&mut request).await.is_ok_and(|count| count > 0) {}
             });
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::peer::{Peer, answer, behaviour, good, serve};
+use super::peer::{Peer, answer, behaviour, good, segments, serve};
 use super::recorder::{Recorder, builder};
 use wsgateway::{BuildError, Client};
 
@@ -27,6 +27,32 @@ async fn a_gateway_that_is_full_is_left_alone_for_as_long_as_it_says_and_the_nex
 #[tokio::test]
 async fn a_ban_ends_the_client() {
     Recorder::of(&[answer(BANNED, false).await]).refused(4013).await;
+}
+
+#[tokio::test]
+async fn a_ban_ends_the_client_wherever_the_segments_of_its_answer_end() {
+    for cut in [4, 30, BANNED.len() - 31, BANNED.len() - 20, BANNED.len() - 1] {
+        let (head, rest) = BANNED.split_at(cut);
+        Recorder::of(&[segments(vec![head, rest], true).await]).refused(4013).await;
+    }
+}
+
+#[tokio::test]
+async fn advice_in_segments_is_followed() {
+    let parts = FULL.chunks(9).collect();
+    let mut r = Recorder::of(&[segments(parts, true).await, serve(vec![good()]).await]);
+    r.received(1).await;
+    let closed = r.closed().next().unwrap();
+    assert_eq!((closed.code, closed.reason.as_str()), (1013, "HTTP 503 full"));
+    assert!(closed.retry_in >= Some(Duration::from_millis(120)));
+}
+
+#[tokio::test]
+async fn a_refusal_whose_body_never_comes_is_still_a_refusal() {
+    let parts = vec![&UNAUTHORIZED[..UNAUTHORIZED.len() - 9]];
+    let urls = [segments(parts, true).await];
+    let builder = builder(&urls).connect_timeout(Duration::from_secs(2)).fixed_token("t");
+    Recorder::new(builder).refused(4001).await;
 }
 
 #[tokio::test]
