@@ -157,3 +157,51 @@ fn a_server_that_breaks_the_protocol_is_an_error() {
     let error = client.next_event(LONG).unwrap_err();
     assert!(matches!(error, ClientError::Violation(_)), "{error}");
 }
+
+/// A server that answers an upgrade with this line of extensions, and then sends these bytes.
+fn compressing(extensions: &'static str, bytes: Vec<u8>) -> SocketAddr {
+    serve(move |_, mut peer| {
+        let key = peer.request()["sec-websocket-key"].to_str().unwrap().to_owned();
+        let accept = handshake::accept_key(&key);
+        peer.raw(
+            format!(
+                "HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\n{extensions}\r\n"
+            )
+            .as_bytes(),
+        );
+        peer.raw(&bytes);
+        peer.until_end();
+    })
+}
+
+const AGREED: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+
+#[test]
+fn compressed_messages_are_inflated_within_the_limit() {
+    let mut deflater = wsgateway_proto::deflate::Deflater::new();
+    let (mut bytes, text) = (Vec::new(), "price ".repeat(1_000));
+    assert!(deflater.message(text.as_bytes(), &mut bytes));
+    frame::write(&mut bytes, Opcode::Text, b"plain");
+    assert!(deflater.message(&[b' '; 20_001], &mut bytes));
+    let addr = compressing(AGREED, bytes);
+    let options = ClientOptions { deflate: true, message_bytes: 20_000, ..Default::default() };
+    let mut client = Client::connect(addr, &options).unwrap();
+    assert_eq!(client.next_text(LONG).unwrap(), text);
+    assert_eq!(client.next_text(LONG).unwrap(), "plain");
+    let error = client.next_event(LONG).unwrap_err();
+    assert!(matches!(&error, ClientError::Violation(v) if v.close_code == 1009), "{error}");
+}
+
+#[test]
+fn compression_that_is_rubbish_or_was_not_agreed_on_is_an_error() {
+    let options = ClientOptions { deflate: true, ..Default::default() };
+    for (extensions, code) in [(AGREED, 1007), ("", 1002)] {
+        let addr = compressing(extensions, b"\xc1\x03\xff\xff\xff".to_vec());
+        let mut client = Client::connect(addr, &options).unwrap();
+        let error = client.next_event(LONG).unwrap_err();
+        assert!(matches!(&error, ClientError::Violation(v) if v.close_code == code), "{error}");
+    }
+    let unasked = Client::connect(compressing(AGREED, Vec::new()), &ClientOptions::default());
+    assert!(matches!(unasked, Err(ClientError::Handshake(_))));
+}
