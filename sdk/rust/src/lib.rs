@@ -24,8 +24,8 @@
 //! ```
 //!
 //! The protocol (`session`, `answers`, `commands`, `subscriptions`, `ledger`, `wire`) has no socket, no clock and no runtime:
-//! frames and the time come in, events and commands go out. `queue` divides events among subscriptions; `line` and `run` are
-//! the socket and its task.
+//! frames and the time come in, events and commands go out; nor has `deflate`. `queue` divides events among subscriptions;
+//! `line` and `run` are the socket and its task.
 #![forbid(unsafe_code)]
 
 mod answers;
@@ -34,7 +34,9 @@ mod builder;
 mod channels;
 mod client;
 mod commands;
+mod deflate;
 mod event;
+mod inflated;
 mod ledger;
 mod line;
 mod queue;

@@ -12,13 +12,17 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::http::header::{
+    AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
+};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Uri};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::backoff::{End, code};
 use crate::builder::BuildError;
+use crate::deflate::{self, Fault};
+use crate::inflated::Inflated;
 use crate::upgrade::{PROTOCOL, upgrade};
 use crate::wire::Command;
 
@@ -61,18 +65,23 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Dials; the caller gives the attempt up at `give_up`. Redirects are not followed: the token is for the host that the user
+    /// Dials, and offers compression if it is wanted; the caller gives the attempt up at `give_up`. Redirects are not followed: the token is for the host that the user
     /// named. The end's text holds no token.
     pub(crate) async fn open(
         target: &Target,
         tls: Option<Arc<ClientConfig>>,
         token: Option<&str>,
+        compression: bool,
         give_up: Instant,
     ) -> Result<Self, End> {
         let unsendable = || End::abnormal("the address or the token cannot be sent");
         let mut request = target.uri.clone().into_client_request().map_err(|_| unsendable())?;
         let protocol = HeaderValue::from_static(PROTOCOL);
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+        if compression {
+            let offer = HeaderValue::from_static(deflate::OFFER);
+            request.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, offer);
+        }
         if let Some(token) = token.filter(|token| !token.is_empty()) {
             let header = HeaderValue::from_str(&format!("Bearer {token}"));
             let mut header = header.map_err(|_| unsendable())?;
@@ -82,7 +91,7 @@ impl Line {
         let io = |error: std::io::Error| End::abnormal(error.to_string());
         let tcp = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(io)?;
         tcp.set_nodelay(true).map_err(io)?;
-        let socket: Box<dyn Socket> = match tls.filter(|_| target.tls) {
+        let mut socket: Box<dyn Socket> = match tls.filter(|_| target.tls) {
             Some(config) => {
                 let name = ServerName::try_from(target.host.clone());
                 let name = name.map_err(|_| End::abnormal("the host is no name for TLS"))?;
@@ -93,7 +102,13 @@ impl Line {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_FRAME))
             .max_frame_size(Some(MAX_FRAME));
-        let socket = Box::pin(upgrade(socket, request, config, give_up)).await?;
+        let mut upgraded = Box::pin(upgrade(&mut socket, request, give_up)).await?;
+        if upgraded.deflate {
+            let rest = std::mem::take(&mut upgraded.rest);
+            socket = Box::new(Inflated::new(socket, MAX_FRAME, &rest).map_err(end_of_fault)?);
+        }
+        let (rest, role) = (upgraded.rest, Role::Client);
+        let socket = WebSocketStream::from_partially_read(socket, rest, role, Some(config)).await;
         Ok(Self { socket })
     }
 
@@ -133,6 +148,17 @@ fn end_of(error: &Error) -> End {
         Error::Capacity(_) => {
             End::new(code::TOO_BIG, format!("a frame of more than {MAX_FRAME} bytes"))
         }
+        Error::Io(error) => match error.get_ref().and_then(|error| error.downcast_ref::<Fault>()) {
+            Some(fault) => end_of_fault(*fault),
+            None => End::abnormal(error.to_string()),
+        },
         other => End::abnormal(other.to_string()),
+    }
+}
+
+fn end_of_fault(fault: Fault) -> End {
+    match fault {
+        Fault::TooBig(_) => End::new(code::TOO_BIG, fault.to_string()),
+        Fault::Broken | Fault::Order => End::abnormal(fault.to_string()),
     }
 }

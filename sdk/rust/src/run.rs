@@ -19,6 +19,7 @@ pub(crate) struct Settings {
     pub targets: Vec<Target>,
     pub tls: Option<Arc<ClientConfig>>,
     pub token: Token,
+    pub compression: bool,
     pub backoff: Backoff,
     pub ping_after: Duration,
     pub ping_timeout: Duration,
@@ -131,7 +132,14 @@ impl Runner {
                 },
             };
             let target = &self.settings.targets[self.target % self.settings.targets.len()];
-            Line::open(target, self.settings.tls.clone(), token.as_deref(), give_up).await
+            Line::open(
+                target,
+                self.settings.tls.clone(),
+                token.as_deref(),
+                self.settings.compression,
+                give_up,
+            )
+            .await
         };
         let opened = timeout_at(give_up.into(), attempt).await;
         let line = opened.unwrap_or_else(|_| Err(End::abnormal("not connected in time")))?;

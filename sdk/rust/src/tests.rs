@@ -1,5 +1,6 @@
 //! The core without sockets: frames and times in, events and commands out.
 
+mod compression;
 mod parts;
 mod protocol;
 mod queues;

@@ -1,13 +1,12 @@
 //! The upgrade: sends the request and reads the whole answer, wherever the segments end.
 //!
-//! In: a connected socket, the request, and when the attempt ends. Out: a WebSocket, or the end that a refusal means. The body
+//! In: a connected socket, the request, and when the attempt ends. Out: what was agreed on, or the end that a refusal means. The body
 //! of a refusal says which one it is (`banned`), so it is read up to its length; bytes and time are bounded.
 
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::{Request, Response, generate_request};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse as _;
@@ -16,9 +15,9 @@ use tokio_tungstenite::tungstenite::http::header::{
     SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE,
 };
 use tokio_tungstenite::tungstenite::http::{HeaderName, StatusCode};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::backoff::End;
+use crate::deflate;
 
 /// The subprotocol that is spoken.
 pub(crate) const PROTOCOL: &str = "wsgateway.v1";
@@ -29,31 +28,40 @@ pub(crate) const MAX_BODY: usize = 8 << 10;
 /// How long the body of a refusal may take after its head. Without it, the status alone decides.
 const BODY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Upgrades a connection.
+/// What a server agreed to.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Upgraded {
+    /// What came behind its answer.
+    pub rest: Vec<u8>,
+    /// It compresses, as [`deflate::OFFER`] says.
+    pub deflate: bool,
+}
+
+/// Upgrades a connection. Compression is offered if the request says so.
 pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
-    mut socket: S,
+    socket: &mut S,
     request: Request,
-    config: WebSocketConfig,
     give_up: Instant,
-) -> Result<WebSocketStream<S>, End> {
+) -> Result<Upgraded, End> {
+    let offers = request.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS);
     let request = generate_request(request);
     // No error text of the request: it may hold the token.
     let (request, key) = request.map_err(|_| End::abnormal("the request cannot be sent"))?;
     let io = |error: std::io::Error| End::abnormal(error.to_string());
     socket.write_all(&request).await.map_err(io)?;
     socket.flush().await.map_err(io)?;
-    let (response, mut rest) = head(&mut socket).await?;
+    let (response, mut rest) = head(socket).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // Ends before the attempt does: "not connected in time" would hide the refusal.
         let left = give_up.saturating_duration_since(Instant::now()) / 2;
-        let reading = read_body(&mut socket, &response, &mut rest);
+        let reading = read_body(socket, &response, &mut rest);
         let _ = timeout(left.min(BODY_TIMEOUT), reading).await;
         return Err(refused(&response, &rest));
     }
-    agreed(&response, &key).map_err(|what| {
+    let deflate = agreed(&response, &key, offers).map_err(|what| {
         End::abnormal(format!("the server does not upgrade: {what} is missing or wrong"))
     })?;
-    Ok(WebSocketStream::from_partially_read(socket, rest, Role::Client, Some(config)).await)
+    Ok(Upgraded { rest, deflate })
 }
 
 /// The head of the answer, and what has come after it.
@@ -127,8 +135,9 @@ fn dechunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
     (data, false)
 }
 
-/// What a client checks in an answer with status 101 (RFC 6455 section 4.1); returns the name of what is wrong.
-fn agreed(response: &Response, key: &str) -> Result<(), &'static str> {
+/// What a client checks in an answer with status 101 (RFC 6455 section 4.1); whether it agrees to compression, or the name of
+/// what is wrong.
+fn agreed(response: &Response, key: &str, offers: bool) -> Result<bool, &'static str> {
     if !says(response, &UPGRADE, "websocket") {
         return Err("Upgrade");
     }
@@ -141,11 +150,9 @@ fn agreed(response: &Response, key: &str) -> Result<(), &'static str> {
     if text(response, &SEC_WEBSOCKET_PROTOCOL) != Some(PROTOCOL) {
         return Err("Sec-WebSocket-Protocol");
     }
-    // None is offered.
-    if response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) {
-        return Err("Sec-WebSocket-Extensions");
-    }
-    Ok(())
+    let extensions = response.headers().get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
+    let deflate = deflate::agreed(extensions.map(|line| line.to_str().unwrap_or("no text")));
+    deflate.filter(|deflate| offers || !deflate).ok_or("Sec-WebSocket-Extensions")
 }
 
 fn text<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {

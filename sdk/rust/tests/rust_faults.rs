@@ -3,6 +3,7 @@
 /// The files of the folder `rust_faults/`.
 #[cfg(test)]
 mod rust_faults {
+    mod compression;
     mod lines;
     mod peer;
     mod recorder;

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod rust_gateway {
     mod channels;
+    mod compression;
     mod examples;
     mod faults;
     mod recorder;

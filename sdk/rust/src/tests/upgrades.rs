@@ -10,7 +10,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::backoff::{End, code};
 use crate::upgrade::{MAX_BODY, MAX_HEAD, upgrade};
@@ -26,7 +25,7 @@ struct Answer {
     read: usize,
 }
 
-impl AsyncRead for &mut Answer {
+impl AsyncRead for Answer {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -45,7 +44,7 @@ impl AsyncRead for &mut Answer {
     }
 }
 
-impl AsyncWrite for &mut Answer {
+impl AsyncWrite for Answer {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -74,7 +73,7 @@ impl Answer {
         let mut request = "ws://a/ws".into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-key", HeaderValue::from_static(KEY));
         let give_up = Instant::now() + Duration::from_millis(200);
-        upgrade(self, request, WebSocketConfig::default(), give_up).await.err()
+        upgrade(self, request, give_up).await.err()
     }
 }
 

@@ -162,9 +162,14 @@ impl Gateway {
 
     /// How many connections it holds.
     pub(super) async fn clients(&self) -> Result<u64> {
+        self.metric("wsgateway_connections").await
+    }
+
+    /// The sum of a metric over its labels.
+    pub(super) async fn metric(&self, name: &str) -> Result<u64> {
         let text = self.get("/metrics").await?;
         let samples = text.lines().filter(|line| {
-            line.starts_with("wsgateway_connections{") || line.starts_with("wsgateway_connections ")
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
         });
         let numbers = samples.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
         Ok(numbers.sum())
