@@ -23,6 +23,8 @@ const FRAGMENTS: u32 = 1 << 20;
 const READ: usize = 16 << 10;
 /// Bytes of a refusal's body that are waited for.
 const BODY: usize = 512;
+/// How long they may take, at most half of the time for the upgrade: without them the status and its headers count.
+const BODY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a connection did not become, or is no longer, a WebSocket.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +81,8 @@ impl Socket {
         asks: Asks<'_>,
         within: Duration,
     ) -> Result<Self, SocketError> {
-        let upgraded = timeout(within, upgrade(io, target, asks)).await;
+        let body_within = BODY_TIMEOUT.min(within / 2);
+        let upgraded = timeout(within, upgrade(io, target, asks, body_within)).await;
         upgraded.map_err(|_| SocketError::Late(within))?
     }
 
@@ -134,6 +137,7 @@ async fn upgrade(
     mut io: Box<dyn Io>,
     target: &Target,
     asks: Asks<'_>,
+    body_within: Duration,
 ) -> Result<Socket, SocketError> {
     let key = STANDARD.encode(fastrand::u128(..).to_ne_bytes());
     let offer = ClientOffer { key: &key, protocol: Some(PROTOCOL), deflate: asks.deflate };
@@ -165,9 +169,14 @@ async fn upgrade(
                 });
             }
             Ok(None) => {}
-            Err(ClientHandshakeError::Refused { body_head, content_length, .. })
-                if (body_head.len() as u64) < content_length.unwrap_or(0).min(BODY as u64) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let reading = read_body(&mut io, &mut input, &error, &offer);
+                let _ = timeout(body_within, reading).await;
+                return Err(handshake::client_response(&input, &offer)
+                    .err()
+                    .unwrap_or(error)
+                    .into());
+            }
         }
         if io.read_buf(&mut input).await? == 0 {
             return match handshake::client_response(&input, &offer) {
@@ -178,7 +187,69 @@ async fn upgrade(
     }
 }
 
+/// Reads on while more of a refusal's body is to come.
+async fn read_body(
+    io: &mut Box<dyn Io>,
+    input: &mut Vec<u8>,
+    error: &ClientHandshakeError,
+    offer: &ClientOffer<'_>,
+) {
+    let mut error = error.clone();
+    while let ClientHandshakeError::Refused { body_head, content_length, .. } = &error
+        && (body_head.len() as u64) < content_length.unwrap_or(0).min(BODY as u64)
+        && io.read_buf(input).await.is_ok_and(|count| count > 0)
+        && let Err(longer) = handshake::client_response(input, offer)
+    {
+        error = longer;
+    }
+}
+
 /// Masks are for caches between, which we do not hide from.
 fn mask() -> [u8; 4] {
     fastrand::u32(..).to_ne_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 17\r\n\r\n";
+
+    /// What an upgrade ends with whose answer comes in these segments, on a connection that stays open.
+    async fn answered(segments: &[&str], within: Duration) -> String {
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        let target = Target::parse("ws://a/ws").unwrap();
+        let opening = Socket::open(Box::new(ours), &target, Asks::default(), within);
+        let answering = async {
+            let mut request = [0; 4096];
+            theirs.read(&mut request).await.unwrap();
+            for segment in segments {
+                theirs.write_all(segment.as_bytes()).await.unwrap();
+                // The other side runs, and reads what there is.
+                tokio::task::yield_now().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            opened = opening => opened.err().unwrap().to_string(),
+            () = answering => unreachable!("it waits for ever"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_with_its_body_wherever_it_is_cut() {
+        let body = r#"{"code":"banned"}"#;
+        let answer = format!("{HEAD}{body}");
+        for cut in 1..answer.len() {
+            let (first, second) = answer.split_at(cut);
+            let said = answered(&[first, second], Duration::from_secs(60)).await;
+            assert!(said.contains("403") && said.contains(body), "{cut}: {said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_whose_body_never_comes_is_told_in_time() {
+        let said = answered(&[HEAD, "{"], Duration::from_millis(200)).await;
+        assert!(said.contains("403"), "{said}");
+    }
 }
