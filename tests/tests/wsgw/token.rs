@@ -78,6 +78,39 @@ async fn a_gateway_accepts_a_token_that_was_made_and_verify_says_the_same_as_it_
 }
 
 #[tokio::test]
+async fn a_gateway_accepts_tokens_of_a_new_rsa_key() -> Result<()> {
+    let sample = std::fs::read_to_string(repository().join("manifests/samples/odin-auth.yaml"))?;
+    for algorithm in ["RS256", "PS256"] {
+        let scratch = Scratch::new("token-rsa")?;
+        let (key, manifest) = (scratch.join("key.json"), scratch.join("odin.yaml"));
+        let (key, manifest) = (text(&key)?, text(&manifest)?);
+        let algorithms = format!("algorithms: [{algorithm}]");
+        ensure!(sample.contains("algorithms: [EdDSA]"), "the sample has another algorithm");
+        scratch.write("odin.yaml", sample.replace("algorithms: [EdDSA]", &algorithms))?;
+        let made = ["token", "key", "--algorithm", algorithm, "--kid", "k1", "--out", key];
+        ensure!(printed(&made, "").await?.contains("key pair, named k1"));
+        std::fs::create_dir(scratch.join("odin-jwt"))?;
+        let jwks = printed(&["token", "jwks", "--key", key], "").await?;
+        ensure!(jwks.contains(algorithm) && !jwks.contains("\"d\""), "{jwks}");
+        scratch.write("odin-jwt/key.pem", jwks)?;
+        let new = ["token", "new", "--key", key, "--sub", "ann", "--audience", "odin"];
+        let token = printed(&new, "").await?.trim().to_owned();
+        let verify = ["token", "verify", "--keys", key, "--manifest", manifest, "-"];
+        ensure!(printed(&verify, &token).await?.starts_with("accepted"));
+
+        let mut arguments = vec!["-f", manifest, "--secrets", text(scratch.path())?];
+        arguments.extend(ANY_PORT);
+        let dev = WsgwDev::start(&arguments).await?;
+        let url = format!("{}ws?token={token}", dev.url().replace("http://", "ws://"));
+        let subscribe = json!({ "type": "subscribe", "id": 1, "channels": ["user.ann.a"] });
+        let ack = first_push(url.into_client_request()?, &subscribe, "subscription_ack").await?;
+        assert_eq!(ack["rejected"].as_array().map(Vec::len), Some(0), "{ack}");
+        assert_eq!(dev.interrupt().await?.code, Some(0));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_private_file_is_for_its_owner_alone_and_is_never_overwritten() -> Result<()> {
     let scratch = Scratch::new("token")?;
     let file = scratch.join("key.json");

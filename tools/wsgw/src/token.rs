@@ -6,6 +6,7 @@
 pub(crate) mod explain;
 pub(crate) mod key;
 mod make;
+mod rsa;
 pub(crate) mod words;
 
 use std::fs::{File, OpenOptions};
@@ -206,7 +207,8 @@ fn signing_key(
     Ok(key.map_err(|source| TokenError::Key { file: file.to_owned(), source })?)
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+/// A file of at most the size of a Secret.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     File::open(path)
         .and_then(|file| read_limited(file, LARGEST))
         .map_err(|source| Error::Read { name: path.display().to_string(), source })

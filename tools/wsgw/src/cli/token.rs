@@ -53,6 +53,12 @@ pub(crate) enum NewKey {
     /// A key pair on P-384
     #[value(name = "ES384")]
     Es384,
+    /// An RSA key pair of 2048 bits, for what knows nothing newer: slow to sign, tokens are longer
+    #[value(name = "RS256")]
+    Rs256,
+    /// The same with the padding PSS
+    #[value(name = "PS256")]
+    Ps256,
     /// A secret: whoever verifies with it can make tokens, too
     #[value(name = "HS256")]
     Hs256,

@@ -14,6 +14,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::rsa;
 use crate::cli::NewKey;
 
 /// Least bytes of a secret, as gateways want it.
@@ -26,10 +27,14 @@ pub(crate) enum KeyError {
         "it holds no private key: give the file of wsgw token key, a private JWK, or a private key in PEM"
     )]
     NotPrivate,
-    #[error("it is JSON, but no private JWK of a supported kind (Ed25519, P-256, P-384, secret)")]
+    #[error(
+        "it is JSON, but no private JWK of a supported kind (Ed25519, P-256, P-384, RSA, secret)"
+    )]
     Json,
     #[error("it is PEM without exactly one private key (PKCS #8; RSA, P-256, P-384 or Ed25519)")]
     Pem,
+    #[error("its RSA key is none that gateways verify with: two primes, 2048 to 8192 bits")]
+    Rsa,
     #[error("its secret has fewer than {LEAST_SECRET} bytes, which gateways refuse")]
     ShortSecret,
     #[error("it cannot sign with that algorithm: leave out --algorithm, or give another key")]
@@ -60,6 +65,20 @@ struct PrivateJwk {
     d: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     k: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    n: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    e: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    p: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    q: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dp: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dq: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    qi: Option<String>,
 }
 
 /// The text of a file with a new key.
@@ -81,6 +100,7 @@ pub(crate) fn generate(kind: NewKey, kid: &str) -> Result<String, KeyError> {
         }
         NewKey::Es256 => generate_ec(&ECDSA_P256_SHA256_FIXED_SIGNING, "P-256")?,
         NewKey::Es384 => generate_ec(&ECDSA_P384_SHA384_FIXED_SIGNING, "P-384")?,
+        NewKey::Rs256 | NewKey::Ps256 => generate_rsa()?,
         NewKey::Hs256 => generate_secret(32)?,
         NewKey::Hs384 => generate_secret(48)?,
         NewKey::Hs512 => generate_secret(64)?,
@@ -89,6 +109,8 @@ pub(crate) fn generate(kind: NewKey, kid: &str) -> Result<String, KeyError> {
         NewKey::EdDsa => "EdDSA",
         NewKey::Es256 => "ES256",
         NewKey::Es384 => "ES384",
+        NewKey::Rs256 => "RS256",
+        NewKey::Ps256 => "PS256",
         NewKey::Hs256 => "HS256",
         NewKey::Hs384 => "HS384",
         NewKey::Hs512 => "HS512",
@@ -109,6 +131,12 @@ fn generate_ec(
     let part = |bytes: &[u8]| Some(URL_SAFE_NO_PAD.encode(bytes));
     let (x, y, d) = (part(x), part(y), part(private.as_ref()));
     Ok(PrivateJwk { kty: "EC".into(), crv: Some(curve.into()), x, y, d, ..Default::default() })
+}
+
+fn generate_rsa() -> Result<PrivateJwk, KeyError> {
+    let [n, e, d, p, q, dp, dq, qi] =
+        rsa::generate()?.map(|number| Some(URL_SAFE_NO_PAD.encode(number)));
+    Ok(PrivateJwk { kty: "RSA".into(), n, e, d, p, q, dp, dq, qi, ..Default::default() })
 }
 
 fn generate_secret(bytes: usize) -> Result<PrivateJwk, KeyError> {
@@ -210,6 +238,13 @@ fn read_jwk(text: &[u8]) -> Result<Read, KeyError> {
         }
         ("EC", Some("P-256")) => (ec(&ECDSA_P256_SHA256_FIXED_SIGNING)?, Algorithm::ES256),
         ("EC", Some("P-384")) => (ec(&ECDSA_P384_SHA384_FIXED_SIGNING)?, Algorithm::ES384),
+        ("RSA", _) => {
+            let PrivateJwk { n, e, d, p, q, dp, dq, qi, .. } = &jwk;
+            // First what is private, which a public key lacks.
+            let [d, n, e, p, q] = [bytes(d)?, bytes(n)?, bytes(e)?, bytes(p)?, bytes(q)?];
+            let der = rsa::to_der(&[n, e, d, p, q, bytes(dp)?, bytes(dq)?, bytes(qi)?])?;
+            (EncodingKey::from_rsa_der(&der), named(Algorithm::RS256)?)
+        }
         ("oct", _) => {
             let secret = bytes(&jwk.k)?;
             if secret.len() < LEAST_SECRET {
@@ -242,6 +277,8 @@ fn read_pem(text: &[u8]) -> Result<(EncodingKey, Algorithm), KeyError> {
         return Ok((key, curve));
     }
     let key = EncodingKey::from_rsa_pem(text).map_err(|_| KeyError::Pem)?;
+    // Reads it as signing does, which refuses keys that are too short.
+    Jwk::from_encoding_key(&key, Algorithm::RS256).map_err(|_| KeyError::Rsa)?;
     Ok((key, Algorithm::RS256))
 }
 
@@ -252,8 +289,16 @@ mod tests {
 
     use super::*;
 
-    const ALL: [NewKey; 6] =
-        [NewKey::EdDsa, NewKey::Es256, NewKey::Es384, NewKey::Hs256, NewKey::Hs384, NewKey::Hs512];
+    const ALL: [NewKey; 8] = [
+        NewKey::EdDsa,
+        NewKey::Es256,
+        NewKey::Es384,
+        NewKey::Rs256,
+        NewKey::Ps256,
+        NewKey::Hs256,
+        NewKey::Hs384,
+        NewKey::Hs512,
+    ];
 
     fn verifier(keys: &str) -> Verifier {
         let jwt = Jwt::new(Vec::new(), wsgateway_config::Algorithm::ALL.to_vec());
@@ -284,13 +329,16 @@ mod tests {
         for kind in ALL {
             let text = generate(kind, "k1").unwrap();
             let private: PrivateJwk = serde_json::from_str(&text).unwrap();
-            let private = private.d.or(private.k).unwrap();
+            let PrivateJwk { d, k, p, q, dp, dq, qi, .. } = private;
+            let private: Vec<String> = [d, k, p, q, dp, dq, qi].into_iter().flatten().collect();
+            assert!(!private.is_empty());
+            let shows = |text: &str| private.iter().any(|part| text.contains(part));
             let key = SigningKey::read(text.as_bytes(), None).unwrap();
-            assert!(!format!("{key:?}").contains(&private));
+            assert!(!shows(&format!("{key:?}")));
             match key.public() {
                 Ok(jwk) => {
                     let jwk = serde_json::to_string(&jwk).unwrap();
-                    assert!(!jwk.contains(&private) && jwk.contains("\"k1\""), "{jwk}");
+                    assert!(!shows(&jwk) && jwk.contains("\"k1\""), "{jwk}");
                 }
                 Err(error) => assert_eq!((error, key.is_secret()), (KeyError::Secret, true)),
             }
@@ -305,7 +353,12 @@ mod tests {
             (public, KeyError::NotPrivate),
             (r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA"}"#, KeyError::NotPrivate),
             (r#"{"kty":"oct","k":"c2VzYW1l"}"#, KeyError::ShortSecret),
-            (r#"{"kty":"RSA","n":"sesame"}"#, KeyError::Json),
+            (r#"{"kty":"RSA","n":"sesame"}"#, KeyError::NotPrivate),
+            (
+                r#"{"kty":"RSA","n":"c2VzYW1l","e":"AQAB","d":"Aw","p":"Aw","q":"Aw","dp":"Aw","dq":"Aw","qi":"Aw"}"#,
+                KeyError::Rsa,
+            ),
+            (r#"{"kty":"DSA","n":"sesame"}"#, KeyError::Json),
             (r#"{"kty":7,"k":"sesame"}"#, KeyError::Json),
             ("", KeyError::NotPrivate),
         ] {

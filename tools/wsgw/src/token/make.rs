@@ -75,7 +75,9 @@ pub(super) fn secret(options: &SecretArgs, jwks: &str) -> Result<String, Error> 
 pub(super) fn next_steps(kind: NewKey, kid: &str, file: &str) -> String {
     let (what, flag) = match kind {
         NewKey::Hs256 | NewKey::Hs384 | NewKey::Hs512 => ("secret", " --with-secrets"),
-        NewKey::EdDsa | NewKey::Es256 | NewKey::Es384 => ("key pair", ""),
+        NewKey::EdDsa | NewKey::Es256 | NewKey::Es384 | NewKey::Rs256 | NewKey::Ps256 => {
+            ("key pair", "")
+        }
     };
     format!(
         "{file}: a new {what}, named {kid}. Whoever can read it can make tokens.\n\
