@@ -42,4 +42,4 @@ mod users;
 
 pub use budget::descriptors;
 pub use source::memory::{MemoryPublisher, PublishError};
-pub use source::redis::{RedisError, RedisPublisher};
+pub use source::redis::{RedisError, RedisPublisher, RedisTrouble, check_redis};

@@ -19,6 +19,8 @@ mod client;
 mod doctor;
 #[path = "wsgw/flags.rs"]
 mod flags;
+#[path = "wsgw/local.rs"]
+mod local;
 #[path = "wsgw/market.rs"]
 mod market;
 #[path = "wsgw/migration.rs"]

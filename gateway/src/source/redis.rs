@@ -24,7 +24,7 @@ use connection::{Connection, QUIET};
 use copies::Copies;
 use resp::{Garbled, Item, Reply};
 
-pub use publisher::{RedisError, RedisPublisher};
+pub use publisher::{RedisError, RedisPublisher, RedisTrouble, check_redis};
 
 use super::Sink;
 use super::status::State;

@@ -128,6 +128,8 @@ Examples:
                                               on a managed one
   wsgw dev -f redis.yaml --redis redis://127.0.0.1:6379
                                               a manifest with spec.redis, on a Redis server of yours
+  wsgw dev -f redis.yaml --redis rediss://redis.example.com:6380 --redis-password-file password
+                                              on one that asks for a password
   wsgw dev --no-market                        publish yourself, to the server that is printed:
                                               nats -s URL pub odin.token.BTC.price '{\"price\":1}'
 
@@ -148,6 +150,8 @@ pub(crate) struct Dev {
     /// Read this Redis server instead of those of the manifest, which has spec.redis; nothing is published to it
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,
+    #[command(flatten)]
+    pub(crate) redis_access: RedisAccess,
     /// Folder with the keys of tokens that spec.auth names, each at SECRET/KEY below it; a changed file is read again
     #[arg(long, value_name = "FOLDER", requires = "file")]
     pub(crate) secrets: Option<PathBuf>,
@@ -204,6 +208,20 @@ pub(crate) struct NatsAccess {
     /// What the subjects of answers begin with [default: _INBOX]
     #[arg(long, value_name = "PREFIX", requires = "nats")]
     pub(crate) nats_inbox_prefix: Option<String>,
+}
+
+/// Who we are to the Redis server that is given, in files as for NATS.
+#[derive(Debug, Default, Args)]
+pub(crate) struct RedisAccess {
+    /// User of the Redis server [default: the user default]
+    #[arg(long, value_name = "USER", requires_all = ["redis", "redis_password_file"])]
+    pub(crate) redis_user: Option<String>,
+    /// File with that user's password
+    #[arg(long, value_name = "FILE", requires = "redis")]
+    pub(crate) redis_password_file: Option<PathBuf>,
+    /// Authorities (PEM) that the certificate of the Redis server must come from, instead of the system's
+    #[arg(long, value_name = "FILE", requires = "redis")]
+    pub(crate) redis_ca: Option<PathBuf>,
 }
 
 const RENDER_EXAMPLES: &str = "\

@@ -43,6 +43,8 @@ pub(crate) enum Error {
          go-template='{{{{index .data \"{key}\" | base64decode}}}}'"
     )]
     NoKey { section: &'static str, secret: String, key: String },
+    #[error("{}: a gateway cannot use this key of spec.auth: {source}; {hint}", file.display())]
+    BadKey { file: std::path::PathBuf, source: wsgateway_access::KeyError, hint: &'static str },
     #[error("stream {stream} on {url}: {message}")]
     Stream { stream: String, url: String, message: String },
     #[error("stream {stream} on {url}: {refusal}")]
@@ -63,6 +65,8 @@ pub(crate) enum Error {
          stands on a command line stands in the list of processes, too"
     )]
     RedisAddress,
+    #[error("no messages can be read from Redis at {servers}: {trouble}; {hint}")]
+    Redis { servers: String, trouble: gateway::RedisTrouble, hint: String },
     #[error(transparent)]
     Gateway(#[from] Box<gateway::app::StartError>),
     #[error(transparent)]

@@ -4,6 +4,7 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
+use wsgateway_access::{KeyError, Keys, Origin};
 use wsgateway_config::{
     Auth, ConfigError, JetStreamSource, ListenerTls, NatsAuth, NatsTls, NatsUser,
 };
@@ -91,12 +92,13 @@ fn tls(access: &NatsAccess) -> Result<Option<NatsTls>, Error> {
     Ok((tls != NatsTls::default()).then_some(tls))
 }
 
-/// The keys of tokens that the manifest names, below the folder of `--secrets`.
+/// The keys of tokens that the manifest names, below the folder of `--secrets`. Each is one that a gateway can use.
 pub(crate) fn token_keys(folder: Option<&Path>, auth: &ValidAuth) -> Result<Auth, Error> {
     let mut config = auth.config.clone();
     let keys = config.jwt.keys.iter_mut().map(|key| &mut key.file);
     let authorities = config.jwt.jwks.iter_mut().filter_map(|jwks| jwks.ca_file.as_mut());
-    for place in keys.chain(authorities) {
+    let places = keys.map(|place| (place, true)).chain(authorities.map(|place| (place, false)));
+    for (place, is_key) in places {
         let below = place.strip_prefix(AUTH_FOLDER).unwrap_or(place).to_owned();
         let found = folder.map(|folder| folder.join(&below)).filter(|file| file.is_file());
         let Some(found) = found else {
@@ -106,8 +108,28 @@ pub(crate) fn token_keys(folder: Option<&Path>, auth: &ValidAuth) -> Result<Auth
             return Err(Error::NoKey { section: "spec.auth", secret, key });
         };
         *place = absolute(&found)?;
+        if is_key {
+            check_key(place)?;
+        }
     }
     Ok(config)
+}
+
+/// Refuses what a gateway would refuse, which then accepts no token and only logs why.
+fn check_key(file: &Path) -> Result<(), Error> {
+    let text = crate::token::read_file(file)?;
+    let Err(source) = Keys::read(&text, None, Origin::File) else { return Ok(()) };
+    let hint = match source {
+        KeyError::ShortSecret => {
+            "write a longer one, such as with openssl rand -hex 32, or let wsgw token key --algorithm HS256 --out FILE \
+             make it, and sign tokens with the same one"
+        }
+        _ => {
+            "give a public key in PEM, a JWK or JWKS, or a secret of at least 32 bytes; wsgw token key --out FILE makes a key pair, and wsgw \
+             token jwks --key FILE prints its public half"
+        }
+    };
+    Err(Error::BadKey { file: file.to_owned(), source, hint })
 }
 
 /// The certificate that the manifest names, below the folder of `--secrets`.
@@ -130,7 +152,7 @@ pub(crate) fn listener_tls(
 }
 
 /// As the configuration wants it. Links stay, since what they lead to may be exchanged; a typing error is told at once.
-fn absolute(path: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
     let found = std::path::absolute(path).and_then(|absolute| {
         std::fs::metadata(&absolute)?;
         Ok(absolute)

@@ -100,9 +100,9 @@ async fn open(options: &MarketArgs, shared: &Arc<Shared>) -> Result<(Sink, Strin
     if let Some(url) = &options.redis {
         RedisServer::parse(url).ok_or(MarketError::RedisAddress)?;
         let source = RedisSource {
-            username: options.redis_user.clone(),
-            password_file: options.redis_password_file.clone(),
-            ca_file: options.redis_ca.clone(),
+            username: options.redis_access.redis_user.clone(),
+            password_file: options.redis_access.redis_password_file.clone(),
+            ca_file: options.redis_access.redis_ca.clone(),
             ..RedisSource::new(vec![url.clone()], Vec::new())
         };
         return Ok((Sink::Redis(Box::new(Line::new(source, Arc::clone(shared)))), url.clone()));

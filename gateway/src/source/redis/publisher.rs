@@ -1,7 +1,8 @@
-//! Publishes to Redis, for tools: TCP, TLS and login are those of the source.
+//! Publishes to Redis and checks it, for tools: TCP, TLS and login are those of the source.
 
 use wsgateway_config::RedisSource;
 
+use super::Ended;
 use super::connection::{Connection, refused};
 use super::resp::{Reply, command};
 
@@ -15,6 +16,46 @@ pub struct RedisPublisher {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct RedisError(String);
+
+/// Why no server of a source can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisTrouble {
+    /// None answers as Redis does.
+    #[error("{0}")]
+    Unreachable(String),
+    /// One refuses the login or the subscription.
+    #[error("{0}")]
+    Refused(String),
+    /// A file that the source names cannot be used.
+    #[error("{0}")]
+    Settings(String),
+}
+
+impl From<Ended> for RedisTrouble {
+    fn from(ended: Ended) -> Self {
+        let why = ended.to_string();
+        match ended {
+            Ended::Refused { .. } => Self::Refused(why),
+            Ended::Settings(_) => Self::Settings(why),
+            _ => Self::Unreachable(why),
+        }
+    }
+}
+
+/// Whether a server of `source` can be read: connects, logs in and subscribes as the gateway does, and hangs up.
+///
+/// # Errors
+/// When no server serves; what the first one has said.
+pub async fn check_redis(source: &RedisSource, name: &str) -> Result<(), RedisTrouble> {
+    let mut first = None;
+    for address in &source.servers {
+        match Connection::open(source, address, name).await {
+            Ok(_) => return Ok(()),
+            Err(ended) => first = first.or(Some(ended)),
+        }
+    }
+    first.map_or(Ok(()), |ended| Err(ended.into()))
+}
 
 impl RedisPublisher {
     /// Connects to the first server of `source` and logs in; `name` shows up in CLIENT LIST.
@@ -42,7 +83,7 @@ impl RedisPublisher {
             bytes.extend(command(&[b"PUBLISH", channel.as_bytes(), payload]));
             missing += 1;
         }
-        let said = |ended: super::Ended| RedisError(ended.to_string());
+        let said = |ended: Ended| RedisError(ended.to_string());
         self.connection.write(&bytes).await.map_err(said)?;
         for _ in 0..missing {
             if let Reply::Error(why) = self.connection.answer().await.map_err(said)? {

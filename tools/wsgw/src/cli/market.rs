@@ -1,11 +1,10 @@
 //! The flags of the market's publisher. Their variables are those of the earlier systems (seeds S2 and S4).
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{NatsAccess, parse_rate};
+use super::{NatsAccess, RedisAccess, parse_rate};
 
 const MARKET_EXAMPLES: &str = "\
 Examples:
@@ -38,15 +37,8 @@ pub(crate) struct MarketArgs {
         conflicts_with = "nats"
     )]
     pub(crate) redis: Option<String>,
-    /// User of the Redis server [default: the user default]
-    #[arg(long, value_name = "USER", requires_all = ["redis", "redis_password_file"])]
-    pub(crate) redis_user: Option<String>,
-    /// File with that user's password
-    #[arg(long, value_name = "FILE", requires = "redis")]
-    pub(crate) redis_password_file: Option<PathBuf>,
-    /// Authorities (PEM) that the certificate of the Redis server must come from, instead of the system's
-    #[arg(long, value_name = "FILE", requires = "redis")]
-    pub(crate) redis_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) redis_access: RedisAccess,
     /// What is traded, up to 1000 names with commas between [default: BTC,ETH,ODIN,SOL,DOGE, with --redis
     /// AAPL,GOOGL,MSFT,TSLA,AMZN]
     #[arg(long, value_name = "NAMES", env = "TOKENS", value_delimiter = ',')]

@@ -1,8 +1,10 @@
 //! Where messages come from on this machine: the user's NATS server, one of our own, this process, or Redis.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use gateway::{RedisTrouble, check_redis};
 use wsgateway_config::{
     JetStreamSource, MemorySource, RedisServer, RedisSource, Source as ConfigSource, StreamConfig,
 };
@@ -11,7 +13,7 @@ use wsgateway_nats::{Adoption, Claim, Owner, Plan, fresh_epoch};
 
 use super::nats_server::{self, NatsServer, NatsServerError};
 use super::publish::{Counters, Target};
-use crate::cli::Dev;
+use crate::cli::{Dev, RedisAccess};
 use crate::error::Error;
 use crate::given::{self, Words};
 use crate::pipeline::Pipeline;
@@ -36,7 +38,9 @@ impl Source {
     pub(super) async fn open(options: &Dev, gateway: &ValidGateway) -> Result<Self, Error> {
         let nats = match (&gateway.source, &options.nats, &options.redis) {
             (ValidSource::Nats(nats), _, None) => nats,
-            (ValidSource::Redis(redis), None, given) => return redis_at(given.as_deref(), redis),
+            (ValidSource::Redis(redis), None, given) => {
+                return redis_at(given.as_deref(), &options.redis_access, redis).await;
+            }
             (ValidSource::Nats(_), _, Some(_)) => {
                 return Err(Error::OtherSource { flag: "--redis", from: "NATS" });
             }
@@ -116,17 +120,49 @@ impl Source {
     }
 }
 
-/// The manifest's Redis, or the one at the user's address, which is asked for nothing: the Secrets of a cluster are not
-/// here.
-fn redis_at(given: Option<&str>, redis: &ValidRedis) -> Result<Source, Error> {
+/// The manifest's Redis, or the one at the user's address, with the user's files: the Secrets of a cluster are not here.
+async fn redis_at(
+    given: Option<&str>,
+    access: &RedisAccess,
+    redis: &ValidRedis,
+) -> Result<Source, Error> {
     if let Some(url) = given
         && RedisServer::parse(url).is_none()
     {
         return Err(Error::RedisAddress);
     }
     let servers = given.map_or_else(|| redis.servers.clone(), |url| vec![url.to_owned()]);
-    let source = RedisSource::new(servers, redis.channels.clone());
-    Ok(Source::Redis(RedisSource { max_message_bytes: redis.max_message_bytes, ..source }))
+    let file = |path: &Option<PathBuf>| path.as_deref().map(given::absolute).transpose();
+    let source = RedisSource {
+        username: access.redis_user.clone(),
+        password_file: file(&access.redis_password_file)?,
+        ca_file: file(&access.redis_ca)?,
+        max_message_bytes: redis.max_message_bytes,
+        ..RedisSource::new(servers, redis.channels.clone())
+    };
+    match check_redis(&source, "wsgw dev").await {
+        Ok(()) => Ok(Source::Redis(source)),
+        Err(trouble) => Err(redis_error(&source, trouble)),
+    }
+}
+
+fn redis_error(source: &RedisSource, trouble: RedisTrouble) -> Error {
+    let hint = match &trouble {
+        RedisTrouble::Unreachable(_) => {
+            let server = source.servers.first().and_then(|address| RedisServer::parse(address));
+            let port = server.map_or(6379, |server| server.port);
+            format!(
+                "start one there, such as with redis-server --port {port}, or give another one with --redis URL"
+            )
+        }
+        RedisTrouble::Refused(_) => {
+            "give --redis, --redis-password-file and, for a user other than default, \
+             --redis-user; the user needs the right to subscribe to these channels"
+                .to_owned()
+        }
+        RedisTrouble::Settings(_) => "check --redis-password-file and --redis-ca".to_owned(),
+    };
+    Error::Redis { servers: source.servers.join(", "), trouble, hint }
 }
 
 /// Makes the stream as the manifest declares it, or changes it to that, under the rules that the operator follows.
