@@ -222,7 +222,7 @@ mod tests {
         let opening = Socket::open(Box::new(ours), &target, Asks::default(), within);
         let answering = async {
             let mut request = [0; 4096];
-            theirs.read(&mut request).await.unwrap();
+            assert!(theirs.read(&mut request).await.unwrap() > 0);
             for segment in segments {
                 theirs.write_all(segment.as_bytes()).await.unwrap();
                 // The other side runs, and reads what there is.
