@@ -10,31 +10,31 @@ use wsgateway_proto::{odin, symbols, v1};
 use crate::book::{Book, Told, channel_number};
 use crate::clock::Clock;
 use crate::path;
-use crate::plan::{Raw, Wire, WorkerPlan};
+use crate::plan::{Language, Raw, Wire, WorkerPlan};
 
 /// `Sec-WebSocket-Protocol` of a wire.
 pub(crate) fn protocol(wire: &Wire) -> Option<String> {
-    match wire {
-        Wire::V1 => Some(v1::PROTOCOL.to_owned()),
-        Wire::Odin => Some(odin::PROTOCOL.to_owned()),
-        Wire::Symbols => Some(symbols::PROTOCOL.to_owned()),
-        Wire::Events | Wire::Polls => None,
-        Wire::Raw(raw) => raw.protocol.clone(),
+    match wire.language() {
+        _ if wire.is_http() => None,
+        Language::V1 => Some(v1::PROTOCOL.to_owned()),
+        Language::Odin => Some(odin::PROTOCOL.to_owned()),
+        Language::Symbols => Some(symbols::PROTOCOL.to_owned()),
+        Language::Raw(raw) => raw.protocol.clone(),
     }
 }
 
 /// What a client says first; nothing for `wsgateway.v1`, whose subscription may resume.
 pub(crate) fn opening(plan: &WorkerPlan, client: u32) -> Vec<String> {
     let names = plan.channels.names_of(client);
-    match &plan.wire {
-        Wire::V1 | Wire::Events | Wire::Polls => Vec::new(),
-        Wire::Odin => vec![json!({ "type": "subscribe", "channels": names }).to_string()],
-        Wire::Symbols => vec![json!({ "action": "subscribe", "symbols": names }).to_string()],
-        Wire::Raw(Raw { subscribe: Some(template), .. }) => {
+    match plan.wire.language() {
+        Language::V1 => Vec::new(),
+        Language::Odin => vec![json!({ "type": "subscribe", "channels": names }).to_string()],
+        Language::Symbols => vec![json!({ "action": "subscribe", "symbols": names }).to_string()],
+        Language::Raw(Raw { subscribe: Some(template), .. }) => {
             let fill = |name: &String| filled(template, name, client);
             names.iter().map(fill).collect()
         }
-        Wire::Raw(_) => Vec::new(),
+        Language::Raw(_) => Vec::new(),
     }
 }
 
@@ -67,11 +67,11 @@ impl Dialect for Ear {
 
     fn hear(&self, bytes: &[u8], heard: &mut Heard<'_>) -> usize {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
-        match &self.plan.wire {
-            Wire::V1 | Wire::Events | Wire::Polls => heard.other(),
-            Wire::Odin => self.odin(text, heard),
-            Wire::Symbols => self.symbols(text, heard),
-            Wire::Raw(raw) => self.raw(raw, text, heard),
+        match self.plan.wire.language() {
+            Language::V1 => heard.other(),
+            Language::Odin => self.odin(text, heard),
+            Language::Symbols => self.symbols(text, heard),
+            Language::Raw(raw) => self.raw(raw, text, heard),
         }
         bytes.len()
     }

@@ -113,11 +113,41 @@ impl Channels {
     }
 }
 
+/// What is spoken on a wire, whatever carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language<'a> {
+    /// `wsgateway.v1`.
+    V1,
+    /// `odin.v1`.
+    Odin,
+    /// `symbols.v1`.
+    Symbols,
+    /// That of another server.
+    Raw(&'a Raw),
+}
+
 impl Wire {
+    /// Its language.
+    #[must_use]
+    pub fn language(&self) -> Language<'_> {
+        match self {
+            Self::V1 | Self::Events | Self::Polls => Language::V1,
+            Self::Odin => Language::Odin,
+            Self::Symbols => Language::Symbols,
+            Self::Raw(raw) => Language::Raw(raw),
+        }
+    }
+
     /// Whether pushes are those of `wsgateway.v1`, with offsets.
     #[must_use]
     pub fn is_v1(&self) -> bool {
-        matches!(self, Self::V1 | Self::Events | Self::Polls)
+        self.language() == Language::V1
+    }
+
+    /// Whether messages are answers of HTTP, without a WebSocket.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        matches!(self, Self::Events | Self::Polls)
     }
 }
 
