@@ -9,6 +9,7 @@
 //! - [`Cable`]: a connection to one of them that a test can cut.
 //! - [`Chromium`]: a headless browser, driven over its debugging protocol.
 //! - [`WsgwDev`]: our own `wsgw dev`, as a newcomer runs it.
+//! - [`OnTerminal`]: any of them on a terminal, as a person sees it.
 //! - [`Exposition`]: what a program answers at /metrics, held against docs/metrics.json and shown to promtool.
 //! - [`LogBook`]: the documented log events, held against real lines.
 //! - [`frame`], [`head`]: WebSocket frames made by hand.
@@ -41,6 +42,7 @@ mod ports;
 mod redis;
 mod results;
 mod scratch;
+mod terminal;
 mod tools;
 mod wait;
 mod wsgw;
@@ -64,6 +66,7 @@ pub use ports::free_port;
 pub use redis::Redis;
 pub use results::{publish_results, publish_results_of};
 pub use scratch::{Scratch, copy_folder};
+pub use terminal::{OnTerminal, Shown};
 pub use tools::{redis_server, repository, tool};
 pub use wait::{wait_until, wait_until_some};
 pub use wsgw::{Ended, WsgwDev, wsgw};

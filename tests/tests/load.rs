@@ -5,10 +5,12 @@
 mod load {
     mod arguments;
     mod comparison;
+    mod disk;
     mod gateways;
     mod others;
     mod publisher;
     mod rig;
     mod simulate;
+    mod terminal;
     mod tls;
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use harness::Scratch;
 
-use super::rig::{Gateway, load, nats};
+use super::rig::{load, nats, simulate};
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_before_the_run() -> Result<()> {
@@ -53,19 +53,13 @@ async fn a_subject_that_no_stream_takes_is_said_before_the_run() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_full_disk_costs_the_file_and_not_the_result() -> Result<()> {
-    let nats = nats().await?;
-    let gateway = Gateway::start(&nats).await?;
-    let kept = gateway.file("kept.md");
-    std::fs::write(&kept, "the last report")?;
-    let ended = load(&format!(
-        "{} -c 5 --ramp 0s --duration 1s --json /dev/full --markdown {kept}",
-        gateway.url()
-    ))
-    .await?;
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("cannot write the report to /dev/full"), "{ended:?}");
-    assert!(ended.stdout.contains("| Lost | 0 |"), "{ended:?}");
-    assert!(std::fs::read_to_string(&kept)?.contains("# Load"), "the other file is written");
+async fn a_run_without_anybody_or_anything_is_refused_at_once() -> Result<()> {
+    for flag in ["-c", "--connections", "--processes", "--channels", "--per-client"] {
+        let arguments = format!("ws://127.0.0.1:1 {flag} 0");
+        for ended in [load(&arguments).await?, simulate(&arguments).await?] {
+            assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{flag}: {ended:?}");
+            assert!(ended.stderr.contains("0 is not in 1.."), "{flag}: {ended:?}");
+        }
+    }
     Ok(())
 }

@@ -88,6 +88,14 @@ impl Gateway {
         Ok(self.child.kill().await?)
     }
 
+    /// Stops it in the middle of whatever it does, without its connections being closed.
+    pub(super) async fn freeze(&self) -> Result<()> {
+        let pid = self.child.id().context("it has ended")?.to_string();
+        let status = Command::new("kill").args(["-STOP", &pid]).status().await?;
+        ensure!(status.success(), "cannot signal it");
+        Ok(())
+    }
+
     /// Starts it again, on the same ports.
     pub(super) async fn again(&mut self) -> Result<()> {
         self.child = spawn(&self.config, self.client, self.admin)?;
@@ -183,6 +191,26 @@ impl Running {
         let status = Command::new("kill").args(["-INT", &pid]).status().await?;
         ensure!(status.success(), "cannot signal it");
         Ok(())
+    }
+
+    /// Waits for its end; also the most memory that it had (KiB).
+    pub(super) async fn ended_with_memory(self) -> Result<(Ended, u64)> {
+        let status = format!("/proc/{}/status", self.0.id().context("it has ended")?);
+        let most = std::cell::Cell::new(0);
+        let watch = async {
+            loop {
+                let text = std::fs::read_to_string(&status).unwrap_or_default();
+                let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+                let peak = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok());
+                most.set(peak.unwrap_or(0).max(most.get()));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = self.ended() => ended?,
+            () = watch => unreachable!("it watches until the end"),
+        };
+        Ok((ended, most.get()))
     }
 
     /// Waits for its end.

@@ -25,9 +25,10 @@ use wsgateway_load::run::Run;
 use wsgateway_load::snapshot::Order;
 use wsgateway_runtime::shutdown;
 
-use crate::cli::Load;
+use crate::cli::{Color, Load};
 use crate::error::Error;
 use crate::output::print;
+use crate::screen::Terminal;
 use page::View;
 use prepare::Preparation;
 use publish::Publisher;
@@ -110,7 +111,7 @@ async fn go(
     let started = jiff::Timestamp::try_from(SystemTime::now());
     preparation.setting.started = started.map_or_else(|_| String::new(), |at| format!("{at:.0}"));
     let report = session.measure(&stop, &preparation, options).await?;
-    conclude(&report, preparation)
+    conclude(&report, preparation, options.result.color)
 }
 
 /// Everything that runs.
@@ -133,6 +134,8 @@ impl Session {
         options: &Load,
     ) -> Result<Report, Error> {
         let end = self.until_end(stop, preparation.shape.length()).await?;
+        // A second Ctrl-C ends the program at once: by then the terminal is as it was.
+        self.view.end(preparation.drain);
         let seconds = self.clock.elapsed_ns() as f64 / 1e9;
         let published = match self.publisher.take() {
             Some(publisher) => {
@@ -147,8 +150,7 @@ impl Session {
         self.workers.order(Order::Finish { published: published.map_or(0, |all| all.due) });
         self.until_finished(preparation.drain + GRACE).await;
         self.run.point(self.clock.elapsed_ns() as f64 / 1e9);
-        let Self { clock, cpu, view, run, workers, simulating, .. } = self;
-        drop(view);
+        let Self { clock, cpu, run, workers, simulating, .. } = self;
         let mut report = Report::new(preparation.setting.clone(), &run, (seconds, end));
         report.machine = Some(Machine::of_this(false));
         report.published = published;
@@ -214,10 +216,10 @@ impl Session {
 }
 
 /// Writes the report everywhere, also where one of the files takes none; then says whether the run has failed.
-fn conclude(report: &Report, preparation: Preparation) -> Result<(), Error> {
+fn conclude(report: &Report, preparation: Preparation, color: Color) -> Result<(), Error> {
     let written = preparation.files.write(report);
     if !preparation.files.use_standard_output() {
-        print(&page::summary(report))?;
+        print(&page::summary(report, Terminal::new(color)))?;
     }
     written?;
     if report.totals.opened == 0 {

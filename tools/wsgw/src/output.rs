@@ -7,7 +7,7 @@ use wsgateway_config::yaml;
 
 use crate::cli::{Format, Show};
 use crate::error::Error;
-use crate::screen::Terminal;
+use crate::screen::{Terminal, cut_painted, room};
 
 /// The other screen of the terminal, so that what was there before is there afterwards; and back.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
@@ -15,8 +15,8 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 /// To the upper left, and what is left of the screen is emptied.
 const HOME: &str = "\x1b[H";
 const REST: &str = "\x1b[J";
-/// What is left of a line.
-const LINE: &str = "\x1b[K\n";
+/// Empties a line before it is written: after a text that ends at the right edge this would take its last character.
+const EMPTY: &str = "\x1b[K";
 
 /// A list of things, as `-o json` and `-o yaml` have it.
 #[derive(Serialize)]
@@ -73,8 +73,7 @@ impl Redraw {
             self.is_open = true;
         }
         screen.push_str(HOME);
-        screen.push_str(&fitted(text, terminal.height));
-        screen.push_str(REST);
+        screen.push_str(&fitted(text, room()));
         print(&screen)
     }
 }
@@ -87,19 +86,18 @@ impl Drop for Redraw {
     }
 }
 
-/// As many lines as the terminal has; more would move all of them up.
-fn fitted(text: &str, height: Option<usize>) -> String {
+/// As many lines, and as much of each, as a terminal of so many columns and rows has room for: more would move all of them up.
+fn fitted(text: &str, (columns, rows): (usize, usize)) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    let room = height.unwrap_or(usize::MAX).saturating_sub(1).max(1);
-    let mut out = String::new();
-    if lines.len() <= room {
-        lines.iter().for_each(|line| out.extend([line, LINE]));
-        return out;
-    }
-    lines.iter().take(room - 1).for_each(|line| out.extend([line, LINE]));
-    out.push_str(&format!("and {} more lines", lines.len() + 1 - room));
-    out.push_str(LINE);
-    out
+    let left_out = match lines.len().saturating_sub(rows) {
+        // Of a single row the first line says more than a count.
+        more if more > 0 && rows > 1 => Some(format!("and {} more lines", more + 1)),
+        _ => None,
+    };
+    let shown = lines.iter().copied().take(rows.saturating_sub(usize::from(left_out.is_some())));
+    let shown = shown.chain(left_out.as_deref()).map(|line| cut_painted(line, columns));
+    let out = shown.map(|line| format!("{EMPTY}{line}")).collect::<Vec<_>>().join("\n");
+    if lines.len() < rows { format!("{out}\n{REST}") } else { out }
 }
 
 #[cfg(test)]
@@ -108,12 +106,19 @@ mod tests {
 
     #[test]
     fn a_screen_has_as_many_lines_as_the_terminal() {
-        assert_eq!(fitted("a\nb\n", Some(3)), format!("a{LINE}b{LINE}"));
-        assert_eq!(
-            fitted("a\nb\nc\nd\n", Some(4)),
-            format!("a{LINE}b{LINE}and 2 more lines{LINE}")
-        );
-        assert_eq!(fitted("a\nb\n", None).lines().count(), 2);
+        let lines = |text, rows| fitted(text, (80, rows)).replace(EMPTY, "").replace(REST, "");
+        assert_eq!(lines("a\nb\n", 3), "a\nb\n");
+        assert_eq!(lines("a\nb\nc\n", 3), "a\nb\nc", "a line break at the end moves all up");
+        assert_eq!(lines("a\nb\nc\nd\n", 3), "a\nb\nand 2 more lines");
+        assert_eq!(lines("a\nb\nc\nd\n", 1), "a");
+        assert_eq!(lines("a\nb\n", usize::MAX).lines().count(), 2);
+    }
+
+    #[test]
+    fn a_screen_has_as_many_columns_as_the_terminal_and_keeps_its_colours() {
+        let text = "\x1b[31mabc\x1b[0m\nwsgw\n";
+        assert_eq!(fitted(text, (2, 2)), format!("{EMPTY}\x1b[31mab\x1b[0m\n{EMPTY}ws"));
+        assert_eq!(fitted(text, (9, 2)), format!("{EMPTY}\x1b[31mabc\x1b[0m\n{EMPTY}wsgw"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Text for people: tones, tables and pages that fit a terminal (pure, but for [`Terminal::new`]).
+//! Text for people: tones, tables and pages that fit a terminal (pure, but for [`Terminal::new`] and [`room`]).
 
 mod table;
 
@@ -42,7 +42,8 @@ impl Tone {
 /// What the output goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terminal {
-    /// Columns; `None`: a pipe or a file, whose lines may have any length.
+    /// Columns for text, of which there are some even where the terminal has fewer; `None`: a pipe or a file, whose lines may
+    /// have any length.
     pub(crate) width: Option<usize>,
     pub(crate) height: Option<usize>,
     pub(crate) color: bool,
@@ -53,13 +54,12 @@ impl Terminal {
     pub(crate) fn new(color: Color) -> Self {
         let stdout = std::io::stdout();
         let is_terminal = stdout.is_terminal();
-        let size = rustix::termios::tcgetwinsize(&stdout).ok().filter(|_| is_terminal);
+        let size = size();
         let allowed = || is_terminal && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
         let dumb = || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let some = |size: u16| (size > 0).then_some(usize::from(size));
         Self {
-            width: size.and_then(|size| some(size.ws_col)).map(|width| width.max(NARROWEST)),
-            height: size.and_then(|size| some(size.ws_row)),
+            width: size.0.map(|width| width.max(NARROWEST)),
+            height: size.1,
             color: match color {
                 Color::Auto => allowed() && !dumb(),
                 Color::Always => true,
@@ -109,6 +109,20 @@ impl Terminal {
     }
 }
 
+/// Columns and rows of the terminal that standard output goes to, as far as they are known.
+fn size() -> (Option<usize>, Option<usize>) {
+    let stdout = std::io::stdout();
+    let size = rustix::termios::tcgetwinsize(&stdout).ok().filter(|_| stdout.is_terminal());
+    let some = |size: u16| (size > 0).then_some(usize::from(size));
+    (size.and_then(|size| some(size.ws_col)), size.and_then(|size| some(size.ws_row)))
+}
+
+/// Columns and rows that a screen has, however few they are.
+pub(crate) fn room() -> (usize, usize) {
+    let (columns, rows) = size();
+    (columns.unwrap_or(usize::MAX), rows.unwrap_or(usize::MAX))
+}
+
 /// What comes from a cluster and stands on a screen: one line without control characters, which could move the cursor or set
 /// the title of a terminal.
 pub(crate) fn clean(text: &str) -> String {
@@ -122,6 +136,23 @@ fn cut(text: &str, width: usize) -> String {
     }
     let (head, _) = split_at_width(text, width.saturating_sub(1));
     format!("{head}…")
+}
+
+/// So many columns of a line that may be painted.
+pub(crate) fn cut_painted(line: &str, columns: usize) -> String {
+    let (mut out, mut used, mut in_paint) = (String::new(), 0, false);
+    for c in line.chars() {
+        if in_paint || c == '\x1b' {
+            in_paint = c != 'm';
+            out.push(c);
+            continue;
+        }
+        used += c.width().unwrap_or_default();
+        if used <= columns {
+            out.push(c);
+        }
+    }
+    out
 }
 
 fn split_at_width(text: &str, width: usize) -> (&str, &str) {

@@ -45,7 +45,7 @@ pub(crate) enum LoadError {
     NoToken { path: PathBuf },
     #[error("{}: line {line} is no token", path.display())]
     NotAToken { path: PathBuf, line: usize },
-    #[error("cannot write the report to {}: {source}", path.display())]
+    #[error("cannot write the report to {}: {source}; {}", path.display(), way_out(source))]
     Report { path: PathBuf, source: io::Error },
     #[error(
         "only one of --json and --markdown can go to standard output, and --html cannot: name a file"
@@ -67,4 +67,16 @@ pub(crate) enum LoadError {
     NoConnection { why: String },
     #[error("the run has failed by {failed}")]
     Thresholds { failed: String },
+}
+
+/// What helps where a report cannot be written.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room there (1 MiB for each report), or name a file elsewhere"
+        }
+        io::ErrorKind::NotFound => "create its folder, or name a file elsewhere",
+        io::ErrorKind::IsADirectory => "name a file in it",
+        _ => "name a file elsewhere",
+    }
 }

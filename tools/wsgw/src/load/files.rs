@@ -1,4 +1,4 @@
-//! Where the report goes: files that are opened before the run, so that a run is not for nothing.
+//! Where the report goes: files that are opened, and whose room is taken, before the run, so that a run is not for nothing.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,6 +9,10 @@ use wsgateway_load::report::Report;
 use super::LoadError;
 use crate::cli::Load;
 use crate::error::Error;
+
+/// Room that a new file takes on its disk before the run, and gives back when the report is written: more than the longest
+/// report has, whose points over time are bounded.
+const ROOM: u64 = 1 << 20;
 
 /// A form of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,11 +91,11 @@ impl Files {
                     text.map_err(Error::from).and_then(|t| crate::output::print(&t))
                 }
                 Place::New { path, part, file } => text
-                    .and_then(|text| whole(file, &text))
+                    .and_then(|text| whole(file, &text, Some(text.len() as u64)))
                     .and_then(|()| std::fs::rename(part, path))
                     .map_err(|source| failed(path, source).into()),
                 Place::Other { path, file } => text
-                    .and_then(|text| whole(file, &text))
+                    .and_then(|text| whole(file, &text, None))
                     .map_err(|source| failed(path, source).into()),
             };
             outcome = outcome.and(written);
@@ -101,9 +105,9 @@ impl Files {
 }
 
 /// What was not written is not left behind.
-impl Drop for Output {
+impl Drop for Place {
     fn drop(&mut self) {
-        if let Place::New { part, .. } = &self.place {
+        if let Self::New { part, .. } = self {
             // It has its name by now, or is of no use.
             let _ = std::fs::remove_file(part);
         }
@@ -128,11 +132,27 @@ fn open(path: &Path) -> Result<Place, LoadError> {
     part.push(format!(".{}.part", std::process::id()));
     let part = PathBuf::from(part);
     let file = File::create_new(&part).map_err(failed)?;
-    Ok(Place::New { path: path.to_owned(), part, file })
+    let place = Place::New { path: path.to_owned(), part, file };
+    if let Place::New { file, .. } = &place {
+        take_room(file).map_err(failed)?;
+    }
+    Ok(place)
 }
 
-fn whole(mut file: &File, text: &str) -> io::Result<()> {
+/// Takes room on the disk, where it can be taken.
+fn take_room(file: &File) -> io::Result<()> {
+    use rustix::io::Errno;
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, ROOM) {
+        // Not every filesystem knows how.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::INTR) => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Writes a text, and cuts the file to its `length`, if it has one.
+fn whole(mut file: &File, text: &str, length: Option<u64>) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
+    length.map_or(Ok(()), |length| file.set_len(length))?;
     match file.sync_all() {
         // A pipe has nothing to keep.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

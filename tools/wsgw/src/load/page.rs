@@ -15,6 +15,8 @@ use crate::error::Error;
 use crate::output::Redraw;
 use crate::screen::{Column, Table, Terminal, Tone, bytes, clean, count};
 
+/// A terminal of so many columns shows tables that can be copied; on a narrower one their rows are broken at words.
+const TABLES: usize = 80;
 /// Bars of a line over time, from the lowest to the highest.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Kinds of errors on a screen.
@@ -52,6 +54,19 @@ impl View {
             ),
             length: preparation.shape.length(),
             line_due: Duration::ZERO,
+        }
+    }
+
+    /// Ends the screen, and says what is waited for.
+    pub(super) fn end(&mut self, drain: Duration) {
+        if self.screen.take().is_some() {
+            let seconds = drain.as_secs();
+            let text = format!(
+                "Waiting for the last messages, {seconds} s at most; then comes the report. Ctrl-C ends without it."
+            );
+            let text = Terminal::new(self.show.color).wrap(&text, 0, 0);
+            // Nobody needs to read it.
+            let _ = writeln!(std::io::stderr(), "{text}");
         }
     }
 
@@ -190,15 +205,22 @@ fn errors(totals: &Totals, terminal: Terminal) -> String {
 }
 
 /// What stands on standard output in the end.
-pub(super) fn summary(report: &Report) -> String {
+pub(super) fn summary(report: &Report, terminal: Terminal) -> String {
     // Markdown without its table over time, which is in the files.
     let page = report.markdown();
-    page.split("\n## Over time").next().unwrap_or_default().to_owned() + "\n"
+    let page = page.split("\n## Over time").next().unwrap_or_default();
+    let is_narrow = terminal.width.is_some_and(|width| width < TABLES);
+    let line = |line: &str| match is_narrow {
+        true => terminal.wrap(line, 0, 2) + "\n",
+        false => format!("{line}\n"),
+    };
+    page.lines().map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use unicode_width::UnicodeWidthStr as _;
+    use wsgateway_load::report::{End, Setting};
     use wsgateway_load::snapshot::Snapshot;
 
     use super::*;
@@ -235,6 +257,23 @@ mod tests {
             }
             assert!(!page.contains('\u{1b}'), "what a server says commands no terminal");
             assert!(page.contains("p99") && page.contains("lost 3"), "{page}");
+        }
+    }
+
+    #[test]
+    fn a_summary_is_markdown_and_on_a_narrow_terminal_no_line_is_longer_than_it() {
+        let report = Report::new(Setting::default(), &run(), (100.0, End::Time));
+        let summary = |width| {
+            let terminal = Terminal { width, height: Some(10), color: false };
+            summary(&report, terminal)
+        };
+        assert!(summary(None).contains("| Clients, at most at the same time | 50000 of 0 |\n"));
+        assert_eq!(summary(None), summary(Some(80)));
+        assert!(!summary(None).contains("Over time"));
+        for width in [20, 40, 79] {
+            let summary = summary(Some(width));
+            assert!(summary.lines().all(|line| line.width() <= width), "{width}: {summary}");
+            assert!(summary.contains("| Lost | 3 |"), "{summary}");
         }
     }
 
