@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::rig::{load, number};
 
 /// Serves every connection until the test ends.
-async fn serve<F: Future<Output = ()> + Send + 'static>(
+pub(super) async fn serve<F: Future<Output = ()> + Send + 'static>(
     script: impl Fn(TcpStream) -> F + Send + 'static,
 ) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -127,5 +127,34 @@ async fn another_server_is_spoken_to_by_a_template_and_heard_by_paths() -> Resul
         (&json!("message"), 50.0)
     );
     assert!(number(&report, "/latency/maxMs") < 60_000.0, "{report:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_publisher_whose_clock_jumps_by_hours_makes_no_latency_of_hours_and_is_reported()
+-> Result<()> {
+    const HOUR_MS: i64 = 3_600_000;
+    let address = serve(|stream| async move {
+        let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+        for hours in [0, 2, 2, -3, 0, i64::MIN, 0] {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            let now = now.map_or(0, |now| now.as_millis() as i64);
+            // The lowest of all is 1970.
+            let at = now.saturating_add(hours.saturating_mul(HOUR_MS)).max(0);
+            let _ = socket.send(Message::text(json!({ "at": at }).to_string())).await;
+        }
+        while let Some(Ok(_)) = socket.next().await {}
+    })
+    .await?;
+    let run = "--protocol raw --raw-time at -c 10 --ramp 0s --duration 2s --json -";
+    let report = load(&format!("ws://{address} {run}")).await?.report()?;
+    assert_eq!(number(&report, "/latency/count"), 30.0, "{report:#}");
+    assert!((0.0..60_000.0).contains(&number(&report, "/latency/maxMs")), "{report:#}");
+    let totals = &report["totals"];
+    assert_eq!(json!([totals["messages"], totals["misdated"]]), json!([70, 40]), "{report:#}");
+    assert_eq!(totals["setBack"], 20, "{report:#}");
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("40 messages carry a time more than ten minutes"), "{notes}");
+    assert!(notes.contains("went back 20 times"), "{notes}");
     Ok(())
 }

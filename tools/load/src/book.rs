@@ -4,10 +4,13 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use crate::account::{Account, Sums};
 use crate::bounds::Bounds;
-use crate::latency::Latencies;
+use crate::latency::{LONGEST_NS, Latencies};
 use crate::payload::Stamp;
 use crate::plan::{Publishing, Wire, WorkerPlan};
 use crate::snapshot::Skew;
+
+/// Messages of a client are in the order of their times, but for those of publishers whose clocks differ a little.
+const SET_BACK_NS: u64 = 1_000_000_000;
 
 /// Instead of a time: not subscribed since it came.
 const AWAY: u64 = u64::MAX;
@@ -26,6 +29,12 @@ pub struct Book {
     pub ours: u64,
     /// Messages that arrived before the time that they carry: two clocks that differ.
     pub early: u64,
+    /// Messages whose time is further from ours than any latency that is told apart: they have none.
+    pub misdated: u64,
+    /// Messages whose time lies well before that of an earlier one of the same client: a clock was set back.
+    pub set_back: u64,
+    /// The time of the latest message of a client (ns).
+    latest: Vec<u64>,
     /// Messages that clients missed while they were away by themselves, and received when they came back: their age is
     /// not the server's doing.
     pub caught_up: u64,
@@ -66,13 +75,15 @@ impl Book {
             sums: Sums::default(),
             ours: 0,
             early: 0,
+            misdated: 0,
+            set_back: 0,
+            latest: vec![0; clients],
             caught_up: 0,
             back_since: vec![0; clients],
             reconnects: 0,
             skew: None,
             pinged_ns: None,
-            stream_clock: matches!(plan.wire, Wire::Events | Wire::Polls | Wire::Symbols)
-                .then(Bounds::default),
+            stream_clock: (plan.wire.is_http() || plan.wire == Wire::Symbols).then(Bounds::default),
             unstored: Vec::new(),
         }
     }
@@ -122,7 +133,7 @@ impl Book {
             account.message(channel, number, &mut self.sums);
         }
         if let Some(time_ns) = told.time_ns {
-            self.age(index, time_ns, now_ns);
+            self.dated(index, time_ns, now_ns);
         }
     }
 
@@ -154,6 +165,9 @@ impl Book {
 
     /// The connection of a client ended, and with it what its own numbers count.
     pub fn ended(&mut self, index: usize) {
+        if let Some(latest) = self.latest.get_mut(index) {
+            *latest = 0;
+        }
         if self.publishing.is_none()
             && let Some(account) = self.accounts.get_mut(index)
         {
@@ -219,6 +233,19 @@ impl Book {
         move |channel, from, to| {
             let of = |range: &(u64, u64)| publishing.between(*range, channel, (from, to));
             self.unstored.iter().map(of).sum()
+        }
+    }
+
+    /// A message has a time of another clock, which may be anything.
+    fn dated(&mut self, index: usize, time_ns: u64, now_ns: u64) {
+        if let Some(latest) = self.latest.get_mut(index) {
+            self.set_back += u64::from(time_ns.saturating_add(SET_BACK_NS) < *latest);
+            *latest = time_ns;
+        }
+        if time_ns.abs_diff(now_ns) > LONGEST_NS {
+            self.misdated += 1;
+        } else {
+            self.age(index, time_ns, now_ns);
         }
     }
 
@@ -347,6 +374,39 @@ mod tests {
             let skew = Skew { ahead_ms: 10.0, error_ms: 2.0 };
             assert_eq!(book.clock(), known.then_some(skew));
         }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_by_hours_makes_no_latency_and_is_counted() {
+        const HOUR: u64 = 3_600_000 * MS;
+        let (mut book, now) = (Book::new(&plan(1)), 100 * HOUR);
+        let ms = |count: u64| count * MS;
+        for (time_ns, now_ns) in [
+            (now, now + ms(5)),
+            (now + 2 * HOUR, now + ms(15)),
+            (now + 2 * HOUR + ms(10), now + ms(25)),
+            (now - 3 * HOUR, now + ms(35)),
+            (0, now + ms(40)),
+            (u64::MAX, now + ms(40)),
+            (now + ms(40), now + ms(45)),
+        ] {
+            book.message(0, &Told { time_ns: Some(time_ns), ..Told::default() }, now_ns);
+        }
+        let latency = book.latency.percentiles().unwrap();
+        assert_eq!((latency.count, book.misdated, book.early, book.set_back), (2, 5, 0, 3));
+        assert!(latency.min_ms > 4.9 && latency.max_ms < 5.1, "{latency:?}");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_by_minutes_is_counted_for_the_client_that_sees_it() {
+        const MINUTE: u64 = 60_000 * MS;
+        let (mut book, now) = (Book::new(&plan(2)), 100 * MINUTE);
+        for (index, time_ns) in
+            [(0, now), (0, now - 500 * MS), (1, now - MINUTE), (0, now - 2 * MINUTE), (7, 0)]
+        {
+            book.message(index, &Told { time_ns: Some(time_ns), ..Told::default() }, now);
+        }
+        assert_eq!((book.set_back, book.early, book.misdated), (1, 0, 1));
     }
 
     #[test]

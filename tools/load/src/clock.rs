@@ -39,3 +39,24 @@ fn system_ns() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_clock_that_was_set_moves_no_time_and_is_known() {
+        const HOUR_NS: u64 = 3_600_000_000_000;
+        for set_by in [-2_i64, 2] {
+            let true_now = system_ns();
+            let clock = Clock {
+                unix_ns: true_now.saturating_add_signed(-set_by * HOUR_NS as i64),
+                ..Clock::start()
+            };
+            let (before, after) = (clock.now_ns(), clock.now_ns());
+            assert!(before <= after && after - before < HOUR_NS / 60);
+            let error = clock.jump_ns() - set_by * HOUR_NS as i64;
+            assert!(error.unsigned_abs() < HOUR_NS / 60, "{error}");
+        }
+    }
+}

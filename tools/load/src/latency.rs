@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The shortest and longest latency that are told apart; beyond them they count as these.
 const SHORTEST_NS: u64 = 1_000;
-const LONGEST_NS: u64 = 600_000_000_000;
+pub(crate) const LONGEST_NS: u64 = 600_000_000_000;
 
 /// Latencies in ns, with two to three digits each.
 #[derive(Clone, Debug, Default)]

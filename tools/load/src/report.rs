@@ -232,6 +232,7 @@ pub(crate) mod tests {
         report.generator =
             Generator { cpu_percent: Some(99.0), lag_ms: 500.0, clock_jump_ms: -60_000.0 };
         report.totals.early = 1;
+        (report.totals.misdated, report.totals.set_back) = (7, 8);
         report.end = End::Interrupted;
         report.targets[0].clock = None;
         report.conclude(&[]);
@@ -247,7 +248,9 @@ pub(crate) mod tests {
             ..Published::default()
         });
         report.conclude(&[]);
-        assert_eq!(report.notes.len(), 11, "{:?}", report.notes);
+        assert_eq!(report.notes.len(), 12, "{:?}", report.notes);
+        assert!(report.notes.iter().any(|note| note.starts_with("7 messages carry a time")));
+        assert!(report.notes.iter().any(|note| note.contains("went back 8 times")));
         let page = report.markdown();
         assert!(page.contains("| Failed: refused, unconfirmed, without a connection | 1, 2, 3 |"));
     }

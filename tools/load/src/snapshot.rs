@@ -69,6 +69,12 @@ pub struct Totals {
     pub gaps_reported: u64,
     /// Messages that arrived before the time that they carry.
     pub early: u64,
+    /// Messages without latency, since their time is more than ten minutes from ours.
+    #[serde(default)]
+    pub misdated: u64,
+    /// Messages whose time lies well before that of an earlier one: a clock was set back.
+    #[serde(default)]
+    pub set_back: u64,
     /// Ends of connections, by close code.
     pub closes: BTreeMap<String, u64>,
     /// What went wrong, by kind.
@@ -90,6 +96,8 @@ impl Totals {
         self.out_of_order += other.out_of_order;
         self.gaps_reported += other.gaps_reported;
         self.early += other.early;
+        self.misdated += other.misdated;
+        self.set_back += other.set_back;
         other.closes.iter().for_each(|(kind, count)| bounded(&mut self.closes, kind, *count));
         other.errors.iter().for_each(|(kind, count)| bounded(&mut self.errors, kind, *count));
     }

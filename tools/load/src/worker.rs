@@ -218,6 +218,7 @@ impl Worker<'_> {
             _ => book.reconnects,
         };
         totals.early = book.early;
+        (totals.misdated, totals.set_back) = (book.misdated, book.set_back);
         totals.ours = book.ours;
         if self.plan.publishing.is_some() || !self.plan.wire.is_v1() {
             let sums = book.settled_sums();

@@ -1,6 +1,7 @@
 //! What a reader of a report must know.
 
 use super::{End, Published, Report, Simulation};
+use crate::snapshot::Totals;
 
 /// Beyond this the generator, not the target, may be what was measured.
 const BUSY_PERCENT: f64 = 85.0;
@@ -19,7 +20,7 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     if report.setting.insecure {
         notes.push("certificates were not checked: anybody may have answered".to_owned());
     }
-    if report.latency.is_none() {
+    if report.latency.is_none() && report.totals.misdated == 0 {
         notes.push("no message said when it was published: there is no latency".to_owned());
     }
     let from_another_clock = report.latency.is_some() && report.latency_from != "publisher";
@@ -48,15 +49,35 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
             generator.clock_jump_ms
         ));
     }
-    if report.totals.early > 0 {
-        notes.push(format!(
-            "{} messages arrived before the time that they carry: the clocks differ, and latencies are too low",
-            report.totals.early
-        ));
-    }
+    notes.extend(clocks(&report.totals));
     notes.extend(report.published.iter().flat_map(publisher));
     notes.extend(report.simulation.iter().flat_map(Simulation::notes));
     notes.extend(report.failures.iter().map(|failure| format!("a worker ended: {failure}")));
+    notes
+}
+
+/// What times of messages say of other clocks.
+fn clocks(totals: &Totals) -> Vec<String> {
+    let mut notes = Vec::new();
+    if totals.early > 0 {
+        notes.push(format!(
+            "{} messages arrived before the time that they carry: the clocks differ, and latencies are too low",
+            totals.early
+        ));
+    }
+    if totals.misdated > 0 {
+        notes.push(format!(
+            "{} messages carry a time more than ten minutes from this machine's clock and are in no latency: a clock is wrong, or was \
+             set",
+            totals.misdated
+        ));
+    }
+    if totals.set_back > 0 {
+        notes.push(format!(
+            "times of messages went back {} times: a clock was set, or publishers have clocks that differ; latencies are wrong by as much",
+            totals.set_back
+        ));
+    }
     notes
 }
 
