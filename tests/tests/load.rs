@@ -7,6 +7,7 @@ mod load {
     mod comparison;
     mod disk;
     mod gateways;
+    mod handshakes;
     mod others;
     mod publisher;
     mod rig;

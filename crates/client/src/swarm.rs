@@ -41,7 +41,7 @@ pub use options::{
 
 use crate::counters::Counters;
 use again::Again;
-use connection::Connection;
+use connection::{Connection, Next};
 use dial::Dialer;
 use record::Record;
 
@@ -364,8 +364,10 @@ impl Swarm {
             return;
         }
         for _ in 0..READS {
-            if !connection.read(&mut self.input, ready.ended, &mut self.record, &self.dialer) {
-                return;
+            match connection.read(&mut self.input, ready.ended, &mut self.record, &self.dialer) {
+                Next::Event => return,
+                Next::Read => {}
+                Next::Turn => break,
             }
         }
         self.unread.push(ready.index);

@@ -174,15 +174,15 @@ impl Connection {
         true
     }
 
-    /// Reads once; true when there may be more.
+    /// Reads once.
     pub(super) fn read(
         &mut self,
         input: &mut [u8],
         to_the_end: bool,
         record: &mut Record,
         dialer: &Dialer,
-    ) -> bool {
-        let Some(stream) = &mut self.stream else { return false };
+    ) -> Next {
+        let Some(stream) = &mut self.stream else { return Next::Event };
         match stream.read(input) {
             Ok(0) => self.end(record, None),
             Ok(count) => {
@@ -193,15 +193,15 @@ impl Connection {
                     false if self.polls => self.polled(bytes, record, dialer),
                     false => self.consume(bytes, record),
                 }
-                return more;
+                return if more { Next::Read } else { Next::Event };
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Next::Turn,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             // Told before the connection stands: the edge that follows says more.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
             Err(error) => self.end(record, Some(&error)),
         }
-        false
+        Next::Event
     }
 
     fn upgrading(&mut self, bytes: &[u8], record: &mut Record, dialer: &Dialer) {
@@ -385,6 +385,17 @@ impl Connection {
         }
         self.outbox.extend_from_slice(bytes);
     }
+}
+
+/// When a connection is read next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// When its socket says so.
+    Event,
+    /// At once: there may be more.
+    Read,
+    /// In the next turn, after others: there may be more, and this was a lot of work already.
+    Turn,
 }
 
 /// The kind of a failure, as it is counted.

@@ -1,6 +1,7 @@
 //! The way to the server: a socket, or TLS on one.
 //!
-//! Both are read and written as a socket that does not block is: what cannot go on says [`WouldBlock`](io::ErrorKind::WouldBlock).
+//! Both are read and written as a socket that does not block is: what cannot go on says [`WouldBlock`](io::ErrorKind::WouldBlock),
+//! and what has been busy for long enough [`Interrupted`](io::ErrorKind::Interrupted).
 //! A fault of TLS is [`InvalidData`](io::ErrorKind::InvalidData).
 
 use std::io::{self, Read, Write};
@@ -10,6 +11,10 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
+
+/// Pieces of TLS, of 4 KiB each, that one read takes in while none of them holds data: enough for the largest record. A server
+/// that sends nothing else, such as tickets without end, holds up neither the other connections nor the deadline of its own.
+const ROUNDS: usize = 5;
 
 /// TLS with a server.
 #[derive(Clone, Debug)]
@@ -53,7 +58,7 @@ impl Link {
 impl Read for Link {
     fn read(&mut self, input: &mut [u8]) -> io::Result<usize> {
         let Self { socket, session: Some(session) } = self else { return self.socket.read(input) };
-        loop {
+        for _ in 0..ROUNDS {
             match session.reader().read(input) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // An end without a word of TLS is an end; what is missing shows above.
@@ -69,6 +74,8 @@ impl Read for Link {
                 return Ok(0);
             }
         }
+        // There may be more, once others had their turn.
+        Err(io::ErrorKind::Interrupted.into())
     }
 }
 
