@@ -111,11 +111,12 @@ bench: ## The floor, our gateway and other servers, interleaved (50 minutes; ARG
 	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" run $(ARGS)
 
 .PHONY: bench-tools
-bench-tools: ## 50,000 clients of `wsgw load`, a day of `wsgw simulate`, two other servers, and `wsgw size` checked (20 minutes)
+bench-tools: ## 50,000 clients of `wsgw load`, a day of `wsgw simulate`, two other servers, and `wsgw size` checked (16 minutes; ARGS="--quick", ARGS="--help")
 	@echo "building the gateway, wsgw and the benchmark: a few minutes the first time"
 	cargo build --locked --release -p gateway -p wsgw -p wsgateway-bench
 	@hack/tools nats-server
-	@ulimit -n "$$(ulimit -Hn)"; exec "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" tools $(ARGS)
+	@ulimit -n "$$(ulimit -Hn)"; "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" tools $(ARGS)
+	@hack/load-picture
 
 .PHONY: bench-market
 bench-market: ## Messages per second of CPU of wsgw market, beside the bare client library (3 minutes; ARGS="--rounds 1", ARGS="--help")

@@ -18,8 +18,8 @@ pub mod swarm;
 pub use client::{Client, ClientError, ClientOptions, Received};
 pub use counters::{Counters, bounded};
 pub use swarm::{
-    Acknowledgement, Dialect, Gap, Heard, Latency, Observer, Reconnect, Swarm, SwarmError,
-    SwarmOptions, Tally, Unit, loopback_sources,
+    Acknowledgement, Dialect, Gap, Heard, Latency, Observer, PER_SOURCE, Reconnect, Swarm,
+    SwarmError, SwarmOptions, Tally, Unit, loopback_sources,
 };
 
 use base64::Engine;

@@ -35,8 +35,8 @@ pub use hear::{Dialect, Heard};
 pub use link::Tls;
 pub use observer::{Acknowledgement, Gap, Observer};
 pub use options::{
-    Commands, Due, Headers, Latency, SwarmOptions, Unit, every, loopback_sources, subscribe,
-    subscribe_batched,
+    Commands, Due, Headers, Latency, PER_SOURCE, SwarmOptions, Unit, every, loopback_sources,
+    subscribe, subscribe_batched,
 };
 
 use crate::counters::Counters;

@@ -238,7 +238,7 @@ fn connections_come_from_the_given_addresses_in_turn() {
         peer.upgrade();
         peer.until_end();
     });
-    let sources = loopback_sources(40_000);
+    let sources = loopback_sources(2 * PER_SOURCE);
     let options = SwarmOptions { connections: 6, sources: sources.clone(), ..Default::default() };
     let mut swarm = Swarm::connect(addr, options).unwrap();
     swarm.run_until(|c| c.opened == 6, LONG).unwrap();

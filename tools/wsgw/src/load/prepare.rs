@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::time::Duration;
 
-use wsgateway_client::loopback_sources;
+use wsgateway_client::{PER_SOURCE, loopback_sources};
 use wsgateway_load::address::Address;
 use wsgateway_load::plan::{
     Changes, Channels, Endpoint, Profile, Publishing, Raw, Seats, Shape, Wire, WorkerPlan, share,
@@ -23,8 +23,6 @@ use crate::wire;
 const PER_THREAD: u32 = 2_000;
 /// Open files besides connections.
 const SPARE_FILES: u64 = 64;
-/// Connections from one address to one target: a bit less than the kernel has ports for.
-const PER_SOURCE: u32 = 20_000;
 /// How long the last messages may take.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Bytes of a file with tokens.
@@ -245,10 +243,10 @@ fn sources(options: &Load, endpoints: &[Endpoint], clients: u32) -> Vec<IpAddr> 
     }
     match options.clients.source_addresses {
         Some(count) => {
-            let connections = usize::from(count).saturating_mul(PER_SOURCE as usize);
+            let connections = usize::from(count).saturating_mul(PER_SOURCE);
             loopback_sources(connections)
         }
-        None if clients > PER_SOURCE => loopback_sources(clients as usize),
+        None if clients as usize > PER_SOURCE => loopback_sources(clients as usize),
         None => Vec::new(),
     }
 }
