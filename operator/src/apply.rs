@@ -88,6 +88,8 @@ impl Written {
 pub(crate) struct Applier<'a> {
     pub(crate) client: &'a Client,
     pub(crate) inventory: &'a Inventory,
+    /// Optional kinds that the cluster knows.
+    pub(crate) kinds: &'a BTreeSet<Kind>,
     pub(crate) written: &'a Written,
     pub(crate) metrics: &'a Metrics,
     pub(crate) wake: &'a Wake,
@@ -142,8 +144,8 @@ impl Applier<'_> {
     pub(crate) async fn all(&self, desired: &[Desired]) -> Applied {
         let key = self.key();
         let mut applied = Applied::default();
-        self.retire(&key, desired, &mut applied).await;
-        let waits = applied.leaving.is_some();
+        let is_sure = self.retire(&key, desired, &mut applied).await;
+        let waits = applied.leaving.is_some() || !is_sure;
         let to_apply = desired
             .iter()
             .filter(|desired| desired.kind != Kind::Deployment || !self.keeps_deployment)
@@ -183,9 +185,15 @@ impl Applier<'_> {
         applied
     }
 
-    /// Deletes autoscalers that are not wanted any more, before others come.
-    async fn retire(&self, key: &Name, desired: &[Desired], applied: &mut Applied) {
-        let existing = self.inventory.of(key);
+    /// Deletes autoscalers that are not wanted any more, before others come. False: what there is cannot be known now.
+    async fn retire(&self, key: &Name, desired: &[Desired], applied: &mut Applied) -> bool {
+        let mut existing = self.inventory.of(key);
+        let untold = self.untold(key, desired, &existing).await;
+        let is_sure = untold.is_ok();
+        match untold {
+            Ok(untold) => existing.extend(untold),
+            Err(error) => applied.problems.push((Kind::HorizontalPodAutoscaler, error)),
+        }
         let gateway = (self.gateway.name.as_str(), self.gateway.uid.as_str());
         for left in leaving(&existing, desired, gateway) {
             let entry =
@@ -195,6 +203,33 @@ impl Applier<'_> {
                 applied.problems.extend(pruned.err().map(|error| (*kind, error)));
             }
             applied.leaving.get_or_insert(left);
+        }
+        is_sure
+    }
+
+    /// An autoscaler of KEDA that no watch has told of: that of an optional kind begins after the kind is known. Asked for only
+    /// before an autoscaler of ours is made, which must not come beside it.
+    async fn untold(
+        &self,
+        key: &Name,
+        desired: &[Desired],
+        existing: &[(Kind, String, Entry)],
+    ) -> Result<Option<(Kind, String, Entry)>, Error> {
+        let kind = Kind::ScaledObject;
+        let exists = |wanted: &Desired| {
+            existing.iter().any(|(kind, name, _)| (*kind, name) == (wanted.kind, &wanted.name))
+        };
+        let is_ours = |wanted: &&Desired| wanted.kind == Kind::HorizontalPodAutoscaler;
+        let ours = desired.iter().find(is_ours).filter(|wanted| !exists(wanted));
+        let is_untold = self.kinds.contains(&kind) && !self.inventory.is_listed(kind);
+        let Some(ours) = ours.filter(|_| is_untold) else { return Ok(None) };
+        match self.api(kind).get_metadata_opt(&ours.name).await {
+            Ok(found) => {
+                Ok(found.map(|object| (kind, ours.name.clone(), Entry::of(&object.metadata, key))))
+            }
+            // Whoever may not read them has made none.
+            Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+            Err(error) => Err(failed(kind, &ours.name, &error)),
         }
     }
 

@@ -122,6 +122,11 @@ impl Inventory {
         self.listed.subscribe()
     }
 
+    /// Whether everything of a kind is known.
+    pub(crate) fn is_listed(&self, kind: Kind) -> bool {
+        self.listed.borrow().contains(&kind)
+    }
+
     /// An object of a WsGateway.
     pub(crate) fn get(&self, key: &Name, kind: Kind, name: &str) -> Option<Entry> {
         let state = self.lock();

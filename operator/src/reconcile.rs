@@ -12,11 +12,12 @@ use kube::runtime::controller::Action;
 use tracing::{Instrument as _, Span};
 use wsgateway_crds::{ValidGateway, WsGateway, validate};
 
-use crate::apply::Applier;
+use crate::apply::{Applied, Applier};
 use crate::build::{Objects, Surroundings, admin_name, objects};
 use crate::context::Context;
 use crate::dereference::World;
 use crate::error::{Error, Stage};
+use crate::handover::Leaving;
 use crate::moves::Plan;
 use crate::report::{Deployed, Look, outcomes, tell};
 use crate::standstill::{paused, refused, stand_still};
@@ -149,7 +150,7 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
     let written = deployed.as_ref().ok().and_then(Deployed::applied);
     let deployment = written.and_then(|applied| applied.deployment.clone());
     let rollout = written.map(|applied| applied.stage).unwrap_or_default();
-    let goes_on = written.is_some_and(|applied| applied.goes_on);
+    let soon = written.and_then(|applied| soon(applied, context));
     let is_busy = written.and_then(|applied| applied.moves.as_ref()).is_some_and(Plan::is_busy);
     let look = Look {
         deployment: deployment.or_else(|| dereference::deployment(&key, context)),
@@ -168,8 +169,8 @@ async fn converge(gateway: &WsGateway, context: &Arc<Context>) -> Result<(Action
     if let Some(error) = deployed?.into_broken() {
         return Err(error);
     }
-    if goes_on {
-        return Ok((Action::requeue(AT_ONCE), settled));
+    if let Some(soon) = soon {
+        return Ok((Action::requeue(soon), settled));
     }
     if is_busy {
         // The next step depends on what the pods have.
@@ -221,6 +222,7 @@ async fn deploy(
     let applier = Applier {
         client: &context.client,
         inventory: &context.inventory,
+        kinds: &world.kinds,
         written: &context.written,
         metrics: &context.metrics,
         wake: &context.wake,
@@ -247,6 +249,14 @@ async fn deploy(
     applied.contract = Some(contract);
     applied.moves = Some(moves);
     Ok(Deployed::Applied(Box::new(applied)))
+}
+
+/// When the next step is due that nobody wakes us for.
+fn soon(applied: &Applied, context: &Context) -> Option<Duration> {
+    // What leaves wakes nobody before its watch has told of it.
+    let is_untold = |left: &Leaving| !context.inventory.is_listed(left.kind);
+    let waits = applied.leaving.as_ref().is_some_and(is_untold);
+    applied.goes_on.then_some(AT_ONCE).or_else(|| waits.then_some(MOVING))
 }
 
 /// A Deployment that keeps its template still has as many pods as are wanted.

@@ -4,9 +4,10 @@
 mod programs;
 
 use anyhow::{Context as _, Result};
-use harness::{wait_until, wait_until_some};
+use harness::{Identity, wait_until, wait_until_some};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -15,7 +16,7 @@ use serde_json::json;
 use wsgateway_crds::WsGateway;
 
 use crate::autoscale::{Kubelet, connect, plane_of_its_own, replicas};
-use crate::rights::granted;
+use crate::rights::{created_by, granted};
 use crate::world::{ODIN, SOON, World};
 use programs::{Keda, Prometheus};
 
@@ -139,6 +140,57 @@ async fn one_autoscaler_takes_the_place_of_another_and_the_number_of_pods_stays(
     assert!(message.contains("theirs"), "{message}");
     assert_eq!(autoscalers(&world).await?, [SCALER, "theirs"]);
     assert_eq!(pods_wanted(&world).await?, (3, Some(3)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_autoscaler_of_keda_that_no_watch_has_told_of_is_waited_for_all_the_same() -> Result<()>
+{
+    let mut world = World::on(plane_of_its_own().await?, "untold").await?;
+    world.plane.apply_crd(&scaled_object_kind()?).await?;
+    // The watch of ScaledObjects never tells anything, as for a moment after KEDA was installed.
+    let account = created_by("templates/rbac.yaml", &world, &[], "scaledobjects").await?;
+    may_not_list_scaled_objects(&world, account.as_deref().context("an account")?).await?;
+    let account = Identity::service_account(&world.namespace, &account.unwrap_or_default());
+    let client = world.client_as(&account).await?;
+    world.start_operator_with(crate::world::options(&world.namespace), client).await?;
+    let autoscaling = json!({
+        "minReplicas": 1, "maxReplicas": 4, "metricsSource": "Keda",
+        "keda": { "prometheusAddress": "http://127.0.0.1:9" },
+    });
+    world.create(&json!({ "spec": { "replicas": 1, "autoscaling": autoscaling } })).await?;
+    scaled_object(&world, "a ScaledObject", |_| true).await?;
+    let held = json!({ "metadata": { "finalizers": [FINALIZER] } });
+    let (api, parameters) = (scaled_objects(&world), PatchParams::default());
+    api.patch(SCALER, &parameters, &Patch::Merge(&held)).await?;
+
+    scale_by(&world, "Adapter").await?;
+    world.condition(ODIN, "Autoscaling", "False", "Switching").await?;
+    world.more_reconciles(3.0).await?;
+    assert_eq!(autoscalers(&world).await?, [""; 0], "two would fight");
+    let released = json!({ "metadata": { "finalizers": null } });
+    api.patch(SCALER, &parameters, &Patch::Merge(&released)).await?;
+    world.object::<HorizontalPodAutoscaler>(SCALER, |_| true).await?;
+    no_scaled_object(&world).await
+}
+
+/// All rights to ScaledObjects but to list and watch them.
+async fn may_not_list_scaled_objects(world: &World, account: &str) -> Result<()> {
+    let role = json!({
+        "metadata": { "name": "some" },
+        "rules": [{
+            "apiGroups": ["keda.sh"], "resources": ["scaledobjects"],
+            "verbs": ["get", "create", "patch", "delete"],
+        }],
+    });
+    let binding = json!({
+        "metadata": { "name": "some" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "some" },
+        "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": world.namespace }],
+    });
+    let parameters = PostParams::default();
+    world.api::<Role>().create(&parameters, &serde_json::from_value(role)?).await?;
+    world.api::<RoleBinding>().create(&parameters, &serde_json::from_value(binding)?).await?;
     Ok(())
 }
 
