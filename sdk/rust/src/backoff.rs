@@ -58,15 +58,21 @@ pub(crate) struct End {
     pub reason: String,
     /// What the server asked us to wait.
     pub advised: Option<Duration>,
+    /// What was compressed, or agreed on about it, cannot be right: without compression it may be.
+    pub garbled: bool,
 }
 
 impl End {
     pub(crate) fn new(code: u16, reason: impl Into<String>) -> Self {
-        Self { code, reason: cut(reason.into()), advised: None }
+        Self { code, reason: cut(reason.into()), advised: None, garbled: false }
     }
 
     pub(crate) fn abnormal(reason: impl Into<String>) -> Self {
         Self::new(code::ABNORMAL, reason)
+    }
+
+    pub(crate) fn garbled(reason: impl Into<String>) -> Self {
+        Self { garbled: true, ..Self::abnormal(reason) }
     }
 
     /// The token is missing, bad, not enough, or expired.

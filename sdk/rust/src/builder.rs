@@ -135,7 +135,8 @@ impl Builder {
 
     /// Asks the gateway to compress messages (permessage-deflate); off unless set. It saves traffic, most of it with large
     /// messages or batches, and costs about 50 KiB for the connection, and CPU for inflating. A message that inflates to more
-    /// than 16 MiB ends the client, as one of that size does without.
+    /// than 16 MiB ends the client, as one of that size does without; after one that cannot be inflated it goes on without
+    /// compression.
     pub fn compression(mut self, compression: bool) -> Self {
         self.compression = compression;
         self

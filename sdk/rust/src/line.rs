@@ -159,6 +159,6 @@ fn end_of(error: &Error) -> End {
 fn end_of_fault(fault: Fault) -> End {
     match fault {
         Fault::TooBig(_) => End::new(code::TOO_BIG, fault.to_string()),
-        Fault::Broken | Fault::Order => End::abnormal(fault.to_string()),
+        Fault::Broken | Fault::Order => End::garbled(fault.to_string()),
     }
 }

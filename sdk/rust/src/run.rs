@@ -101,6 +101,8 @@ impl Runner {
                 Ok(mut line) => self.serve(&mut line).await,
                 Err(end) => end,
             };
+            // Something on the way breaks it, and would break it again.
+            self.settings.compression &= !end.garbled;
             match self.finish(&end) {
                 Some(wait) => {
                     self.hand_over().await;

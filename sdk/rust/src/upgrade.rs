@@ -28,6 +28,9 @@ pub(crate) const MAX_BODY: usize = 8 << 10;
 /// How long the body of a refusal may take after its head. Without it, the status alone decides.
 const BODY_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The header by which compression is agreed on.
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+
 /// What a server agreed to.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Upgraded {
@@ -58,8 +61,9 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         let _ = timeout(left.min(BODY_TIMEOUT), reading).await;
         return Err(refused(&response, &rest));
     }
-    let deflate = agreed(&response, &key, offers).map_err(|what| {
-        End::abnormal(format!("the server does not upgrade: {what} is missing or wrong"))
+    let deflate = agreed(&response, &key, offers).map_err(|what| End {
+        garbled: what == EXTENSIONS,
+        ..End::abnormal(format!("the server does not upgrade: {what} is missing or wrong"))
     })?;
     Ok(Upgraded { rest, deflate })
 }
@@ -152,7 +156,7 @@ fn agreed(response: &Response, key: &str, offers: bool) -> Result<bool, &'static
     }
     let extensions = response.headers().get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
     let deflate = deflate::agreed(extensions.map(|line| line.to_str().unwrap_or("no text")));
-    deflate.filter(|deflate| offers || !deflate).ok_or("Sec-WebSocket-Extensions")
+    deflate.filter(|deflate| offers || !deflate).ok_or(EXTENSIONS)
 }
 
 fn text<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {

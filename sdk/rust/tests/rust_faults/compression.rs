@@ -4,10 +4,12 @@ use flate2::{Compress, Compression, FlushCompress};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::peer::{good, message, serve};
-use super::recorder::{Recorder, builder};
+use super::recorder::{Recorder, SOON, builder};
 
 const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 const RSV1_TEXT: u8 = 0xc1;
@@ -32,6 +34,12 @@ fn greeting() -> Vec<u8> {
 
 /// A server that answers an upgrade with these extensions and then sends these bytes. The first frame comes with the answer.
 async fn compressing(extensions: &'static str, bytes: Vec<u8>) -> String {
+    watched(extensions, bytes).await.0
+}
+
+/// The same, and whether each client that comes offers compression.
+async fn watched(extensions: &'static str, bytes: Vec<u8>) -> (String, Receiver<bool>) {
+    let (seen, offers) = channel(64);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -41,6 +49,8 @@ async fn compressing(extensions: &'static str, bytes: Vec<u8>) -> String {
             let request = String::from_utf8_lossy(&request[..read]).into_owned();
             let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
             let accept = derive_accept_key(key.unwrap().as_bytes());
+            let offers = request.to_ascii_lowercase().contains("sec-websocket-extensions: ");
+            let _ = seen.send(offers).await;
             let answer = format!(
                 "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Protocol: wsgateway.v1\r\nSec-WebSocket-Accept: {accept}\r\n{extensions}\r\n"
@@ -50,7 +60,7 @@ async fn compressing(extensions: &'static str, bytes: Vec<u8>) -> String {
             while socket.read(&mut rest).await.is_ok_and(|count| count > 0) {}
         }
     });
-    url
+    (url, offers)
 }
 
 fn extensions(value: &str) -> &'static str {
@@ -102,6 +112,19 @@ async fn rubbish_that_says_to_be_compressed_ends_the_connection() {
     let bytes = [greeting(), frame(RSV1_TEXT, b"{\"type\":\"pong\"}")].concat();
     let told = told(extensions(AGREED), bytes, true).await;
     assert_eq!(told, "a compressed message that cannot be inflated");
+}
+
+#[tokio::test]
+async fn what_breaks_compression_on_the_way_is_got_around_without_it() {
+    let rubbish = [greeting(), frame(RSV1_TEXT, b"no deflate")].concat();
+    for (answer, bytes) in [(AGREED, rubbish), ("permessage-deflate", greeting())] {
+        let (url, mut offers) = watched(extensions(answer), bytes).await;
+        let _r = Recorder::new(builder(&[url]).compression(true));
+        for expected in [true, false, false] {
+            let next = timeout(SOON, offers.recv()).await;
+            assert_eq!(next.expect("another attempt"), Some(expected), "{answer}");
+        }
+    }
 }
 
 #[tokio::test]
