@@ -6,6 +6,8 @@
 //! changes it changes the fingerprint, wakes us through the watch, and is repaired. An object of somebody else under a name
 //! that we need is never taken over; one that has lost its owner and still has our labels is.
 
+mod retire;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +23,7 @@ use crate::FIELD_MANAGER;
 use crate::build::Desired;
 use crate::error::{Error, Stage as Step};
 use crate::halt::Contract;
-use crate::handover::{Leaving, leaving};
+use crate::handover::Leaving;
 use crate::inventory::{Claim, Entry, Inventory, claim, fingerprint};
 use crate::kinds::{Concern, Kind};
 use crate::metrics::{Deed, Metrics};
@@ -185,54 +187,6 @@ impl Applier<'_> {
         applied
     }
 
-    /// Deletes autoscalers that are not wanted any more, before others come. False: what there is cannot be known now.
-    async fn retire(&self, key: &Name, desired: &[Desired], applied: &mut Applied) -> bool {
-        let mut existing = self.inventory.of(key);
-        let untold = self.untold(key, desired, &existing).await;
-        let is_sure = untold.is_ok();
-        match untold {
-            Ok(untold) => existing.extend(untold),
-            Err(error) => applied.problems.push((Kind::HorizontalPodAutoscaler, error)),
-        }
-        let gateway = (self.gateway.name.as_str(), self.gateway.uid.as_str());
-        for left in leaving(&existing, desired, gateway) {
-            let entry =
-                existing.iter().find(|(kind, name, _)| (*kind, name) == (left.kind, &left.name));
-            if let Some((kind, name, entry)) = entry.filter(|_| left.is_to_delete) {
-                let pruned = self.prune(*kind, name, entry).await;
-                applied.problems.extend(pruned.err().map(|error| (*kind, error)));
-            }
-            applied.leaving.get_or_insert(left);
-        }
-        is_sure
-    }
-
-    /// An autoscaler of KEDA that no watch has told of: that of an optional kind begins after the kind is known. Asked for only
-    /// before an autoscaler of ours is made, which must not come beside it.
-    async fn untold(
-        &self,
-        key: &Name,
-        desired: &[Desired],
-        existing: &[(Kind, String, Entry)],
-    ) -> Result<Option<(Kind, String, Entry)>, Error> {
-        let kind = Kind::ScaledObject;
-        let exists = |wanted: &Desired| {
-            existing.iter().any(|(kind, name, _)| (*kind, name) == (wanted.kind, &wanted.name))
-        };
-        let is_ours = |wanted: &&Desired| wanted.kind == Kind::HorizontalPodAutoscaler;
-        let ours = desired.iter().find(is_ours).filter(|wanted| !exists(wanted));
-        let is_untold = self.kinds.contains(&kind) && !self.inventory.is_listed(kind);
-        let Some(ours) = ours.filter(|_| is_untold) else { return Ok(None) };
-        match self.api(kind).get_metadata_opt(&ours.name).await {
-            Ok(found) => {
-                Ok(found.map(|object| (kind, ours.name.clone(), Entry::of(&object.metadata, key))))
-            }
-            // Whoever may not read them has made none.
-            Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
-            Err(error) => Err(failed(kind, &ours.name, &error)),
-        }
-    }
-
     /// Whether an object may be written and deleted.
     pub(crate) fn is_ours(&self, entry: &Entry) -> bool {
         claim(entry, &self.gateway.name, &self.gateway.uid).is_ours()
@@ -246,6 +200,12 @@ impl Applier<'_> {
         Api::namespaced_with(self.client.clone(), &self.gateway.namespace, &kind.resource())
     }
 
+    /// What the API server has under a name, whatever the watch has told.
+    async fn ask(&self, key: &Name, kind: Kind, name: &str) -> Result<Option<Entry>, kube::Error> {
+        let found = self.api(kind).get_metadata_opt(name).await?;
+        Ok(found.map(|object| Entry::of(&object.metadata, key)))
+    }
+
     /// `None`: it was as desired and has not been touched.
     async fn one(&self, key: &Name, desired: &Desired) -> Result<Option<DynamicObject>, Error> {
         let (kind, name) = (desired.kind, desired.name.as_str());
@@ -253,11 +213,7 @@ impl Applier<'_> {
         let existing = match self.inventory.get(key, kind, name) {
             Some(entry) => Some(entry),
             // The watch sees only what carries our labels.
-            None => api
-                .get_metadata_opt(name)
-                .await
-                .map_err(|error| failed(kind, name, &error))?
-                .map(|object| Entry::of(&object.metadata, key)),
+            None => self.ask(key, kind, name).await.map_err(|error| failed(kind, name, &error))?,
         };
         let object = (kind, name.to_owned());
         let (marked, mark) = marked(&desired.object);
