@@ -2,7 +2,8 @@
 //!
 //! `run` does everything: it starts nats-server, then the floor, our gateway and each peer in turn, and for each a
 //! client process that drives it and reads the server's CPU time and memory. `floor`, `clients` and `hold` are the
-//! processes that it starts. `tools` drives servers with `wsgw load` and `wsgw simulate` instead. No figure here is a test: there are no thresholds.
+//! processes that it starts. `tools` drives servers with `wsgw load` and `wsgw simulate` instead. No figure here is a
+//! test: there are no thresholds.
 
 mod bench;
 mod charts;

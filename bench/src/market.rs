@@ -8,7 +8,7 @@ mod table;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, io};
 use crate::nats;
-use crate::process::{Scratch, Server, cores, cpu_ns, get, pinned};
+use crate::process::{Scratch, Server, cores, cpu_ns, get, pinned, program};
 
 pub(crate) use publisher::{Arguments as Role, run as publish};
 
@@ -72,10 +72,7 @@ pub(crate) struct Measured {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let this = std::env::current_exe().map_err(io("own path"))?;
-    let wsgw = this.parent().unwrap_or(Path::new("")).join("wsgw");
-    if !wsgw.is_file() {
-        return Err(Error::NoWsgw(wsgw));
-    }
+    let wsgw = program(&this, None, "wsgw", Error::NoWsgw)?;
     let (scratch, cores) = (Scratch::new()?, cores());
     let nats = nats::start(&scratch, "nats-server", cores.map(|cores| cores.1))?;
     nats::make(nats.clients, STREAM.0, STREAM.1)?;

@@ -94,6 +94,18 @@ fn works(program: &str, arguments: &[&str]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+/// A program that was named, or the one of this name beside `this` one; `missing` where there is none.
+pub(crate) fn program(
+    this: &Path,
+    named: Option<&PathBuf>,
+    name: &str,
+    missing: fn(PathBuf) -> Error,
+) -> Result<PathBuf, Error> {
+    let beside = || this.parent().unwrap_or(Path::new("")).join(name);
+    let program = named.cloned().unwrap_or_else(beside);
+    if program.is_file() { Ok(program) } else { Err(missing(program)) }
+}
+
 /// The cores for server and clients; None when they cannot be kept apart.
 pub(crate) fn cores() -> Option<(usize, usize)> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::bench::Bench;
 use crate::contestant::{Contestant, Ground, Peers, peers};
 use crate::error::{Error, io};
-use crate::process::{Scratch, cores};
+use crate::process::{Scratch, cores, program};
 use crate::report::{self, OURS, Results};
 use crate::samples::Samples;
 use crate::scale::Scale;
@@ -60,11 +60,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let this = std::env::current_exe().map_err(io("own path"))?;
-    let beside = || this.parent().unwrap_or(Path::new("")).join("gateway");
-    let gateway = arguments.gateway.clone().unwrap_or_else(beside);
-    if !gateway.is_file() {
-        return Err(Error::NoGateway(gateway));
-    }
+    let gateway = program(&this, arguments.gateway.as_ref(), "gateway", Error::NoGateway)?;
     let clock = Instant::now();
     let wanted: Vec<String> =
         arguments.peers.iter().filter(|name| *name != "none").cloned().collect();

@@ -20,7 +20,7 @@ use crate::contestant::{Contestant, Ground, Peers, Place, Running, Settings, pee
 use crate::error::{Error, io};
 use crate::load::CHANNEL;
 use crate::nats;
-use crate::process::{Scratch, cores};
+use crate::process::{Scratch, cores, program};
 use tool::{Measured, Tool};
 
 /// The stream of the load tool's own channels.
@@ -100,15 +100,8 @@ struct Sized {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     let this = std::env::current_exe().map_err(io("own path"))?;
-    let beside = |name: &str| this.parent().unwrap_or(Path::new("")).join(name);
-    let gateway = arguments.gateway.clone().unwrap_or_else(|| beside("gateway"));
-    if !gateway.is_file() {
-        return Err(Error::NoGateway(gateway));
-    }
-    let wsgw = arguments.wsgw.clone().unwrap_or_else(|| beside("wsgw"));
-    if !wsgw.is_file() {
-        return Err(Error::NoWsgw(wsgw));
-    }
+    let gateway = program(&this, arguments.gateway.as_ref(), "gateway", Error::NoGateway)?;
+    let wsgw = program(&this, arguments.wsgw.as_ref(), "wsgw", Error::NoWsgw)?;
     fs::create_dir_all(&arguments.results).map_err(io("cannot make the results folder"))?;
     let (scratch, cores) = (Scratch::new()?, cores());
     let nats = nats::start(&scratch, "nats-server", None)?;
