@@ -116,7 +116,7 @@ bench-tools: ## 50,000 clients of `wsgw load`, a day of `wsgw simulate`, two oth
 	cargo build --locked --release -p gateway -p wsgw -p wsgateway-bench
 	@hack/tools nats-server
 	@ulimit -n "$$(ulimit -Hn)"; "$${CARGO_TARGET_DIR:-target}/release/wsgateway-bench" tools $(ARGS)
-	@hack/load-picture
+	@[ docs/load-report.png -nt bench/results/stress.html ] || hack/load-picture
 
 .PHONY: bench-market
 bench-market: ## Messages per second of CPU of wsgw market, beside the bare client library (3 minutes; ARGS="--rounds 1", ARGS="--help")

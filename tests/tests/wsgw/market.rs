@@ -104,6 +104,17 @@ fn numbers(messages: &[(String, Value)]) -> Vec<u64> {
     numbers
 }
 
+/// Stops it, and ends it: everything that it made is in the stream, once and in order.
+async fn all_is_stored(market: WsgwDev, jetstream: &async_nats::jetstream::Context) -> Result<()> {
+    let stats = stop(&market).await?;
+    let messages = stored(&jetstream.get_stream("MARKET").await?).await?;
+    let generated = stats["generated"].as_u64().context("no number")?;
+    assert_eq!(numbers(&messages), (1..=generated).collect::<Vec<_>>(), "{stats}");
+    assert_eq!(stats["dropped"], 0, "{stats}");
+    assert_eq!(market.interrupt().await?.code, Some(0));
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_market_starts_changes_and_stops_by_its_api() -> Result<()> {
     let nats = Nats::start().await?;
@@ -162,15 +173,8 @@ async fn a_restart_of_nats_loses_no_message_of_the_market_and_repeats_none() -> 
     nats.restart().await?;
     let before = stats(&market).await?["messagesPublished"].as_u64().unwrap_or_default();
     at_least(&market, "messagesPublished", before + 200).await?;
-    let stats = stop(&market).await?;
-
     let jetstream = async_nats::jetstream::new(nats.client().await?);
-    let messages = stored(&jetstream.get_stream("MARKET").await?).await?;
-    let generated = stats["generated"].as_u64().context("no number")?;
-    assert_eq!(numbers(&messages), (1..=generated).collect::<Vec<_>>(), "{stats}");
-    assert_eq!(stats["dropped"], 0, "{stats}");
-    assert_eq!(market.interrupt().await?.code, Some(0));
-    Ok(())
+    all_is_stored(market, &jetstream).await
 }
 
 #[tokio::test]
@@ -240,13 +244,7 @@ async fn a_slow_lookup_of_streams_holds_up_no_confirmation_and_loses_no_message(
     let names = r#"{"type":"io.nats.jetstream.api.v1.stream_names_response","total":1,"offset":0,"limit":1024,"streams":["MARKET"]}"#;
     nats.client().await?.publish(reply, names.into()).await?;
     at_least(&market, "retries", 1).await?;
-    let stats = stop(&market).await?;
-    let messages = stored(&jetstream.get_stream("MARKET").await?).await?;
-    let generated = stats["generated"].as_u64().context("no number")?;
-    assert_eq!(numbers(&messages), (1..=generated).collect::<Vec<_>>(), "{stats}");
-    assert_eq!(stats["dropped"], 0, "{stats}");
-    assert_eq!(market.interrupt().await?.code, Some(0));
-    Ok(())
+    all_is_stored(market, &jetstream).await
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import type { Site } from '../support/browser.js';
 import { withBrowser, withServers } from '../support/fixture.js';
+import { throughAKill } from '../support/outage.js';
 import { Publisher } from '../support/publisher.js';
 import { range } from '../support/recorder.js';
 import { Relay } from '../support/relay.js';
@@ -86,15 +87,7 @@ const shows = async (id: string, part: string) => {
 test('a page goes on where it was when its gateway is killed and comes back', async () => {
   await open('plain');
   await holds("client.state === 'live'");
-  const publisher = new Publisher(nats, 'plain.a');
-  await holds('seen.numbers.length > 50');
-  await gateway.end('SIGKILL');
-  await holds("client.state !== 'live'");
-  const before = publisher.count;
-  await until('messages that nobody can deliver', () => publisher.count > before + 20);
-  await gateway.launch();
-  await holds("client.state === 'live'");
-  const count = await publisher.stop();
+  const count = await throughAKill(gateway, new Publisher(nats, 'plain.a'), holds);
   await holds(`seen.numbers.length >= ${count}`);
   expect(await page.evaluate('seen.numbers')).toEqual(range(1, count));
   expect(await page.evaluate("seen.events.filter(({ type }) => ['gap', 'duplicate'].includes(type))")).toEqual([]);

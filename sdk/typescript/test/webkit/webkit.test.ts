@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type Site, serve } from '../support/browser.js';
 import { withServers } from '../support/fixture.js';
+import { throughAKill } from '../support/outage.js';
 import { Publisher } from '../support/publisher.js';
 import { range } from '../support/recorder.js';
 import type { Relay } from '../support/relay.js';
@@ -101,15 +102,7 @@ test('it is WebKit', async () => {
 test('a page goes on where it was when its gateway is killed and comes back, also as an iterator', async () => {
   await open('plain');
   await holds("client.state === 'live'");
-  const publisher = new Publisher(nats, 'all.a');
-  await holds('seen.numbers.length > 50');
-  await gateway.end('SIGKILL');
-  await holds("client.state !== 'live'");
-  const before = publisher.count;
-  await until('messages that nobody can deliver', () => publisher.count > before + 20);
-  await gateway.launch();
-  await holds("client.state === 'live'");
-  const count = await publisher.stop();
+  const count = await throughAKill(gateway, new Publisher(nats, 'all.a'), holds);
   await hasAll(count);
   await hasAll(count, 'iterated');
 });
